@@ -1,0 +1,65 @@
+"""Constants of a graph: what is one, and what it holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+#: Types a weight may have; all but the first are converted to it.
+FLOAT_TYPES = (
+    ir.DataType.FLOAT,
+    ir.DataType.FLOAT16,
+    ir.DataType.BFLOAT16,
+    ir.DataType.DOUBLE,
+)
+
+
+def constant_tensor(value: ir.Value | None) -> ir.TensorProtocol | None:
+    """The tensor behind ``value`` if nothing can override it, else None. Reads no data."""
+    if value is None or value.is_graph_input():
+        return None
+    try:
+        return ir.convenience.get_const_tensor(value)
+    except ValueError:
+        return None  # a Constant node of a kind onnx_ir does not know
+
+
+def constant_array(value: ir.Value | None) -> npt.NDArray[Any] | None:
+    """The array behind ``value`` if nothing can override it, else None."""
+    tensor = constant_tensor(value)
+    return None if tensor is None else tensor.numpy()
+
+
+def is_constant(value: ir.Value | None) -> bool:
+    """Whether ``value`` is an initializer or a Constant that nothing can override."""
+    return constant_tensor(value) is not None
+
+
+def is_float(dtype: ir.DataType | None) -> bool:
+    """Whether weights of ``dtype`` can be converted to float32."""
+    return dtype in FLOAT_TYPES
+
+
+def add_constant(graph: ir.Graph, name: str, array: npt.NDArray[Any]) -> ir.Value:
+    """Register ``array`` as initializer ``name``, a name not yet taken."""
+    tensor = ir.tensor(np.ascontiguousarray(array), name=name)
+    value = ir.Value(
+        name=name,
+        type=ir.TensorType(tensor.dtype),
+        shape=ir.Shape(tensor.shape.numpy()),
+        const_value=tensor,
+    )
+    graph.register_initializer(value)
+    return value
+
+
+def fresh(name: str, taken: set[str]) -> str:
+    """``name``, or ``name#2``, ``name#3``… where it is taken; the result is taken then."""
+    free, number = name, 2
+    while free in taken:
+        free, number = f"{name}#{number}", number + 1
+    taken.add(free)
+    return free

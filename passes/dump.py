@@ -1,0 +1,49 @@
+"""Write a plan out for people: what each pass left behind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from pimc.chip import Chip
+from pimc.errors import UsageError
+from pimc.files import replacing
+from pimc.plan import Plan
+
+#: Parts of a plan that are tables of plain dataclasses.
+_TABLES = ("layers", "quantized", "tiles", "places", "lines", "schedule")
+
+
+def dump(plan: Plan, chip: Chip, folder: Path) -> None:
+    """Write ``graph.onnx`` and ``plan.json`` into ``folder``.
+
+    Raises:
+        UsageError: the folder cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as cause:
+        raise UsageError("cannot create the folder", where=str(folder)) from cause
+    with replacing(folder / "graph.onnx") as stream:
+        stream.write(ir.to_proto(plan.graph).SerializeToString(deterministic=True))
+    tables = {name: [_plain(entry) for entry in getattr(plan, name)] for name in _TABLES}
+    text = {"stage": plan.stage, "chip": chip.name, "arrays": plan.arrays, **tables}
+    with replacing(folder / "plan.json") as stream:
+        stream.write((json.dumps(text, indent=1) + "\n").encode())
+
+
+def _plain(value: Any) -> Any:
+    """A JSON value; arrays are named by type and shape instead of being written out."""
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype}{list(value.shape)}"
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    return _TO_JSON.get(type(value), lambda v: v)(value)
+
+
+_TO_JSON: dict[type, Callable[[Any], Any]] = {tuple: lambda v: [_plain(item) for item in v]}

@@ -1,0 +1,108 @@
+"""Cells: which wordline and bitline each row and column of a tile takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from pimc.chip import Chip
+from pimc.faults import FaultMap
+from pimc.mapping import codebook
+from pimc.plan import Lines, Place, Plan, Tile
+
+Array64 = npt.NDArray[np.float64]
+
+#: Rows are assigned for the columns as they lie, then columns for the rows, this often.
+_SWEEPS = 2
+
+
+@dataclass(frozen=True)
+class MapCells:
+    """Choose row and column order so that important weights avoid faulty cells.
+
+    A tile's rows may take any wordline of its own, or one that nothing else uses on its
+    bitlines; its columns change places among themselves. Each is an assignment problem whose
+    cost is the squared weight error that faults would cause.
+
+    Attributes:
+        faults: the die's known faults; None keeps everything in its natural order.
+    """
+
+    name: ClassVar[str] = "cells"
+    faults: FaultMap | None = field(default=None, repr=False)
+
+    def __call__(self, plan: Plan, chip: Chip) -> Plan:
+        """Fill ``plan.lines``."""
+        if self.faults is None:
+            return replace(plan, stage=self.name, lines=(None,) * len(plan.tiles))
+        occupied = np.zeros((plan.arrays, chip.array.rows, chip.array.cols), np.bool_)
+        for tile, place in zip(plan.tiles, plan.places, strict=True):
+            occupied[place.array, place.row :, place.col :][: tile.rows, : tile.cols] = True
+        held = self.faults.held_us(chip, plan.arrays)
+        lines = tuple(
+            _assign(plan, chip, tile, place, held[place.array], occupied[place.array])
+            for tile, place in zip(plan.tiles, plan.places, strict=True)
+        )
+        return replace(plan, stage=self.name, lines=lines)
+
+
+def tile_levels(plan: Plan, chip: Chip, tile: Tile) -> npt.NDArray[np.uint16]:
+    """Levels of a tile's cells, (rows, physical columns)."""
+    codes = plan.quantized[tile.layer].codes[tile.group]
+    levels = codebook(chip).levels[codes[tile.row : tile.row + tile.rows]]
+    return levels.reshape(tile.rows, -1)[:, tile.col : tile.col + tile.cols]
+
+
+def _assign(
+    plan: Plan,
+    chip: Chip,
+    tile: Tile,
+    place: Place,
+    held_us: Array64,
+    occupied: npt.NDArray[np.bool_],
+) -> Lines | None:
+    """Lines of one tile; ``occupied`` is brought up to date."""
+    bitlines = np.arange(place.col, place.col + tile.cols)
+    own = np.arange(place.row, place.row + tile.rows)
+    spare = np.flatnonzero(~occupied[:, bitlines].any(axis=1))
+    candidates = np.concatenate([own, spare])
+    if np.isnan(held_us[np.ix_(own, bitlines)]).all():
+        return None
+    wanted = np.asarray(chip.cell.g_levels_us)[tile_levels(plan, chip, tile)]
+    importance = np.broadcast_to(_importance(plan, chip, tile), wanted.shape)
+    wordlines = own
+    for _ in range(_SWEEPS):
+        wordlines = candidates[_best(wanted, held_us[np.ix_(candidates, bitlines)], importance)]
+        held = held_us[np.ix_(wordlines, bitlines)]
+        bitlines = bitlines[_best(wanted.T, held.T, importance.T)]
+    occupied[np.ix_(own, bitlines)] = False
+    occupied[np.ix_(wordlines, bitlines)] = True
+    return Lines(wordlines.astype(np.int32), bitlines.astype(np.int32))
+
+
+def _importance(plan: Plan, chip: Chip, tile: Tile) -> Array64:
+    """Squared output error a µS of each physical column."""
+    quantized, layer, book = plan.quantized[tile.layer], plan.layers[tile.layer], codebook(chip)
+    scale = quantized.scale.reshape(layer.groups, layer.cols)[tile.group].astype(np.float64)
+    every = (scale[:, None] * book.coefficients).reshape(-1)
+    squared: Array64 = every[tile.col : tile.col + tile.cols] ** 2
+    return squared
+
+
+def _best(wanted: Array64, held_us: Array64, importance: Array64) -> npt.NDArray[np.int64]:
+    """For each row of ``wanted`` the row of ``held_us`` whose faults harm it least."""
+    from scipy.optimize import linear_sum_assignment
+
+    faulty = ~np.isnan(held_us)
+    held = np.where(faulty, held_us, 0.0)
+    # Σ importance · (wanted − held)² over the faulty cells, for every pair of rows.
+    cost = (
+        (importance * wanted**2) @ faulty.T
+        - 2 * (importance * wanted) @ held.T
+        + importance @ (held**2).T
+    )
+    columns: npt.NDArray[np.int64] = linear_sum_assignment(cost)[1]
+    return columns

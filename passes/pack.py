@@ -1,0 +1,91 @@
+"""Pack: tiles into as few arrays as possible, or one tile an array."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+from pimc.chip import Chip
+from pimc.plan import Place, Plan, Tile
+
+Packing = Literal["dense", "single"]
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Give every tile a rectangle of an array.
+
+    ``dense`` uses the fewest arrays; tiles that share an array but get different inputs
+    are read one after the other. ``single`` gives every tile an array of its own.
+    """
+
+    name: ClassVar[str] = "pack"
+    packing: Packing = "dense"
+
+    def __call__(self, plan: Plan, chip: Chip) -> Plan:
+        """Fill ``plan.places``."""
+        places = _PACKERS[self.packing](plan.tiles, chip.array.rows, chip.array.cols)
+        arrays = 1 + max((place.array for place in places), default=-1)
+        return replace(plan, stage=self.name, places=tuple(places), arrays=arrays)
+
+
+@dataclass
+class _Shelf:
+    """A strip of an array, filled from its start."""
+
+    array: int
+    offset: int
+    thickness: int
+    left: int
+
+
+def _single(tiles: Sequence[Tile], rows: int, cols: int) -> list[Place]:
+    return [Place(number, 0, 0) for number in range(len(tiles))]
+
+
+def _dense(tiles: Sequence[Tile], rows: int, cols: int) -> list[Place]:
+    """The better of shelves along the rows and shelves along the columns."""
+    sizes = [(tile.rows, tile.cols) for tile in tiles]
+    lying = [Place(array, row, col) for array, row, col in _shelves(sizes, rows, cols)]
+    turned = _shelves([(width, height) for height, width in sizes], cols, rows)
+    standing = [Place(array, row, col) for array, col, row in turned]
+    return min(lying, standing, key=_arrays)
+
+
+def _arrays(places: Iterable[Place]) -> int:
+    return len({place.array for place in places})
+
+
+def _shelves(
+    sizes: Sequence[tuple[int, int]], depth: int, length: int
+) -> list[tuple[int, int, int]]:
+    """First-fit-decreasing shelf packing of (thickness, extent) blocks.
+
+    Shelves lie one behind the other along ``depth``; blocks follow each other along
+    ``length``. Returns (array, offset along depth, offset along length) a block.
+    """
+    order = sorted(range(len(sizes)), key=lambda i: (-sizes[i][0], -sizes[i][1], i))
+    shelves: list[_Shelf] = []
+    depth_left: list[int] = []
+    result = [(0, 0, 0)] * len(sizes)
+    for i in order:
+        thickness, extent = sizes[i]
+        shelf = next((s for s in shelves if s.left >= extent and s.thickness >= thickness), None)
+        if shelf is None:
+            array = next((a for a, left in enumerate(depth_left) if left >= thickness), None)
+            if array is None:
+                array = len(depth_left)
+                depth_left.append(depth)
+            shelf = _Shelf(array, depth - depth_left[array], thickness, length)
+            depth_left[array] -= thickness
+            shelves.append(shelf)
+        result[i] = (shelf.array, shelf.offset, length - shelf.left)
+        shelf.left -= extent
+    return result
+
+
+_PACKERS: dict[Packing, Callable[[Sequence[Tile], int, int], list[Place]]] = {
+    "dense": _dense,
+    "single": _single,
+}

@@ -1,0 +1,202 @@
+"""Quantize: every layer's weights to codes, its inputs and its ADC to ranges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from pimc.chip import Chip
+from pimc.converters import dac_limits
+from pimc.mapping import Codebook, codebook
+from pimc.passes import rounding
+from pimc.passes.ranges import adc_lsb_us, input_scale, synthetic_codes
+from pimc.plan import Layer, Plan, Quantized
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+    import torch
+
+Array64 = npt.NDArray[np.float64]
+
+#: Input vectors of a layer that its statistics are made from.
+VECTORS = 8192
+#: Seed of everything drawn while compiling; fixed, so that equal inputs give equal bytes.
+_SEED = 20221117
+
+
+class Calibration(Protocol):
+    """Runs a network on calibration data in float64.
+
+    ``on_array(layer_name, x)`` is called for every array layer in the order of the graph, once
+    with all data, and its result is taken as the layer's output.
+    """
+
+    def __call__(
+        self, graph: ir.Model, on_array: Callable[[str, torch.Tensor], torch.Tensor]
+    ) -> None: ...
+
+
+@dataclass(frozen=True)
+class Quantize:
+    """Choose scale, zero and codes of every column, input ranges and ADC ranges.
+
+    With calibration data the layers are quantized in the order in which they run, each on the
+    inputs it gets from the layers already quantized; without, inputs are scaled dynamically.
+
+    Attributes:
+        calibration: how to run the network on calibration data; None without data.
+        feedback: round with error feedback (needs calibration data).
+        write_noise: how much of the programming errors' variance the clipping reckons with.
+    """
+
+    name: ClassVar[str] = "quantize"
+    calibration: Calibration | None = field(default=None, repr=False)
+    feedback: bool = True
+    write_noise: float = 0.0
+
+    def __call__(self, plan: Plan, chip: Chip) -> Plan:
+        """Fill ``plan.quantized``."""
+        book = codebook(chip)
+        if self.calibration is None:
+            quantized = [self._without_data(layer, chip, book) for layer in plan.layers]
+        else:
+            quantized = self._with_data(plan, chip, book, self.calibration)
+        return replace(plan, stage=self.name, quantized=tuple(quantized))
+
+    def _without_data(self, layer: Layer, chip: Chip, book: Codebook) -> Quantized:
+        weight = layer.weight.astype(np.float64)
+        importance = np.ones(weight.shape[:2])
+        grid = rounding.choose_grid(weight, importance, book, self.write_noise)
+        codes = rounding.round_nearest(weight, grid, book)
+        signed = not layer.nonnegative_input
+        vectors = synthetic_codes(chip, signed, layer.rows, layer.groups, _rng(layer))
+        lsb = adc_lsb_us(chip, book, codes, grid, vectors, signed, _rng(layer), margin=2.0)
+        return _quantized(layer, grid, codes, book, layer.bias, None, signed, lsb)
+
+    def _with_data(
+        self, plan: Plan, chip: Chip, book: Codebook, run: Calibration
+    ) -> list[Quantized]:
+        layers = {layer.name: layer for layer in plan.layers}
+        means: dict[str, torch.Tensor] = {}
+        done: dict[str, Quantized] = {}
+
+        def in_float(name: str, x: torch.Tensor) -> torch.Tensor:
+            layer = layers[name]
+            y = _apply(layer, x, layer.weight.astype(np.float64), layer.bias)
+            means[name] = _column_mean(layer, y)
+            return y
+
+        def on_chip(name: str, x: torch.Tensor) -> torch.Tensor:
+            done[name], y = self._one_layer(layers[name], x, means[name], chip, book)
+            return y
+
+        run(plan.graph, in_float)
+        run(plan.graph, on_chip)
+        return [done[layer.name] for layer in plan.layers]
+
+    def _one_layer(
+        self, layer: Layer, x: torch.Tensor, mean: torch.Tensor, chip: Chip, book: Codebook
+    ) -> tuple[Quantized, torch.Tensor]:
+        import torch
+
+        from pimc.vectors import sample
+
+        generator = torch.Generator().manual_seed(_SEED)
+        vectors = sample(x, layer.window, VECTORS, generator).numpy()
+        signed = bool(vectors.min(initial=0.0) < 0) or not (
+            layer.nonnegative_input or bool((x >= 0).all())
+        )
+        low, high = dac_limits(chip, signed)
+        scale = input_scale(vectors, low, high)
+        codes_in = np.clip(np.rint(vectors / scale), low, high)
+        grouped = codes_in.reshape(-1, layer.groups, layer.rows).transpose(1, 0, 2)
+
+        weight = layer.weight.astype(np.float64)
+        moments = _second_moments(grouped)
+        importance = np.einsum("gkk->gk", rounding.damped(moments))
+        grid = rounding.choose_grid(weight, importance, book, self.write_noise)
+        if self.feedback:
+            codes = rounding.round_with_feedback(weight, moments, grid, book)
+        else:
+            codes = rounding.round_nearest(weight, grid, book)
+        grid = rounding.refit_scale(weight, moments, grid, codes, book)
+
+        held = rounding.weights_of(book, grid, codes)
+        y = _apply(layer, (x / scale).round().clamp(low, high) * scale, held, layer.bias)
+        # Whatever rounding, here and before, moved the mean of a column by, its bias takes back.
+        shift = mean - _column_mean(layer, y)
+        y = y + (shift if layer.window is None else shift.view(1, -1, *(1,) * (y.dim() - 2)))
+        bias = (layer.bias + shift.numpy()).astype(np.float32)
+        lsb = adc_lsb_us(chip, book, codes, grid, grouped, signed, _rng(layer))
+        return _quantized(layer, grid, codes, book, bias, scale, signed, lsb), y
+
+
+def _quantized(
+    layer: Layer,
+    grid: rounding.Grid,
+    codes: rounding.Codes,
+    book: Codebook,
+    bias: npt.NDArray[np.float32],
+    scale: float | None,
+    signed: bool,
+    lsb: float,
+) -> Quantized:
+    error = rounding.weights_of(book, grid, codes) - layer.weight
+    power = float((layer.weight.astype(np.float64) ** 2).sum())
+    return Quantized(
+        codes=codes,
+        zero=grid.zero.reshape(-1),
+        scale=grid.scale.reshape(-1).astype(np.float32),
+        gain=np.ones(grid.scale.size, np.float32),
+        bias=bias.astype(np.float32),
+        input_scale=scale,
+        input_signed=signed,
+        adc_lsb_us=lsb,
+        weight_error=float((error**2).sum()) / power if power else 0.0,
+    )
+
+
+def _rng(layer: Layer) -> np.random.Generator:
+    return np.random.default_rng([_SEED, layer.rows, layer.cols])
+
+
+def _second_moments(vectors: Array64) -> Array64:
+    """(groups, vectors, rows) → (groups, rows, rows), about the mean: the bias takes that."""
+    centred = vectors - vectors.mean(axis=1, keepdims=True)
+    moments: Array64 = np.swapaxes(centred, 1, 2) @ centred / vectors.shape[1]
+    return moments
+
+
+def _apply(
+    layer: Layer, x: torch.Tensor, weight: Array64, bias: npt.NDArray[np.float32]
+) -> torch.Tensor:
+    """The layer with weights (groups, rows, cols) as plain arithmetic."""
+    import torch
+    import torch.nn.functional as F
+
+    from pimc.vectors import pad
+
+    matrix, offset = torch.from_numpy(weight), torch.from_numpy(bias).to(x.dtype)
+    window = layer.window
+    if window is None:
+        return x @ matrix[0] + offset
+    kernel = matrix.transpose(1, 2).reshape(layer.groups * layer.cols, -1, *window.kernel)
+    convolve = F.conv1d if len(window.kernel) == 1 else F.conv2d
+    return convolve(
+        pad(x, window),
+        kernel,
+        offset,
+        stride=window.strides,
+        dilation=window.dilations,
+        groups=layer.groups,
+    )
+
+
+def _column_mean(layer: Layer, y: torch.Tensor) -> torch.Tensor:
+    """Mean of each output column over everything else."""
+    channel = y.dim() - 1 if layer.window is None else 1
+    return y.mean(dim=[d for d in range(y.dim()) if d != channel])

@@ -1,0 +1,290 @@
+"""The tables of a chip file, one frozen dataclass each.
+
+Conductances are in µS, times in ns, energies in pJ, voltages in V. Each field says
+what its key may hold; files and Python callers are held to the same rules.
+Import these names from :mod:`pimc.chip`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping as MappingType
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from pimc.errors import ChipError
+from pimc.strict import Rule, key, setting, settle
+
+_SIGMA_KEYS: MappingType[str, frozenset[str]] = {
+    "constant": frozenset({"fraction_of_range", "constant_us"}),
+    "polynomial": frozenset({"coefficients_us"}),
+    "table": frozenset({"g_us", "table_us"}),
+}
+
+
+def _increasing(values: tuple[float, ...]) -> bool:
+    return all(low < high for low, high in itertools.pairwise(values))
+
+
+def _linear_levels(cell: Any) -> tuple[float, ...]:
+    return tuple(np.linspace(cell.g_min_us, cell.g_max_us, cell.levels).tolist())
+
+
+def _only_own_keys(sigma: Any) -> bool:
+    others = frozenset().union(*_SIGMA_KEYS.values()) - _SIGMA_KEYS[sigma.kind]
+    return all(getattr(sigma, name) in (None, ()) for name in others)
+
+
+class Section:
+    """A table of the chip file; made in Python it is held to the same rules."""
+
+    def __post_init__(self) -> None:
+        if problems := settle(self):
+            raise ChipError("; ".join(problems), where=type(self).__name__)
+
+
+@dataclass(frozen=True)
+class Array(Section):
+    """One crossbar array: physical wordlines × bitlines, and how it is read."""
+
+    rows: int = setting(128, "int", "wordlines (inputs) of one array", low=1, high=65536)
+    cols: int = setting(128, "int", "bitlines (outputs) of one array", low=1, high=65536)
+    read_ns: float = setting(100.0, "float", "time of one read step without conversion", above=0)
+    v_read_v: float = setting(0.2, "float", "read voltage of a full-scale input", above=0, high=5)
+
+
+@dataclass(frozen=True)
+class Sigma(Section):
+    """Programming error: standard deviation of (conductance after a write − target).
+
+    ``g_min_us`` and ``g_max_us`` are no keys of the file: the cell fills them in.
+    """
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule("kind", _only_own_keys, "keys of another kind of sigma are set"),
+        Rule(
+            "kind",
+            lambda s: (
+                s.kind != "constant" or (s.fraction_of_range is None) != (s.constant_us is None)
+            ),
+            "constant needs exactly one of fraction_of_range and constant_us",
+        ),
+        Rule(
+            "coefficients_us",
+            lambda s: s.kind != "polynomial" or len(s.coefficients_us) > 0,
+            "polynomial needs coefficients_us, constant term first",
+        ),
+        Rule(
+            "table_us",
+            lambda s: s.kind != "table" or 0 < len(s.g_us) == len(s.table_us),
+            "table needs g_us and table_us of the same length",
+        ),
+        Rule("g_us", lambda s: _increasing(s.g_us), "must be strictly increasing"),
+    )
+
+    kind: str = setting(
+        "constant", "str", "form of σ(G)", choices=("constant", "polynomial", "table")
+    )
+    fraction_of_range: float | None = setting(
+        None, "float", "constant: σ as a fraction of g_max − g_min", low=0, high=1
+    )
+    constant_us: float | None = setting(None, "float", "constant: σ in µS", low=0)
+    coefficients_us: tuple[float, ...] = setting(
+        (), "floats", "polynomial: σ in µS by powers of the variable, constant first"
+    )
+    variable: str = setting(
+        "g_us", "str", "polynomial: G in µS, or x = G/g_max", choices=("g_us", "x")
+    )
+    g_us: tuple[float, ...] = setting(
+        (), "floats", "table: conductances measured at, increasing", low=0
+    )
+    table_us: tuple[float, ...] = setting(
+        (), "floats", "table: σ at g_us, linear in between", low=0
+    )
+    g_min_us: float = 0.0
+    g_max_us: float = 0.0
+
+    def sigma_us(self, g_us: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Standard deviation of the programming error in µS, never negative.
+
+        Args:
+            g_us: target conductances in µS, any shape.
+
+        Returns:
+            float64 of the same shape. Tables are held constant beyond their ends.
+
+        Raises:
+            ChipError: σ is relative to the range of a cell, and this is not a cell's sigma.
+        """
+        g = np.asarray(g_us, dtype=np.float64)
+        if self.g_max_us <= 0 and (self.fraction_of_range is not None or self.variable == "x"):
+            raise ChipError("sigma relative to a range has no cell", where="Sigma")
+        if self.kind == "polynomial":
+            at = g / self.g_max_us if self.variable == "x" else g
+            return np.maximum(np.polynomial.polynomial.polyval(at, self.coefficients_us), 0.0)
+        if self.kind == "table":
+            return np.asarray(np.interp(g, self.g_us, self.table_us), dtype=np.float64)
+        if self.constant_us is not None:
+            return np.full(g.shape, self.constant_us)
+        return np.full(g.shape, (self.fraction_of_range or 0.0) * (self.g_max_us - self.g_min_us))
+
+
+@dataclass(frozen=True)
+class Cell(Section):
+    """One cell: its conductance levels and how exactly they are written."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule("g_min_us", lambda c: c.g_min_us < c.g_max_us, "must be below g_max_us"),
+        Rule(
+            "levels",
+            lambda c: c.g_min_us >= c.g_max_us or _increasing(_linear_levels(c)),
+            "too many for so small a range",
+        ),
+        Rule(
+            "g_levels_us",
+            lambda c: c.spacing == "table" or c.g_levels_us in ((), _linear_levels(c)),
+            'is only for spacing = "table"',
+        ),
+        Rule(
+            "g_levels_us",
+            lambda c: c.spacing != "table" or len(c.g_levels_us) == c.levels,
+            "must have one entry a level",
+        ),
+        Rule("g_levels_us", lambda c: _increasing(c.g_levels_us), "must be strictly increasing"),
+        Rule(
+            "g_levels_us",
+            lambda c: (
+                c.spacing != "table"
+                or (*c.g_levels_us[:1], *c.g_levels_us[-1:]) == (c.g_min_us, c.g_max_us)
+            ),
+            "must begin with g_min_us and end with g_max_us",
+        ),
+    )
+
+    levels: int = field(metadata=key("int", "conductance levels of a cell", low=2, high=4096))
+    g_min_us: float = field(metadata=key("float", "conductance of level 0", low=0, high=1e6))
+    g_max_us: float = field(
+        metadata=key("float", "conductance of the top level", above=0, high=1e6)
+    )
+    sigma: Sigma = field(metadata=key("table", "programming error", table=Sigma))
+    spacing: str = setting(
+        "linear", "str", "levels evenly spaced, or listed", choices=("linear", "table")
+    )
+    g_levels_us: tuple[float, ...] = setting(
+        (), "floats", 'the levels where spacing = "table"', low=0
+    )
+
+    def __post_init__(self) -> None:
+        if self.spacing == "linear":
+            # A copy with another range or level count brings the old levels along.
+            object.__setattr__(self, "g_levels_us", ())
+        super().__post_init__()
+        if self.spacing == "linear":
+            object.__setattr__(self, "g_levels_us", _linear_levels(self))
+        bound = Sigma(**{**vars(self.sigma), "g_min_us": self.g_min_us, "g_max_us": self.g_max_us})
+        object.__setattr__(self, "sigma", bound)
+
+    @property
+    def range_us(self) -> float:
+        """Usable conductance range g_max − g_min in µS."""
+        return self.g_max_us - self.g_min_us
+
+
+@dataclass(frozen=True)
+class ReadNoise(Section):
+    """Noise redrawn at every read, per cell: σ² = (relative·G)² + sigma_us²."""
+
+    relative: float = setting(0.01, "float", "σ of one read over G", low=0, high=1)
+    sigma_us: float = setting(0.0, "float", "part of σ that does not depend on G, µS", low=0)
+
+
+@dataclass(frozen=True)
+class Dac(Section):
+    """Input converters. Unsigned layers use codes 0…2^bits − 1 on any chip."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule("bits", lambda d: d.bits >= 2 or not d.signed, "a signed code needs 2 bits or more"),
+    )
+
+    bits: int = setting(8, "int", "bits of an input code", low=1, high=16)
+    signed: bool = setting(True, "bool", "both polarities can be applied: codes ±(2^(bits−1) − 1)")
+    energy_pj: float = setting(3.12, "float", "energy of one input conversion", low=0)
+
+
+@dataclass(frozen=True)
+class Adc(Section):
+    """Output converters."""
+
+    bits: int = setting(8, "int", "bits of an output code", low=1, high=16)
+    range: str = setting("layer", "str", "what shares one full-scale setting", choices=("layer",))
+    energy_pj: float = setting(1.56, "float", "energy of one output conversion", low=0)
+    convert_ns: float = setting(0.78125, "float", "time of one conversion", above=0)
+    columns_per_adc: int = setting(
+        128, "int", "columns that share one ADC, in turn", low=1, high=65536
+    )
+
+
+@dataclass(frozen=True)
+class Mapping(Section):
+    """How a weight becomes cells, and where the pedestal is removed."""
+
+    kind: str = setting(
+        "offset", "str", "cells of a weight", choices=("offset", "differential", "sliced")
+    )
+    pedestal: str = setting(
+        "reference",
+        "str",
+        "subtracted before the ADC by a reference column, or after it from the known inputs",
+        choices=("reference", "digital"),
+    )
+    slices: int = setting(2, "int", "sliced: cells of one weight", low=2, high=8)
+
+
+@dataclass(frozen=True)
+class Faults(Section):
+    """How often cells and lines of a die are unusable."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "stuck_gmax_rate",
+            lambda f: f.stuck_gmax_rate + f.stuck_gmin_rate <= 1.0,
+            "stuck_gmax_rate + stuck_gmin_rate must not exceed 1",
+        ),
+    )
+
+    stuck_gmax_rate: float = setting(0.0, "float", "share of cells stuck at g_max", low=0, high=1)
+    stuck_gmin_rate: float = setting(0.0, "float", "share of cells stuck at g_min", low=0, high=1)
+    dead_row_rate: float = setting(0.0, "float", "share of rows that drive nothing", low=0, high=1)
+    dead_col_rate: float = setting(
+        0.0, "float", "share of columns that read nothing", low=0, high=1
+    )
+
+
+@dataclass(frozen=True)
+class Hierarchy(Section):
+    """How many arrays a die has."""
+
+    cores: int = setting(8, "int", "cores of a die", low=1, high=1 << 20)
+    arrays_per_core: int = setting(128, "int", "arrays of a core", low=1, high=1 << 20)
+
+    @property
+    def arrays(self) -> int:
+        """Arrays of a die."""
+        return self.cores * self.arrays_per_core
+
+
+@dataclass(frozen=True)
+class Programming(Section):
+    """Cost of writing one cell with write-verify."""
+
+    pulses_per_cell: float = setting(
+        8.0, "float", "mean pulses until the level is accepted", above=0
+    )
+    pulse_ns: float = setting(100.0, "float", "length of one pulse", above=0)
+    pulse_energy_pj: float = setting(
+        10.0, "float", "energy of one pulse with its verify read", low=0
+    )
+    endurance_writes: int = setting(1_000_000, "int", "writes a cell endures", low=1, high=10**15)

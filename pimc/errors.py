@@ -1,0 +1,72 @@
+"""The one tree of errors a user can meet.
+
+Every error says what is wrong, where, and how to mend it. The command line
+prints it as one message and exits with the class's ``exit_code``.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class PimcError(Exception):
+    """Base of all errors that pimc raises on purpose.
+
+    Args:
+        message: what is wrong, one sentence without a full stop.
+        where: the file, key, node or tensor concerned.
+        hint: how to mend it.
+    """
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, message: str, where: str | None = None, hint: str | None = None) -> None:
+        self.message = message
+        self.where = where
+        self.hint = hint
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        """One line: ``where: message (hint)``."""
+        text = f"{self.where}: {self.message}" if self.where else self.message
+        return f"{text} ({self.hint})" if self.hint else text
+
+
+class UsageError(PimcError):
+    """An option or argument that cannot be used as given."""
+
+
+class ModelError(PimcError):
+    """An ONNX model that cannot be read or compiled."""
+
+
+class ChipError(PimcError):
+    """A chip description that is malformed or impossible."""
+
+
+class DataError(PimcError):
+    """Calibration, input or labelled data that cannot be used."""
+
+
+class ImageError(PimcError):
+    """A chip image that is damaged, altered or of another version."""
+
+
+class CaptureError(PimcError):
+    """A capture that is damaged or belongs to another image or die."""
+
+
+class PlanError(PimcError):
+    """A plan that breaks a rule: a mistake of a pass, not of the user."""
+
+
+class DeviceError(PimcError):
+    """The chip, die file or driver failed."""
+
+    exit_code = 3
+
+
+class CheckFailed(PimcError):
+    """The check the user asked for did not hold."""
+
+    exit_code = 1

@@ -1,0 +1,104 @@
+"""Files written whole or not at all, and fingerprints of files and arrays."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy.typing as npt
+
+from pimc.errors import UsageError
+
+_CHUNK_BYTES = 1 << 20
+
+_HINTS: Mapping[int | None, str] = {
+    errno.ENOENT: "make the folder first",
+    errno.ENOTDIR: "a part of the path is a file",
+    errno.EACCES: "choose a place you may write to",
+    errno.EPERM: "choose a place you may write to",
+    errno.EROFS: "choose a place you may write to",
+    errno.ENOSPC: "free space or choose another disk",
+    errno.EDQUOT: "free space or choose another disk",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Write a file whole: the old one stays until the new one is complete and on the disk.
+
+    Yields a binary file in the same folder; when the block ends it takes the place of ``path``
+    (of what it points to, for a symbolic link). When anything fails, an interrupt included, the
+    new file is removed and the old one is left as it was.
+
+    Raises:
+        UsageError: the file cannot be written (missing folder, no permission, full disk), or
+            ``path`` is a folder or a device.
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        raise UsageError("is not a regular file", str(path), "give the name of a file")
+    temporary = target.with_name(f".{target.name[:50]}.{secrets.token_hex(8)}.tmp")
+    try:
+        with open(temporary, "xb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        if target.exists():
+            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+        temporary.replace(target)
+    except OSError as cause:
+        if cause.filename not in (None, str(temporary), temporary):
+            raise  # the block failed at another file
+        hint = _HINTS.get(cause.errno, "check the disk and the path")
+        message = f"cannot be written: {cause.strerror or cause}"
+        raise UsageError(message, str(path), hint) from cause
+    finally:
+        # Gone already after success; on failure what is half written must not stay.
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], Any]) -> None:
+    """Write a file whole through ``write(stream)``; see :func:`replacing` for what it raises."""
+    with replacing(path) as stream:
+        write(stream)
+
+
+def sha256_file(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file's content, as hex.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    try:
+        with open(path, "rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as cause:
+        raise UsageError(f"cannot be read: {cause.strerror or cause}", str(path)) from cause
+
+
+def sha256_array(array: npt.NDArray[Any]) -> str:
+    r"""SHA-256 of dtype, shape and content (little endian, row by row), as hex.
+
+    The hashed head is ``"<dtype> <shape>\n"`` in NumPy's notation, e.g. ``"<f4 2,3\n"``.
+
+    Raises:
+        UsageError: an array of Python objects, which has no bytes of its own.
+    """
+    if array.dtype.hasobject:
+        raise UsageError("an array of Python objects has no fingerprint", hint="use numbers")
+    dtype = array.dtype.newbyteorder("<")
+    digest = hashlib.sha256(f"{dtype.str} {','.join(map(str, array.shape))}\n".encode())
+    flat = array.reshape(-1)  # a view where the array is contiguous, memory-mapped included
+    step = max(1, _CHUNK_BYTES // max(1, dtype.itemsize))
+    for start in range(0, flat.size, step):
+        digest.update(flat[start : start + step].astype(dtype).tobytes())
+    return digest.hexdigest()

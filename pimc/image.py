@@ -1,0 +1,249 @@
+"""The chip image: everything a driver needs to program and run a chip, in one file.
+
+One safetensors file with one metadata key, ``manifest``: canonical JSON with a SHA-256
+for every tensor and for itself. The format is specified in ``docs/image-format.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pimc import container
+from pimc.chip import Chip
+from pimc.container import Tensor
+from pimc.errors import ImageError
+from pimc.mapping import Codebook, codebook
+from pimc.packing import bits_per_cell, pack_levels, unpack_levels
+from pimc.plan import Window
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+FORMAT = "pimc-image"
+VERSION = 1
+SUFFIX = ".pimc"
+
+#: Columns of the ``tiles`` tensor.
+TILE_FIELDS = (
+    "layer", "group", "row", "rows", "col", "cols", "array", "array_row", "array_col",
+)  # fmt: skip
+#: Tensors every layer has, named ``layer.NNNN.<field>``.
+COLUMN_FIELDS = ("zero", "scale", "gain", "bias")
+#: Tensors a layer may have.
+OPTIONAL_FIELDS = ("row_correction", "teacher_weight", "teacher_bias")
+
+
+def layer_tensor(index: int, name: str) -> str:
+    """Name of a layer's tensor."""
+    return f"layer.{index:04d}.{name}"
+
+
+@dataclass(frozen=True)
+class ImageLayer:
+    """One layer of an image; vectors over columns are (groups * cols,).
+
+    Attributes:
+        index: position in the image, also in the ``tiles`` tensor.
+        row_block: rows a tile; row block ``t`` of a group starts at row ``t · row_block``.
+        col_block: physical columns a tile; the reference column of a tile is common to them.
+        planes: cells a weight.
+        row_correction: (groups, col_blocks, rows) µS, subtracted digitally from every column
+            of a column block, times the row's input; None before a recovery found it.
+        teacher_weight, teacher_bias: the float network, (groups, rows, cols) and
+            (groups * cols,); None in an image written without a teacher.
+    """
+
+    index: int
+    name: str
+    output: str
+    op: str
+    groups: int
+    rows: int
+    cols: int
+    planes: int
+    row_block: int
+    col_block: int
+    window: Window | None
+    input_scale: float | None
+    input_signed: bool
+    adc_lsb_us: float
+    weight_error: float
+    zero: Tensor = field(repr=False)
+    scale: Tensor = field(repr=False)
+    gain: Tensor = field(repr=False)
+    bias: Tensor = field(repr=False)
+    row_correction: Tensor | None = field(default=None, repr=False)
+    teacher_weight: Tensor | None = field(default=None, repr=False)
+    teacher_bias: Tensor | None = field(default=None, repr=False)
+
+    @property
+    def row_blocks(self) -> int:
+        """Tiles one under the other, a group."""
+        return -(-self.rows // self.row_block)
+
+    @property
+    def col_blocks(self) -> int:
+        """Tiles side by side, a group."""
+        return -(-self.cols * self.planes // self.col_block)
+
+
+@dataclass(frozen=True)
+class Image:
+    """A chip image in memory.
+
+    Attributes:
+        manifest: the JSON object of the file.
+        tensors: the file's tensors by name.
+    """
+
+    manifest: Mapping[str, Any]
+    tensors: Mapping[str, Tensor] = field(repr=False)
+
+    @staticmethod
+    def build(manifest: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Image:
+        """An image from its parts; hashes are filled in."""
+        return Image(*container.seal(FORMAT, VERSION, manifest, tensors))
+
+    @property
+    def sha256(self) -> str:
+        """Identity of the content."""
+        return str(self.manifest["sha256"])
+
+    @cached_property
+    def chip(self) -> Chip:
+        """The chip the image is for."""
+        return Chip.from_dict(self.manifest["chip"])
+
+    @cached_property
+    def codebook(self) -> Codebook:
+        """The chip's mapping table."""
+        return codebook(self.chip)
+
+    @property
+    def arrays(self) -> int:
+        """Arrays in use."""
+        return int(self.tensors["levels"].shape[0])
+
+    @cached_property
+    def layers(self) -> tuple[ImageLayer, ...]:
+        """All layers in the order in which they run."""
+        return tuple(
+            _layer(index, entry, self.tensors)
+            for index, entry in enumerate(self.manifest["layers"])
+        )
+
+    @cached_property
+    def levels(self) -> npt.NDArray[np.uint16]:
+        """(arrays, rows, cols) level of every cell; cells no tile uses hold 0."""
+        chip = self.chip
+        rows, cols = chip.array.rows, chip.array.cols
+        flat = unpack_levels(self.tensors["levels"], bits_per_cell(chip.cell.levels), rows * cols)
+        return flat.reshape(-1, rows, cols)
+
+    def graph(self) -> ir.Model:
+        """The digital part of the network; array layers are nodes of domain ``pimc``."""
+        import onnx
+        import onnx_ir
+
+        return onnx_ir.from_proto(onnx.ModelProto.FromString(self.tensors["graph"].tobytes()))
+
+    @cached_property
+    def used(self) -> npt.NDArray[np.bool_]:
+        """(arrays, rows, cols) cells that hold a weight."""
+        mask = np.zeros(self.levels.shape, dtype=np.bool_)
+        for layer in self.layers:
+            cells = self.cells(layer)
+            mask.reshape(-1)[cells[cells >= 0]] = True
+        return mask
+
+    def cells(self, layer: ImageLayer) -> npt.NDArray[np.int64]:
+        """Address of every cell of a layer: (groups · row_blocks, row_block, cols · planes).
+
+        An address is ``(array · rows + wordline) · cols + bitline``; −1 pads the last block.
+        """
+        array = self.chip.array
+        blocks = layer.row_blocks
+        cells = np.full(
+            (layer.groups * blocks, layer.row_block, layer.cols * layer.planes), -1, np.int64
+        )
+        tiles = self.tensors["tiles"]
+        for number in np.flatnonzero(tiles[:, 0] == layer.index):
+            tile = dict(zip(TILE_FIELDS, tiles[number].tolist(), strict=True))
+            wordlines, bitlines = self._lines(int(number), tile)
+            block = tile["group"] * blocks + tile["row"] // layer.row_block
+            cells[block, : tile["rows"], tile["col"] : tile["col"] + tile["cols"]] = (
+                tile["array"] * array.rows + wordlines[:, None]
+            ) * array.cols + bitlines
+        return cells
+
+    def _lines(self, number: int, tile: Mapping[str, int]) -> tuple[Tensor, Tensor]:
+        start = int(self.tensors["line_offsets"][number]) if "lines" in self.tensors else -1
+        if start < 0:
+            return (
+                tile["array_row"] + np.arange(tile["rows"]),
+                tile["array_col"] + np.arange(tile["cols"]),
+            )
+        lines = self.tensors["lines"][start : start + tile["rows"] + tile["cols"]]
+        return lines[: tile["rows"]], lines[tile["rows"] :]
+
+    def with_levels(self, levels: npt.NDArray[np.uint16]) -> dict[str, Tensor]:
+        """The tensors of this image with other levels, (arrays, rows, cols)."""
+        bits = bits_per_cell(self.chip.cell.levels)
+        packed = pack_levels(levels.reshape(len(levels), -1), bits)
+        return {**self.tensors, "levels": packed}
+
+    def updated(
+        self,
+        *,
+        levels: npt.NDArray[np.uint16] | None = None,
+        columns: Mapping[int, Mapping[str, Tensor]] | None = None,
+        **manifest: Any,
+    ) -> Image:
+        """A new image with other levels, other layer tensors or other manifest entries."""
+        tensors = self.with_levels(levels) if levels is not None else dict(self.tensors)
+        for index, values in (columns or {}).items():
+            tensors |= {layer_tensor(index, name): value for name, value in values.items()}
+        return Image.build({**self.manifest, **manifest}, tensors)
+
+    def to_bytes(self) -> bytes:
+        """The file's bytes; equal images give equal bytes."""
+        return container.to_bytes(self.manifest, self.tensors)
+
+    def save(self, path: str | Path) -> None:
+        """Write the file, whole or not at all.
+
+        Raises:
+            UsageError: the file cannot be written.
+        """
+        container.save(path, self.manifest, self.tensors)
+
+    @staticmethod
+    def load(path: str | Path) -> Image:
+        """Read and verify a file.
+
+        Raises:
+            ImageError: not an image, damaged, altered, or of a newer format version.
+        """
+        return Image(*container.load(path, FORMAT, VERSION, ImageError))
+
+
+def _layer(index: int, entry: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> ImageLayer:
+    window = entry["window"]
+    values = {name: tensors[layer_tensor(index, name)] for name in COLUMN_FIELDS}
+    values |= {name: tensors.get(layer_tensor(index, name)) for name in OPTIONAL_FIELDS}
+    plain = {key: value for key, value in entry.items() if key != "window"}
+    return ImageLayer(index=index, window=_window(window), **plain, **values)
+
+
+def _window(entry: Mapping[str, Any] | None) -> Window | None:
+    if entry is None:
+        return None
+    sizes = {key: tuple(entry[key]) for key in ("kernel", "strides", "dilations", "pads")}
+    return replace(Window(**sizes), auto_pad=entry["auto_pad"])

@@ -1,0 +1,116 @@
+"""How a weight becomes cells: the codebook of a chip's mapping.
+
+A weight is held by ``planes`` neighbouring cells of one row. Code ``c`` asks them for the
+levels ``levels[c]``; together they have the effective conductance
+``values_us[c] = Σ_p coefficients[p] · G(levels[c, p])``, and the weight is
+``scale · (values_us[c] − values_us[zero])``. One cell a weight, a differential pair and
+bit slices differ in nothing but this table, so all take the same path through the
+compiler and the runtime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pimc.chip import Chip
+from pimc.errors import ChipError
+
+Array64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Codebook:
+    """The effective conductances a weight can take.
+
+    Attributes:
+        values_us: (M,) increasing.
+        levels: (M, P) level of every cell for each code.
+        coefficients: (P,) factor of each cell's current in the digital sum.
+        middle: the code nearest to the middle of the range, the default zero.
+        sigma_us: (M,) standard deviation of the effective conductance after a write.
+        reference_us: conductance of the reference column's cells, 0 without one.
+    """
+
+    values_us: Array64
+    levels: npt.NDArray[np.uint16]
+    coefficients: Array64
+    middle: int
+    sigma_us: Array64
+    reference_us: float
+
+    @property
+    def planes(self) -> int:
+        """Cells a weight."""
+        return int(self.levels.shape[1])
+
+    def pedestal_us(self, zero: npt.NDArray[np.uint16]) -> Array64:
+        """What one unit of input adds to a column whose zero is ``zero``, after the reference.
+
+        The digital side subtracts it, multiplied by the sum of the inputs.
+        """
+        pedestal = self.values_us[zero] - self.reference_us * self.coefficients.sum()
+        # Rounding must not leave a pedestal where the zero is the reference itself.
+        return np.where(np.abs(pedestal) < 1e-9 * np.abs(self.values_us).max(), 0.0, pedestal)
+
+
+def _offset(levels_us: Array64, slices: int) -> tuple[npt.NDArray[np.int64], Array64]:
+    return np.arange(len(levels_us))[:, None], np.ones(1)
+
+
+def _differential(levels_us: Array64, slices: int) -> tuple[npt.NDArray[np.int64], Array64]:
+    difference = np.arange(-(len(levels_us) - 1), len(levels_us))
+    pair = np.stack([np.maximum(difference, 0), np.maximum(-difference, 0)], axis=1)
+    return pair, np.array([1.0, -1.0])
+
+
+def _sliced(levels_us: Array64, slices: int) -> tuple[npt.NDArray[np.int64], Array64]:
+    count = len(levels_us)
+    step = np.diff(levels_us)
+    if not np.allclose(step, step[0], rtol=1e-6):
+        raise ChipError(
+            "bit slices need evenly spaced levels",
+            where="cell.g_levels_us",
+            hint="use --mapping offset or differential, or linear spacing",
+        )
+    if count**slices > 65536:
+        raise ChipError(
+            f"{slices} slices of {count} levels are more than 65,536 codes",
+            where="mapping.slices",
+            hint="use fewer slices",
+        )
+    weights = count ** np.arange(slices - 1, -1, -1)
+    digits = np.arange(count**slices)[:, None] // weights % count
+    return digits, weights.astype(np.float64)
+
+
+_PLANES: dict[str, Callable[[Array64, int], tuple[npt.NDArray[np.int64], Array64]]] = {
+    "offset": _offset,
+    "differential": _differential,
+    "sliced": _sliced,
+}
+
+
+def codebook(chip: Chip) -> Codebook:
+    """The codebook of ``chip``'s mapping.
+
+    Raises:
+        ChipError: the mapping cannot be used with the chip's levels.
+    """
+    levels_us = np.asarray(chip.cell.g_levels_us, dtype=np.float64)
+    levels, coefficients = _PLANES[chip.mapping.kind](levels_us, chip.mapping.slices)
+    values = levels_us[levels] @ coefficients
+    sigma = chip.cell.sigma.sigma_us(levels_us)
+    reference = levels_us[len(levels_us) // 2] if chip.mapping.pedestal == "reference" else 0.0
+    centre = 0.0 if chip.mapping.kind == "differential" else values[len(values) // 2]
+    return Codebook(
+        values_us=values,
+        levels=levels.astype(np.uint16),
+        coefficients=coefficients,
+        middle=int(np.argmin(np.abs(values - centre))),
+        sigma_us=np.sqrt((sigma[levels] ** 2) @ coefficients**2),
+        reference_us=float(reference),
+    )

@@ -1,0 +1,196 @@
+"""The plan: what the compiler knows of one network on one chip, pass by pass.
+
+Everything here is immutable; a pass returns ``dataclasses.replace(plan, ...)``.
+Arrays inside are treated as read-only. Index letters used throughout:
+``g`` group, ``k`` row (input) of a group, ``n`` column (output) of a group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+#: Domain of the graph nodes that stand for layers on the array.
+DOMAIN = "pimc"
+#: Their operator: one input, one output, string attribute ``layer``.
+ARRAY_OP = "Array"
+
+
+@dataclass(frozen=True)
+class Window:
+    """How a convolution cuts input vectors out of its input, in ONNX's terms.
+
+    Attributes:
+        kernel, strides, dilations: one entry per spatial dimension (1 or 2).
+        pads: begin of each dimension, then end of each; zeros where ``auto_pad`` decides.
+        auto_pad: ONNX's ``auto_pad``; SAME_* is resolved from the input's size when it runs.
+    """
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    pads: tuple[int, ...]
+    auto_pad: Literal["NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"] = "NOTSET"
+
+    def resolved_pads(self, size: tuple[int, ...]) -> tuple[int, ...]:
+        """Pads for an input of spatial ``size``: begins, then ends."""
+        if self.auto_pad == "NOTSET":
+            return self.pads
+        if self.auto_pad == "VALID":
+            return (0,) * (2 * len(self.kernel))
+        begins, ends = [], []
+        for length, kernel, stride, dilation in zip(
+            size, self.kernel, self.strides, self.dilations, strict=True
+        ):
+            steps = -(-length // stride)
+            total = max((steps - 1) * stride + (kernel - 1) * dilation + 1 - length, 0)
+            small, large = total // 2, total - total // 2
+            upper = self.auto_pad == "SAME_UPPER"
+            begins.append(small if upper else large)
+            ends.append(large if upper else small)
+        return (*begins, *ends)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One weight matrix that goes on the chip, as the float network has it.
+
+    Attributes:
+        name: name of the weight initializer; with ``output`` it identifies the layer.
+        output: name of the tensor the layer produces.
+        op: the source operator, ``Conv``, ``Gemm`` or ``MatMul``.
+        groups, rows, cols: the matrix is ``rows`` inputs × ``cols`` outputs, once a group.
+        window: how input vectors are cut from the input; None for matrix products, whose
+            vectors are the input's last dimension.
+        weight: float32 (groups, rows, cols).
+        bias: float32 (groups * cols,).
+        nonnegative_input: the graph proves that no input is below zero.
+    """
+
+    name: str
+    output: str
+    op: str
+    groups: int
+    rows: int
+    cols: int
+    window: Window | None
+    weight: Floats = field(repr=False)
+    bias: Floats = field(repr=False)
+    nonnegative_input: bool = False
+
+    @property
+    def label(self) -> str:
+        """The name shown to people."""
+        return self.name
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """One layer in the chip's terms; all per-column vectors are (groups * cols,).
+
+    A weight is ``scale · (v[code] − v[zero])`` where ``v`` is the mapping's codebook of
+    effective conductances in µS.
+
+    Attributes:
+        codes: uint16 (groups, rows, cols), indices into the codebook.
+        zero: uint16, the code that means weight 0.
+        scale: float32, weight per µS.
+        gain: float32, digital gain a column (1 after compiling).
+        bias: float32, digital offset a column.
+        input_scale: input units per DAC code, or None: each vector's largest magnitude is
+            mapped to the largest code.
+        input_signed: DAC codes are symmetric about zero, else they start at zero.
+        adc_lsb_us: current of one ADC code, in µS times DAC code.
+        weight_error: Σ(ŵ − w)² / Σw² of the layer.
+    """
+
+    codes: npt.NDArray[np.uint16] = field(repr=False)
+    zero: npt.NDArray[np.uint16] = field(repr=False)
+    scale: Floats = field(repr=False)
+    gain: Floats = field(repr=False)
+    bias: Floats = field(repr=False)
+    input_scale: float | None
+    input_signed: bool
+    adc_lsb_us: float
+    weight_error: float
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A block of one layer's matrix no larger than an array.
+
+    ``row``/``rows`` count inputs and ``col``/``cols`` physical columns (outputs × planes)
+    inside group ``group`` of layer number ``layer``.
+    """
+
+    layer: int
+    group: int
+    row: int
+    rows: int
+    col: int
+    cols: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a tile sits: array number, first wordline and bitline."""
+
+    array: int
+    row: int
+    col: int
+
+
+@dataclass(frozen=True)
+class Lines:
+    """The wordline of each row and the bitline of each column of one tile."""
+
+    wordlines: npt.NDArray[np.int32]
+    bitlines: npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A moment of the schedule: the listed tiles, all of one layer, are read together.
+
+    Each array appears once at most, so a step costs one activation an array.
+    """
+
+    layer: int
+    tiles: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything known so far. ``stage`` names the last pass that ran.
+
+    Attributes:
+        graph: the network; array layers become nodes of domain ``pimc`` in partition.
+        model_name, model_sha256: file name and hash of the source model.
+        arrays: arrays in use. From placement on, array ``a`` is slot ``a % n`` of core
+            ``a // n`` on a chip with ``n`` arrays a core.
+        lines: one entry a tile; None where rows and columns are simply consecutive.
+        provenance: layer name → source node (op, name, output) for reports.
+    """
+
+    graph: ir.Model
+    model_name: str
+    model_sha256: str
+    stage: str = "frontend"
+    layers: tuple[Layer, ...] = ()
+    quantized: tuple[Quantized, ...] = ()
+    tiles: tuple[Tile, ...] = ()
+    places: tuple[Place, ...] = ()
+    arrays: int = 0
+    lines: tuple[Lines | None, ...] = ()
+    schedule: tuple[Step, ...] = ()
+    provenance: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -1,0 +1,149 @@
+"""What must hold of a plan after each pass.
+
+A rule is a function whose docstring is both its documentation and its error message; it
+yields the places where it is broken. The pipeline checks, after a pass, every rule of the
+stages done so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+
+from pimc.chip import Chip
+from pimc.errors import PlanError
+from pimc.mapping import codebook
+from pimc.plan import ARRAY_OP, DOMAIN, Plan
+
+Rule = Callable[[Plan, Chip], Iterable[str]]
+
+
+def names_are_unique(plan: Plan, chip: Chip) -> Iterator[str]:
+    """every layer has a name of its own"""
+    seen: set[str] = set()
+    for layer in plan.layers:
+        if layer.name in seen:
+            yield layer.name
+        seen.add(layer.name)
+
+
+def nodes_match_layers(plan: Plan, chip: Chip) -> Iterator[str]:
+    """the graph's array nodes are the plan's layers, in the same order"""
+    nodes = [
+        node.attributes["layer"].as_string()
+        for node in plan.graph.graph
+        if (node.domain, node.op_type) == (DOMAIN, ARRAY_OP)
+    ]
+    if nodes != [layer.name for layer in plan.layers]:
+        yield plan.model_name
+
+
+def weights_are_finite(plan: Plan, chip: Chip) -> Iterator[str]:
+    """weights have the shape (groups, rows, cols) and are finite"""
+    for layer in plan.layers:
+        shape = (layer.groups, layer.rows, layer.cols)
+        if layer.weight.shape != shape or not np.isfinite(layer.weight).all():
+            yield layer.name
+
+
+def codes_are_in_the_codebook(plan: Plan, chip: Chip) -> Iterator[str]:
+    """every code and zero names an entry of the mapping's codebook"""
+    count = len(codebook(chip).values_us)
+    for layer, quantized in zip(plan.layers, plan.quantized, strict=True):
+        if max(quantized.codes.max(initial=0), quantized.zero.max(initial=0)) >= count:
+            yield layer.name
+
+
+def ranges_are_positive(plan: Plan, chip: Chip) -> Iterator[str]:
+    """scales and converter ranges are positive and finite"""
+    for layer, quantized in zip(plan.layers, plan.quantized, strict=True):
+        values = [*quantized.scale.tolist(), quantized.adc_lsb_us, quantized.input_scale or 1.0]
+        if not (np.isfinite(values).all() and min(values) > 0):
+            yield layer.name
+
+
+def tiles_cover_layers(plan: Plan, chip: Chip) -> Iterator[str]:
+    """the tiles of a layer cover each of its cells once"""
+    planes = codebook(chip).planes
+    covered: dict[int, int] = {}
+    for tile in plan.tiles:
+        covered[tile.layer] = covered.get(tile.layer, 0) + tile.rows * tile.cols
+    for number, layer in enumerate(plan.layers):
+        if covered.get(number) != layer.groups * layer.rows * layer.cols * planes:
+            yield layer.name
+
+
+def tiles_fit_arrays(plan: Plan, chip: Chip) -> Iterator[str]:
+    """no tile is larger than an array"""
+    for number, tile in enumerate(plan.tiles):
+        if tile.rows > chip.array.rows or tile.cols > chip.array.cols:
+            yield f"tile {number}"
+
+
+def places_do_not_overlap(plan: Plan, chip: Chip) -> Iterator[str]:
+    """every tile lies inside its array and no cell belongs to two tiles"""
+    rows, cols = chip.array.rows, chip.array.cols
+    taken = np.zeros((plan.arrays, rows, cols), np.bool_)
+    for number, (tile, place) in enumerate(zip(plan.tiles, plan.places, strict=True)):
+        inside = place.row + tile.rows <= rows and place.col + tile.cols <= cols
+        area = taken[place.array, place.row :, place.col :][: tile.rows, : tile.cols]
+        if not inside or area.any():
+            yield f"tile {number}"
+        area[:] = True
+
+
+def lines_are_distinct(plan: Plan, chip: Chip) -> Iterator[str]:
+    """moved tiles keep to their array, and no cell belongs to two tiles"""
+    taken = np.zeros((plan.arrays, chip.array.rows, chip.array.cols), np.bool_)
+    for number, (tile, place, lines) in enumerate(
+        zip(plan.tiles, plan.places, plan.lines, strict=True)
+    ):
+        wordlines = place.row + np.arange(tile.rows) if lines is None else lines.wordlines
+        bitlines = place.col + np.arange(tile.cols) if lines is None else lines.bitlines
+        cells = np.ix_(wordlines, bitlines)
+        distinct = len(set(wordlines.tolist())) == tile.rows
+        distinct &= len(set(bitlines.tolist())) == tile.cols
+        if not distinct or taken[place.array][cells].any():
+            yield f"tile {number}"
+        taken[place.array][cells] = True
+
+
+def every_tile_is_read_once(plan: Plan, chip: Chip) -> Iterator[str]:
+    """every tile is read in exactly one step, of its own layer"""
+    read = sorted(tile for step in plan.schedule for tile in step.tiles)
+    if read != list(range(len(plan.tiles))):
+        yield plan.model_name
+    for number, step in enumerate(plan.schedule):
+        if {plan.tiles[tile].layer for tile in step.tiles} != {step.layer}:
+            yield f"step {number}"
+
+
+#: Stages in the order in which they run, with the rules that hold from then on.
+RULES: dict[str, tuple[Rule, ...]] = {
+    "frontend": (),
+    "simplify": (),
+    "partition": (names_are_unique, nodes_match_layers, weights_are_finite),
+    "quantize": (codes_are_in_the_codebook, ranges_are_positive),
+    "tile": (tiles_cover_layers, tiles_fit_arrays),
+    "pack": (places_do_not_overlap,),
+    "place": (places_do_not_overlap,),
+    "cells": (lines_are_distinct,),
+    "schedule": (every_tile_is_read_once,),
+}
+
+
+def check(plan: Plan, chip: Chip) -> None:
+    """Check the rules of the plan's stage.
+
+    Raises:
+        PlanError: a rule is broken; the error names the stage, the rule and the places.
+    """
+    for rule in RULES[plan.stage]:
+        broken = list(rule(plan, chip))
+        if broken:
+            raise PlanError(
+                f"after {plan.stage}: it does not hold that {rule.__doc__}",
+                where=", ".join(broken[:5]),
+                hint="this is a mistake in pimc; please report it",
+            )

@@ -1,0 +1,102 @@
+"""Input vectors of a layer: cut out of its input, and its outputs put back in place.
+
+The canonical form is (batch, groups · rows, positions): what every wordline sees, one
+column a position. torch is imported when first used, so that reading an image does not
+need it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pimc.plan import Window
+
+if TYPE_CHECKING:
+    import torch
+
+
+def unfold(x: torch.Tensor, window: Window | None) -> torch.Tensor:
+    """Input vectors of ``x``: (batch, groups · rows, positions).
+
+    A convolution's input is (batch, channels, \\*spatial) with one or two spatial
+    dimensions; a matrix product's is (..., rows), and its vectors become positions.
+    """
+    import torch.nn.functional as F
+
+    if window is None:
+        return x.reshape(-1, x.shape[-1]).t().unsqueeze(0)
+    x = pad(x, window)
+    if len(window.kernel) == 1:
+        x = x.unsqueeze(2)
+    kernel, strides, dilations = (
+        (1, *value) if len(value) == 1 else value
+        for value in (window.kernel, window.strides, window.dilations)
+    )
+    return F.unfold(x, kernel, dilation=dilations, stride=strides)
+
+
+def refold(y: torch.Tensor, x: torch.Tensor, window: Window | None) -> torch.Tensor:
+    """Outputs (batch, columns, positions) in the shape the layer's output has for ``x``."""
+    if window is None:
+        return y[0].t().reshape(*x.shape[:-1], y.shape[1])
+    return y.reshape(x.shape[0], y.shape[1], *output_size(tuple(x.shape[2:]), window))
+
+
+def pad(x: torch.Tensor, window: Window) -> torch.Tensor:
+    """``x`` with the window's zero padding applied."""
+    import torch.nn.functional as F
+
+    dims = len(window.kernel)
+    pads = window.resolved_pads(tuple(x.shape[2:]))
+    if not any(pads):
+        return x
+    # torch counts dimensions from the last.
+    order = [pads[d + side * dims] for d in reversed(range(dims)) for side in (0, 1)]
+    return F.pad(x, order)
+
+
+def output_size(size: tuple[int, ...], window: Window) -> tuple[int, ...]:
+    """Spatial size of a convolution's output."""
+    dims = len(size)
+    pads = window.resolved_pads(size)
+    return tuple(
+        (size[d] + pads[d] + pads[dims + d] - window.dilations[d] * (window.kernel[d] - 1) - 1)
+        // window.strides[d]
+        + 1
+        for d in range(dims)
+    )
+
+
+def sample(
+    x: torch.Tensor, window: Window | None, count: int, generator: torch.Generator
+) -> torch.Tensor:
+    """About ``count`` input vectors of ``x`` at random positions: (count, groups · rows).
+
+    Cuts out only the positions it returns, which is far cheaper than :func:`unfold` where
+    there are many.
+    """
+    import torch
+
+    if window is None:
+        flat = x.reshape(-1, x.shape[-1])
+        chosen = torch.randperm(len(flat), generator=generator)[:count]
+        return flat[chosen.sort().values]
+    spatial = output_size(tuple(x.shape[2:]), window)
+    positions = x.shape[0]
+    for length in spatial:
+        positions *= length
+    chosen = torch.randperm(positions, generator=generator)[:count].sort().values
+    padded = pad(x, window)
+    index: list[torch.Tensor] = []
+    for d in reversed(range(len(spatial))):
+        start = (chosen % spatial[d]) * window.strides[d]
+        taps = torch.arange(window.kernel[d]) * window.dilations[d]
+        index.insert(0, start[:, None] + taps)
+        chosen = chosen // spatial[d]
+    images = chosen[:, None, None, None]
+    channels = torch.arange(x.shape[1])[None, :, None, None]
+    if len(index) == 1:
+        index.insert(0, torch.zeros((len(index[0]), 1), dtype=torch.long))
+        padded = padded.unsqueeze(2)
+    high, wide = index[0][:, None, :, None], index[1][:, None, None, :]
+    return padded[images, channels, high, wide].reshape(len(images), -1)

@@ -1,0 +1,160 @@
+"""One layer on the array: DAC, read, ADC, and the digital sum behind it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+
+from pimc.chip import Chip
+from pimc.converters import dac_limits, two_phases
+from pimc.image import Image, ImageLayer
+from pimc.runtime.device import Device, Region
+from pimc.vectors import refold, unfold
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one read of a layer saw and gave, for captures.
+
+    Attributes:
+        inputs: (batch, blocks, rows, positions) DAC codes.
+        codes: (batch, blocks, columns, positions) ADC codes.
+    """
+
+    inputs: torch.Tensor
+    codes: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Digital:
+    """The digital constants of a layer as tensors; letters: g groups, n outputs, q column
+    blocks, c physical columns, k rows.
+
+    Attributes:
+        scale: (g·n, 1) output units per µS and DAC code, gain included, input scale not.
+        bias: (g·n, 1).
+        coefficients: (planes, 1).
+        pedestal: (g·n, 1) µS, or None where every column's zero is the reference.
+        row_correction: (g, q, k) µS, or None.
+        block_of_column: (c,) column block of each physical column.
+    """
+
+    scale: torch.Tensor
+    bias: torch.Tensor
+    coefficients: torch.Tensor
+    pedestal: torch.Tensor | None
+    row_correction: torch.Tensor | None
+    block_of_column: torch.Tensor
+
+    @staticmethod
+    def of(image: Image, layer: ImageLayer, device: torch.device) -> Digital:
+        """The constants of one layer of an image."""
+
+        def tensor(values: object) -> torch.Tensor:
+            return torch.as_tensor(values, dtype=torch.float32).to(device)
+
+        pedestal = tensor(image.codebook.pedestal_us(layer.zero))
+        correction = layer.row_correction
+        return Digital(
+            scale=tensor(layer.scale * layer.gain)[:, None],
+            bias=tensor(layer.bias.copy())[:, None],
+            coefficients=tensor(image.codebook.coefficients)[:, None],
+            pedestal=pedestal[:, None] if bool(pedestal.any()) else None,
+            row_correction=tensor(correction.copy()) if correction is not None else None,
+            block_of_column=torch.arange(layer.cols * layer.planes, device=device)
+            // layer.col_block,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class CrossbarLayer:
+    """A layer bound to the device that holds it."""
+
+    layer: ImageLayer
+    chip: Chip
+    region: Region
+    device: Device
+    digital: Digital = field(repr=False)
+
+    @staticmethod
+    def of(image: Image, layer: ImageLayer, device: Device, torch_device: str) -> CrossbarLayer:
+        """Bind one layer of an image to a device."""
+        digital = Digital.of(image, layer, torch.device(torch_device))
+        return CrossbarLayer(layer, image.chip, Region.of(image, layer), device, digital)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """The layer's output for its input, both in the shapes of the ONNX graph."""
+        return self.record(x)[0]
+
+    def record(self, x: torch.Tensor) -> tuple[torch.Tensor, Record]:
+        """The layer's output, and what the arrays saw and gave."""
+        inputs, step = self.convert(x)
+        blocks = self.blocks(inputs)
+        codes = self._read(blocks)
+        return refold(self._sum(codes, inputs, step), x, self.layer.window), Record(blocks, codes)
+
+    def convert(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | float]:
+        """DAC codes (batch, g·k, positions), and the input units of one code.
+
+        With a static range the unit is one number; else (batch, g·n or 1, positions): every
+        vector of a group is brought to full scale on its own.
+        """
+        layer = self.layer
+        low, high = dac_limits(self.chip, layer.input_signed)
+        if layer.input_scale is not None:
+            # Rounded before it is cut into overlapping windows, which repeat every value.
+            codes = (x / layer.input_scale).round_().clamp_(low, high)
+            return unfold(codes, layer.window), layer.input_scale
+        vectors = unfold(x, layer.window)
+        grouped = vectors.unflatten(1, (layer.groups, layer.rows))
+        step = grouped.abs().amax(dim=2, keepdim=True) / high
+        codes = (grouped / step.clamp_min(torch.finfo(x.dtype).tiny)).round_().clamp_(low, high)
+        return codes.flatten(1, 2), step.squeeze(2).repeat_interleave(layer.cols, dim=1)
+
+    def blocks(self, codes: torch.Tensor) -> torch.Tensor:
+        """DAC codes cut into row blocks: (batch, groups · row_blocks, row_block, positions)."""
+        layer = self.layer
+        padding = layer.row_blocks * layer.row_block - layer.rows
+        grouped = codes.unflatten(1, (layer.groups, layer.rows))
+        if padding:
+            grouped = F.pad(grouped, (0, 0, 0, padding))
+        return grouped.reshape(
+            codes.shape[0], layer.groups * layer.row_blocks, layer.row_block, codes.shape[2]
+        )
+
+    def _read(self, blocks: torch.Tensor) -> torch.Tensor:
+        if two_phases(self.chip, self.layer.input_signed):
+            positive = self.device.read(self.region, blocks.clamp_min(0))
+            return positive - self.device.read(self.region, (-blocks).clamp_min(0))
+        return self.device.read(self.region, blocks)
+
+    def _sum(
+        self, codes: torch.Tensor, inputs: torch.Tensor, step: torch.Tensor | float
+    ) -> torch.Tensor:
+        """(batch, g·n, positions): tiles added, planes combined, pedestals taken off."""
+        layer, digital = self.layer, self.digital
+        batch, positions = codes.shape[0], codes.shape[3]
+        current = codes.unflatten(1, (layer.groups, layer.row_blocks)).sum(dim=2)
+        current = current * layer.adc_lsb_us
+        grouped = inputs.unflatten(1, (layer.groups, layer.rows))
+        if digital.row_correction is not None:
+            common = torch.matmul(digital.row_correction, grouped)
+            current = current - common[:, :, digital.block_of_column]
+        if layer.planes > 1:
+            current = current.unflatten(2, (layer.cols, layer.planes))
+            current = (current * digital.coefficients).sum(dim=3)
+        current = current.reshape(batch, layer.groups * layer.cols, positions)
+        if digital.pedestal is not None:
+            total = grouped.sum(dim=2).repeat_interleave(layer.cols, dim=1)
+            current = current - digital.pedestal * total
+        return current * (digital.scale * step) + digital.bias
+
+
+def memory_per_image(layer: ImageLayer, positions: int) -> int:
+    """Bytes of float32 that one image needs in a layer's read, roughly."""
+    rows = layer.groups * layer.row_blocks * layer.row_block
+    cols = layer.groups * layer.row_blocks * layer.cols * layer.planes
+    return math.prod((4, positions, 2 * rows + 3 * cols))

@@ -1,0 +1,83 @@
+"""What pimc asks of a chip, simulated or on the bench.
+
+A laboratory adds its own driver by implementing :class:`Device` and registering it under
+the entry-point group ``pimc.devices``. The executor does not know which one it talks to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from pimc.image import Image, ImageLayer
+
+if TYPE_CHECKING:
+    import torch
+
+ENTRY_POINT_GROUP = "pimc.devices"
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """The cells of one layer, read together.
+
+    Attributes:
+        name: the layer.
+        cells: (blocks, rows, columns) addresses ``(array · array_rows + wordline) ·
+            array_cols + bitline``; −1 where a block has no cell. A block's columns may lie
+            in several arrays; its rows get the same inputs in each.
+        lsb_us: current of one ADC code, µS times DAC code.
+        signed: DAC codes may be negative.
+    """
+
+    name: str
+    cells: npt.NDArray[np.int64] = field(repr=False)
+    lsb_us: float
+    signed: bool
+
+    @staticmethod
+    def of(image: Image, layer: ImageLayer) -> Region:
+        """The region of one layer of an image."""
+        return Region(layer.name, image.cells(layer), layer.adc_lsb_us, layer.input_signed)
+
+
+@runtime_checkable
+class Device(Protocol):
+    """A chip that can be programmed and read."""
+
+    @property
+    def name(self) -> str:
+        """Which specimen this is; captures carry it."""
+        ...
+
+    def program(
+        self, cells: npt.NDArray[np.int64], levels: npt.NDArray[np.uint16]
+    ) -> npt.NDArray[np.bool_]:
+        """Ask ``cells`` (addresses, unique) to hold ``levels``; True where the write went through.
+
+        Raises:
+            DeviceError: the chip does not answer.
+        """
+        ...
+
+    def written(self, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The level each cell was last asked to hold, −1 where it never was."""
+        ...
+
+    def read(self, region: Region, inputs: torch.Tensor) -> torch.Tensor:
+        """ADC codes for DAC codes.
+
+        Args:
+            region: the cells to activate.
+            inputs: (batch, blocks, rows, positions) whole numbers as floats.
+
+        Returns:
+            (batch, blocks, columns, positions) ADC codes, whole numbers as floats.
+
+        Raises:
+            DeviceError: the chip does not answer.
+        """
+        ...

@@ -1,0 +1,176 @@
+"""A graph as a list of steps, and the loop that runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import onnx_ir as ir
+import torch
+
+from pimc.errors import ModelError, PimcError
+
+ArrayCall = Callable[[ir.Node, torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a step may see beyond its inputs: the values around it and the array."""
+
+    values: dict[str, Any]
+    array: ArrayCall | None
+
+
+StepCall = Callable[[Sequence[Any], Scope], Sequence[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One node, ready to run.
+
+    Args:
+        node: the node.
+        call: its function, from (inputs, scope) to outputs.
+        inputs: names of the inputs, None where one is missing.
+        captured: names that the node's bodies read from the graph around them.
+        outputs: names of the outputs, None where nobody named one.
+        gradient: whether a gradient passes by the operator's definition.
+        broken: nodes inside (or this one) that ONNX Runtime would execute.
+        foreign: whether the function is the caller's own, whose errors are not the model's.
+    """
+
+    node: ir.Node
+    call: StepCall
+    inputs: tuple[str | None, ...]
+    captured: tuple[str, ...]
+    outputs: tuple[str | None, ...]
+    gradient: bool
+    broken: Callable[[], list[ir.Node]]
+    foreign: bool = False
+
+    @property
+    def uses(self) -> frozenset[str]:
+        """All names the step reads."""
+        return frozenset(name for name in self.inputs if name is not None) | set(self.captured)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A graph or function body as steps in an order that can be run."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    constants: dict[str, Any]
+    steps: tuple[Step, ...]
+    captured: tuple[str, ...]
+    scheduled: tuple[Scheduled, ...]
+
+    def run(self, arguments: Sequence[Any], scope: Scope) -> list[Any]:
+        """Outputs for positional inputs, as the body of an outer node."""
+        values = {name: scope.values[name] for name in self.captured}
+        values.update(self.constants)
+        padded = [*arguments, *[None] * (len(self.inputs) - len(arguments))]
+        values.update(zip(self.inputs, padded, strict=True))
+        execute(self.scheduled, Scope(values, scope.array))
+        return [values[name] for name in self.outputs]
+
+    def broken(self) -> list[ir.Node]:
+        """Nodes executed by ONNX Runtime between the inputs and the outputs."""
+        return broken_between(self.steps, {*self.inputs, *self.captured}, self.outputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """A step, the outputs to keep and the values to forget after it."""
+
+    step: Step
+    keep: tuple[str | None, ...]
+    frees: tuple[str, ...]
+
+
+def schedule(
+    steps: Sequence[Step], wanted: Iterable[str], given: Iterable[str]
+) -> tuple[Scheduled, ...]:
+    """The steps needed for ``wanted`` when ``given`` is known, with the last use of each value."""
+    known, keep = set(given), set(wanted)
+    needed = keep - known
+    chosen: list[Step] = []
+    for step in reversed(steps):
+        if needed.isdisjoint(name for name in step.outputs if name is not None):
+            continue
+        chosen.append(step)
+        needed = (needed | step.uses) - known
+    seen = set(keep)
+    result: list[Scheduled] = []
+    for step in chosen:  # last step first: the first sight of a name is its last use
+        kept = tuple(
+            name if name is not None and name in seen and name not in known else None
+            for name in step.outputs
+        )
+        last = tuple(sorted(step.uses - seen))
+        seen.update(last)
+        result.append(Scheduled(step, kept, last))
+    return tuple(reversed(result))
+
+
+def execute(scheduled: Sequence[Scheduled], scope: Scope) -> None:
+    """Run the steps, leaving the wanted values in ``scope.values``.
+
+    Raises:
+        ModelError: when a step fails, naming it.
+    """
+    values = scope.values
+    for entry in scheduled:
+        step = entry.step
+        arguments = [None if name is None else values[name] for name in step.inputs]
+        try:
+            results = step.call(arguments, scope)
+        except (PimcError, torch.OutOfMemoryError):
+            raise
+        except _OPERATOR_ERRORS as error:
+            if step.foreign:
+                raise
+            raise _failure(step, arguments, error) from error
+        for name, result in zip(entry.keep, results, strict=False):
+            if name is not None:
+                values[name] = result
+        del arguments, results
+        for name in entry.frees:
+            del values[name]
+
+
+_OPERATOR_ERRORS = (RuntimeError, ValueError, IndexError, TypeError, OverflowError)
+
+
+def _failure(step: Step, arguments: Sequence[Any], error: Exception) -> ModelError:
+    shapes = ", ".join(
+        str(list(value.shape)) if isinstance(value, torch.Tensor) else type(value).__name__
+        for value in arguments
+    )
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return ModelError(
+        f"operator {step.node.op_type} failed on inputs of shape {shapes}: {reason}",
+        where=next((name for name in step.outputs if name), step.node.name),
+        hint="check the input shapes against the model's",
+    )
+
+
+def broken_between(
+    steps: Iterable[Step], sources: Iterable[str], outputs: Iterable[str]
+) -> list[ir.Node]:
+    """Nodes without gradient on a path from a source to an output."""
+    ordered = list(steps)
+    reached = set(sources)
+    for step in ordered:
+        if step.gradient and not reached.isdisjoint(step.uses):
+            reached.update(name for name in step.outputs if name is not None)
+    found: list[list[ir.Node]] = []
+    behind = set(outputs)
+    for step in reversed(ordered):
+        if behind.isdisjoint(name for name in step.outputs if name is not None):
+            continue
+        behind |= step.uses
+        if step.gradient and not reached.isdisjoint(step.uses):
+            found.append(step.broken())
+    return [node for nodes in reversed(found) for node in nodes]

@@ -1,0 +1,125 @@
+"""Write an image into a device, in such a way that it can be cut at any moment."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+import numpy.typing as npt
+
+from pimc.errors import DeviceError
+from pimc.image import Image
+from pimc.runtime.device import Device
+
+
+@dataclass(frozen=True)
+class Programmed:
+    """What programming did."""
+
+    cells_written: int
+    cells_kept: int
+    arrays_written: int
+
+
+def program(
+    image: Image,
+    device: Device,
+    *,
+    skip: frozenset[int] = frozenset(),
+    done: Callable[[int], None] = lambda array: None,
+) -> Programmed:
+    """Write every cell whose level differs from what the device last was asked to hold.
+
+    Args:
+        skip: arrays that are already done.
+        done: called after each array with its number, when the device has taken it.
+
+    Raises:
+        DeviceError: the device failed, or cells could not be written.
+    """
+    per_array = image.chip.array.rows * image.chip.array.cols
+    written = kept = touched = 0
+    for array in range(image.arrays):
+        if array in skip:
+            continue
+        inside = np.flatnonzero(image.used[array])
+        cells = inside + array * per_array
+        levels = image.levels[array].reshape(-1)[inside]
+        stale = device.written(cells) != levels
+        write(device, cells[stale], levels[stale])
+        written += int(stale.sum())
+        kept += int((~stale).sum())
+        touched += bool(stale.any())
+        done(array)
+    return Programmed(written, kept, touched)
+
+
+def write(device: Device, cells: npt.NDArray[np.int64], levels: npt.NDArray[np.uint16]) -> None:
+    """Write cells, all or an error.
+
+    Raises:
+        DeviceError: some cells could not be written.
+    """
+    if not len(cells):
+        return
+    missed = int((~device.program(cells, levels)).sum())
+    if missed:
+        raise DeviceError(f"{missed} of {len(cells)} cells could not be written", where=device.name)
+
+
+class Journal:
+    """Which arrays of an image a device already holds: one JSON line an array.
+
+    The first line names image and device; a journal of others is refused.
+    """
+
+    def __init__(self, path: Path, image: Image, device: Device) -> None:
+        self.path = path
+        self._header = {"image": image.sha256, "device": device.name}
+
+    def finished(self) -> frozenset[int]:
+        """Arrays that were finished; none without a journal.
+
+        Raises:
+            DeviceError: the journal is of another image or device.
+        """
+        if not self.path.exists():
+            return frozenset()
+        entries = list(_whole_lines(self.path))
+        if entries and entries[0] != self._header:
+            raise DeviceError(
+                "the journal is of another image or device",
+                where=str(self.path),
+                hint="program without --resume to start again",
+            )
+        return frozenset(entry["array"] for entry in entries[1:])
+
+    @contextmanager
+    def open(self, *, resume: bool) -> Iterator[Callable[[int], None]]:
+        """Gives the function that notes an array as done."""
+        fresh = not resume or not self.path.exists()
+        with self.path.open("w" if fresh else "a", encoding="utf-8") as stream:
+            if fresh:
+                _append(stream, self._header)
+            yield lambda array: _append(stream, {"array": array})
+
+    def remove(self) -> None:
+        """The job is done; nothing to resume."""
+        self.path.unlink(missing_ok=True)
+
+
+def _append(stream: TextIO, entry: object) -> None:
+    stream.write(json.dumps(entry) + "\n")
+    stream.flush()
+
+
+def _whole_lines(path: Path) -> Iterator[dict[str, object]]:
+    """Entries of a journal; a last line cut short by a crash does not count."""
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+        if line.endswith("\n"):
+            yield json.loads(line)

@@ -1,0 +1,171 @@
+"""Run an image the way ONNX Runtime runs a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+import torch
+
+from pimc.errors import DataError, UsageError
+from pimc.image import Image
+from pimc.runtime.crossbar import CrossbarLayer
+from pimc.runtime.device import Device
+from pimc.runtime.die import Die
+from pimc.runtime.executor import ArrayCall, Executor
+from pimc.runtime.program import program
+from pimc.runtime.sim import SimDevice
+
+
+@dataclass(frozen=True)
+class NodeArg:
+    """An input or output of a model; same fields as ONNX Runtime's."""
+
+    name: str
+    shape: list[int | str | None]
+    type: str
+
+
+class Session:
+    """An image on a chip; has the methods of ``onnxruntime.InferenceSession``.
+
+    Args:
+        image: an image or the path of one.
+        die: the simulated specimen, or a device that already holds the image. Without one
+            the cells hold exactly what the image says and reads are free of noise.
+        seed: seed of the read noise.
+        device: torch device to compute on.
+
+    Raises:
+        ImageError: the image cannot be read.
+        DeviceError: the die is of another chip, or the chip failed.
+    """
+
+    def __init__(
+        self,
+        image: str | Path | Image,
+        die: Die | Device | None = None,
+        *,
+        seed: int = 0,
+        converters: bool = True,
+        device: str = "cpu",
+    ) -> None:
+        self.image = image if isinstance(image, Image) else Image.load(image)
+        self.device = _attach(self.image, die or Die.ideal(), seed, converters, device)
+        self.layers = {
+            layer.name: CrossbarLayer.of(self.image, layer, self.device, device)
+            for layer in self.image.layers
+        }
+        graph = self.image.graph()
+        self._torch_device = device
+        self.inputs = [_node_arg(value) for value in graph.graph.inputs]
+        self.outputs = [_node_arg(value) for value in graph.graph.outputs]
+        self.executor = Executor(graph, array=self._array, device=device)
+
+    def get_inputs(self) -> list[NodeArg]:
+        """The model's inputs."""
+        return self.inputs
+
+    def get_outputs(self) -> list[NodeArg]:
+        """The model's outputs."""
+        return self.outputs
+
+    def run(
+        self, output_names: Sequence[str] | None, input_feed: Mapping[str, npt.NDArray[Any]]
+    ) -> list[npt.NDArray[Any]]:
+        """Outputs for inputs; all of them where ``output_names`` is None.
+
+        Raises:
+            UsageError: an unknown input or output name.
+            DataError: an input of the wrong shape or type.
+        """
+        names = [arg.name for arg in self.outputs] if output_names is None else list(output_names)
+        unknown = set(names) - {arg.name for arg in self.outputs}
+        if unknown:
+            raise UsageError(
+                f"no such output: {', '.join(sorted(unknown))}",
+                hint=f"outputs are {', '.join(arg.name for arg in self.outputs)}",
+            )
+        values = self.evaluate(self._checked(input_feed), want=names)
+        return [values[name].cpu().numpy() for name in names]
+
+    def evaluate(
+        self,
+        inputs: Mapping[str, torch.Tensor],
+        *,
+        want: Sequence[str] | None = None,
+        array: ArrayCall | None = None,
+    ) -> dict[str, torch.Tensor]:
+        """Values by name as tensors; ``array`` replaces what array layers compute."""
+        with torch.inference_mode():
+            return self.executor.run(inputs, want=want, array=array)
+
+    def _array(self, node: ir.Node, x: torch.Tensor) -> torch.Tensor:
+        return self.layers[node.attributes["layer"].as_string()](x)
+
+    def _checked(self, feed: Mapping[str, npt.NDArray[Any]]) -> dict[str, torch.Tensor]:
+        expected = {arg.name: arg for arg in self.inputs}
+        if set(feed) != set(expected):
+            raise UsageError(
+                f"inputs given: {', '.join(sorted(feed)) or 'none'}",
+                hint=f"the model's inputs are {', '.join(expected)}",
+            )
+        return {
+            name: torch.from_numpy(_fitting(np.asarray(value), expected[name])).to(
+                self._torch_device
+            )
+            for name, value in feed.items()
+        }
+
+
+def _attach(
+    image: Image, die: Die | Device, seed: int, converters: bool, torch_device: str
+) -> Device:
+    if not isinstance(die, Die):
+        return die
+    device = SimDevice(
+        die,
+        image.chip,
+        image.arrays,
+        read_seed=seed,
+        converters=converters,
+        device=torch_device,
+    )
+    program(image, device)
+    return device
+
+
+def _node_arg(value: ir.Value) -> NodeArg:
+    shape = [
+        dim if isinstance(dim, int) else dim.value
+        for dim in (value.shape.dims if value.shape else ())
+    ]
+    dtype = value.dtype or ir.DataType.FLOAT
+    return NodeArg(str(value.name), shape, f"tensor({dtype.name.lower()})")
+
+
+def _fitting(value: npt.NDArray[Any], arg: NodeArg) -> npt.NDArray[Any]:
+    """``value`` if it has the type and shape of ``arg``."""
+    fits = len(value.shape) == len(arg.shape) and all(
+        not isinstance(want, int) or want == have
+        for want, have in zip(arg.shape, value.shape, strict=True)
+    )
+    if not fits:
+        raise DataError(
+            f"shape {list(value.shape)} does not fit {arg.shape}",
+            where=f"input {arg.name}",
+            hint="give data of the model's input shape",
+        )
+    wanted = {"tensor(float)": np.float32, "tensor(int64)": np.int64}.get(arg.type)
+    if wanted is not None and value.dtype != wanted:
+        raise DataError(
+            f"type {value.dtype} is not {np.dtype(wanted).name}",
+            where=f"input {arg.name}",
+            hint=f"convert it with .astype({np.dtype(wanted).name!r})",
+        )
+    return np.ascontiguousarray(value)
