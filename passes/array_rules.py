@@ -10,8 +10,8 @@ import inspect
 from collections.abc import Callable
 
 import onnx_ir as ir
-
 from pimc.passes.constants import constant_tensor, is_constant, is_float
+
 from pimc.plan import DOMAIN
 
 Constraint = Callable[[ir.Node], bool]
@@ -20,13 +20,14 @@ _AUTO_PADS = ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
 
 
 def says(constraint: Callable[..., bool]) -> str:
-    """What must hold: first paragraph of the docstring, on one line, without full stop."""
-    return _paragraph(constraint, 0).removesuffix(".")
+    """What must hold: first paragraph of the docstring, on one line, as part of a sentence."""
+    text = _paragraph(constraint, 0).removesuffix(".")
+    return text[0].lower() + text[1:]
 
 
 def fix(constraint: Callable[..., bool]) -> str:
     """How to mend the model: second paragraph of the docstring."""
-    return _paragraph(constraint, 1).removesuffix(".")
+    return _paragraph(constraint, 1)
 
 
 def _paragraph(constraint: Callable[..., bool], index: int) -> str:
@@ -35,7 +36,7 @@ def _paragraph(constraint: Callable[..., bool], index: int) -> str:
 
 
 def main_graph(node: ir.Node, graph: ir.Graph) -> bool:
-    """the node is not inside an If, Loop or Scan body.
+    """The node is not inside an If, Loop or Scan body.
 
     move the layer out of the control flow, or export with the branch taken
     """
@@ -43,7 +44,7 @@ def main_graph(node: ir.Node, graph: ir.Graph) -> bool:
 
 
 def constant_weight(node: ir.Node) -> bool:
-    """the weight, the second operand, is a constant.
+    """The weight, the second operand, is a constant.
 
     export the model with its weights as initializers; products of two activations stay digital
     """
@@ -51,7 +52,7 @@ def constant_weight(node: ir.Node) -> bool:
 
 
 def float_weight(node: ir.Node) -> bool:
-    """the weight is floating point (float32, float16, bfloat16 or double).
+    """The weight is floating point (float32, float16, bfloat16 or double).
 
     export the float model: pimc quantizes it itself
     """
@@ -60,7 +61,7 @@ def float_weight(node: ir.Node) -> bool:
 
 
 def nonempty_weight(node: ir.Node) -> bool:
-    """the weight has at least one element.
+    """The weight has at least one element.
 
     remove the layer: its output does not depend on its input
     """
@@ -69,7 +70,7 @@ def nonempty_weight(node: ir.Node) -> bool:
 
 
 def data_operand(node: ir.Node) -> bool:
-    """the first operand is an activation.
+    """The first operand is an activation.
 
     fold the product of two constants before exporting
     """
@@ -78,9 +79,9 @@ def data_operand(node: ir.Node) -> bool:
 
 
 def spatial_1d_or_2d(node: ir.Node) -> bool:
-    """the convolution has one or two spatial dimensions.
+    """The convolution has one or two spatial dimensions.
 
-    rewrite a 3-D convolution as a sum of 2-D ones, or leave it digital
+    rewrite a 3-D convolution as a sum of 2-D ones
     """
     return _weight_rank(node) in (3, 4)
 
@@ -100,7 +101,7 @@ def consistent_kernel(node: ir.Node) -> bool:
 
 
 def sane_window(node: ir.Node) -> bool:
-    """strides and dilations are at least one and pads are not negative.
+    """Strides and dilations are at least one and pads are not negative.
 
     crop with a Slice before the convolution instead of negative pads
     """
@@ -118,7 +119,7 @@ def known_auto_pad(node: ir.Node) -> bool:
 
 
 def whole_groups(node: ir.Node) -> bool:
-    """the number of output channels is a multiple of group.
+    """The number of output channels is a multiple of group.
 
     correct the group attribute
     """
@@ -127,7 +128,7 @@ def whole_groups(node: ir.Node) -> bool:
 
 
 def constant_bias(node: ir.Node) -> bool:
-    """the bias is a constant with one element an output channel.
+    """The bias is a constant with one element an output channel.
 
     export the model with its biases as initializers
     """
@@ -139,7 +140,7 @@ def constant_bias(node: ir.Node) -> bool:
 
 
 def rank_2_weight(node: ir.Node) -> bool:
-    """the weight has two dimensions.
+    """The weight has two dimensions.
 
     reshape the weight to (inputs, outputs) where its leading dimensions are one
     """
@@ -147,7 +148,7 @@ def rank_2_weight(node: ir.Node) -> bool:
 
 
 def untransposed_input(node: ir.Node) -> bool:
-    """transA is 0.
+    """The input is not transposed: transA is 0.
 
     transpose the input before the Gemm
     """

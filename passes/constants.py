@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+Array = npt.NDArray[Any]
+
 #: Types a weight may have; all but the first are converted to it.
 FLOAT_TYPES = (
     ir.DataType.FLOAT,
@@ -27,7 +29,7 @@ def constant_tensor(value: ir.Value | None) -> ir.TensorProtocol | None:
         return None  # a Constant node of a kind onnx_ir does not know
 
 
-def constant_array(value: ir.Value | None) -> npt.NDArray[Any] | None:
+def constant_array(value: ir.Value | None) -> Array | None:
     """The array behind ``value`` if nothing can override it, else None."""
     tensor = constant_tensor(value)
     return None if tensor is None else tensor.numpy()
@@ -43,7 +45,7 @@ def is_float(dtype: ir.DataType | None) -> bool:
     return dtype in FLOAT_TYPES
 
 
-def add_constant(graph: ir.Graph, name: str, array: npt.NDArray[Any]) -> ir.Value:
+def add_constant(graph: ir.Graph, name: str, array: Array) -> ir.Value:
     """Register ``array`` as initializer ``name``, a name not yet taken."""
     tensor = ir.tensor(np.ascontiguousarray(array), name=name)
     value = ir.Value(

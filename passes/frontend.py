@@ -10,12 +10,12 @@ from pathlib import Path
 
 import onnx
 import onnx_ir as ir
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx_ir.passes.common import RemoveInitializersFromInputsPass
-
-from pimc.errors import ModelError
 from pimc.passes.opset import upgraded
 from pimc.passes.quiet import quiet
+
+from pimc.errors import ModelError
 from pimc.plan import Plan
 
 _CHUNK_BYTES = 1 << 20
@@ -104,7 +104,7 @@ def _source_from_file(path: Path) -> _Source:
 
 def _serialized(proto: onnx.ModelProto) -> bytes:
     try:
-        return proto.SerializeToString(deterministic=True)
+        return bytes(proto.SerializeToString(deterministic=True))
     except ValueError:
         raise ModelError(
             "the model is larger than protobuf's limit of 2 GB",
@@ -115,7 +115,7 @@ def _serialized(proto: onnx.ModelProto) -> bytes:
 
 def _parse(source: _Source) -> onnx.ModelProto:
     try:
-        proto = onnx.ModelProto.FromString(source.data)
+        proto: onnx.ModelProto = onnx.ModelProto.FromString(source.data)
     except DecodeError:
         raise ModelError(
             "not an ONNX file, or truncated", where=source.name, hint=_REEXPORT

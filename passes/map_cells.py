@@ -53,7 +53,8 @@ def tile_levels(plan: Plan, chip: Chip, tile: Tile) -> npt.NDArray[np.uint16]:
     """Levels of a tile's cells, (rows, physical columns)."""
     codes = plan.quantized[tile.layer].codes[tile.group]
     levels = codebook(chip).levels[codes[tile.row : tile.row + tile.rows]]
-    return levels.reshape(tile.rows, -1)[:, tile.col : tile.col + tile.cols]
+    block: npt.NDArray[np.uint16] = levels.reshape(tile.rows, -1)
+    return block[:, tile.col : tile.col + tile.cols]
 
 
 def _assign(

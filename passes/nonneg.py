@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Set
 
 import onnx_ir as ir
-
 from pimc.passes.constants import FLOAT_TYPES, constant_array, constant_tensor
 
 Known = Set[ir.Value]
@@ -47,32 +46,32 @@ def _constant_is(value: ir.Value) -> bool:
 
 
 def _always(node: ir.Node, known: Known) -> bool:
-    """its result is never below zero"""
+    """Its result is never below zero"""
     return True
 
 
 def _first(node: ir.Node, known: Known) -> bool:
-    """its first input is not below zero"""
+    """Its first input is not below zero"""
     return bool(node.inputs) and node.inputs[0] in known
 
 
 def _all(node: ir.Node, known: Known) -> bool:
-    """no input is below zero"""
+    """No input is below zero"""
     return bool(node.inputs) and all(value in known for value in node.inputs)
 
 
 def _any(node: ir.Node, known: Known) -> bool:
-    """one input is not below zero"""
+    """One input is not below zero"""
     return any(value in known for value in node.inputs)
 
 
 def _product(node: ir.Node, known: Known) -> bool:
-    """no input is below zero, or both are the same"""
+    """No input is below zero, or both are the same"""
     return node.inputs[0] is node.inputs[1] or _all(node, known)
 
 
 def _clip(node: ir.Node, known: Known) -> bool:
-    """its lower limit is not below zero, or its input and upper limit are not"""
+    """Its lower limit is not below zero, or its input and upper limit are not"""
     low, high = (node.inputs[i] if len(node.inputs) > i else None for i in (1, 2))
     if low in known:
         return True
@@ -80,19 +79,19 @@ def _clip(node: ir.Node, known: Known) -> bool:
 
 
 def _pad(node: ir.Node, known: Known) -> bool:
-    """its input and the value it pads with are not below zero"""
+    """Its input and the value it pads with are not below zero"""
     value = node.inputs[2] if len(node.inputs) > 2 else None
     constant = node.attributes.get_string("mode", "constant") == "constant"
     return _first(node, known) and (not constant or value is None or value in known)
 
 
 def _branches(node: ir.Node, known: Known) -> bool:
-    """both of its branches are not below zero"""
+    """Both of its branches are not below zero"""
     return node.inputs[1] in known and node.inputs[2] in known
 
 
 def _resize(node: ir.Node, known: Known) -> bool:
-    """its input is not below zero and it interpolates by nearest neighbour or linearly"""
+    """Its input is not below zero and it interpolates by nearest neighbour or linearly"""
     mode = node.attributes.get_string("mode", "nearest")
     extrapolates = (
         node.attributes.get_string("coordinate_transformation_mode", "") == "tf_crop_and_resize"
@@ -102,19 +101,19 @@ def _resize(node: ir.Node, known: Known) -> bool:
 
 
 def _power(node: ir.Node, known: Known) -> bool:
-    """its base is not below zero, or its exponent is an even number"""
+    """Its base is not below zero, or its exponent is an even number"""
     exponent = constant_array(node.inputs[1])
     even = exponent is not None and bool((exponent.astype(float) % 2 == 0).all())
     return even or node.inputs[0] in known
 
 
 def _cast(node: ir.Node, known: Known) -> bool:
-    """its input is not below zero and it casts to a floating type"""
+    """Its input is not below zero and it casts to a floating type"""
     return _first(node, known) and node.outputs[0].dtype in FLOAT_TYPES
 
 
 def _dequantize(node: ir.Node, known: Known) -> bool:
-    """its input is unsigned, its zero point 0 and its scale not below zero"""
+    """Its input is unsigned, its zero point 0 and its scale not below zero"""
     data, scale = node.inputs[:2]
     zero = constant_array(node.inputs[2]) if len(node.inputs) > 2 else None
     no_offset = len(node.inputs) < 3 or (zero is not None and not zero.astype(int).any())
@@ -122,7 +121,7 @@ def _dequantize(node: ir.Node, known: Known) -> bool:
 
 
 def _constant_node(node: ir.Node, known: Known) -> bool:
-    """no entry is below zero"""
+    """No entry is below zero"""
     return _constant_is(node.outputs[0])
 
 
@@ -157,3 +156,13 @@ RULES: dict[str, Rule] = {
     "Pow": _power,
     "Resize": _resize,
 }
+
+
+def rules_markdown() -> str:
+    """The rules as a Markdown table, for the documentation."""
+    ops: dict[str, list[str]] = {}
+    for op, rule in RULES.items():
+        ops.setdefault((rule.__doc__ or "").lower(), []).append(op)
+    lines = ["| not below zero if | operators |", "|---|---|"]
+    lines += [f"| {reason} | {', '.join(sorted(names))} |" for reason, names in ops.items()]
+    return "\n".join(lines) + "\n"

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
-
-from pimc.errors import PlanError
 from pimc.passes.constants import add_constant, constant_array, fresh
 from pimc.passes.constraints import Judged, judge, refusal
 from pimc.passes.nonneg import nonnegative_values
 from pimc.passes.weights import Matrix
+
+from pimc.errors import PlanError
 from pimc.plan import ARRAY_OP, DOMAIN, Floats, Layer, Plan
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class _Rewrite:
     def _following_bias(self, node: ir.Node, matrix: Matrix) -> tuple[ir.Node, Floats]:
         """The last node that the layer takes over, and the bias with what that one adds."""
         output = node.outputs[0]
-        uses = output.uses()
+        uses = tuple(output.uses())
         if matrix.added is not None or len(uses) != 1 or output.is_graph_output():
             return node, matrix.bias
         consumer, index = uses[0]

@@ -41,7 +41,8 @@ def nearest(book: Codebook, target_us: Array64) -> Codes:
         code = np.rint((target_us - values[0]) / step)
         return np.clip(code, 0, len(values) - 1).astype(np.uint16)
     middles = (values[1:] + values[:-1]) / 2
-    return np.searchsorted(middles, target_us).astype(np.uint16)
+    codes: Codes = np.searchsorted(middles, target_us).astype(np.uint16)
+    return codes
 
 
 def weights_of(book: Codebook, grid: Grid, codes: Codes) -> Array64:
@@ -161,12 +162,13 @@ def _toward(code: Codes, middle: Codes) -> Codes:
 
 
 def _covering_scale(weight: Array64, zero: Codes, book: Codebook) -> Array64:
-    """The smallest scale at which no weight is clipped."""
+    """The smallest scale at which no weight is clipped that has a code of its sign."""
     above = book.values_us[-1] - book.values_us[zero]
     below = book.values_us[zero] - book.values_us[0]
+    # With two levels the zero is one of them: the other sign must not set the scale.
     need = np.maximum(
-        np.maximum(weight.max(axis=1), 0) / np.maximum(above, 1e-12),
-        np.maximum(-weight.min(axis=1), 0) / np.maximum(below, 1e-12),
+        np.where(above > 0, np.maximum(weight.max(axis=1), 0) / np.where(above > 0, above, 1), 0),
+        np.where(below > 0, np.maximum(-weight.min(axis=1), 0) / np.where(below > 0, below, 1), 0),
     )
     return np.where(need > 0, need, 1.0)
 

@@ -19,10 +19,11 @@ from onnxscript.rewriter.rules.common import (
     fuse_batchnorm_into_conv_transpose_rule,
     fuse_batchnorm_into_gemm_rule,
 )
+from pimc.passes.batchnorm import affine_batchnorms, untie_batchnorms
+from pimc.passes.folding import fold_leftovers
+from pimc.passes.quiet import quiet
 
 from pimc.errors import PlanError
-from pimc.passes.batchnorm import affine_batchnorms, untie_batchnorms
-from pimc.passes.quiet import quiet
 from pimc.plan import Plan
 
 if TYPE_CHECKING:
@@ -77,13 +78,16 @@ def _inline(model: ir.Model) -> None:
 
 
 def _fold(model: ir.Model) -> None:
-    fold_constants_ir(
-        model,
-        onnx_shape_inference=True,
-        input_size_limit=_NO_LIMIT,
-        output_size_limit=_NO_LIMIT,
-        should_fold=_should_fold,
-    )
+    while True:
+        fold_constants_ir(
+            model,
+            onnx_shape_inference=True,
+            input_size_limit=_NO_LIMIT,
+            output_size_limit=_NO_LIMIT,
+            should_fold=_should_fold,
+        )
+        if not fold_leftovers(model):
+            return
 
 
 def _should_fold(node: ir.Node) -> bool:

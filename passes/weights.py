@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
+from pimc.passes.constants import Array, constant_array
 
 from pimc.errors import PlanError
-from pimc.passes.constants import constant_array
 from pimc.plan import Floats, Window
 
 AutoPad = Literal["NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"]
@@ -44,7 +43,7 @@ class Matrix:
         """Columns of all groups."""
         return int(self.bias.size)
 
-    def as_bias(self, array: npt.NDArray[Any]) -> Floats | None:
+    def as_bias(self, array: Array) -> Floats | None:
         """``array`` as (columns,) float32 if adding it to the output adds a bias, else None."""
         rank = self.output_rank if self.output_rank is not None else max(array.ndim, 1)
         if array.ndim > rank or (self.output_rank is None and array.ndim > 1):
@@ -84,7 +83,7 @@ def _conv(node: ir.Node) -> Matrix:
 
 
 def _gemm(node: ir.Node) -> Matrix:
-    """y = alpha·x·B + beta·C; a C that is no constant vector is left to a digital Add."""
+    """For alpha·x·B + beta·C; a C that is no constant vector is left to a digital Add."""
     weight = _operand(node, 1)
     if node.attributes.get_int("transB", 0):
         weight = weight.T
@@ -119,7 +118,7 @@ def _has(node: ir.Node, index: int) -> bool:
     return index < len(node.inputs) and node.inputs[index] is not None
 
 
-def _operand(node: ir.Node, index: int) -> npt.NDArray[Any]:
+def _operand(node: ir.Node, index: int) -> Array:
     array = constant_array(node.inputs[index])
     if array is None:
         raise PlanError(f"operand {index} is no constant", where=node.outputs[0].name)
@@ -130,7 +129,7 @@ def _zeros(columns: int) -> Floats:
     return np.zeros(columns, np.float32)
 
 
-def _float32(array: npt.NDArray[Any]) -> Floats:
-    """A contiguous float32 copy; values beyond float32 become infinite and are refused."""
+def _float32(array: Array) -> Floats:
+    """A contiguous, writable float32 copy; what exceeds float32 becomes infinite, and refused."""
     with np.errstate(over="ignore"):
-        return np.ascontiguousarray(array, dtype=np.float32)
+        return np.array(array, dtype=np.float32, order="C")

@@ -1,0 +1,57 @@
+"""pimc: the deployment compiler for multi-level RRAM compute-in-memory chips.
+
+The names below are loaded when they are first used, so that ``import pimc`` is quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pimc.api import compile
+    from pimc.chip import Chip
+    from pimc.data import Dataset, load_data
+    from pimc.errors import PimcError
+    from pimc.image import Image
+    from pimc.runtime.die import Die
+    from pimc.runtime.session import Session
+
+    __version__: str
+
+__all__ = [
+    "Chip",
+    "Dataset",
+    "Die",
+    "Image",
+    "PimcError",
+    "Session",
+    "__version__",
+    "compile",
+    "load_data",
+]
+
+_HOME = {
+    "Chip": "pimc.chip",
+    "Dataset": "pimc.data",
+    "Die": "pimc.runtime.die",
+    "Image": "pimc.image",
+    "PimcError": "pimc.errors",
+    "Session": "pimc.runtime.session",
+    "compile": "pimc.api",
+    "load_data": "pimc.data",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("pimc")
+    if name not in _HOME:
+        raise AttributeError(f"module 'pimc' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

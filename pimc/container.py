@@ -75,9 +75,11 @@ def load(
         raise error("no such file", where=where, hint="name an existing file")
     try:
         with safe_open(path, framework="numpy") as file:
-            manifest = json.loads((file.metadata() or {})["manifest"])
+            text = (file.metadata() or {})["manifest"]
+            manifest = json.loads(text)
             _check_header(manifest, fmt, version, error, where)
-            intact = _digest(manifest) == manifest["sha256"]
+            # The text itself, too: 1e5 and 1E5 are the same number, not the same file.
+            intact = text == canonical_json(manifest) and _digest(manifest) == manifest["sha256"]
             complete = sorted(file.keys()) == sorted(manifest["tensors"])
             tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as cause:

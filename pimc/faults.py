@@ -52,7 +52,7 @@ class FaultMap:
                 if header != FIELDS:
                     raise DataError(f"the first line is not {','.join(FIELDS)}", where=where)
                 faults = tuple(_entry(row, f"{where}:{reader.line_num}") for row in reader if row)
-        except (OSError, UnicodeDecodeError) as cause:
+        except (OSError, UnicodeDecodeError, csv.Error) as cause:
             raise DataError("the fault map cannot be read", where=where) from cause
         return FaultMap(faults, where)
 

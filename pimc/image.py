@@ -7,7 +7,7 @@ for every tensor and for itself. The format is specified in ``docs/image-format.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -152,7 +152,9 @@ class Image:
         import onnx
         import onnx_ir
 
-        return onnx_ir.from_proto(onnx.ModelProto.FromString(self.tensors["graph"].tobytes()))
+        proto = onnx.ModelProto.FromString(self.tensors["graph"].tobytes())
+        model: ir.Model = onnx_ir.from_proto(proto)
+        return model
 
     @cached_property
     def used(self) -> npt.NDArray[np.bool_]:
@@ -236,14 +238,14 @@ class Image:
 
 def _layer(index: int, entry: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> ImageLayer:
     window = entry["window"]
-    values = {name: tensors[layer_tensor(index, name)] for name in COLUMN_FIELDS}
-    values |= {name: tensors.get(layer_tensor(index, name)) for name in OPTIONAL_FIELDS}
-    plain = {key: value for key, value in entry.items() if key != "window"}
-    return ImageLayer(index=index, window=_window(window), **plain, **values)
+    fields: dict[str, Any] = {key: value for key, value in entry.items() if key != "window"}
+    fields |= {name: tensors[layer_tensor(index, name)] for name in COLUMN_FIELDS}
+    fields |= {name: tensors.get(layer_tensor(index, name)) for name in OPTIONAL_FIELDS}
+    return ImageLayer(index=index, window=_window(window), **fields)
 
 
 def _window(entry: Mapping[str, Any] | None) -> Window | None:
     if entry is None:
         return None
-    sizes = {key: tuple(entry[key]) for key in ("kernel", "strides", "dilations", "pads")}
-    return replace(Window(**sizes), auto_pad=entry["auto_pad"])
+    sizes = (tuple(entry[key]) for key in ("kernel", "strides", "dilations", "pads"))
+    return Window(*sizes, auto_pad=entry["auto_pad"])

@@ -30,7 +30,7 @@ class Codebook:
         values_us: (M,) increasing.
         levels: (M, P) level of every cell for each code.
         coefficients: (P,) factor of each cell's current in the digital sum.
-        middle: the code nearest to the middle of the range, the default zero.
+        middle: the code of cells that all hold the middle level, the default zero.
         sigma_us: (M,) standard deviation of the effective conductance after a write.
         reference_us: conductance of the reference column's cells, 0 without one.
     """
@@ -104,13 +104,14 @@ def codebook(chip: Chip) -> Codebook:
     levels, coefficients = _PLANES[chip.mapping.kind](levels_us, chip.mapping.slices)
     values = levels_us[levels] @ coefficients
     sigma = chip.cell.sigma.sigma_us(levels_us)
-    reference = levels_us[len(levels_us) // 2] if chip.mapping.pedestal == "reference" else 0.0
-    centre = 0.0 if chip.mapping.kind == "differential" else values[len(values) // 2]
+    # All cells at the middle level: there a reference column takes the whole pedestal off.
+    middle_us = levels_us[len(levels_us) // 2]
+    centre = middle_us * coefficients.sum()
     return Codebook(
         values_us=values,
         levels=levels.astype(np.uint16),
         coefficients=coefficients,
         middle=int(np.argmin(np.abs(values - centre))),
         sigma_us=np.sqrt((sigma[levels] ** 2) @ coefficients**2),
-        reference_us=float(reference),
+        reference_us=float(middle_us) if chip.mapping.pedestal == "reference" else 0.0,
     )

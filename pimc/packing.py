@@ -25,4 +25,6 @@ def unpack_levels(packed: npt.NDArray[np.uint8], bits: int, cells: int) -> npt.N
     """Inverse of :func:`pack_levels`: (arrays, ``cells``)."""
     flat = np.unpackbits(packed, axis=1, count=cells * bits, bitorder="little")
     weights = (1 << np.arange(bits)).astype(np.uint16)
-    return (flat.reshape(len(packed), cells, bits) * weights).sum(axis=2, dtype=np.uint16)
+    planes = flat.reshape(len(packed), cells, bits)
+    levels: npt.NDArray[np.uint16] = (planes * weights).sum(axis=2, dtype=np.uint16)
+    return levels

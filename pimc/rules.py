@@ -14,7 +14,7 @@ import numpy as np
 from pimc.chip import Chip
 from pimc.errors import PlanError
 from pimc.mapping import codebook
-from pimc.plan import ARRAY_OP, DOMAIN, Plan
+from pimc.plan import ARRAY_OP, DOMAIN, Plan, Tile
 
 Rule = Callable[[Plan, Chip], Iterable[str]]
 
@@ -58,19 +58,27 @@ def codes_are_in_the_codebook(plan: Plan, chip: Chip) -> Iterator[str]:
 def ranges_are_positive(plan: Plan, chip: Chip) -> Iterator[str]:
     """scales and converter ranges are positive and finite"""
     for layer, quantized in zip(plan.layers, plan.quantized, strict=True):
-        values = [*quantized.scale.tolist(), quantized.adc_lsb_us, quantized.input_scale or 1.0]
-        if not (np.isfinite(values).all() and min(values) > 0):
+        dynamic = quantized.input_scale is None
+        ranges = [quantized.adc_lsb_us, 1.0 if dynamic else quantized.input_scale]
+        values = np.array([*quantized.scale.tolist(), *ranges], np.float64)
+        if not (np.isfinite(values).all() and values.min() > 0):
             yield layer.name
 
 
 def tiles_cover_layers(plan: Plan, chip: Chip) -> Iterator[str]:
     """the tiles of a layer cover each of its cells once"""
     planes = codebook(chip).planes
-    covered: dict[int, int] = {}
+    tiles: dict[int, list[Tile]] = {}
     for tile in plan.tiles:
-        covered[tile.layer] = covered.get(tile.layer, 0) + tile.rows * tile.cols
+        tiles.setdefault(tile.layer, []).append(tile)
     for number, layer in enumerate(plan.layers):
-        if covered.get(number) != layer.groups * layer.rows * layer.cols * planes:
+        covered = np.zeros((layer.groups, layer.rows, layer.cols * planes), np.bool_)
+        area = 0
+        for t in tiles.get(number, []):
+            covered[t.group, t.row : t.row + t.rows, t.col : t.col + t.cols] = True
+            area += t.rows * t.cols
+        # As much area as there are cells, and none left out: none covered twice either.
+        if area != covered.size or not covered.all():
             yield layer.name
 
 

@@ -125,6 +125,15 @@ class CrossbarLayer:
             codes.shape[0], layer.groups * layer.row_blocks, layer.row_block, codes.shape[2]
         )
 
+    def outputs_of(self, codes: torch.Tensor, blocks: torch.Tensor) -> torch.Tensor:
+        """Outputs (batch, groups · cols, positions) for ADC codes and row blocks of DAC codes.
+
+        With a dynamic range the unit is one DAC code.
+        """
+        inputs = blocks.unflatten(1, (self.layer.groups, self.layer.row_blocks)).flatten(2, 3)
+        inputs = inputs[:, :, : self.layer.rows].flatten(1, 2)
+        return self._sum(codes, inputs, self.layer.input_scale or 1.0)
+
     def _read(self, blocks: torch.Tensor) -> torch.Tensor:
         if two_phases(self.chip, self.layer.input_signed):
             positive = self.device.read(self.region, blocks.clamp_min(0))

@@ -137,9 +137,7 @@ class Die:
             g = np.maximum(target + draws * chip.cell.sigma.sigma_us(target), 0.0)
         state.level[index] = levels
         state.writes[index] += 1
-        state.g_us[index] = np.choose(
-            state.stuck[index], [g, chip.cell.g_min_us, chip.cell.g_max_us, 0.0]
-        )
+        state.g_us[index] = _held(chip, state.stuck[index], g)
 
     def save(self, path: str | Path) -> None:
         """Write the die to a file, whole or not at all.
@@ -184,7 +182,7 @@ class Die:
             level=np.full(shape, UNWRITTEN, np.int16),
             writes=np.zeros(shape, np.uint16),
             stuck=stuck,
-            g_us=np.full(shape, chip.cell.g_min_us, np.float32),
+            g_us=_held(chip, stuck, chip.cell.g_min_us).astype(np.float32),
             reference_us=reference.astype(np.float32),
         )
 
@@ -201,3 +199,8 @@ class Die:
         )
         kind = np.select([dead, at_max, at_min], [Stuck.OPEN, Stuck.AT_G_MAX, Stuck.AT_G_MIN], 0)
         return kind.astype(np.uint8)
+
+
+def _held(chip: Chip, stuck: npt.NDArray[np.uint8], g_us: npt.ArrayLike) -> npt.NDArray[Any]:
+    """Conductances of cells that would hold ``g_us`` if nothing else held them."""
+    return np.choose(stuck, [g_us, chip.cell.g_min_us, chip.cell.g_max_us, 0.0])

@@ -18,6 +18,7 @@ from pimc.errors import ModelError
 from pimc.runtime.ops.native import Setting
 from pimc.runtime.ops.plan import (
     ArrayCall,
+    Plan,
     Scheduled,
     Scope,
     broken_between,
@@ -58,6 +59,7 @@ class Executor:
         functions = {(f.domain, f.name, f.overload): f for f in model.functions.values()}
         setting = Setting(self._device, dtype, dict(model.graph.opset_imports), functions)
         self._plan = build(model.graph, setting)
+        _check_order(self._plan)
         self._made = {o: s.node for s in self._plan.steps for o in s.outputs if o is not None}
         self._schedules: dict[tuple[frozenset[str], tuple[str, ...]], tuple[Scheduled, ...]] = {}
 
@@ -99,9 +101,11 @@ class Executor:
     def gradient_breaks(
         self, sources: Iterable[str], outputs: Iterable[str] | None = None
     ) -> list[ir.Node]:
-        """Nodes that ONNX Runtime executes on a path from a source to an output.
+        """Nodes on a path from a source to an output at which a gradient ends.
 
-        No gradient passes through them, and a backward pass that reaches one raises.
+        These are the nodes that ONNX Runtime executes (a backward pass that reaches one
+        raises) and those that quantise to integers (they give no gradient at all).
+        Indices, shapes and comparisons carry no gradient by nature and are not listed.
 
         Args:
             sources: names of the values to be trained.
@@ -159,3 +163,23 @@ class Executor:
                 hint=f"inputs are {', '.join(map(repr, self.input_names))}, "
                 f"outputs are {', '.join(map(repr, plan.outputs))}",
             )
+
+
+def _check_order(plan: Plan) -> None:
+    known = {*plan.inputs, *plan.constants}
+    for step in plan.steps:
+        missing = sorted(step.uses - known)
+        if missing:
+            raise ModelError(
+                f"nothing before operator {step.node.op_type} makes its input {missing[0]!r}",
+                where=next((name for name in step.outputs if name), step.node.op_type),
+                hint="sort the graph's nodes, or declare the value as an input",
+            )
+        known.update(name for name in step.outputs if name is not None)
+    lost = sorted(set(plan.outputs) - known)
+    if lost:
+        raise ModelError(
+            f"no node makes the graph output {lost[0]!r}",
+            where=lost[0],
+            hint="remove the output, or add the node that makes it",
+        )

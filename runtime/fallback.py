@@ -6,7 +6,8 @@ reference implementation in numpy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -125,10 +126,9 @@ class Fallback:
     def _ways(self, arrays: Sequence[Any]) -> list[Callable[[Sequence[Any]], Runner]]:
         ways: list[Callable[[Sequence[Any]], Runner]] = []
         if all(map(_plain, arrays)):
-            versions = self._versions()
-            ways += [lambda a, v=v: self._runtime(a, v) for v in versions]  # type: ignore[misc]
+            ways += [partial(self._runtime, version=v) for v in self._versions()]
             if self._dtype == torch.float64:
-                ways += [lambda a, v=v: self._narrowed(a, v) for v in versions]  # type: ignore[misc]
+                ways += [partial(self._narrowed, version=v) for v in self._versions()]
         if self._domain not in RUNTIME_DOMAINS:
             ways.append(self._reference)
         return ways
@@ -205,9 +205,11 @@ class Fallback:
         return result.to(self._device, float_or(result.dtype, self._dtype))
 
     def _guarded(self, output: Any, values: Sequence[Any]) -> Any:
+        if isinstance(output, list):
+            return [self._guarded(entry, values) for entry in output]
         if not isinstance(output, torch.Tensor) or not output.is_floating_point():
             return output
-        tracked = [v for v in values if isinstance(v, torch.Tensor) and v.requires_grad]
+        tracked = [v for v in _tensors(values) if v.requires_grad]
         if not tracked or not torch.is_grad_enabled():
             return output
         where = (self._node.op_type, output_name(self._node))
@@ -230,6 +232,14 @@ class _Guard(torch.autograd.Function):
             where=output,
             hint="train only values behind this node, or replace it by differentiable operators",
         )
+
+
+def _tensors(values: Iterable[Any]) -> Iterator[torch.Tensor]:
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            yield value
+        elif isinstance(value, list):
+            yield from _tensors(value)
 
 
 def _host(value: Any) -> Any:

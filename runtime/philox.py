@@ -40,7 +40,7 @@ def philox(counter: tuple[Words, Words, Words, Words], key: tuple[int, int]) -> 
 
 
 def uniform(
-    seed: int, stream: int, cell: npt.NDArray[np.int64], count: npt.NDArray[np.int64] | int = 0
+    seed: int, stream: int, cell: npt.NDArray[np.int64], count: npt.NDArray[np.integer] | int = 0
 ) -> npt.NDArray[np.float64]:
     """Uniform numbers in the open interval (0, 1), one a cell.
 
@@ -64,7 +64,7 @@ def uniform(
 
 
 def normal(
-    seed: int, stream: int, cell: npt.NDArray[np.int64], count: npt.NDArray[np.int64] | int = 0
+    seed: int, stream: int, cell: npt.NDArray[np.int64], count: npt.NDArray[np.integer] | int = 0
 ) -> npt.NDArray[np.float64]:
     """Standard normal numbers, one a cell; arguments as for :func:`uniform`."""
     from scipy.special import ndtri

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -90,21 +90,27 @@ class Journal:
         """
         if not self.path.exists():
             return frozenset()
-        entries = list(_whole_lines(self.path))
+        again = "program without --resume to start again"
+        try:
+            entries = [json.loads(line) for line in _whole_lines(self.path)]
+            finished = frozenset(int(entry["array"]) for entry in entries[1:])
+        except (OSError, ValueError, TypeError, KeyError) as cause:
+            raise DeviceError("not a journal", where=str(self.path), hint=again) from cause
         if entries and entries[0] != self._header:
             raise DeviceError(
-                "the journal is of another image or device",
-                where=str(self.path),
-                hint="program without --resume to start again",
+                "the journal is of another image or device", where=str(self.path), hint=again
             )
-        return frozenset(entry["array"] for entry in entries[1:])
+        return finished
 
     @contextmanager
     def open(self, *, resume: bool) -> Iterator[Callable[[int], None]]:
         """Gives the function that notes an array as done."""
-        fresh = not resume or not self.path.exists()
-        with self.path.open("w" if fresh else "a", encoding="utf-8") as stream:
-            if fresh:
+        lines = _whole_lines(self.path) if resume and self.path.exists() else []
+        with self.path.open("r+b" if lines else "wb") as stream:
+            # A line that a crash cut short must not become the start of the next one.
+            stream.seek(sum(map(len, lines)))
+            stream.truncate()
+            if not lines:
                 _append(stream, self._header)
             yield lambda array: _append(stream, {"array": array})
 
@@ -113,13 +119,12 @@ class Journal:
         self.path.unlink(missing_ok=True)
 
 
-def _append(stream: TextIO, entry: object) -> None:
-    stream.write(json.dumps(entry) + "\n")
+def _append(stream: BinaryIO, entry: object) -> None:
+    stream.write(json.dumps(entry).encode() + b"\n")
     stream.flush()
 
 
-def _whole_lines(path: Path) -> Iterator[dict[str, object]]:
-    """Entries of a journal; a last line cut short by a crash does not count."""
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        if line.endswith("\n"):
-            yield json.loads(line)
+def _whole_lines(path: Path) -> list[bytes]:
+    """Lines of a journal; a last one cut short by a crash does not count."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    return [line for line in lines if line.endswith(b"\n")]

@@ -63,8 +63,8 @@ class Session:
         }
         graph = self.image.graph()
         self._torch_device = device
-        self.inputs = [_node_arg(value) for value in graph.graph.inputs]
-        self.outputs = [_node_arg(value) for value in graph.graph.outputs]
+        self.inputs = [node_arg(value) for value in graph.graph.inputs]
+        self.outputs = [node_arg(value) for value in graph.graph.outputs]
         self.executor = Executor(graph, array=self._array, device=device)
 
     def get_inputs(self) -> list[NodeArg]:
@@ -140,7 +140,8 @@ def _attach(
     return device
 
 
-def _node_arg(value: ir.Value) -> NodeArg:
+def node_arg(value: ir.Value) -> NodeArg:
+    """The description of a graph input or output."""
     shape = [
         dim if isinstance(dim, int) else dim.value
         for dim in (value.shape.dims if value.shape else ())

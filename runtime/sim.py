@@ -23,8 +23,10 @@ class _Bank:
     g: torch.Tensor
     #: Variance of one read a unit of squared input, (blocks, columns, rows); None without noise.
     variance: torch.Tensor | None
-    #: The same for the reference column, which all columns of an array share.
+    #: The same for the reference columns, (blocks, reads, rows): those read together share one.
     reference_variance: torch.Tensor | None
+    #: (blocks, columns): which of its block's reads a column belongs to.
+    read_of_column: torch.Tensor
 
 
 class SimDevice:
@@ -92,7 +94,7 @@ class SimDevice:
             self._add_noise(current, torch.matmul(bank.variance, square))
             if bank.reference_variance is not None:
                 common = torch.matmul(bank.reference_variance, square)
-                current = self._add_common(current, common, region)
+                self._add_common(current, common, bank.read_of_column)
         if not self.converters:
             return current / region.lsb_us
         low, high = adc_limits(self.chip, region.signed)
@@ -105,13 +107,12 @@ class SimDevice:
         current.addcmul_(noise, variance.sqrt_())
 
     def _add_common(
-        self, current: torch.Tensor, variance: torch.Tensor, region: Region
-    ) -> torch.Tensor:
-        """Noise of the reference columns: one draw an array and vector, for all its columns."""
+        self, current: torch.Tensor, variance: torch.Tensor, which: torch.Tensor
+    ) -> None:
+        """Noise of the reference columns: one draw a read and vector, for all its columns."""
         noise = torch.zeros_like(variance)
         self._add_noise(noise, variance)
-        which = torch.as_tensor(_array_of_column(region, self.chip), device=self.device)
-        return current.sub_(noise.gather(2, which[None, :, :, None].expand_as(current)))
+        current.sub_(noise.gather(2, which[None, :, :, None].expand_as(current)))
 
     def _bank(self, region: Region) -> _Bank:
         cells, chip = region.cells, self.chip
@@ -126,14 +127,16 @@ class SimDevice:
         noisy = not self.die.perfect and (
             chip.read_noise.relative > 0 or chip.read_noise.sigma_us > 0
         )
+        which = _read_of_column(region, chip)
         return _Bank(
             g=self._tensor(g - reference if subtract else g),
             variance=self._tensor(self._variance(g, present)) if noisy else None,
             reference_variance=(
-                self._tensor(self._one_column_an_array(self._variance(reference, present), region))
+                self._tensor(_one_column_a_read(self._variance(reference, present), which))
                 if noisy and subtract
                 else None
             ),
+            read_of_column=torch.from_numpy(which).to(self.device),
         )
 
     def _variance(
@@ -142,22 +145,26 @@ class SimDevice:
         noise = self.chip.read_noise
         return np.where(present, (noise.relative * g) ** 2 + noise.sigma_us**2, 0.0)
 
-    def _one_column_an_array(
-        self, values: npt.NDArray[np.floating], region: Region
-    ) -> npt.NDArray[np.floating]:
-        """(blocks, rows, columns) → (blocks, rows, arrays of the block), one column of each."""
-        which = _array_of_column(region, self.chip)
-        count = int(which.max(initial=0)) + 1
-        first = np.stack([(which == k).argmax(axis=1) for k in range(count)], axis=1)
-        return np.take_along_axis(values, first[:, None, :], axis=2)
-
     def _tensor(self, values: npt.NDArray[np.floating]) -> torch.Tensor:
         by_column = np.ascontiguousarray(values.transpose(0, 2, 1), dtype=np.float32)
         return torch.from_numpy(by_column).to(self.device)
 
 
-def _array_of_column(region: Region, chip: Chip) -> npt.NDArray[np.int64]:
-    """(blocks, columns): which of its block's arrays a column lies in, counted from 0."""
-    array = region.cells.max(axis=1) // (chip.array.rows * chip.array.cols)
-    changes = np.diff(array, axis=1, prepend=array[:, :1]) != 0
-    return changes.cumsum(axis=1)
+def _read_of_column(region: Region, chip: Chip) -> npt.NDArray[np.int64]:
+    """(blocks, columns): which of its block's reads a column belongs to, counted from 0.
+
+    Columns are read together where they lie in one array, on the same wordlines.
+    """
+    lines = region.cells // chip.array.cols
+    changes = (np.diff(lines, axis=2, prepend=lines[:, :, :1]) != 0).any(axis=1)
+    which: npt.NDArray[np.int64] = changes.cumsum(axis=1)
+    return which
+
+
+def _one_column_a_read(
+    values: npt.NDArray[np.floating], which: npt.NDArray[np.int64]
+) -> npt.NDArray[np.floating]:
+    """(blocks, rows, columns) → (blocks, rows, reads of the block), one column of each."""
+    count = int(which.max(initial=0)) + 1
+    first = np.stack([(which == k).argmax(axis=1) for k in range(count)], axis=1)
+    return np.take_along_axis(values, first[:, None, :], axis=2)

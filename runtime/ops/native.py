@@ -56,6 +56,24 @@ class Setting:
         return resolved
 
 
+# Values flow on in integers: the gradient ends, though no index or comparison ends it.
+_QUANTISING = frozenset(
+    {
+        "ConvInteger",
+        "DynamicQuantizeLinear",
+        "MatMulInteger",
+        "QLinearConv",
+        "QLinearMatMul",
+        "QuantizeLinear",
+    }
+)
+
+
+def quantises(node: ir.Node) -> bool:
+    """Whether the node turns real values into integers that stand for them."""
+    return domain_of(node) == "" and node.op_type in _QUANTISING
+
+
 def statically_native(node: ir.Node, spec: OpSpec) -> bool:
     """Whether no input is declared to have a type that the torch function refuses."""
     if spec.opaque:
@@ -67,6 +85,8 @@ def statically_native(node: ir.Node, spec: OpSpec) -> bool:
 
 def passes_gradient(node: ir.Node, attributes: Mapping[str, ir.Attr], setting: Setting) -> bool:
     """False where outputs are no differentiable function of the inputs by definition."""
+    if quantises(node):
+        return True
     spec = lookup(domain_of(node), node.op_type, setting.opset(domain_of(node)))
     if spec is not None and not spec.gradient:
         return False
@@ -95,7 +115,7 @@ def native_call(
         options["ctx"] = OpContext(setting.device, setting.dtype, named)
     function = spec.function
     accepts_all, exotic, host = spec.opaque, spec.exotic, spec.host
-    moves = setting.device.type != "cpu"
+    moves = setting.device.type != "cpu" and not spec.opaque
 
     def call(arguments: Sequence[Any], scope: Scope) -> Sequence[Any]:
         if not accepts_all:
@@ -104,7 +124,7 @@ def native_call(
                     raise NotNative
         if moves:
             arguments = _together(arguments, host, setting.device)
-        bodies = {name: _bound(plan, scope) for name, plan in plans.items()}
+        bodies = {name: _BoundBody(plan, scope) for name, plan in plans.items()}
         result = function(*arguments, **options, **bodies)
         return result if isinstance(result, tuple) else (result,)
 
@@ -135,7 +155,7 @@ def _together(
     ]
 
 
-class _bound:  # noqa: N801  (a function with a property)
+class _BoundBody:
     """A body whose outer values are at hand, called with its inputs."""
 
     def __init__(self, plan: Plan, scope: Scope) -> None:

@@ -66,7 +66,8 @@ def _batch_norm(
 @op("InstanceNormalization", since=6)
 def instance_norm(x: Tensor, scale: Tensor, bias: Tensor, *, epsilon: float = 1e-5) -> Tensor:
     """Normalised over the spatial axes of every sample and channel."""
-    return functional.instance_norm(x, weight=scale, bias=bias, eps=epsilon)
+    # torch.nn.functional refuses single elements: it takes them for a mistake of training
+    return torch.group_norm(x, x.shape[1], scale, bias, epsilon)
 
 
 @op("LayerNormalization", since=17)
@@ -126,7 +127,7 @@ def group_norm(
     stash_type: int = 1,
 ) -> Tensor:
     """Normalised over groups of channels, scaled per channel."""
-    return functional.group_norm(x, num_groups, scale, bias, epsilon)
+    return torch.group_norm(x, num_groups, scale, bias, epsilon)
 
 
 @op("LRN")

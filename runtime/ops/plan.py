@@ -36,7 +36,7 @@ class Step:
         captured: names that the node's bodies read from the graph around them.
         outputs: names of the outputs, None where nobody named one.
         gradient: whether a gradient passes by the operator's definition.
-        broken: nodes inside (or this one) that ONNX Runtime would execute.
+        broken: nodes inside (or this one) at which a gradient ends.
         foreign: whether the function is the caller's own, whose errors are not the model's.
     """
 
@@ -76,7 +76,7 @@ class Plan:
         return [values[name] for name in self.outputs]
 
     def broken(self) -> list[ir.Node]:
-        """Nodes executed by ONNX Runtime between the inputs and the outputs."""
+        """Nodes between the inputs and the outputs at which a gradient ends."""
         return broken_between(self.steps, {*self.inputs, *self.captured}, self.outputs)
 
 
@@ -108,6 +108,8 @@ def schedule(
             name if name is not None and name in seen and name not in known else None
             for name in step.outputs
         )
+        while kept and kept[-1] is None:
+            kept = kept[:-1]
         last = tuple(sorted(step.uses - seen))
         seen.update(last)
         result.append(Scheduled(step, kept, last))
@@ -132,6 +134,8 @@ def execute(scheduled: Sequence[Scheduled], scope: Scope) -> None:
             if step.foreign:
                 raise
             raise _failure(step, arguments, error) from error
+        if len(results) < len(entry.keep):
+            raise _too_few(step, entry.keep[len(results) :])
         for name, result in zip(entry.keep, results, strict=False):
             if name is not None:
                 values[name] = result
@@ -153,6 +157,14 @@ def _failure(step: Step, arguments: Sequence[Any], error: Exception) -> ModelErr
         f"operator {step.node.op_type} failed on inputs of shape {shapes}: {reason}",
         where=next((name for name in step.outputs if name), step.node.name),
         hint="check the input shapes against the model's",
+    )
+
+
+def _too_few(step: Step, missing: Sequence[str | None]) -> ModelError:
+    return ModelError(
+        f"operator {step.node.op_type} has no output {missing[-1]!r} in inference",
+        where=missing[-1],
+        hint="export the model for inference, without the outputs of training",
     )
 
 

@@ -1,4 +1,4 @@
-"""Shapes, views and constants: nothing here computes."""
+"""Shapes and views: nothing here computes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from pimc.runtime.ops.registry import NotNative, OpContext, op
-from pimc.runtime.ops.values import float_or
 
 
 def ints(values: Tensor | Sequence[int] | None) -> list[int]:
@@ -69,13 +68,18 @@ def flatten(x: Tensor, *, axis: int = 1) -> Tensor:
 @op("Squeeze", since=13, host=(1,), exotic=True)
 def squeeze(x: Tensor, axes: Tensor | None = None) -> Tensor:
     """Without the given axes of size 1 (all of them when none is given)."""
-    return x.squeeze(tuple(ints(axes))) if axes is not None else x.squeeze()
+    return squeeze_1(x, axes=None if axes is None else ints(axes))
 
 
 @op("Squeeze", since=1, exotic=True)
 def squeeze_1(x: Tensor, *, axes: Sequence[int] | None = None) -> Tensor:
     """Axes as an attribute, before opset 13."""
-    return x.squeeze(tuple(axes)) if axes is not None else x.squeeze()
+    if axes is None:
+        return x.squeeze()
+    long = [axis for axis in axes if x.shape[axis] != 1]
+    if long:  # torch would leave them as they are
+        raise ValueError(f"axis {long[0]} has size {x.shape[long[0]]}, not 1")
+    return x.squeeze(tuple(axes))
 
 
 @op("Unsqueeze", since=13, host=(1,), exotic=True)
@@ -260,39 +264,3 @@ def space_to_depth(x: Tensor, *, blocksize: int) -> Tensor:
         .permute(0, 3, 5, 1, 2, 4)
         .reshape(n, c * b**2, h // b, w // b)
     )
-
-
-@op("ConstantOfShape", since=9, host=(0,), gradient=False)
-def constant_of_shape(sizes: Tensor, *, value: Tensor | None = None, ctx: OpContext) -> Tensor:
-    """A tensor filled with one value (float 0 when missing)."""
-    fill = torch.zeros(1, dtype=ctx.dtype) if value is None else value.reshape(1)
-    if not fill.is_floating_point() and sizes.numel() <= 1:
-        return fill.cpu().expand(ints(sizes)).clone()  # a shape: stays on the CPU
-    return fill.to(ctx.device).expand(ints(sizes)).clone()
-
-
-@op("EyeLike", since=9, exotic=True, gradient=False)
-def eye_like(x: Tensor, *, dtype: int | None = None, k: int = 0, ctx: OpContext) -> Tensor:
-    """Ones on the ``k``-th diagonal of a matrix shaped like ``x``."""
-    kind = x.dtype if dtype is None else ctx.torch_dtype(dtype)
-    rows = torch.arange(x.shape[0], device=x.device)[:, None]
-    columns = torch.arange(x.shape[1], device=x.device)[None, :]
-    return (columns - rows == k).to(kind)
-
-
-@op("Range", since=11, host=(0, 1, 2), gradient=False)
-def arange(start: Tensor, limit: Tensor, delta: Tensor) -> Tensor:
-    """``start``, ``start + delta``, … before ``limit``."""
-    first, step = start.item(), delta.item()
-    n = max(math.ceil((limit.item() - first) / step), 0)
-    kind = start.dtype
-    if not kind.is_floating_point:
-        return torch.arange(n, dtype=torch.int64).mul(step).add(first).to(kind)
-    return torch.arange(n, dtype=float_or(kind, torch.float64)).mul(step).add(first).to(kind)
-
-
-@op("Trilu", since=14, host=(1,))
-def trilu(x: Tensor, k: Tensor | None = None, *, upper: int = 1) -> Tensor:
-    """Upper or lower triangle from the ``k``-th diagonal on."""
-    diagonal = 0 if k is None else int(k.item())
-    return torch.triu(x, diagonal) if upper else torch.tril(x, diagonal)

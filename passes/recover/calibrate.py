@@ -1,0 +1,94 @@
+"""Calibrate: gains and offsets of all columns from one run through the chip.
+
+Layer by layer, in the order in which they run, each column's output is regressed on the
+teacher's; later layers then see what the corrected earlier ones really give them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+import torch
+
+from pimc.image import Image
+from pimc.runtime.executor import ArrayCall, Executor
+from pimc.runtime.session import Session
+
+#: Bounds of a gain relative to the one the layer has.
+_GAIN_LIMITS = (0.5, 2.0)
+#: Largest total of teacher features held in memory, in values.
+_FEATURES = 64_000_000
+
+
+def calibrate(
+    session: Session, teacher: ArrayCall, inputs: torch.Tensor
+) -> Image:
+    """The image with gain and bias fitted to ``inputs`` (N, *shape)."""
+    feed = session.get_inputs()[0].name
+    features: dict[str, torch.Tensor] = {}
+    fitted: dict[int, dict[str, npt.NDArray[np.float32]]] = {}
+
+    def in_float(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
+        features[_layer(node)] = y = teacher(node, x)
+        return y
+
+    def on_chip(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
+        name = _layer(node)
+        layer = session.layers[name].layer
+        y = session.layers[name](x)
+        last = layer.window is None
+        slope, offset = _regress(_columns(y, last), _columns(features.pop(name), last))
+        # What is fitted stands in front of the values the layer had: y = gain · raw + bias.
+        fitted[layer.index] = {
+            "gain": layer.gain * slope.numpy(),
+            "bias": layer.bias * slope.numpy() + offset.numpy(),
+        }
+        shape = (-1,) if last else (1, -1, *(1,) * (y.dim() - 2))
+        return y * slope.view(shape) + offset.view(shape)
+
+    session.evaluate({feed: inputs}, array=in_float)
+    session.evaluate({feed: inputs}, array=on_chip)
+    return session.image.updated(columns=fitted)
+
+
+def images_that_fit(session: Session, teacher: ArrayCall, one: torch.Tensor, most: int) -> int:
+    """How many images :func:`calibrate` can take at once, judged by a single one."""
+    values = 0
+
+    def count(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
+        nonlocal values
+        y = teacher(node, x)
+        values += y.numel()
+        return y
+
+    session.evaluate({session.get_inputs()[0].name: one}, array=count)
+    return max(1, min(most, _FEATURES // max(values, 1)))
+
+
+def run_executor(executor: Executor, feed: str, x: torch.Tensor, array: ArrayCall) -> torch.Tensor:
+    """The network's first output for ``x``."""
+    return next(iter(executor.run({feed: x}, array=array).values()))
+
+
+def _layer(node: ir.Node) -> str:
+    return node.attributes["layer"].as_string()
+
+
+def _columns(y: torch.Tensor, last: bool) -> torch.Tensor:
+    """(columns, everything else)."""
+    return y.movedim(-1 if last else 1, 0).flatten(1)
+
+
+def _regress(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Slope and offset a row that bring ``x`` nearest to ``y``."""
+    mean_x, mean_y = x.mean(dim=1), y.mean(dim=1)
+    centred = x - mean_x[:, None]
+    power = centred.square().mean(dim=1)
+    slope = (centred * y).mean(dim=1) / power.clamp_min(torch.finfo(x.dtype).tiny)
+    slope = torch.where(power > 0, slope.clamp(*_GAIN_LIMITS), torch.ones_like(slope))
+    return slope, mean_y - slope * mean_x
+
+

@@ -1,0 +1,206 @@
+"""Distill: train the digital side of the twin toward the float network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+import torch
+
+from pimc.data import Dataset
+from pimc.errors import ModelError
+from pimc.passes.recover.objective import Objective
+from pimc.passes.recover.rewrite import Influence
+from pimc.passes.recover.twin import Twin, TwinLayer
+from pimc.progress import Progress, silent
+from pimc.runtime.executor import ArrayCall, Executor
+from pimc.vectors import sample
+
+
+@dataclass(frozen=True)
+class DistillOptions:
+    """How the digital side is trained.
+
+    Attributes:
+        epochs, batch_size: over the training part of the calibration data.
+        learning_rate: of gains, and of biases in units of their layer's spread.
+        features: weight of the pre-activation features beside the outputs.
+    """
+
+    epochs: int = 6
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    features: float = 1.0
+
+
+@dataclass(frozen=True)
+class Student:
+    """Twin and teacher on one graph.
+
+    Attributes:
+        feed, output: names of the network's input and of the output that is distilled.
+    """
+
+    executor: Executor
+    twin: Twin
+    teacher: ArrayCall
+    feed: str
+    output: str
+
+    def check_gradients(self) -> None:
+        """Make sure that every layer can be trained.
+
+        Raises:
+            ModelError: a node without gradient stands between a layer and the output.
+        """
+        outputs = [twin.layer.output for twin in self.twin.layers.values()]
+        breaks = self.executor.gradient_breaks(outputs, [self.output])
+        if breaks:
+            named = ", ".join(f"{node.op_type} ({node.outputs[0].name})" for node in breaks)
+            raise ModelError(
+                f"no gradient passes through {named}",
+                where=self.output,
+                hint="these operators run in ONNX Runtime; replace them in the model",
+            )
+
+    def run(
+        self, x: torch.Tensor, array: ArrayCall
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Output and the outputs of all array layers."""
+        features: dict[str, torch.Tensor] = {}
+
+        def keep(node: ir.Node, value: torch.Tensor) -> torch.Tensor:
+            y = array(node, value)
+            features[node.attributes["layer"].as_string()] = y
+            return y
+
+        return self.executor.run({self.feed: x}, want=[self.output], array=keep)[
+            self.output
+        ], features
+
+    def teach(self, x: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The teacher's output and features."""
+        with torch.no_grad():
+            return self.run(x, self.teacher)
+
+
+def distill(
+    student: Student,
+    goal: Objective,
+    data: Dataset,
+    options: DistillOptions,
+    generator: torch.Generator,
+    *,
+    judge: Callable[[int], None],
+    progress: Progress = silent,
+) -> None:
+    """Train gains and biases of the twin in place.
+
+    Args:
+        judge: called after every epoch with its number; keeps the best.
+    """
+    student.check_gradients()
+    spread = _spread(student, data)
+    optimizer = torch.optim.Adam(
+        [{"params": [twin.gain], "lr": options.learning_rate} for twin in _twins(student)]
+        + [
+            {"params": [twin.bias], "lr": options.learning_rate * spread[twin.layer.name]}
+            for twin in _twins(student)
+        ]
+    )
+    steps = options.epochs * -(-len(data) // options.batch_size)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))
+    for epoch in progress(range(options.epochs), "distilling", options.epochs):
+        for x in _batches(data, options.batch_size, generator):
+            wanted, wanted_features = student.teach(x)
+            found, features = student.run(x, student.twin)
+            loss = goal.loss(found, wanted)
+            if options.features:
+                loss = loss + options.features * _feature_loss(features, wanted_features)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+        judge(epoch)
+
+
+def influences(
+    student: Student,
+    goal: Objective,
+    data: Dataset,
+    generator: torch.Generator,
+    *,
+    batch_size: int = 64,
+    vectors: int = 8192,
+    progress: Progress = silent,
+) -> dict[int, Influence]:
+    """How much each layer's outputs matter, and the moments of its inputs."""
+    student.check_gradients()
+    starts = range(0, len(data), batch_size)
+    squared: dict[str, torch.Tensor] = {}
+    inputs: dict[str, list[torch.Tensor]] = {}
+    share = -(-vectors // len(starts))
+
+    def array(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
+        name = node.attributes["layer"].as_string()
+        window = student.twin.layers[name].layer.window
+        some = sample(x.detach(), window, share, generator)
+        inputs.setdefault(name, []).append(some)
+        return student.twin(node, x)
+
+    for start in progress(starts, "weighing layers", len(starts)):
+        x = torch.from_numpy(data.batch(start, min(start + batch_size, len(data))))
+        wanted, _ = student.teach(x)
+        found, features = student.run(x, array)
+        names = list(features)
+        gradients = torch.autograd.grad(
+            goal.probe(found, wanted, generator), [features[name] for name in names]
+        )
+        for name, gradient in zip(names, gradients, strict=True):
+            last = student.twin.layers[name].layer.window is None
+            columns = gradient.movedim(-1 if last else 1, 0).flatten(1)
+            squared[name] = squared.get(name, torch.zeros(())) + columns.square().sum(dim=1)
+    return {
+        twin.layer.index: Influence(
+            _moments(torch.cat(inputs[name]), twin.layer.groups),
+            (squared[name].double().numpy() / len(data)).reshape(twin.layer.groups, -1),
+        )
+        for name, twin in student.twin.layers.items()
+    }
+
+
+def _twins(student: Student) -> Iterator[TwinLayer]:
+    return iter(student.twin.layers.values())
+
+
+def _batches(
+    data: Dataset, batch_size: int, generator: torch.Generator
+) -> Iterator[torch.Tensor]:
+    order = torch.randperm(len(data), generator=generator).numpy()
+    for start in range(0, len(order), batch_size):
+        yield torch.from_numpy(data.subset(order[start : start + batch_size]).all())
+
+
+def _spread(student: Student, data: Dataset) -> dict[str, float]:
+    """Standard deviation of each layer's output in the float network."""
+    _, features = student.teach(torch.from_numpy(data.batch(0, min(64, len(data)))))
+    return {name: float(value.std().clamp_min(1e-6)) for name, value in features.items()}
+
+
+def _feature_loss(
+    found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]
+) -> torch.Tensor:
+    """Mean over layers of the squared error relative to the teacher's variance."""
+    losses = [
+        (found[name] - value).square().mean() / value.var().clamp_min(1e-12)
+        for name, value in wanted.items()
+    ]
+    return torch.stack(losses).mean()
+
+
+def _moments(vectors: torch.Tensor, groups: int) -> np.ndarray:
+    grouped = vectors.double().reshape(len(vectors), groups, -1).transpose(0, 1)
+    centred = grouped - grouped.mean(dim=1, keepdim=True)
+    return (centred.transpose(1, 2) @ centred / len(vectors)).numpy()

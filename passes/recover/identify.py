@@ -1,0 +1,179 @@
+"""Identify: what the cells of a die hold, from what its columns returned.
+
+A column is linear in its cells. With Gaussian write errors and Gaussian read noise the best
+estimate is ridge regression toward the target levels, the strength of the pull given by the
+chip's own σ(G) (Bayesian linear regression; Bishop 2006, section 3.3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pimc.converters import adc_limits
+from pimc.image import Image, ImageLayer
+from pimc.runtime.capture import LayerCapture
+
+Array64 = npt.NDArray[np.float64]
+
+#: How often clipped codes are replaced by what the estimate says they would have been.
+_CLIP_PASSES = 2
+#: Cells solved for at a time, times the rows of a block squared.
+_SOLVE_ELEMENTS = 16_000_000
+
+
+@dataclass(frozen=True)
+class CellEstimate:
+    """What is known of the cells of one layer; all arrays are (blocks, rows, columns), µS.
+
+    Attributes:
+        present: where there is a cell at all.
+        target_us: what the cell was asked to hold, less the reference's nominal conductance.
+        mean_us: the estimate of the same as its column sees it.
+        variance: variance of the estimate, µS².
+    """
+
+    present: npt.NDArray[np.bool_] = field(repr=False)
+    target_us: Array64 = field(repr=False)
+    mean_us: Array64 = field(repr=False)
+    variance: Array64 = field(repr=False)
+
+    @property
+    def error_us(self) -> Array64:
+        """Estimated deviation from the target."""
+        return self.mean_us - self.target_us
+
+
+def prior(image: Image, layer: ImageLayer) -> CellEstimate:
+    """What is known before anything was captured: the targets and the chip's statistics."""
+    cells = image.cells(layer)
+    present = cells >= 0
+    level = np.where(present, image.levels.reshape(-1)[cells], 0)
+    target, sigma = _statistics(image, level)
+    variance = sigma**2 + reference_variance(image)
+    return CellEstimate(
+        present,
+        np.where(present, target, 0.0),
+        np.where(present, target, 0.0),
+        np.where(present, variance, 1e-12),
+    )
+
+
+def rewritten(
+    estimate: CellEstimate, image: Image, layer: ImageLayer, changed: npt.NDArray[np.bool_]
+) -> CellEstimate:
+    """The estimate after ``changed`` cells were written to the levels of ``image``.
+
+    A write redraws a cell's own error; what the reference column adds to its row stays.
+    """
+    level = np.where(estimate.present, image.levels.reshape(-1)[image.cells(layer)], 0)
+    target, sigma = _statistics(image, level)
+    target = np.where(estimate.present, target, 0.0)
+    common = row_means(estimate, layer)
+    mean = np.where(changed, target + common, estimate.mean_us)
+    variance = np.where(changed, sigma**2 + estimate.variance, estimate.variance)
+    return CellEstimate(estimate.present, target, mean, variance)
+
+
+def identify(
+    estimate: CellEstimate, image: Image, layer: ImageLayer, capture: LayerCapture
+) -> CellEstimate:
+    """The estimate brought up to date with a capture."""
+    lsb = layer.adc_lsb_us
+    codes = torch.from_numpy(capture.codes.astype(np.float64))
+    inputs = torch.from_numpy(capture.inputs.astype(np.float64)).transpose(1, 2)
+    current = codes.mean(dim=0).transpose(1, 2) * lsb
+    low, high = adc_limits(image.chip, layer.input_signed)
+    at_low = (codes <= low).any(dim=0).transpose(1, 2)
+    at_high = (codes >= high).any(dim=0).transpose(1, 2)
+    noise = _noise(codes, lsb)
+    mean = torch.from_numpy(estimate.mean_us)
+    variance = torch.from_numpy(estimate.variance)
+    found, spread = mean, variance
+    for _ in range(_CLIP_PASSES):
+        expected = inputs @ found
+        known = torch.where(at_high, torch.maximum(current, expected), current)
+        known = torch.where(at_low, torch.minimum(known, expected), known)
+        found, spread = _posterior(inputs, known, mean, variance, noise)
+    return replace(estimate, mean_us=found.numpy(), variance=spread.numpy())
+
+
+def row_means(estimate: CellEstimate, layer: ImageLayer) -> Array64:
+    """Mean error of each row over the columns of its array: (blocks, rows, columns).
+
+    This is what the reference column's own errors look like.
+    """
+    block = np.arange(estimate.error_us.shape[2]) // layer.col_block
+    means = np.zeros_like(estimate.error_us)
+    for number in range(layer.col_blocks):
+        inside = block == number
+        means[:, :, inside] = estimate.error_us[:, :, inside].mean(axis=2, keepdims=True)
+    return means
+
+
+def row_correction(estimate: CellEstimate, image: Image, layer: ImageLayer) -> Any:
+    """The image's ``row_correction`` (groups, col_blocks, rows), float32; None without reference."""
+    if image.chip.mapping.pedestal != "reference":
+        return None
+    first = np.arange(layer.col_blocks) * layer.col_block
+    means = row_means(estimate, layer)[:, :, first]
+    by_group = means.reshape(layer.groups, -1, layer.col_blocks)[:, : layer.rows]
+    return np.ascontiguousarray(by_group.transpose(0, 2, 1), dtype=np.float32)
+
+
+def reference_variance(image: Image) -> float:
+    """Variance of a reference cell's own write error, µS²; 0 without a reference column."""
+    if image.chip.mapping.pedestal != "reference":
+        return 0.0
+    reference = np.asarray([image.codebook.reference_us])
+    return float(image.chip.cell.sigma.sigma_us(reference)[0] ** 2)
+
+
+def _statistics(image: Image, level: npt.NDArray[Any]) -> tuple[Array64, Array64]:
+    levels_us = np.asarray(image.chip.cell.g_levels_us)
+    sigma_us = np.asarray(image.chip.cell.sigma.sigma_us(levels_us))
+    return levels_us[level] - image.codebook.reference_us, sigma_us[level]
+
+
+def _noise(codes: torch.Tensor, lsb: float) -> torch.Tensor:
+    """(blocks, 1, columns) variance of a mean code: read noise over the repeats, and rounding."""
+    repeats = codes.shape[0]
+    rounding = lsb**2 / 12
+    if repeats < 2:
+        return torch.full((codes.shape[1], 1, codes.shape[2]), rounding, dtype=codes.dtype)
+    read = codes.var(dim=0).mean(dim=-1)[:, None, :] * lsb**2
+    return read / repeats + rounding
+
+
+def _posterior(
+    inputs: torch.Tensor,
+    current: torch.Tensor,
+    mean: torch.Tensor,
+    variance: torch.Tensor,
+    noise: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and variance of every cell, each column a regression of its own.
+
+    Shapes: inputs (blocks, vectors, rows); current (blocks, vectors, columns); mean and
+    variance (blocks, rows, columns); noise (blocks, 1, columns).
+    """
+    gram = inputs.transpose(1, 2) @ inputs
+    pull = inputs.transpose(1, 2) @ (current - inputs @ mean)
+    rows, columns = mean.shape[1:]
+    step = max(1, _SOLVE_ELEMENTS // (mean.shape[0] * rows * rows))
+    means, variances = [], []
+    for start in range(0, columns, step):
+        part = slice(start, start + step)
+        precision = (1.0 / variance[:, :, part]).transpose(1, 2)
+        inverse_noise = (1.0 / noise[:, :, part]).transpose(1, 2)
+        system = gram[:, None] * inverse_noise[..., None] + torch.diag_embed(precision)
+        covariance = torch.cholesky_inverse(torch.linalg.cholesky(system))
+        right = pull[:, :, part].transpose(1, 2) * inverse_noise
+        shift = (covariance @ right[..., None])[..., 0]
+        means.append(mean[:, :, part] + shift.transpose(1, 2))
+        variances.append(covariance.diagonal(dim1=-2, dim2=-1).transpose(1, 2))
+    return torch.cat(means, dim=2), torch.cat(variances, dim=2)

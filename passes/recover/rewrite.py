@@ -1,0 +1,169 @@
+"""Rewrite: which few cells to write again, and to what level.
+
+For a layer with input second moments H, a column's output error is rᵀ H r, where r is what
+its weights are away from the float network's. Moving one weight by δ changes that by
+2 δ (H r)_k + δ² H_kk; a write lands with variance σ², which adds σ² H_kk. So the expected
+gain of every possible write is known, also of those that make up for the errors of cells that
+stay as they are. Cells are taken greedily, largest gain times the column's share in the loss
+first (the second-order view of Optimal Brain Surgeon, Hassibi and Stork 1992).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pimc.image import Image, ImageLayer
+from pimc.passes.recover.identify import CellEstimate, row_means
+
+Array64 = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+#: Beyond this many standard deviations a cell counts as stuck: no write will move it.
+STUCK_SIGMAS = 6.0
+#: Largest part of a column's cells considered in one round.
+_DEPTH = 0.3
+
+
+@dataclass(frozen=True)
+class Influence:
+    """What a layer's outputs matter.
+
+    Attributes:
+        moments: (groups, rows, rows) second moments of the layer's inputs about their mean.
+        sensitivity: (groups, cols) squared gradient of the loss, summed over an image's
+            positions, mean over images.
+    """
+
+    moments: Array64 = field(repr=False)
+    sensitivity: Array64 = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Writes proposed for one layer, in the order in which they pay.
+
+    Attributes:
+        gain: expected fall of the loss of each write, never rising within a column.
+        cells: addresses.
+        levels: the level each is to be written to.
+    """
+
+    layer: int
+    gain: Array64 = field(repr=False)
+    cells: Ints = field(repr=False)
+    levels: npt.NDArray[np.uint16] = field(repr=False)
+
+
+def propose(
+    image: Image, layer: ImageLayer, estimate: CellEstimate, influence: Influence
+) -> Proposal:
+    """Every write of a layer that is expected to pay, with what it should gain."""
+    problem = _Problem.of(image, layer, estimate, influence)
+    steps = max(1, int(_DEPTH * layer.rows * layer.planes))
+    gains, cells, levels = [], [], []
+    for _ in range(steps):
+        gain, cell, level = problem.take_best()
+        gains.append(gain * influence.sensitivity)
+        cells.append(cell)
+        levels.append(level)
+    # A write is worth no more than the ones its column needs before it.
+    gain = np.minimum.accumulate(np.stack(gains), axis=0)
+    worth = gain > 0
+    return Proposal(
+        layer.index, gain[worth], np.stack(cells)[worth], np.stack(levels)[worth].astype(np.uint16)
+    )
+
+
+def choose(proposals: list[Proposal], budget: int) -> dict[int, tuple[Ints, npt.NDArray[Any]]]:
+    """The ``budget`` writes that pay most: cells and levels by layer."""
+    gains = np.concatenate([proposal.gain for proposal in proposals])
+    if len(gains) > budget:
+        best = np.argpartition(-gains, budget - 1)[:budget] if budget else np.empty(0, np.int64)
+    else:
+        best = np.arange(len(gains))
+    taken = np.zeros(len(gains), np.bool_)
+    taken[best] = True
+    chosen, start = {}, 0
+    for proposal in proposals:
+        inside = taken[start : start + len(proposal.gain)]
+        start += len(proposal.gain)
+        chosen[proposal.layer] = (proposal.cells[inside], proposal.levels[inside])
+    return chosen
+
+
+@dataclass(eq=False)
+class _Problem:
+    """State of the greedy choice for one layer; shapes (groups, rows, cols[, planes])."""
+
+    held_us: Array64
+    spread: Array64
+    open_: npt.NDArray[np.bool_]
+    address: Ints
+    unit: Array64
+    residual_pull: Array64
+    moments: Array64
+    levels_us: Array64
+    sigma_us: Array64
+
+    @staticmethod
+    def of(
+        image: Image, layer: ImageLayer, estimate: CellEstimate, influence: Influence
+    ) -> _Problem:
+        book, chip = image.codebook, image.chip
+        reference = chip.mapping.pedestal == "reference"
+        common = row_means(estimate, layer) if reference else 0.0
+
+        def planes(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+            grouped = values.reshape(layer.groups, -1, values.shape[2])[:, : layer.rows]
+            return grouped.reshape(layer.groups, layer.rows, layer.cols, layer.planes)
+
+        held = planes(estimate.mean_us - common)
+        shape = (layer.groups, 1, layer.cols)
+        effective = held @ book.coefficients - book.pedestal_us(layer.zero).reshape(shape)
+        wanted = np.asarray(layer.teacher_weight, np.float64)
+        image_of = influence.moments @ effective
+        power = np.einsum("gkn,gkn->gn", effective, image_of)
+        match = np.einsum("gkn,gkn->gn", wanted, image_of)
+        fallback = (layer.scale * layer.gain).astype(np.float64).reshape(match.shape)
+        fit = np.where(match > 0, match / np.where(power > 0, power, 1.0), fallback)[:, None, :]
+        sigma = np.asarray(chip.cell.sigma.sigma_us(np.asarray(chip.cell.g_levels_us)))
+        limit = STUCK_SIGMAS * np.sqrt(estimate.variance + sigma.max() ** 2)
+        sound = np.abs(estimate.error_us - common) < limit
+        return _Problem(
+            held_us=held + book.reference_us,
+            spread=planes(estimate.variance),
+            open_=planes(sound & estimate.present).copy(),
+            address=planes(image.cells(layer)),
+            unit=fit[..., None] * book.coefficients,
+            residual_pull=influence.moments @ (fit * effective - wanted),
+            moments=influence.moments,
+            levels_us=np.asarray(chip.cell.g_levels_us, np.float64),
+            sigma_us=sigma,
+        )
+
+    def take_best(self) -> tuple[Array64, Ints, Ints]:
+        """Take each column's best write: expected gain (groups, cols), address and level."""
+        pull = self.residual_pull[..., None]
+        weight = np.einsum("gkk->gk", self.moments)[:, :, None, None]
+        safe = np.where(weight > 0, weight, 1.0)
+        wish = self.held_us - pull / safe / self.unit
+        middles = (self.levels_us[1:] + self.levels_us[:-1]) / 2
+        level = np.searchsorted(middles, wish)
+        move = self.unit * (self.levels_us[level] - self.held_us)
+        landing = self.unit**2 * (self.sigma_us[level] ** 2 - self.spread)
+        gain = -(2 * move * pull + (move**2 + landing) * weight)
+        gain = np.where(self.open_, gain, -np.inf)
+        groups, rows, cols, planes = gain.shape
+        flat = gain.transpose(0, 2, 1, 3).reshape(groups, cols, rows * planes)
+        best = flat.argmax(axis=2)
+        row, plane = best // planes, best % planes
+        group, col = np.ogrid[:groups, :cols]
+        at = (group, row, col, plane)
+        self.open_[at] = False
+        moved = np.where(np.isfinite(gain[at]), move[at], 0.0)
+        self.residual_pull += np.swapaxes(self.moments[group, row], 1, 2) * moved[:, None, :]
+        return gain[at], self.address[at], level[at]

@@ -1,0 +1,145 @@
+"""The twin: the network as one die computes it, with gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+import torch
+import torch.nn.functional as F
+
+from pimc.converters import dac_limits
+from pimc.image import Image, ImageLayer
+from pimc.passes.recover.identify import CellEstimate, row_means
+from pimc.vectors import pad, refold, unfold
+
+Array64 = npt.NDArray[np.float64]
+
+
+def effective_weight(image: Image, layer: ImageLayer, estimate: CellEstimate) -> Array64:
+    """Weights (groups, rows, cols) that a layer's cells amount to before its gain.
+
+    What the digital side takes off, the pedestal and the rows' common error, is taken off.
+    """
+    book = image.codebook
+    held = estimate.mean_us
+    if image.chip.mapping.pedestal == "reference":
+        held = held - row_means(estimate, layer)
+    grouped = held.reshape(layer.groups, -1, held.shape[2])[:, : layer.rows]
+    planes = grouped.reshape(layer.groups, layer.rows, layer.cols, layer.planes)
+    shape = (layer.groups, 1, layer.cols)
+    pedestal = book.pedestal_us(layer.zero).reshape(shape)
+    scale = layer.scale.astype(np.float64).reshape(shape)
+    weight: Array64 = scale * (planes @ book.coefficients - pedestal)
+    return weight
+
+
+@dataclass(eq=False)
+class TwinLayer:
+    """One layer of the twin.
+
+    Attributes:
+        kernel: as the teacher's: (rows, cols) or (groups · cols, channels a group, *kernel).
+        gain, bias: (groups · cols,) trained.
+    """
+
+    layer: ImageLayer
+    limits: tuple[int, int]
+    kernel: torch.Tensor = field(repr=False)
+    gain: torch.nn.Parameter = field(repr=False)
+    bias: torch.nn.Parameter = field(repr=False)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """The layer's output for its input."""
+        layer, window = self.layer, self.layer.window
+        if layer.input_scale is None:
+            return self._dynamic(x)
+        x = _convert(x, layer.input_scale, self.limits)
+        if window is None:
+            return (x @ self.kernel) * self.gain + self.bias
+        convolve = F.conv1d if len(window.kernel) == 1 else F.conv2d
+        y = convolve(
+            pad(x, window),
+            self.kernel,
+            None,
+            stride=window.strides,
+            dilation=window.dilations,
+            groups=layer.groups,
+        )
+        shape = (1, -1, *(1,) * len(window.kernel))
+        return y * self.gain.view(shape) + self.bias.view(shape)
+
+    def _dynamic(self, x: torch.Tensor) -> torch.Tensor:
+        """Every vector of a group is brought to the DAC's full scale on its own."""
+        layer = self.layer
+        vectors = unfold(x, layer.window).unflatten(1, (layer.groups, layer.rows))
+        step = vectors.detach().abs().amax(dim=2, keepdim=True) / self.limits[1]
+        step = step.clamp_min(torch.finfo(x.dtype).tiny)
+        codes = _convert(vectors / step, 1.0, self.limits) * step
+        matrix = self.kernel[None] if layer.window is None else self._matrix()
+        y = torch.matmul(matrix.transpose(1, 2), codes).flatten(1, 2)
+        y = y * self.gain.view(1, -1, 1) + self.bias.view(1, -1, 1)
+        return refold(y, x, layer.window)
+
+    def _matrix(self) -> torch.Tensor:
+        layer = self.layer
+        return self.kernel.reshape(layer.groups, layer.cols, layer.rows).transpose(1, 2)
+
+
+@dataclass(frozen=True, eq=False)
+class Twin:
+    """All layers of the twin by name; call it as the executor's array function."""
+
+    layers: Mapping[str, TwinLayer]
+
+    @staticmethod
+    def of(image: Image, estimates: Mapping[int, CellEstimate], device: str = "cpu") -> Twin:
+        """The twin of the die that ``estimates`` describe, with the digital side of ``image``."""
+        return Twin(
+            {
+                layer.name: _twin_layer(image, layer, estimates[layer.index], device)
+                for layer in image.layers
+            }
+        )
+
+    def __call__(self, node: ir.Node, x: torch.Tensor) -> torch.Tensor:
+        """What an array layer computes."""
+        return self.layers[node.attributes["layer"].as_string()](x)
+
+    def columns(self) -> dict[int, dict[str, npt.NDArray[np.float32]]]:
+        """The trained values, in the form :meth:`pimc.image.Image.updated` takes."""
+        return {
+            twin.layer.index: {
+                "gain": twin.gain.detach().cpu().numpy().copy(),
+                "bias": twin.bias.detach().cpu().numpy().copy(),
+            }
+            for twin in self.layers.values()
+        }
+
+
+def _twin_layer(
+    image: Image, layer: ImageLayer, estimate: CellEstimate, device: str
+) -> TwinLayer:
+    weight = torch.from_numpy(effective_weight(image, layer, estimate)).float()
+    if layer.window is None:
+        kernel = weight[0]
+    else:
+        kernel = weight.transpose(1, 2).reshape(
+            layer.groups * layer.cols, -1, *layer.window.kernel
+        )
+    return TwinLayer(
+        layer,
+        dac_limits(image.chip, layer.input_signed),
+        kernel.contiguous().to(device),
+        torch.nn.Parameter(torch.from_numpy(layer.gain.copy()).to(device)),
+        torch.nn.Parameter(torch.from_numpy(layer.bias.copy()).to(device)),
+    )
+
+
+def _convert(x: torch.Tensor, step: float, limits: tuple[int, int]) -> torch.Tensor:
+    """The DAC: rounded and clipped; gradients pass through the rounding, not the clipping."""
+    codes = (x / step).clamp(*limits)
+    return (codes + (codes.round() - codes).detach()) * step

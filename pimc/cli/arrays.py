@@ -1,0 +1,124 @@
+"""Arrays in and out of files for ``pimc run``."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pimc.errors import DataError, UsageError
+from pimc.files import write_whole
+from pimc.progress import Progress
+from pimc.runtime.session import NodeArg, Session
+
+__all__ = ["load_inputs", "run_in_batches", "save_outputs"]
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+def load_inputs(path: Path, wanted: Sequence[NodeArg]) -> Arrays:
+    """The model's inputs from a file: ``.npy`` for one, ``.npz`` by name.
+
+    An ``.npz`` for a model with one input may call it ``x``. float64 becomes float32 where the
+    model takes that.
+
+    Raises:
+        DataError: not such a file, a missing or unknown name, NaN or infinity.
+    """
+    names = [arg.name for arg in wanted]
+    given = _read(path, names)
+    if len(names) == 1 and set(given) == {"x"}:
+        given = {names[0]: given["x"]}
+    if set(given) != set(names):
+        raise DataError(
+            f"holds {', '.join(sorted(given)) or 'nothing'}",
+            where=str(path),
+            hint=f"the model's inputs are {', '.join(names)}",
+        )
+    return {arg.name: _checked(given[arg.name], arg, path) for arg in wanted}
+
+
+def run_in_batches(session: Session, feed: Arrays, size: int, progress: Progress) -> Arrays:
+    """Outputs by name; in batches where every input and output has the same free first axis."""
+    names = [arg.name for arg in session.get_outputs()]
+    count = _batch_count(session, feed)
+    if count is None or count <= size:
+        return dict(zip(names, session.run(names, feed), strict=True))
+    parts = [
+        session.run(names, {name: value[start : start + size] for name, value in feed.items()})
+        for start in progress(range(0, count, size), "run")
+    ]
+    return {
+        name: np.concatenate([part[number] for part in parts]) for number, name in enumerate(names)
+    }
+
+
+def save_outputs(path: Path, outputs: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write outputs by name to ``.npz``, or a single one to ``.npy``; whole or not at all.
+
+    Raises:
+        UsageError: another suffix, several outputs for one array, or a file that cannot be
+            written.
+    """
+    if path.suffix == ".npz":
+        write_whole(path, lambda stream: np.savez(stream, **_npz(outputs)))
+    elif path.suffix != ".npy":
+        raise UsageError("outputs go to .npz or .npy", str(path), "change the suffix of -o")
+    elif len(outputs) != 1:
+        raise UsageError(
+            f"there are {len(outputs)} outputs, an .npy file holds one", str(path), "use .npz"
+        )
+    else:
+        write_whole(path, lambda stream: np.save(stream, next(iter(outputs.values()))))
+
+
+def _npz(outputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
+    # savez's own parameter is called file, and a name with a slash would become a folder.
+    return {name.replace("/", "_").lstrip("_"): value for name, value in outputs.items()}
+
+
+def _read(path: Path, names: Sequence[str]) -> Arrays:
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            if len(names) != 1:
+                raise DataError(
+                    f"one array for the {len(names)} inputs {', '.join(names)}",
+                    where=str(path),
+                    hint="give an .npz with the inputs by name",
+                )
+            return {names[0]: loaded}
+        with loaded:
+            return {name: loaded[name] for name in loaded.files}
+    except FileNotFoundError:
+        raise DataError("no such file", str(path), "check the path") from None
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as cause:
+        raise DataError(
+            "not an .npy or .npz file of numbers, or damaged", str(path), "save it with numpy"
+        ) from cause
+
+
+def _checked(values: npt.NDArray[Any], arg: NodeArg, path: Path) -> npt.NDArray[Any]:
+    if arg.type == "tensor(float)" and values.dtype == np.float64:
+        values = values.astype(np.float32)
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise DataError(f"NaN or infinity in input {arg.name}", str(path), "clean the data")
+    if values.size == 0:
+        raise DataError(f"input {arg.name} is empty", str(path), "give at least one sample")
+    return values
+
+
+def _batch_count(session: Session, feed: Arrays) -> int | None:
+    """Samples in the feed; None where cutting it could change what the model computes."""
+    axes = {str(arg.shape[0]) if arg.shape else "" for arg in _values(session)}
+    fixed = any(not arg.shape or not isinstance(arg.shape[0], str) for arg in _values(session))
+    counts = {len(value) for value in feed.values() if value.ndim}
+    return counts.pop() if len(axes) == 1 and not fixed and len(counts) == 1 else None
+
+
+def _values(session: Session) -> list[NodeArg]:
+    return [*session.get_inputs(), *session.get_outputs()]

@@ -1,0 +1,235 @@
+"""``pimc compile`` and ``pimc check``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pimc.cli.common import (
+    FILE,
+    SIZE,
+    Report,
+    Settings,
+    command,
+    data_options,
+    digital_option,
+)
+from pimc.cli.text import facts, room, table
+
+if TYPE_CHECKING:
+    from pimc.api import Options
+    from pimc.chip import Chip
+    from pimc.data import Dataset
+    from pimc.faults import FaultMap
+
+__all__ = ["check", "compile_"]
+
+
+@command("compile")
+@click.argument("model", type=FILE)
+@click.option("--array", type=SIZE, metavar="RxC", help="Wordlines × bitlines of one array.")
+@click.option("--chip", metavar="NAME|FILE", help="A shipped chip or a chip file.")
+@click.option("--levels", type=int, help="Conductance levels of a cell.")
+@click.option(
+    "--mapping",
+    type=click.Choice(["offset", "differential", "sliced"]),
+    help="How a weight becomes cells.",
+)
+@click.option("--calib", type=FILE, metavar="DATA", help="Inputs to choose the ranges on.")
+@data_options
+@click.option("--faults", type=FILE, metavar="CSV", help="Known faults of the die: array,row,col.")
+@click.option(
+    "--packing",
+    type=click.Choice(["dense", "single"]),
+    default="dense",
+    show_default=True,
+    help="Fewest arrays, or one tile an array.",
+)
+@digital_option
+@click.option("--no-teacher", is_flag=True, help="Leave the float weights out of the image.")
+@click.option("--no-feedback", is_flag=True, help="Round every weight on its own.")
+@click.option("--dump-dir", type=FILE, metavar="DIR", help="Write the plan after every pass.")
+@click.option("--stop-after", metavar="PASS", help="Stop there; no image is written.")
+@click.option("-o", "--output", type=FILE, help="Default: MODEL.pimc in the current folder.")
+def compile_(settings: Settings, model: Path, **chosen: Any) -> Report:
+    """Compile MODEL.onnx to a chip image.
+
+    With --calib input ranges are fixed and weights rounded for the inputs the network really
+    sees; without, every input vector is scaled on its own.
+    """
+    from pimc import api
+    from pimc.faults import FaultMap
+    from pimc.summary import summarize
+
+    start = time.perf_counter()
+    output = _output(model, chosen["output"])
+    chip = _chip(chosen)
+    options = api.Options(
+        packing=chosen["packing"],
+        feedback=not chosen["no_feedback"],
+        digital=chosen["digital"],
+        teacher=not chosen["no_teacher"],
+    )
+    faults = None if chosen["faults"] is None else FaultMap.load(chosen["faults"])
+    calib = _calibration(model, chosen["calib"], chosen["preprocess"])
+    timings: dict[str, float] = {}
+    if chosen["stop_after"] is not None:
+        _stop_after(model, chip, calib, faults, options, chosen, timings)
+        seconds = time.perf_counter() - start
+        data = {"stopped_after": chosen["stop_after"], "output": None, "passes": timings}
+        text = f"stopped after {chosen['stop_after']}; no image was written\n{_passes(timings)}"
+        return Report(data | _resources(seconds), text, answer=False)
+    image = api.compile(
+        model,
+        chip,
+        calib=calib,
+        faults=faults,
+        options=options,
+        dump_dir=chosen["dump_dir"],
+        timed=timings.__setitem__,
+    )
+    image.save(output)
+    summary = summarize(image) | {"output": str(output), "passes": timings}
+    summary |= _resources(time.perf_counter() - start)
+    return Report(summary, _compiled(summary), answer=False)
+
+
+@command("check")
+@click.argument("model", type=FILE)
+@digital_option
+def check(settings: Settings, model: Path, digital: tuple[str, ...]) -> Report:
+    """What of MODEL.onnx goes on the array, what stays digital, what is refused, and why.
+
+    Exits with 1 if the model cannot be compiled.
+    """
+    from dataclasses import asdict
+
+    from pimc.chip import Chip
+    from pimc.passes.constraints import classify, refusal
+    from pimc.passes.frontend import load_model
+    from pimc.passes.simplify import Simplify
+
+    plan = Simplify()(load_model(model), Chip.default())
+    reports = classify(plan, digital)
+    error = refusal(reports, plan.model_name)
+    counts = {kind: sum(r.where == kind for r in reports) for kind in _PLACES}
+    data = {
+        "ok": error is None,
+        "model": plan.model_name,
+        **counts,
+        "nodes": [asdict(report) for report in reports],
+    }
+    parts = [f"{plan.model_name}: " + ", ".join(f"{n} {kind}" for kind, n in counts.items())]
+    for kind in ("refused", "array", "digital"):
+        lines = [r.line() for r in reports if r.where == kind and (r.fix or kind != "digital")]
+        if lines:
+            parts.append(f"\n{kind} ({_PLACES[kind]})\n  " + "\n  ".join(lines))
+    others = sorted({r.op for r in reports if r.where == "digital" and not r.fix})
+    if others:
+        parts.append(f"\ndigital without weights: {', '.join(others)}")
+    if error is not None:
+        parts.append(f"\n{plan.model_name} {error.message}")
+    return Report(data, "\n".join(parts), exit_code=0 if error is None else 1)
+
+
+_PLACES = {
+    "array": "weights become cells",
+    "digital": "computed beside the array",
+    "refused": "nobody can run it",
+}
+
+
+def _output(model: Path, given: Path | None) -> Path:
+    from pimc.errors import UsageError
+
+    output = given or Path(f"{model.stem}.pimc")
+    if output.exists() and model.exists() and output.samefile(model):
+        raise UsageError("the image would replace the model", str(output), "choose another -o")
+    return output
+
+
+def _chip(chosen: dict[str, Any]) -> Chip:
+    from pimc.chip import Chip
+
+    chip = Chip.load(chosen["chip"]) if chosen["chip"] else Chip.default()
+    if chosen["mapping"] is not None:
+        chip = chip.with_mapping(chosen["mapping"])
+    if chosen["levels"] is not None:
+        chip = chip.with_levels(chosen["levels"])
+    return chip.with_array(*chosen["array"]) if chosen["array"] else chip
+
+
+def _calibration(model: Path, path: Path | None, preprocess: dict[str, Any]) -> Dataset | None:
+    from pimc import api
+    from pimc.data import load_data
+    from pimc.errors import UsageError
+    from pimc.passes.frontend import load_model
+
+    if path is None:
+        if preprocess:
+            names = ", ".join(f"--{name}" for name in preprocess)
+            raise UsageError(f"{names} given without --calib", hint="name the data with --calib")
+        return None
+    _, shape = api.input_shape(load_model(model).graph)
+    return load_data(path, overrides=preprocess, input_shape=shape)
+
+
+def _stop_after(
+    model: Path,
+    chip: Chip,
+    calib: Dataset | None,
+    faults: FaultMap | None,
+    options: Options,
+    chosen: dict[str, Any],
+    timings: dict[str, float],
+) -> None:
+    from pimc import api
+    from pimc.passes.frontend import load_model
+    from pimc.passes.pipeline import run
+
+    plan = load_model(model)
+    calibration = None if calib is None else api.calibration_on(plan, calib, options)
+    steps = api.passes(options, calibration, faults)
+    run(
+        plan,
+        chip,
+        steps,
+        dump_dir=chosen["dump_dir"],
+        stop_after=chosen["stop_after"],
+        timed=timings.__setitem__,
+    )
+
+
+def _resources(seconds: float) -> dict[str, float | None]:
+    return {"seconds": round(seconds, 3), "peak_rss_mb": _peak_rss_mb()}
+
+
+def _peak_rss_mb() -> float | None:
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts in KiB, macOS in bytes.
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+
+
+def _passes(timings: dict[str, float]) -> str:
+    return "  ".join(f"{name} {seconds:.2f} s" for name, seconds in timings.items())
+
+
+def _compiled(summary: dict[str, Any]) -> str:
+    from pimc.cli.look import LAYER_COLUMNS, layer_rows, summary_facts
+
+    pairs = [
+        *summary_facts(summary),
+        ("passes", _passes(summary["passes"])),
+        ("took", f"{summary['seconds']:.1f} s, {summary['peak_rss_mb'] or 0:,.0f} MB"),
+        ("written", summary["output"]),
+    ]
+    layers = table(LAYER_COLUMNS, layer_rows(summary), limit=room(len(pairs) + 4))
+    return f"{layers}\n\n{facts(pairs)}"

@@ -1,0 +1,153 @@
+"""``pimc info`` and ``pimc diff``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pimc.cli.common import FILE, Report, Settings, command, image_argument
+from pimc.cli.text import engineering, facts, percent, room, table
+
+if TYPE_CHECKING:
+    from pimc.changes import Changes
+
+__all__ = ["LAYER_COLUMNS", "diff", "info", "layer_rows", "summary_facts"]
+
+LAYER_COLUMNS = (
+    "layer", "op", "groups", "rows", "cols", "tiles", "arrays", "quantization", "programming",
+)  # fmt: skip
+
+
+@command("info")
+@image_argument
+def info(settings: Settings, image: Path | None) -> Report:
+    """Look into IMAGE: layers, arrays, utilization, predicted errors, energy and latency."""
+    from pimc.image import Image
+    from pimc.lookup import find_image
+    from pimc.summary import summarize
+
+    path = find_image(image)
+    summary = {"image": str(path)} | summarize(Image.load(path))
+    pairs = [
+        ("image", f"{path}, format {summary['format_version']}, {summary['sha256'][:16]}"),
+        *summary_facts(summary),
+        ("teacher", "float weights included" if summary["teacher"] else "none"),
+        ("recovery", _recovery(summary["recovery"])),
+    ]
+    layers = table(LAYER_COLUMNS, layer_rows(summary), limit=room(len(pairs) + 4))
+    return Report(summary, f"{layers}\n\n{facts(pairs)}")
+
+
+@command("diff")
+@click.argument("before", type=FILE)
+@click.argument("after", type=FILE)
+@click.option("--exit-code", is_flag=True, help="Exit with 1 if the images differ.")
+@click.option("-o", "--output", type=FILE, metavar="CSV", help="Write all cells that change.")
+def diff(
+    settings: Settings, before: Path, after: Path, exit_code: bool, output: Path | None
+) -> Report:
+    """Compare two images: cells to rewrite from BEFORE to AFTER, and digital changes."""
+    from pimc.changes import changes
+    from pimc.image import Image
+
+    found = changes(Image.load(before), Image.load(after))
+    if output is not None:
+        found.save_csv(output)
+    data = {
+        "cells_changed": len(found.array),
+        "cells_to_write": int(found.rewrites.sum()),
+        "arrays_changed": len(set(found.array.tolist())),
+        "identical": not found.any,
+        "digital": found.digital,
+        "graph_changed": found.graph,
+        "output": None if output is None else str(output),
+    }
+    code = 1 if exit_code and found.any else 0
+    return Report(data, _changes_text(found, data), exit_code=code)
+
+
+def summary_facts(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """The lines under the table of layers."""
+    rows, cols = summary["array"]
+    energy, latency = summary["energy_pj"], summary["latency_ns"]
+    return [
+        ("model", f"{summary['model']}, {_calibrated(summary['calibrated'])}"),
+        (
+            "chip",
+            f"{summary['chip']}, {rows}x{cols}, {summary['levels']} levels, {summary['mapping']}",
+        ),
+        ("arrays", f"{summary['arrays_used']:,} of {summary['arrays_available']:,}"),
+        (
+            "cells",
+            f"{summary['cells_used']:,}, {percent(summary['cell_utilization'], 1)} of the arrays",
+        ),
+        ("read steps", f"{summary['read_steps']:,}"),
+        (
+            "weight error",
+            f"{percent(summary['quantization_error'])} quantization, "
+            f"{percent(summary['programming_error'])} programming (squared, relative)",
+        ),
+        (
+            "estimate",
+            f"{engineering(None if energy is None else energy * 1e-12, 'J')}, "
+            f"{engineering(None if latency is None else latency * 1e-9, 's')} an inference "
+            "(arrays and converters)",
+        ),
+    ]
+
+
+def layer_rows(summary: dict[str, Any]) -> list[tuple[object, ...]]:
+    """The table of layers."""
+    return [
+        (
+            entry["name"],
+            entry["op"],
+            entry["groups"],
+            entry["rows"],
+            entry["cols"],
+            entry["tiles"],
+            entry["arrays"],
+            entry["quantization_error"],
+            entry["programming_error"],
+        )
+        for entry in summary["layers"]
+    ]
+
+
+def _calibrated(calibrated: bool) -> str:
+    return "calibrated" if calibrated else "not calibrated: input ranges are dynamic"
+
+
+def _recovery(recovery: Any) -> str:
+    if not recovery:
+        return "none"
+    plain = {k: v for k, v in recovery.items() if isinstance(v, str | int | float)}
+    return ", ".join(f"{name} {value}" for name, value in plain.items()) or "yes"
+
+
+def _changes_text(found: Changes, data: dict[str, Any]) -> str:
+    if not found.any:
+        return "the images are the same: no cell and nothing digital changes"
+    parts = [
+        f"{data['cells_changed']:,} cells in {data['arrays_changed']:,} arrays change, "
+        f"{data['cells_to_write']:,} must be written"
+    ]
+    if len(found.array):
+        limit = room(12 + len(found.digital))
+        columns = (found.array, found.row, found.col, found.before, found.after)
+        rows = list(zip(*(column[: limit + 1].tolist() for column in columns), strict=True))
+        shown = [[*row[:3], *(None if level < 0 else level for level in row[3:])] for row in rows]
+        # The table counts what it leaves out, so it must know how many there are.
+        hidden = len(found.array) - len(shown)
+        parts.append(table(("array", "row", "col", "before", "after"), shown[:limit]))
+        left_out = hidden + len(shown) - len(shown[:limit])
+        if left_out:
+            parts.append(f"… and {left_out:,} more; -o FILE.csv writes all")
+    if found.digital:
+        rows_of = [(name, ", ".join(what)) for name, what in found.digital.items()]
+        parts.append("\n" + table(("layer", "digital changes"), rows_of, limit=room(20)))
+    if found.graph:
+        parts.append("\nthe digital part of the network differs")
+    return "\n".join(parts)

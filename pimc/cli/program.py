@@ -1,0 +1,154 @@
+"""``pimc program``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pimc.cli.common import FILE, Report, Settings, command, image_argument, note
+from pimc.cli.text import engineering, facts
+
+if TYPE_CHECKING:
+    from pimc.image import Image
+    from pimc.runtime.device import Device
+    from pimc.runtime.program import Journal, Programmed
+
+__all__ = ["CHECKPOINT_S", "program"]
+
+#: Seconds between two savings of a die file; arrays are noted as done after it is saved.
+CHECKPOINT_S = 2.0
+
+
+@command("program")
+@image_argument
+@click.option("--device", default="sim", show_default=True, help="See `pimc devices`.")
+@click.option("--die", type=FILE, help="Die file of a simulated die; made if there is none.")
+@click.option("--resume", is_flag=True, help="Go on where an interrupted run stopped.")
+def program(
+    settings: Settings, image: Path | None, device: str, die: Path | None, resume: bool
+) -> Report:
+    """Write IMAGE into a chip, or into a die file that stands for one.
+
+    Only cells whose level differs from what was last asked for are written. The run can be cut
+    at any moment; --resume then does the rest. A new die is drawn from --seed.
+    """
+    from pimc.errors import UsageError
+    from pimc.image import Image
+    from pimc.lookup import find_image
+    from pimc.progress import ticking
+    from pimc.runtime.drivers import open_device
+    from pimc.runtime.program import Journal
+    from pimc.runtime.program import program as write
+
+    path = find_image(image)
+    loaded = Image.load(path)
+    if device == "sim" and die is None:
+        raise UsageError("a simulated die needs a file", hint="name it: --die chip7.die")
+    chip = open_device(device, loaded, die=die, seed=settings.seed)
+    journal = Journal(Path(f"{die or path}.journal"), loaded, chip)
+    finished = _still_held(loaded, chip, journal) if resume else frozenset[int]()
+    start = time.perf_counter()
+    try:
+        with journal.open(resume=resume) as noted:
+            checkpoint = _Checkpoint(chip, die, noted)
+            left = loaded.arrays - len(finished)
+            with ticking(settings.progress, "arrays", left) as tick:
+
+                def done(array: int) -> None:
+                    checkpoint(array)
+                    tick()
+
+                result = write(loaded, chip, skip=finished, done=done)
+            checkpoint.save()
+    except KeyboardInterrupt:
+        note("programming was cut; go on with --resume", settings)
+        raise
+    journal.remove()
+    return _report(loaded, chip, die, result, len(finished), time.perf_counter() - start)
+
+
+@dataclass
+class _Checkpoint:
+    """Notes arrays as done, but not before the die that holds them is saved."""
+
+    device: Device
+    die: Path | None
+    noted: Callable[[int], None]
+    pending: list[int] = field(default_factory=list)
+    saved_at: float = field(default_factory=time.monotonic)
+
+    def __call__(self, array: int) -> None:
+        """An array is done."""
+        self.pending.append(array)
+        if time.monotonic() - self.saved_at >= CHECKPOINT_S:
+            self.save()
+
+    def save(self) -> None:
+        """Save the die, then note what it holds."""
+        from pimc.runtime.drivers import flush
+
+        flush(self.device, self.die)
+        for array in self.pending:
+            self.noted(array)
+        self.pending.clear()
+        self.saved_at = time.monotonic()
+
+
+def _still_held(image: Image, device: Device, journal: Journal) -> frozenset[int]:
+    """Arrays the journal calls finished, without those that the device does not hold.
+
+    A die file may have been removed or written to since.
+    """
+    import numpy as np
+
+    per_array = image.chip.array.rows * image.chip.array.cols
+    held = []
+    for array in sorted(journal.finished()):
+        if array >= image.arrays:
+            continue
+        inside = np.flatnonzero(image.used[array])
+        levels = image.levels[array].reshape(-1)[inside]
+        if (device.written(inside + array * per_array) == levels).all():
+            held.append(array)
+    return frozenset(held)
+
+
+def _report(
+    image: Image,
+    device: Device,
+    die: Path | None,
+    result: Programmed,
+    resumed: int,
+    seconds: float,
+) -> Report:
+    from pimc.estimate import writing
+
+    cost = writing(image.chip, result.cells_written)
+    data = {
+        "device": device.name,
+        "die": None if die is None else str(die),
+        "cells_written": result.cells_written,
+        "cells_kept": result.cells_kept,
+        "arrays_written": result.arrays_written,
+        "arrays_resumed": resumed,
+        "estimated_energy_pj": cost.energy_pj,
+        "estimated_seconds": cost.seconds,
+        "seconds": round(seconds, 3),
+    }
+    before = f", {resumed:,} arrays were done before" if resumed else ""
+    pairs = [
+        ("device", device.name + (f", {die}" if die is not None else "")),
+        ("written", f"{result.cells_written:,} cells in {result.arrays_written:,} arrays"),
+        ("kept", f"{result.cells_kept:,} cells that already held their level{before}"),
+        (
+            "estimate",
+            f"{engineering(cost.seconds, 's')} on the chip, "
+            f"{engineering(cost.energy_pj * 1e-12, 'J')}",
+        ),
+    ]
+    return Report(data, facts(pairs), answer=False)

@@ -1,0 +1,224 @@
+"""``pimc run`` and ``pimc eval``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pimc.cli.common import (
+    FILE,
+    SEED_LIMIT,
+    Report,
+    Settings,
+    command,
+    data_options,
+    image_argument,
+)
+from pimc.cli.text import facts, percent
+
+if TYPE_CHECKING:
+    from pimc.image import Image
+    from pimc.runtime.session import Session
+
+__all__ = ["DIES", "eval_", "run"]
+
+#: Dies that ``pimc eval`` draws where none is named.
+DIES = 5
+
+
+@command("run")
+@image_argument
+@click.option(
+    "--input",
+    "source",
+    type=FILE,
+    required=True,
+    metavar="X.npy|X.npz",
+    help="Inputs as the network takes them; an .npz holds them by name.",
+)
+@click.option("-o", "--output", type=FILE, help="OUT.npz, or OUT.npy for a single output.")
+@click.option("--die", type=FILE, help="A programmed die; without, one is drawn from --seed.")
+@click.option("--device", default="sim", show_default=True, help="See `pimc devices`.")
+@click.option("--ideal", is_flag=True, help="Cells that hold exactly what they should, no noise.")
+@click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True)
+def run(
+    settings: Settings,
+    image: Path | None,
+    source: Path,
+    output: Path | None,
+    die: Path | None,
+    device: str,
+    ideal: bool,
+    batch_size: int,
+) -> Report:
+    """Outputs for inputs, written to a file by output name (default: INPUT.out.npz)."""
+    from pimc.cli.arrays import load_inputs, run_in_batches, save_outputs
+    from pimc.image import Image
+    from pimc.lookup import find_image
+
+    loaded = Image.load(find_image(image))
+    target = output or Path(f"{source.stem}.out.npz")
+    _one_of({"--die": die, "--ideal": ideal})
+    session = _session(loaded, settings.seed, die, device, ideal)
+    feed = load_inputs(source, session.get_inputs())
+    start = time.perf_counter()
+    outputs = run_in_batches(session, feed, batch_size, settings.progress)
+    seconds = time.perf_counter() - start
+    save_outputs(target, outputs)
+    data = {
+        "device": session.device.name,
+        "output": str(target),
+        "outputs": {
+            name: {"shape": list(value.shape), "dtype": str(value.dtype)}
+            for name, value in outputs.items()
+        },
+        "seconds": round(seconds, 3),
+    }
+    pairs = [("device", session.device.name)]
+    pairs += [(name, f"{list(value.shape)} {value.dtype}") for name, value in outputs.items()]
+    pairs.append(("written", str(target)))
+    return Report(data, facts(pairs), answer=False)
+
+
+@command("eval")
+@image_argument
+@click.option("--data", type=FILE, required=True, metavar="DATA", help="Labelled data.")
+@data_options
+@click.option("--dies", type=click.IntRange(1), help="Dies drawn from --seed on [default: 5].")
+@click.option("--die", type=FILE, help="A programmed die.")
+@click.option("--device", default="sim", show_default=True, help="See `pimc devices`.")
+@click.option("--ideal", is_flag=True, help="Perfect cells with the chip's converters.")
+@click.option("--limit", type=click.IntRange(1), help="Only the first samples.")
+@click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True)
+@click.option(
+    "--min-accuracy",
+    type=click.FloatRange(0, 100),
+    metavar="P",
+    help="Exit with 1 if the mean is below P: 0.9, or 90 for per cent.",
+)
+def eval_(settings: Settings, image: Path | None, **chosen: Any) -> Report:
+    """Accuracy of IMAGE on labelled data: over several drawn dies, one programmed or ideal one.
+
+    The float accuracy is that of the weights the image was compiled from. The confidence
+    interval is Student's over dies, or Wilson's over samples for a single die.
+    """
+    import numpy as np
+
+    from pimc.data import load_data
+    from pimc.evaluate import (
+        Batches,
+        accuracy,
+        float_session,
+        input_shape,
+        inputs_of,
+        mean_interval,
+        wilson_interval,
+    )
+    from pimc.image import Image
+    from pimc.lookup import find_image
+    from pimc.runtime.teacher import has_teacher
+
+    loaded = Image.load(find_image(image))
+    _one_of({"--dies": chosen["dies"], "--die": chosen["die"], "--ideal": chosen["ideal"]})
+    data = load_data(
+        chosen["data"],
+        overrides=chosen["preprocess"],
+        input_shape=input_shape(inputs_of(loaded)),
+        role="test",
+    )
+    if chosen["limit"] is not None:
+        data = data.subset(np.arange(min(chosen["limit"], len(data))))
+    batches = Batches(data, chosen["batch_size"])
+    progress = settings.progress
+    in_float = None
+    if has_teacher(loaded):
+        in_float = accuracy(float_session(loaded), batches, progress=progress, description="float")
+    names, values = [], []
+    start = time.perf_counter()
+    for session in _sessions(loaded, settings.seed, chosen):
+        name = session.device.name
+        values.append(accuracy(session, batches, progress=progress, description=name))
+        names.append(name)
+    rate = len(values) * len(data) / max(time.perf_counter() - start, 1e-9)
+    mean = float(np.mean(values))
+    several = len(values) > 1
+    interval = mean_interval(values) if several else wilson_interval(mean, len(data))
+    wanted = _share(chosen["min_accuracy"])
+    passed = wanted is None or mean >= wanted
+    result = {
+        "samples": len(data),
+        "float_accuracy": in_float,
+        "accuracy_mean": mean,
+        "accuracy_std": float(np.std(values, ddof=1)) if several else 0.0,
+        "accuracy_interval_95": list(interval),
+        "accuracy_per_die": values,
+        "dies": names,
+        "images_per_second": rate,
+        "min_accuracy": wanted,
+        "ok": passed,
+    }
+    return Report(result, _text(result), exit_code=0 if passed else 1)
+
+
+def _one_of(options: Mapping[str, object]) -> None:
+    from pimc.errors import UsageError
+
+    given = [name for name, value in options.items() if value]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} exclude each other", hint="give one of them")
+
+
+def _session(image: Image, seed: int, die: Path | None, device: str, ideal: bool) -> Session:
+    """A session on perfect cells, on a programmed die or chip, or on a die drawn from ``seed``."""
+    from pimc.errors import DeviceError
+    from pimc.runtime.die import Die
+    from pimc.runtime.drivers import open_device, require_programmed
+    from pimc.runtime.session import Session
+
+    if ideal:
+        return Session(image, Die.ideal(), seed=seed)
+    if die is None and device == "sim":
+        return Session(image, Die.simulated(seed), seed=seed)
+    if die is not None and device == "sim" and not die.exists():
+        raise DeviceError("no such die file", str(die), "make it with `pimc program`")
+    chip = open_device(device, image, die=die, seed=seed)
+    require_programmed(image, chip)
+    return Session(image, chip)
+
+
+def _sessions(image: Image, seed: int, chosen: Mapping[str, Any]) -> Iterator[Session]:
+    """One session at a time: of one die or chip, or of dies drawn from ``seed`` on."""
+    die, device, ideal = chosen["die"], chosen["device"], chosen["ideal"]
+    if ideal or die is not None or device != "sim":
+        yield _session(image, seed, die, device, ideal)
+        return
+    for number in range(chosen["dies"] or DIES):
+        yield _session(image, (seed + number) % SEED_LIMIT, None, device, False)
+
+
+def _share(value: float | None) -> float | None:
+    """A share; numbers above 1 are per cent."""
+    return value / 100 if value is not None and value > 1 else value
+
+
+def _text(result: Mapping[str, Any]) -> str:
+    values, names = result["accuracy_per_die"], result["dies"]
+    low, high = result["accuracy_interval_95"]
+    spread = f" ± {percent(result['accuracy_std'])} over {len(values)} dies" * (len(values) > 1)
+    each = "  ".join(f"{n} {percent(v)}" for n, v in zip(names, values, strict=True))
+    wanted = result["min_accuracy"]
+    verdict = "reached" if result["ok"] else "NOT reached"
+    pairs = [
+        ("samples", f"{result['samples']:,}"),
+        ("float", percent(result["float_accuracy"])),
+        ("accuracy", percent(result["accuracy_mean"]) + spread),
+        ("95 % interval", f"{percent(low)} to {percent(high)}"),
+        ("dies", each),
+        ("speed", f"{result['images_per_second']:,.0f} images a second"),
+        ("minimum", "" if wanted is None else f"{percent(wanted)} {verdict}"),
+    ]
+    return facts(pairs)

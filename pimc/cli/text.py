@@ -1,0 +1,74 @@
+"""Text for people: tables that fit a screen, numbers with units."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+
+__all__ = ["engineering", "facts", "percent", "room", "table"]
+
+_PREFIXES = (
+    (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""),
+    (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"), (1e-15, "f"),
+)  # fmt: skip
+
+
+def room(taken: int) -> int:
+    """Lines of a screen that are left beside ``taken`` others, five at least."""
+    return max(shutil.get_terminal_size((100, 40)).lines - taken, 5)
+
+
+def table(
+    header: Sequence[str], rows: Sequence[Sequence[object]], *, limit: int | None = None
+) -> str:
+    """Columns under a header, numbers right; more rows than ``limit`` are counted, not shown."""
+    shown = rows if limit is None or len(rows) <= limit else rows[: max(limit - 1, 1)]
+    cells = [list(header), *[[_cell(value) for value in row] for row in shown]]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    right = [
+        bool(shown) and all(isinstance(row[column], int | float) or row[column] is None
+                            for row in shown)
+        for column in range(len(header))
+    ]  # fmt: skip
+    lines = [
+        "  ".join(
+            text.rjust(width) if flush else text.ljust(width)
+            for text, width, flush in zip(row, widths, right, strict=True)
+        ).rstrip()
+        for row in cells
+    ]
+    if len(shown) < len(rows):
+        lines.append(f"… and {len(rows) - len(shown):,} more")
+    return "\n".join(lines)
+
+
+def facts(pairs: Sequence[tuple[str, str]]) -> str:
+    """Names and values, one a line; entries without a value are left out."""
+    given = [(name, value) for name, value in pairs if value]
+    width = max((len(name) for name, _ in given), default=0)
+    return "\n".join(f"{name.ljust(width)}  {value}" for name, value in given)
+
+
+def percent(value: float | None, digits: int = 2) -> str:
+    """A share as per cent; a dash where it is not known."""
+    return "–" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def engineering(value: float | None, unit: str) -> str:
+    """A quantity with a prefix, three digits: ``12.3 µJ``."""
+    if value is None:
+        return "not known"
+    for factor, prefix in _PREFIXES:
+        if abs(value) >= factor * 0.9995:
+            return f"{value / factor:.3g} {prefix}{unit}"
+    return f"{value:.3g} {unit}"
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

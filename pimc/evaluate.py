@@ -1,0 +1,216 @@
+"""Accuracy of a session on labelled data, and what can be said about it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pimc.data import Dataset, Shape
+from pimc.errors import DataError, UsageError
+from pimc.image import Image
+from pimc.progress import Progress, silent
+from pimc.runtime.executor import Executor
+from pimc.runtime.session import NodeArg, node_arg
+from pimc.runtime.teacher import teacher_array
+
+__all__ = [
+    "Batches",
+    "FloatSession",
+    "Runs",
+    "accuracy",
+    "float_session",
+    "input_shape",
+    "inputs_of",
+    "mean_interval",
+    "only_input",
+    "wilson_interval",
+]
+
+#: Prepared inputs are kept for the next die up to this size.
+CACHE_BYTES = 1 << 30
+CONFIDENCE = 0.95
+
+
+class Runs(Protocol):
+    """What :func:`accuracy` asks of a session; ONNX Runtime's have it too."""
+
+    def get_inputs(self) -> Sequence[Any]:
+        """The inputs, with a ``name``."""
+        ...
+
+    def run(
+        self, output_names: Sequence[str] | None, input_feed: Mapping[str, npt.NDArray[Any]]
+    ) -> Sequence[npt.NDArray[Any]]:
+        """Outputs for inputs."""
+        ...
+
+
+class FloatSession:
+    """The float network of an image: plain arithmetic in place of arrays."""
+
+    def __init__(self, image: Image) -> None:
+        self._inputs = inputs_of(image)
+        self._executor = Executor(image.graph(), array=teacher_array(image))
+
+    def get_inputs(self) -> list[NodeArg]:
+        """The model's inputs."""
+        return self._inputs
+
+    def run(
+        self, output_names: Sequence[str] | None, input_feed: Mapping[str, npt.NDArray[Any]]
+    ) -> list[npt.NDArray[Any]]:
+        """Outputs for inputs; all of them where ``output_names`` is None."""
+        tensors = {name: torch.from_numpy(np.array(value)) for name, value in input_feed.items()}
+        names = self._executor.output_names if output_names is None else tuple(output_names)
+        with torch.inference_mode():
+            values = self._executor.run(tensors, want=names)
+        return [values[name].numpy() for name in names]
+
+
+def float_session(image: Image) -> FloatSession:
+    """The float network of an image.
+
+    Raises:
+        ImageError: the image was written without its teacher.
+    """
+    return FloatSession(image)
+
+
+class Batches:
+    """A labelled dataset cut into batches; inputs are prepared once and used for every die.
+
+    Raises:
+        DataError: the dataset has no labels.
+    """
+
+    def __init__(self, data: Dataset, batch_size: int) -> None:
+        if data.y is None:
+            raise DataError(
+                "has no labels, so there is no accuracy to measure",
+                where=data.name,
+                hint="give data with labels: an .npz with x and y, or a folder a class",
+            )
+        self.data = data
+        self.labels = data.y
+        self.batch_size = batch_size
+        sample = 4 * math.prod(data.sample_shape)
+        self._keep = len(data) * sample <= CACHE_BYTES
+        self._prepared: dict[int, npt.NDArray[np.float32]] = {}
+
+    def __len__(self) -> int:
+        return -(-len(self.data) // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]]:
+        for start in range(0, len(self.data), self.batch_size):
+            stop = start + self.batch_size
+            x = self._prepared.get(start)
+            if x is None:
+                x = self.data.batch(start, stop)
+                if self._keep:
+                    self._prepared[start] = x
+            yield x, self.labels[start:stop]
+
+
+def accuracy(
+    session: Runs,
+    data: Dataset | Batches,
+    batch_size: int = 64,
+    progress: Progress = silent,
+    *,
+    description: str = "accuracy",
+) -> float:
+    """Share of samples whose largest value of the first output is at the label.
+
+    Args:
+        data: labelled samples; give :class:`Batches` to measure several sessions on them.
+        batch_size: samples at a time, where ``data`` is a dataset.
+
+    Raises:
+        DataError: no labels, labels beyond the classes, or inputs that do not fit.
+        UsageError: a model with several inputs, or a first output that is no list of classes.
+    """
+    batches = data if isinstance(data, Batches) else Batches(data, batch_size)
+    name = only_input(session.get_inputs())
+    right = 0
+    for x, labels in progress(batches, description, len(batches)):
+        scores = session.run(None, {name: x})[0]
+        right += int((_classes(scores, len(labels), labels, batches.data.name) == labels).sum())
+    return right / len(batches.data)
+
+
+def inputs_of(image: Image) -> list[NodeArg]:
+    """The inputs of an image's network, without a session."""
+    return [node_arg(value) for value in image.graph().graph.inputs]
+
+
+def only_input(inputs: Sequence[Any]) -> str:
+    """Name of the model's only input.
+
+    Raises:
+        UsageError: the model has several.
+    """
+    names = [str(arg.name) for arg in inputs]
+    if len(names) != 1:
+        raise UsageError(
+            f"the network has the inputs {', '.join(names) or 'none'}",
+            hint="data files describe one input; use the Python interface for several",
+        )
+    return names[0]
+
+
+def input_shape(inputs: Sequence[Any]) -> Shape:
+    """Shape of the model's only input with its batch axis; None for dimensions that may vary.
+
+    Raises:
+        UsageError: the model has several.
+    """
+    only_input(inputs)
+    return tuple(dim if isinstance(dim, int) else None for dim in inputs[0].shape)
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float]:
+    """95 % confidence interval of the mean over dies: Student's t, cut to 0…1.
+
+    mean ± t(0.975, n − 1) · s / √n with the sample standard deviation s; two values at least.
+    """
+    from scipy.stats import t
+
+    mean, count = float(np.mean(values)), len(values)
+    error = float(np.std(values, ddof=1)) / math.sqrt(count)
+    half = float(t.ppf((1 + CONFIDENCE) / 2, count - 1)) * error
+    return max(mean - half, 0.0), min(mean + half, 1.0)
+
+
+def wilson_interval(share: float, samples: int) -> tuple[float, float]:
+    """95 % confidence interval of a share of ``samples``: Wilson's score interval.
+
+    E. B. Wilson, J. Am. Stat. Assoc. 22 (1927), doi:10.1080/01621459.1927.10502953.
+    """
+    z = 1.959963984540054
+    centre = (share + z**2 / (2 * samples)) / (1 + z**2 / samples)
+    half = z / (1 + z**2 / samples)
+    half *= math.sqrt(share * (1 - share) / samples + z**2 / (4 * samples**2))
+    return max(centre - half, 0.0), min(centre + half, 1.0)
+
+
+def _classes(
+    scores: npt.NDArray[Any], count: int, labels: npt.NDArray[np.int64], where: str
+) -> npt.NDArray[np.int64]:
+    flat = scores.reshape(scores.shape[0], -1) if scores.ndim >= 2 else scores
+    if flat.ndim != 2 or len(flat) != count or flat.shape[1] < 2:
+        raise UsageError(
+            f"the first output has shape {list(scores.shape)}, not (samples, classes)",
+            hint="accuracy needs a classifier; use `pimc run` for the outputs",
+        )
+    if labels.max(initial=0) >= flat.shape[1]:
+        raise DataError(
+            f"label {labels.max()} is beyond the network's {flat.shape[1]} classes",
+            where=where,
+            hint="count the classes from 0, in the order in which the network was trained",
+        )
+    return np.asarray(flat.argmax(axis=1), np.int64)

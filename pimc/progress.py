@@ -1,0 +1,73 @@
+"""Progress of long work: library code reports it through a callback and never prints."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Protocol, TypeVar
+
+Item = TypeVar("Item")
+
+__all__ = ["Progress", "progress", "silent", "ticking", "track"]
+
+
+class Progress(Protocol):
+    """Passes the items of ``iterable`` on and reports how many have been done."""
+
+    def __call__(
+        self, iterable: Iterable[Item], description: str, total: int | None = None
+    ) -> Iterable[Item]:
+        """Items of ``iterable``; ``total`` is their number where ``len`` does not tell it."""
+        ...
+
+
+def silent(iterable: Iterable[Item], description: str, total: int | None = None) -> Iterable[Item]:
+    """No report: what library code takes by default."""
+    return iterable
+
+
+def progress(*, quiet: bool = False) -> Progress:
+    """The report for a person: bars on stderr if that is a terminal, else none."""
+    return silent if quiet or not sys.stderr.isatty() else track
+
+
+@contextmanager
+def ticking(report: Progress, description: str, total: int) -> Iterator[Callable[[], None]]:
+    """Progress of work that is no loop: gives the function to call after each of the parts."""
+    steps = iter(report(range(total), description, total))
+
+    def tick() -> None:
+        next(steps, None)
+
+    tick()  # the first part begins
+    try:
+        yield tick
+    finally:
+        if isinstance(steps, Generator):
+            steps.close()
+
+
+def track(iterable: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
+    """A bar on stderr that vanishes when the work is done; bars may be nested."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import Progress as Bars
+
+    if total is None and hasattr(iterable, "__len__"):
+        total = len(iterable)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+        yield from bars.track(iterable, total=total, description=description)

@@ -1,0 +1,81 @@
+"""What an image holds, as numbers: the same for ``compile``, ``info`` and reports."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pimc import estimate
+from pimc.image import TILE_FIELDS, Image
+
+__all__ = ["summarize"]
+
+_LAYER, _ARRAY = TILE_FIELDS.index("layer"), TILE_FIELDS.index("array")
+
+
+def summarize(image: Image) -> dict[str, Any]:
+    """The JSON object of an image.
+
+    ``cells_used`` counts the cells that hold a weight, ``cell_utilization`` is their share of
+    the arrays in use, ``read_steps`` the activations of arrays that one pass over all layers
+    takes. ``quantization_error`` and ``programming_error`` are expected squared errors of the
+    weights over their squares; energy and latency are None where shapes are not known.
+    """
+    manifest, chip = image.manifest, image.chip
+    cells = int(image.used.sum())
+    cost = estimate.inference(image)
+    layers = _layers(image)
+    return {
+        "model": manifest["model"]["name"],
+        "model_sha256": manifest["model"]["sha256"],
+        "sha256": image.sha256,
+        "format_version": manifest["version"],
+        "chip": chip.name,
+        "array": [chip.array.rows, chip.array.cols],
+        "levels": chip.cell.levels,
+        "mapping": chip.mapping.kind,
+        "options": manifest["options"],
+        "calibrated": bool(manifest["options"].get("calibrated", False)),
+        "teacher": all(layer.teacher_weight is not None for layer in image.layers),
+        "recovery": manifest["recovery"],
+        "arrays_used": image.arrays,
+        "arrays_available": chip.hierarchy.arrays,
+        "cells_used": cells,
+        "cell_utilization": cells / (image.arrays * chip.array.rows * chip.array.cols),
+        "read_steps": estimate.read_steps(image),
+        "quantization_error": _mean(layers, "quantization_error"),
+        "programming_error": _mean(layers, "programming_error"),
+        "energy_pj": None if cost is None else cost.energy_pj,
+        "energy_parts_pj": None
+        if cost is None
+        else {"dac": cost.dac_pj, "adc": cost.adc_pj, "array": cost.array_pj},
+        "latency_ns": None if cost is None else cost.latency_ns,
+        "layers": layers,
+    }
+
+
+def _layers(image: Image) -> list[dict[str, Any]]:
+    tiles = image.tensors["tiles"]
+    count = estimate.positions(image)
+    return [
+        {
+            "name": layer.name,
+            "op": layer.op,
+            "rows": layer.rows,
+            "cols": layer.cols,
+            "groups": layer.groups,
+            "tiles": int((tiles[:, _LAYER] == layer.index).sum()),
+            "arrays": len(np.unique(tiles[tiles[:, _LAYER] == layer.index, _ARRAY])),
+            "positions": count[layer.name],
+            "quantization_error": layer.weight_error,
+            "programming_error": estimate.programming_error(image, layer),
+        }
+        for layer in image.layers
+    ]
+
+
+def _mean(layers: list[dict[str, Any]], key: str) -> float:
+    """Mean over layers, each counted by its weights."""
+    weights = [entry["groups"] * entry["rows"] * entry["cols"] for entry in layers]
+    return float(np.average([entry[key] for entry in layers], weights=weights))

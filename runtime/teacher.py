@@ -1,0 +1,102 @@
+"""The float network inside an image: what recovery distills from and accuracy is held against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import onnx_ir as ir
+import torch
+import torch.nn.functional as F
+
+from pimc.errors import ImageError
+from pimc.image import Image, ImageLayer
+from pimc.plan import Window
+from pimc.runtime.executor import ArrayCall
+from pimc.vectors import pad
+
+__all__ = ["TeacherLayer", "has_teacher", "teacher_array"]
+
+
+@dataclass(frozen=True, eq=False)
+class TeacherLayer:
+    """One float layer.
+
+    Attributes:
+        weight: (rows, cols) of a matrix product; (groups · cols, channels a group, *kernel)
+            of a convolution.
+        bias: (groups · cols,).
+    """
+
+    window: Window | None
+    groups: int
+    weight: torch.Tensor = field(repr=False)
+    bias: torch.Tensor = field(repr=False)
+
+    @staticmethod
+    def of(
+        layer: ImageLayer,
+        *,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> TeacherLayer:
+        """The float layer that a layer of an image was made from.
+
+        Raises:
+            ImageError: the image was written without its teacher.
+        """
+        if layer.teacher_weight is None or layer.teacher_bias is None:
+            raise ImageError(
+                "the image holds no float weights",
+                where=f"layer {layer.name}",
+                hint="compile without --no-teacher",
+            )
+        matrix = torch.as_tensor(layer.teacher_weight.copy()).to(device, dtype)
+        bias = torch.as_tensor(layer.teacher_bias.copy()).to(device, dtype)
+        window = layer.window
+        if window is None:
+            return TeacherLayer(None, layer.groups, matrix[0].contiguous(), bias)
+        kernel = matrix.transpose(1, 2).reshape(layer.groups * layer.cols, -1, *window.kernel)
+        return TeacherLayer(window, layer.groups, kernel.contiguous(), bias)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """The layer's output for its input, both in the shapes of the ONNX graph."""
+        window = self.window
+        if window is None:
+            return x @ self.weight + self.bias
+        convolve = F.conv1d if len(window.kernel) == 1 else F.conv2d
+        return convolve(
+            pad(x, window),
+            self.weight,
+            self.bias,
+            stride=window.strides,
+            dilation=window.dilations,
+            groups=self.groups,
+        )
+
+
+def has_teacher(image: Image) -> bool:
+    """Whether an image holds the float weights of all its layers."""
+    return all(layer.teacher_weight is not None for layer in image.layers)
+
+
+def teacher_array(
+    image: Image,
+    *,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> ArrayCall:
+    """What an executor needs to compute the array layers with the float weights.
+
+    Gradients reach the layers' inputs; the weights are constants.
+
+    Raises:
+        ImageError: the image was written without its teacher.
+    """
+    layers = {
+        layer.name: TeacherLayer.of(layer, device=device, dtype=dtype) for layer in image.layers
+    }
+
+    def array(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
+        return layers[node.attributes["layer"].as_string()](x)
+
+    return array

@@ -1,0 +1,104 @@
+"""Codebooks: what each mapping promises of the conductances a weight can take."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pimc.chip import Chip
+from pimc.errors import ChipError
+from pimc.mapping import codebook
+
+BASE = Chip.default()
+KINDS = ("offset", "differential", "sliced")
+
+
+def chip_of(kind: str, levels: int, pedestal: str = "reference", slices: int = 2) -> Chip:
+    changes = {"cell.levels": levels, "mapping.kind": kind}
+    return BASE.with_(**changes, **{"mapping.pedestal": pedestal, "mapping.slices": slices})
+
+
+chips = st.builds(
+    chip_of,
+    st.sampled_from(KINDS),
+    st.integers(2, 20),
+    st.sampled_from(["reference", "digital"]),
+    st.integers(2, 3),
+)
+
+
+def listed(levels_us: list[float]) -> Chip:
+    ends = {"cell.g_min_us": levels_us[0], "cell.g_max_us": levels_us[-1]}
+    rest = {"cell.levels": len(levels_us), "cell.spacing": "table", "cell.g_levels_us": levels_us}
+    return BASE.with_(**ends, **rest)
+
+
+@given(chips)
+def test_a_code_is_the_weighted_sum_of_its_cells(chip: Chip) -> None:
+    book = codebook(chip)
+    assert book.levels.max() < chip.cell.levels
+    assert book.planes == len(book.coefficients)
+    assert len(np.unique(book.levels, axis=0)) == len(book.levels)
+    for code, levels in enumerate(book.levels):
+        cells = [chip.cell.g_levels_us[level] for level in levels]
+        value = sum(c * g for c, g in zip(book.coefficients, cells, strict=True))
+        assert book.values_us[code] == pytest.approx(value, abs=1e-9)
+        variance = np.square(book.coefficients * chip.cell.sigma.sigma_us(cells)).sum()
+        assert book.sigma_us[code] == pytest.approx(np.sqrt(variance))
+
+
+@given(chips)
+def test_values_increase(chip: Chip) -> None:
+    assert (np.diff(codebook(chip).values_us) > 0).all()
+
+
+@given(chips)
+def test_the_middle_needs_no_pedestal_after_a_reference(chip: Chip) -> None:
+    book = codebook(chip)
+    every = np.arange(len(book.values_us), dtype=np.uint16)
+    pedestal = book.pedestal_us(every)
+    if chip.mapping.pedestal == "reference":
+        assert pedestal[book.middle] == 0.0
+        common = chip.cell.g_levels_us[chip.cell.levels // 2] * book.coefficients.sum()
+        assert pedestal == pytest.approx(book.values_us - common, abs=1e-6)
+    else:
+        assert book.reference_us == 0.0
+        assert pedestal == pytest.approx(book.values_us, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "codes", "planes"),
+    [("offset", 16, 1), ("differential", 31, 2), ("sliced", 256, 2)],
+)
+def test_sizes(kind: str, codes: int, planes: int) -> None:
+    book = codebook(chip_of(kind, 16))
+    assert (len(book.values_us), book.planes) == (codes, planes)
+
+
+def test_differential_is_symmetric_and_zero_means_two_cells_at_the_lowest_level() -> None:
+    book = codebook(listed([1.0, 3.0, 8.0, 30.0]).with_mapping("differential"))
+    assert np.allclose(book.values_us, -book.values_us[::-1])
+    assert book.levels[book.middle].tolist() == [0, 0]
+    assert book.values_us.tolist() == [-29, -7, -2, 0, 2, 7, 29]
+
+
+def test_slices_count_in_base_levels_highest_first() -> None:
+    book = codebook(chip_of("sliced", 4, slices=3))
+    assert [tuple(row) for row in book.levels] == list(itertools.product(range(4), repeat=3))
+    assert book.coefficients.tolist() == [16.0, 4.0, 1.0]
+
+
+def test_slices_of_uneven_levels_are_refused() -> None:
+    with pytest.raises(ChipError, match="evenly spaced") as caught:
+        codebook(listed([1.0, 3.0, 8.0, 30.0]).with_mapping("sliced"))
+    assert caught.value.hint
+
+
+def test_more_codes_than_an_image_can_name_are_refused() -> None:
+    assert len(codebook(chip_of("sliced", 16, slices=4)).values_us) == 65536
+    with pytest.raises(ChipError, match="65,536"):
+        codebook(chip_of("sliced", 16, slices=5))
