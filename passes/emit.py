@@ -51,7 +51,8 @@ def emit(plan: Plan, chip: Chip, options: Mapping[str, Any], *, teacher: bool = 
 
 
 def _graph_bytes(graph: ir.Model) -> bytes:
-    return ir.to_proto(graph).SerializeToString(deterministic=True)
+    data: bytes = ir.to_proto(graph).SerializeToString(deterministic=True)
+    return data
 
 
 def _layers(plan: Plan, chip: Chip) -> list[dict[str, Any]]:

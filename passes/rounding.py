@@ -38,11 +38,10 @@ def nearest(book: Codebook, target_us: Array64) -> Codes:
     values = book.values_us
     step = (values[-1] - values[0]) / (len(values) - 1)
     if np.allclose(np.diff(values), step, rtol=1e-9):
-        code = np.rint((target_us - values[0]) / step)
-        return np.clip(code, 0, len(values) - 1).astype(np.uint16)
-    middles = (values[1:] + values[:-1]) / 2
-    codes: Codes = np.searchsorted(middles, target_us).astype(np.uint16)
-    return codes
+        codes = np.clip(np.rint((target_us - values[0]) / step), 0, len(values) - 1)
+    else:
+        codes = np.searchsorted((values[1:] + values[:-1]) / 2, target_us)
+    return np.asarray(codes, np.uint16)
 
 
 def weights_of(book: Codebook, grid: Grid, codes: Codes) -> Array64:
@@ -176,5 +175,5 @@ def _covering_scale(weight: Array64, zero: Codes, book: Codebook) -> Array64:
 def _inverse_factor(moments: Array64) -> Array64:
     """Upper triangular U with Uᵀ U = inverse of the damped moments."""
     inverse = np.linalg.inv(damped(moments))
-    lower: Array64 = np.linalg.cholesky((inverse + np.swapaxes(inverse, 1, 2)) / 2)
-    return np.swapaxes(lower, 1, 2)
+    lower = np.linalg.cholesky((inverse + np.swapaxes(inverse, 1, 2)) / 2)
+    return np.asarray(np.swapaxes(lower, 1, 2), np.float64)

@@ -15,7 +15,7 @@ from pimc.errors import DataError, UsageError
 from pimc.image import Image
 from pimc.progress import Progress, silent
 from pimc.runtime.executor import Executor
-from pimc.runtime.session import NodeArg, node_arg
+from pimc.runtime.session import NodeArg, inputs_of
 from pimc.runtime.teacher import teacher_array
 
 __all__ = [
@@ -127,8 +127,11 @@ def accuracy(
     """Share of samples whose largest value of the first output is at the label.
 
     Args:
+        session: what runs the network.
         data: labelled samples; give :class:`Batches` to measure several sessions on them.
         batch_size: samples at a time, where ``data`` is a dataset.
+        progress: told of the batches, under ``description``.
+        description: name of the work for people.
 
     Raises:
         DataError: no labels, labels beyond the classes, or inputs that do not fit.
@@ -141,11 +144,6 @@ def accuracy(
         scores = session.run(None, {name: x})[0]
         right += int((_classes(scores, len(labels), labels, batches.data.name) == labels).sum())
     return right / len(batches.data)
-
-
-def inputs_of(image: Image) -> list[NodeArg]:
-    """The inputs of an image's network, without a session."""
-    return [node_arg(value) for value in image.graph().graph.inputs]
 
 
 def only_input(inputs: Sequence[Any]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -46,9 +47,10 @@ def golden_model(image: Image, *, keep: Sequence[str] = ()) -> onnx.ModelProto:
     """The quantized network as standard ONNX.
 
     Args:
+        image: an image of any kind.
         keep: names of inner values that become outputs too, after the network's own.
     """
-    model = onnx.ModelProto.FromString(image.tensors["graph"].tobytes())
+    model = _graph(image)
     graph = model.graph
     opset = next(entry.version for entry in model.opset_import if not entry.domain)
     layers = {layer.name: layer for layer in image.layers}
@@ -76,11 +78,16 @@ def golden_model(image: Image, *, keep: Sequence[str] = ()) -> onnx.ModelProto:
 
 def array_values(image: Image) -> Iterator[tuple[str, str, str]]:
     """Layer name, input and output of every array node, in the order of the graph."""
-    model = onnx.ModelProto.FromString(image.tensors["graph"].tobytes())
-    for node in model.graph.node:
+    for node in _graph(image).graph.node:
         if (node.domain, node.op_type) == (DOMAIN, ARRAY_OP):
             name = helper.get_node_attr_value(node, "layer").decode()
             yield name, node.input[0], node.output[0]
+
+
+def _graph(image: Image) -> onnx.ModelProto:
+    model = onnx.ModelProto()
+    model.ParseFromString(image.tensors["graph"].tobytes())
+    return model
 
 
 @dataclass
@@ -98,7 +105,7 @@ class _Parts:
         self.constants.append(numpy_helper.from_array(np.asarray(values, dtype), name))
         return name
 
-    def add(self, op: str, *inputs: str, last: bool = False, **attributes: object) -> str:
+    def add(self, op: str, *inputs: str, last: bool = False, **attributes: Any) -> str:
         output = self.output if last else f"{self.prefix}/value{len(self.nodes)}"
         name = f"{self.prefix}/node{len(self.nodes)}"
         self.nodes.append(helper.make_node(op, inputs, [output], name=name, **attributes))
@@ -185,8 +192,8 @@ def _dynamic_convolution(
     parts.add("Add", folded, parts.constant(bias), last=True)
 
 
-def _window(window: Window) -> dict[str, object]:
-    attributes: dict[str, object] = {
+def _window(window: Window) -> dict[str, Any]:
+    attributes: dict[str, Any] = {
         "kernel_shape": list(window.kernel),
         "strides": list(window.strides),
         "dilations": list(window.dilations),

@@ -247,5 +247,5 @@ def _layer(index: int, entry: Mapping[str, Any], tensors: Mapping[str, Tensor]) 
 def _window(entry: Mapping[str, Any] | None) -> Window | None:
     if entry is None:
         return None
-    sizes = (tuple(entry[key]) for key in ("kernel", "strides", "dilations", "pads"))
-    return Window(*sizes, auto_pad=entry["auto_pad"])
+    sizes = {key: tuple(value) for key, value in entry.items() if key != "auto_pad"}
+    return Window(**sizes, auto_pad=entry["auto_pad"])

@@ -38,7 +38,7 @@ def find_model(image: Image, image_path: Path | None = None) -> Path | None:
     wanted = image.manifest["model"]
     folders = [Path()] if image_path is None else [image_path.parent, Path()]
     for folder in folders:
-        candidate = folder / wanted["name"]
+        candidate = folder / str(wanted["name"])
         if candidate.is_file() and sha256_file(candidate) == wanted["sha256"]:
             return candidate
     return None

@@ -95,6 +95,8 @@ def verify(image: Image, inputs: Values, *, model: Path | None = None) -> Verifi
     """Compare an image on perfect cells with its golden network on ``inputs``.
 
     Args:
+        image: the image.
+        inputs: the network's inputs by name.
         model: the source model; the image's float weights are compared with it too.
 
     Raises:

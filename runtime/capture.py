@@ -163,9 +163,7 @@ def capture(
         DeviceError: the chip failed.
     """
     generator = torch.Generator().manual_seed(options.seed)
-    layers = [
-        layer for layer in session.image.layers if only is None or layer.index in set(only)
-    ]
+    layers = [layer for layer in session.image.layers if only is None or layer.index in set(only)]
     pools = _pools(session, data, options, {layer.name for layer in layers}, generator, progress)
     return Capture(
         session.image.sha256,
@@ -264,8 +262,8 @@ def _probes(
     chip = image.chip
     cells = image.cells(layer)
     levels_us = np.asarray(chip.cell.g_levels_us)
-    target = levels_us[image.levels.reshape(-1)[cells]] - image.codebook.reference_us
-    target = torch.from_numpy(np.where(cells >= 0, target, 0.0)).float()
+    target_us = levels_us[image.levels.reshape(-1)[cells]] - image.codebook.reference_us
+    target = torch.from_numpy(np.where(cells >= 0, target_us, 0.0)).float()
     blocks, rows, _ = target.shape
     pattern = torch.randint(0, 2, (blocks, rows, count), generator=generator).float()
     if layer.input_signed and not two_phases(chip, True):
@@ -274,7 +272,8 @@ def _probes(
     full_scale = 2 ** (chip.adc.bits - 1) * layer.adc_lsb_us * _PROBE_FILL
     high = dac_limits(chip, layer.input_signed)[1]
     strength = (full_scale / current.clamp_min(1e-9)).floor().clamp(1, high)
-    return pattern * strength[:, None, None]
+    probes: torch.Tensor = pattern * strength[:, None, None]
+    return probes
 
 
 def _outputs(
@@ -303,4 +302,3 @@ def _check_shapes(image: Image, index: int, layer: LayerCapture, where: str) -> 
             f"expected {expected[0]} and {expected[1]}",
             where=where,
         )
-

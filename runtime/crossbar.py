@@ -118,7 +118,7 @@ class CrossbarLayer:
         """DAC codes cut into row blocks: (batch, groups · row_blocks, row_block, positions)."""
         layer = self.layer
         padding = layer.row_blocks * layer.row_block - layer.rows
-        grouped = codes.unflatten(1, (layer.groups, layer.rows))
+        grouped: torch.Tensor = codes.unflatten(1, (layer.groups, layer.rows))
         if padding:
             grouped = F.pad(grouped, (0, 0, 0, padding))
         return grouped.reshape(
@@ -146,7 +146,7 @@ class CrossbarLayer:
         """(batch, g·n, positions): tiles added, planes combined, pedestals taken off."""
         layer, digital = self.layer, self.digital
         batch, positions = codes.shape[0], codes.shape[3]
-        current = codes.unflatten(1, (layer.groups, layer.row_blocks)).sum(dim=2)
+        current: torch.Tensor = codes.unflatten(1, (layer.groups, layer.row_blocks)).sum(dim=2)
         current = current * layer.adc_lsb_us
         grouped = inputs.unflatten(1, (layer.groups, layer.rows))
         if digital.row_correction is not None:

@@ -48,7 +48,7 @@ class Cells:
     """State of a die's cells, (arrays, rows, cols) each; ``reference`` is (arrays, rows)."""
 
     level: npt.NDArray[np.int16]
-    writes: npt.NDArray[np.uint16]
+    writes: npt.NDArray[np.uint32]
     stuck: npt.NDArray[np.uint8]
     g_us: npt.NDArray[np.float32]
     reference_us: npt.NDArray[np.float32]
@@ -180,7 +180,7 @@ class Die:
             reference = np.maximum(reference + draws * chip.cell.sigma.sigma_us(reference), 0.0)
         return Cells(
             level=np.full(shape, UNWRITTEN, np.int16),
-            writes=np.zeros(shape, np.uint16),
+            writes=np.zeros(shape, np.uint32),
             stuck=stuck,
             g_us=_held(chip, stuck, chip.cell.g_min_us).astype(np.float32),
             reference_us=reference.astype(np.float32),

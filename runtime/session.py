@@ -140,6 +140,11 @@ def _attach(
     return device
 
 
+def inputs_of(image: Image) -> list[NodeArg]:
+    """The inputs of an image's network, without a session."""
+    return [node_arg(value) for value in image.graph().graph.inputs]
+
+
 def node_arg(value: ir.Value) -> NodeArg:
     """The description of a graph input or output."""
     shape = [

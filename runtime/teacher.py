@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 import torch
-import torch.nn.functional as F
+from torch.nn import functional
 
 from pimc.errors import ImageError
 from pimc.image import Image, ImageLayer
@@ -63,7 +63,7 @@ class TeacherLayer:
         window = self.window
         if window is None:
             return x @ self.weight + self.bias
-        convolve = F.conv1d if len(window.kernel) == 1 else F.conv2d
+        convolve = functional.conv1d if len(window.kernel) == 1 else functional.conv2d
         return convolve(
             pad(x, window),
             self.weight,

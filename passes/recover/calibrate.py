@@ -6,7 +6,7 @@ teacher's; later layers then see what the corrected earlier ones really give the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -14,19 +14,25 @@ import onnx_ir as ir
 import torch
 
 from pimc.image import Image
-from pimc.runtime.executor import ArrayCall, Executor
+from pimc.runtime.executor import ArrayCall
 from pimc.runtime.session import Session
 
 #: Bounds of a gain relative to the one the layer has.
 _GAIN_LIMITS = (0.5, 2.0)
 #: Largest total of teacher features held in memory, in values.
 _FEATURES = 64_000_000
+#: Images in one read.
+_BATCH = 16
 
 
 def calibrate(
-    session: Session, teacher: ArrayCall, inputs: torch.Tensor
+    session: Session, teacher: ArrayCall, inputs: torch.Tensor, chip: ArrayCall | None = None
 ) -> Image:
-    """The image with gain and bias fitted to ``inputs`` (N, *shape)."""
+    """The image with gain and bias fitted to ``inputs`` (N, *shape).
+
+    Args:
+        chip: stands in for the session's chip where none is attached.
+    """
     feed = session.get_inputs()[0].name
     features: dict[str, torch.Tensor] = {}
     fitted: dict[int, dict[str, npt.NDArray[np.float32]]] = {}
@@ -38,7 +44,9 @@ def calibrate(
     def on_chip(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
         name = _layer(node)
         layer = session.layers[name].layer
-        y = session.layers[name](x)
+        run = session.layers[name] if chip is None else partial(chip, node)
+        # In parts: a read of all images at once would not fit the processor's caches.
+        y = torch.cat([run(part) for part in x.split(_BATCH)])
         last = layer.window is None
         slope, offset = _regress(_columns(y, last), _columns(features.pop(name), last))
         # What is fitted stands in front of the values the layer had: y = gain · raw + bias.
@@ -68,11 +76,6 @@ def images_that_fit(session: Session, teacher: ArrayCall, one: torch.Tensor, mos
     return max(1, min(most, _FEATURES // max(values, 1)))
 
 
-def run_executor(executor: Executor, feed: str, x: torch.Tensor, array: ArrayCall) -> torch.Tensor:
-    """The network's first output for ``x``."""
-    return next(iter(executor.run({feed: x}, array=array).values()))
-
-
 def _layer(node: ir.Node) -> str:
     return node.attributes["layer"].as_string()
 
@@ -90,5 +93,3 @@ def _regress(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
     slope = (centred * y).mean(dim=1) / power.clamp_min(torch.finfo(x.dtype).tiny)
     slope = torch.where(power > 0, slope.clamp(*_GAIN_LIMITS), torch.ones_like(slope))
     return slope, mean_y - slope * mean_x
-
-

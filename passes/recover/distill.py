@@ -93,13 +93,13 @@ def distill(
     options: DistillOptions,
     generator: torch.Generator,
     *,
-    judge: Callable[[int], None],
+    judge: Callable[[int], bool],
     progress: Progress = silent,
 ) -> None:
     """Train gains and biases of the twin in place.
 
     Args:
-        judge: called after every epoch with its number; keeps the best.
+        judge: called after every epoch with its number; training ends when it returns False.
     """
     student.check_gradients()
     spread = _spread(student, data)
@@ -120,10 +120,11 @@ def distill(
             if options.features:
                 loss = loss + options.features * _feature_loss(features, wanted_features)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             schedule.step()
-        judge(epoch)
+        if not judge(epoch):
+            break
 
 
 def influences(
@@ -175,9 +176,7 @@ def _twins(student: Student) -> Iterator[TwinLayer]:
     return iter(student.twin.layers.values())
 
 
-def _batches(
-    data: Dataset, batch_size: int, generator: torch.Generator
-) -> Iterator[torch.Tensor]:
+def _batches(data: Dataset, batch_size: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
     order = torch.randperm(len(data), generator=generator).numpy()
     for start in range(0, len(order), batch_size):
         yield torch.from_numpy(data.subset(order[start : start + batch_size]).all())
@@ -189,9 +188,7 @@ def _spread(student: Student, data: Dataset) -> dict[str, float]:
     return {name: float(value.std().clamp_min(1e-6)) for name, value in features.items()}
 
 
-def _feature_loss(
-    found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]
-) -> torch.Tensor:
+def _feature_loss(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> torch.Tensor:
     """Mean over layers of the squared error relative to the teacher's variance."""
     losses = [
         (found[name] - value).square().mean() / value.var().clamp_min(1e-12)

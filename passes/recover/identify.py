@@ -116,7 +116,7 @@ def row_means(estimate: CellEstimate, layer: ImageLayer) -> Array64:
 
 
 def row_correction(estimate: CellEstimate, image: Image, layer: ImageLayer) -> Any:
-    """The image's ``row_correction`` (groups, col_blocks, rows), float32; None without reference."""
+    """The image's ``row_correction``, (groups, col_blocks, rows); None without a reference."""
     if image.chip.mapping.pedestal != "reference":
         return None
     first = np.arange(layer.col_blocks) * layer.col_block

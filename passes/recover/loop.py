@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from pimc.data import Dataset
-from pimc.errors import DataError, ImageError
+from pimc.errors import CaptureError, DataError, ImageError, UsageError
 from pimc.image import Image
 from pimc.passes.recover.calibrate import calibrate, images_that_fit
 from pimc.passes.recover.distill import DistillOptions, Student, distill, influences
@@ -29,6 +27,7 @@ from pimc.passes.recover.twin import Twin
 from pimc.progress import Progress, silent
 from pimc.runtime.capture import Capture, CaptureOptions, capture
 from pimc.runtime.device import Device
+from pimc.runtime.executor import ArrayCall
 from pimc.runtime.program import write
 from pimc.runtime.session import Session
 from pimc.runtime.teacher import has_teacher, teacher_array
@@ -47,6 +46,8 @@ class RecoverOptions:
             what is left of the budget, the last one all of it.
         holdout: part of the calibration data on which checkpoints are chosen.
         influence_images: images on which the layers are weighed.
+        calibrate_images: images on which gains and offsets are fitted.
+        patience: epochs without a better checkpoint after which distillation stops.
         task: what the outputs are; judged by their shape if None.
         seed: seed of every choice.
     """
@@ -55,6 +56,8 @@ class RecoverOptions:
     rounds: int = 3
     holdout: float = 0.1
     influence_images: int = 512
+    calibrate_images: int = 256
+    patience: int = 3
     task: Task | None = None
     seed: int = 0
     capture: CaptureOptions = field(default_factory=CaptureOptions)
@@ -70,6 +73,7 @@ class Stage:
         agreement: share of held-out samples for which chip and float network choose the same
             class; None for values.
         cells_written: writes of this step.
+        kept: the digital side of this step is that of the result.
     """
 
     name: str
@@ -77,6 +81,7 @@ class Stage:
     agreement: float | None
     cells_written: int
     seconds: float
+    kept: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,7 @@ class Recovery:
     """Result of a recovery.
 
     Attributes:
+        measured: the loss was measured on the chip; else it is what the twin expects.
         image: the next image, with the digital side and the levels the die now holds.
         writes: (writes, 4) address of the cell, level before, level after, round.
     """
@@ -92,6 +98,7 @@ class Recovery:
     writes: npt.NDArray[np.int64]
     stages: tuple[Stage, ...]
     seconds: float
+    measured: bool
 
     @property
     def cells_rewritten(self) -> int:
@@ -103,7 +110,7 @@ class Recovery:
 class _Bench:
     """Everything a recovery has on its table."""
 
-    device: Device
+    device: Device | None
     options: RecoverOptions
     train: Dataset
     held_out: Dataset
@@ -117,9 +124,16 @@ class _Bench:
     clock: float = field(default_factory=time.perf_counter)
 
     def session(self) -> Session:
+        """The current image on the chip, or, without one, on perfect cells for its graph."""
         return Session(self.image, self.device)
 
-    def outputs(self, session: Session, data: Dataset, what: str, array: Any = None) -> torch.Tensor:
+    def array(self) -> ArrayCall | None:
+        """What stands in for the chip where none is attached: the twin."""
+        return None if self.device is not None else Twin.of(self.image, self.estimates)
+
+    def outputs(
+        self, session: Session, data: Dataset, what: str, array: ArrayCall | None
+    ) -> torch.Tensor:
         """The first output for all of ``data``."""
         feed, output = session.get_inputs()[0].name, session.get_outputs()[0].name
         size = self.options.distill.batch_size
@@ -136,7 +150,7 @@ class _Bench:
 
     def judge(self, name: str, written: int = 0) -> Stage:
         """Measure the image on the chip and note it as a stage."""
-        found = self.outputs(self.session(), self.held_out, "judging on the chip")
+        found = self.outputs(self.session(), self.held_out, "judging", self.array())
         same = None
         if found.dim() == 2:
             same = float((found.argmax(1) == self.wanted.argmax(1)).float().mean())
@@ -151,7 +165,7 @@ class _Bench:
 
 def recover(
     image: Image,
-    device: Device,
+    device: Device | None,
     data: Dataset,
     options: RecoverOptions | None = None,
     *,
@@ -165,16 +179,21 @@ def recover(
 
     Args:
         image: the image that the device holds.
+        device: the chip. None where only a capture is at hand: then the twin stands in for it,
+            and the writes are proposed in one round instead of being done and looked at.
         data: calibration inputs; labels are not used.
         captured: a capture taken of this image; else one is taken.
 
     Raises:
+        UsageError: neither a device nor a capture.
+        CaptureError: the capture is of another die.
         ImageError: the image holds no float weights to distill from.
         DataError: there are too few calibration samples.
         ModelError: gradients cannot reach a layer.
         DeviceError: the chip failed.
     """
     start = time.perf_counter()
+    die = _source(device, captured)
     bench = _prepare(image, device, data, options or RecoverOptions(), progress)
     bench.judge("as programmed")
     _learn(bench, captured)
@@ -185,16 +204,29 @@ def recover(
     found = bench.image.updated(
         recovery={
             "parent": image.sha256,
-            "die": device.name,
+            "die": die,
             "cells_rewritten": len(writes),
-            "rounds": bench.options.rounds if len(writes) else 0,
+            "rounds": int(writes[:, 3].max(initial=0)),
         }
     )
-    return Recovery(found, writes, tuple(bench.stages), time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    return Recovery(found, writes, tuple(bench.stages), seconds, device is not None)
+
+
+def _source(device: Device | None, captured: Capture | None) -> str:
+    """Name of the die that is to be recovered."""
+    names = [source for source in (device and device.name, captured and captured.die) if source]
+    if not names:
+        raise UsageError("there is neither a chip nor a capture", hint="name a die or a capture")
+    if len(set(names)) > 1:
+        raise CaptureError(
+            f"this capture was taken of die {names[1]}", where=names[0], hint="capture this die"
+        )
+    return names[0]
 
 
 def _prepare(
-    image: Image, device: Device, data: Dataset, options: RecoverOptions, progress: Progress
+    image: Image, device: Device | None, data: Dataset, options: RecoverOptions, progress: Progress
 ) -> _Bench:
     if not has_teacher(image):
         raise ImageError(
@@ -259,18 +291,19 @@ def _correct(bench: _Bench) -> None:
     )
     session, teacher = bench.session(), teacher_array(bench.image)
     one = torch.from_numpy(bench.train.batch(0, 1))
-    count = images_that_fit(session, teacher, one, bench.options.influence_images)
+    count = images_that_fit(session, teacher, one, bench.options.calibrate_images)
     chosen = np.linspace(0, len(bench.train) - 1, min(count, len(bench.train))).astype(np.int64)
     inputs = torch.from_numpy(bench.train.subset(chosen).all())
-    bench.image = calibrate(session, teacher, inputs)
+    bench.image = calibrate(session, teacher, inputs, bench.array())
 
 
 def _rewrite(bench: _Bench) -> npt.NDArray[np.int64]:
     """Rewrite the cells that pay most, look at how they landed, and again."""
     left = int(bench.options.budget * int(bench.image.used.sum()))
     writes: list[npt.NDArray[np.int64]] = [np.empty((0, 4), np.int64)]
-    for number in range(bench.options.rounds):
-        last = number == bench.options.rounds - 1
+    rounds = bench.options.rounds if bench.device is not None else min(1, bench.options.rounds)
+    for number in range(rounds):
+        last = number == rounds - 1
         share = left if last else left // 2
         done = _one_round(bench, share, number + 1)
         left -= len(done)
@@ -301,14 +334,16 @@ def _one_round(bench: _Bench, budget: int, number: int) -> npt.NDArray[np.int64]
     target = bench.image.levels.copy()
     before = target.reshape(-1)[cells].astype(np.int64)
     target.reshape(-1)[cells] = levels
-    write(bench.device, cells, levels)
+    if bench.device is not None:
+        write(bench.device, cells, levels)
     bench.image = bench.image.updated(levels=target)
     touched = [index for index, (some, _) in picked.items() if len(some)]
     for index in touched:
         layer = bench.image.layers[index]
         changed = np.isin(bench.image.cells(layer), picked[index][0])
         bench.estimates[index] = rewritten(bench.estimates[index], bench.image, layer, changed)
-    _learn(bench, only=touched)
+    if bench.device is not None:
+        _learn(bench, only=touched)
     return np.stack([cells, before, levels, np.full(len(cells), number)], axis=1).astype(np.int64)
 
 
@@ -324,16 +359,18 @@ def _student(bench: _Bench) -> Student:
 
 
 def _distill(bench: _Bench) -> None:
-    """Train the digital side; the checkpoint that serves the chip best is kept."""
+    """Train the digital side; the checkpoint that serves held-out data best is kept."""
     student = _student(bench)
-    best_loss, best_image = bench.stages[-1].loss, bench.image
+    kept, images = [len(bench.stages) - 1], {len(bench.stages) - 1: bench.image}
 
-    def judge(epoch: int) -> None:
-        nonlocal best_loss, best_image
+    def judge(epoch: int) -> bool:
+        """Whether it is worth going on."""
         bench.image = bench.image.updated(columns=student.twin.columns())
         stage = bench.judge(f"distilling, epoch {epoch + 1}")
-        if stage.loss < best_loss:
-            best_loss, best_image = stage.loss, bench.image
+        if stage.loss < bench.stages[kept[-1]].loss:
+            kept.append(len(bench.stages) - 1)
+            images[kept[-1]] = bench.image
+        return len(bench.stages) - 1 - kept[-1] < bench.options.patience
 
     distill(
         student,
@@ -344,10 +381,5 @@ def _distill(bench: _Bench) -> None:
         judge=judge,
         progress=bench.progress,
     )
-    bench.image = best_image
-    bench.stages.append(replace(bench.stages[-1], name="kept", loss=best_loss, seconds=0.0))
-
-
-def summary(recovery: Recovery) -> list[Mapping[str, Any]]:
-    """The stages as plain values, for reports."""
-    return [dict(vars(stage)) for stage in recovery.stages]
+    bench.image = images[kept[-1]]
+    bench.stages[kept[-1]] = replace(bench.stages[kept[-1]], kept=True)

@@ -120,16 +120,12 @@ class Twin:
         }
 
 
-def _twin_layer(
-    image: Image, layer: ImageLayer, estimate: CellEstimate, device: str
-) -> TwinLayer:
+def _twin_layer(image: Image, layer: ImageLayer, estimate: CellEstimate, device: str) -> TwinLayer:
     weight = torch.from_numpy(effective_weight(image, layer, estimate)).float()
     if layer.window is None:
         kernel = weight[0]
     else:
-        kernel = weight.transpose(1, 2).reshape(
-            layer.groups * layer.cols, -1, *layer.window.kernel
-        )
+        kernel = weight.transpose(1, 2).reshape(layer.groups * layer.cols, -1, *layer.window.kernel)
     return TwinLayer(
         layer,
         dac_limits(image.chip, layer.input_signed),

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -28,6 +28,11 @@ __all__ = [
     "image_argument",
     "note",
 ]
+
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[Any]
+else:  # older versions of click do not know it as a generic class
+    _ParamType = click.ParamType
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -106,7 +111,7 @@ def note(text: str, settings: Settings) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-class _Floats(click.ParamType):
+class _Floats(_ParamType):
     name = "numbers"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[float, ...]:
@@ -118,7 +123,7 @@ class _Floats(click.ParamType):
             self.fail(f"{value!r} is not a list of numbers such as 0.5 or 0.1,0.2,0.3", param, ctx)
 
 
-class _Size(click.ParamType):
+class _Size(_ParamType):
     """``128x64``: two whole numbers above zero."""
 
     name = "RxC"

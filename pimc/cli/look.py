@@ -137,17 +137,18 @@ def _changes_text(found: Changes, data: dict[str, Any]) -> str:
     if len(found.array):
         limit = room(12 + len(found.digital))
         columns = (found.array, found.row, found.col, found.before, found.after)
-        rows = list(zip(*(column[: limit + 1].tolist() for column in columns), strict=True))
-        shown = [[*row[:3], *(None if level < 0 else level for level in row[3:])] for row in rows]
-        # The table counts what it leaves out, so it must know how many there are.
-        hidden = len(found.array) - len(shown)
-        parts.append(table(("array", "row", "col", "before", "after"), shown[:limit]))
-        left_out = hidden + len(shown) - len(shown[:limit])
-        if left_out:
-            parts.append(f"… and {left_out:,} more; -o FILE.csv writes all")
+        first = zip(*(column[:limit].tolist() for column in columns), strict=True)
+        rows = [[*where, _level(old), _level(new)] for *where, old, new in first]
+        header = ("array", "row", "col", "before", "after")
+        parts.append(table(header, rows, limit=limit, total=len(found.array)))
     if found.digital:
         rows_of = [(name, ", ".join(what)) for name, what in found.digital.items()]
         parts.append("\n" + table(("layer", "digital changes"), rows_of, limit=room(20)))
     if found.graph:
         parts.append("\nthe digital part of the network differs")
     return "\n".join(parts)
+
+
+def _level(level: int) -> int | None:
+    """A level, or None for a cell that the image does not use."""
+    return None if level < 0 else level

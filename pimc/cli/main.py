@@ -126,11 +126,15 @@ def _invoke(argv: list[str]) -> int:
 
 
 def _report(failure: _Failure, *, as_json: bool) -> int:
-    if as_json:
-        import json
+    try:
+        if as_json:
+            import json
 
-        error = {name: getattr(failure, name) for name in ("message", "where", "hint")}
-        print(json.dumps({"error": error | {"exit_code": failure.exit_code}}), flush=True)
+            error = {name: getattr(failure, name) for name in ("message", "where", "hint")}
+            print(json.dumps({"error": error | {"exit_code": failure.exit_code}}))
+        sys.stdout.flush()
+    except OSError:  # stdout itself is what failed
+        _drop_stdout()
     print(failure.text(), file=sys.stderr, flush=True)
     return failure.exit_code
 
@@ -192,6 +196,6 @@ _FAILURES: tuple[tuple[type[BaseException], Callable[..., _Failure]], ...] = (
 
 
 def _drop_stdout() -> None:
-    """The reader has gone: nothing more can be told, also not when Python ends."""
+    """Nothing more can be written there, also not when Python ends."""
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())

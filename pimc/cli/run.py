@@ -114,12 +114,12 @@ def eval_(settings: Settings, image: Path | None, **chosen: Any) -> Report:
         accuracy,
         float_session,
         input_shape,
-        inputs_of,
         mean_interval,
         wilson_interval,
     )
     from pimc.image import Image
     from pimc.lookup import find_image
+    from pimc.runtime.session import inputs_of
     from pimc.runtime.teacher import has_teacher
 
     loaded = Image.load(find_image(image))

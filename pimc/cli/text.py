@@ -19,10 +19,19 @@ def room(taken: int) -> int:
 
 
 def table(
-    header: Sequence[str], rows: Sequence[Sequence[object]], *, limit: int | None = None
+    header: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    limit: int | None = None,
+    total: int | None = None,
 ) -> str:
-    """Columns under a header, numbers right; more rows than ``limit`` are counted, not shown."""
-    shown = rows if limit is None or len(rows) <= limit else rows[: max(limit - 1, 1)]
+    """Columns under a header, numbers right.
+
+    Of more rows than ``limit`` the rest are counted, not shown; ``total`` is their number where
+    ``rows`` holds only the first.
+    """
+    total = len(rows) if total is None else total
+    shown = rows if limit is None or total <= limit else rows[: max(limit - 1, 1)]
     cells = [list(header), *[[_cell(value) for value in row] for row in shown]]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
     right = [
@@ -37,8 +46,8 @@ def table(
         ).rstrip()
         for row in cells
     ]
-    if len(shown) < len(rows):
-        lines.append(f"… and {len(rows) - len(shown):,} more")
+    if len(shown) < total:
+        lines.append(f"… and {total - len(shown):,} more")
     return "\n".join(lines)
 
 

@@ -49,9 +49,10 @@ def verify(
     names the first layer that differs.
     """
     from pimc.data import load_data
-    from pimc.evaluate import input_shape, inputs_of, only_input
+    from pimc.evaluate import input_shape, only_input
     from pimc.image import Image
     from pimc.lookup import find_image, find_model
+    from pimc.runtime.session import inputs_of
     from pimc.runtime.teacher import has_teacher
     from pimc.verify import random_inputs
     from pimc.verify import verify as compare

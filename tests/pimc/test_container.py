@@ -14,7 +14,7 @@ from pimc import container
 from pimc.errors import CaptureError, DeviceError, ImageError
 
 FMT, VERSION = "pimc-test", 3
-TENSORS = {
+TENSORS: dict[str, container.Tensor] = {
     "b": np.arange(6, dtype=np.float32).reshape(2, 3),
     "a": np.array([1, 2, 3], np.uint8),
     "c": np.array([[-1, 5]], np.int32),

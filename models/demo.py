@@ -1,0 +1,94 @@
+"""The main job on the embedded network: compile, lose accuracy on three dies, get it back."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from pimc.api import compile as compile_model
+from pimc.chip import Chip
+from pimc.cli.text import percent, table
+from pimc.data import load_data
+from pimc.errors import PimcError
+from pimc.evaluate import Batches, accuracy, float_session
+from pimc.passes.recover.loop import RecoverOptions, recover
+from pimc.progress import progress
+from pimc.report import accuracy_picture, level_map_picture
+from pimc.runtime.drivers import open_sim
+from pimc.runtime.program import program
+from pimc.runtime.session import Session
+
+HERE = Path(__file__).resolve().parent / "fashion"
+
+
+def main() -> int:
+    """Run the demo; files go to the folder named by ``--out``."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("demo-out"))
+    parser.add_argument("--dies", type=int, default=3)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    try:
+        run(options.out, options.dies)
+    except PimcError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def run(out: Path, dies: int) -> None:
+    """Compile, program, measure, recover and measure again; print a table, draw two pictures."""
+    start = time.perf_counter()
+    show = progress()
+    chip = Chip.default()
+    calib = load_data(HERE / "calib.npz", role="calib")
+    labelled = Batches(load_data(HERE / "test.npz", role="test"), 64)
+    image = compile_model(HERE / "resnet8.onnx", chip, calib=calib)
+    image.save(out / "resnet8.pimc")
+    cells = int(image.used.sum())
+    print(
+        f"{HERE.name}/resnet8.onnx on {chip.name}: {cells:,} weights, one cell each, "
+        f"in {image.arrays} arrays of {chip.array.rows}x{chip.array.cols}, "
+        f"{chip.cell.levels} levels"
+    )
+    in_float = accuracy(float_session(image), labelled, progress=show)
+    quantized = accuracy(Session(image), labelled, progress=show)
+    rows: list[list[object]] = [
+        ["float", percent(in_float), "", "", ""],
+        ["quantized, perfect cells", percent(quantized), "", "", ""],
+    ]
+    before, after, names = [], [], []
+    for seed in range(dies):
+        device = open_sim(image, seed=seed)
+        program(image, device)
+        before.append(accuracy(Session(image, device), labelled, progress=show))
+        recovery = recover(image, device, calib, RecoverOptions(seed=seed), progress=show)
+        after.append(accuracy(Session(recovery.image, device), labelled, progress=show))
+        recovery.image.save(out / f"resnet8.die{seed}.r1.pimc")
+        device.die.save(out / f"resnet8.die{seed}.r1.die")
+        names.append(f"die {seed}")
+        share = percent(recovery.cells_rewritten / cells, 1)
+        rows.append(
+            [
+                names[-1],
+                percent(before[-1]),
+                percent(after[-1]),
+                f"{recovery.cells_rewritten:,} ({share})",
+                f"{recovery.seconds:.0f} s",
+            ]
+        )
+        print(f"{names[-1]}: {percent(before[-1])} → {percent(after[-1])}", flush=True)
+    print()
+    print(table(["", "as programmed", "after recovery", "cells rewritten", "time"], rows))
+    accuracy_picture(out / "accuracy.png", names, before, after, in_float, quantized)
+    fullest = int(np.argmax(image.used.reshape(image.arrays, -1).sum(axis=1)))
+    level_map_picture(out / "levels.png", recovery.image, fullest, recovery.writes[:, 0])
+    print(f"\nimages, dies and pictures are in {out} ({time.perf_counter() - start:.0f} s)")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,345 @@
+"""``pimc capture`` and ``pimc recover``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pimc.cli.common import FILE, Report, Settings, command, data_options, image_argument
+from pimc.cli.text import facts, percent, table
+
+if TYPE_CHECKING:
+    from pimc.data import Dataset
+    from pimc.image import Image
+    from pimc.passes.recover.loop import Recovery
+    from pimc.runtime.capture import Capture
+    from pimc.runtime.device import Device
+
+__all__ = ["capture", "recover"]
+
+_CALIB = click.option(
+    "--calib",
+    type=FILE,
+    required=True,
+    metavar="DATA",
+    help="Calibration data; labels are not used. A folder may also hold captures.",
+)
+
+
+@command("capture")
+@image_argument
+@_CALIB
+@data_options
+@click.option("--die", type=FILE, help="A programmed die; without, one is drawn from --seed.")
+@click.option("--device", default="sim", show_default=True, help="See `pimc devices`.")
+@click.option("--vectors", type=click.IntRange(2), default=512, show_default=True)
+@click.option("--repeats", type=click.IntRange(1), default=4, show_default=True)
+@click.option("--taken", default="", help="Time to note in the capture, e.g. an ISO 8601 date.")
+@click.option("-o", "--output", type=FILE, metavar="CAP", help="Default: IMAGE.pimccap.")
+def capture(settings: Settings, image: Path | None, **chosen: Any) -> Report:
+    """Record what a die really computes for known inputs.
+
+    For every tile: input vectors (--vectors) with their raw ADC codes, read --repeats times;
+    besides them the layer outputs, and the network outputs for all of DATA.
+    """
+    from pimc.image import Image
+    from pimc.lookup import find_image
+    from pimc.runtime.capture import SUFFIX, CaptureOptions
+    from pimc.runtime.capture import capture as take
+    from pimc.runtime.session import Session
+
+    path = find_image(image)
+    loaded = Image.load(path)
+    data = _calibration(loaded, chosen)
+    device = _programmed(loaded, chosen["device"], chosen["die"], settings.seed)
+    options = CaptureOptions(chosen["vectors"], chosen["repeats"], seed=settings.seed)
+    captured = take(
+        Session(loaded, device), data, options, progress=settings.progress, taken=chosen["taken"]
+    )
+    target = chosen["output"] or path.with_suffix(SUFFIX)
+    captured.save(target)
+    result = {
+        "output": str(target),
+        "die": device.name,
+        "layers": len(captured.layers),
+        "vectors": chosen["vectors"],
+        "repeats": chosen["repeats"],
+        "samples": len(data),
+        "bytes": target.stat().st_size,
+    }
+    pairs = [(name, str(value)) for name, value in result.items()]
+    return Report(result, facts(pairs), answer=False)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One die to recover, and the files that come of it.
+
+    Attributes:
+        die_file: where the die's state goes afterwards; None where there is none to save.
+    """
+
+    device: Device | None
+    captured: Capture | None
+    output: Path
+    die_file: Path | None
+
+
+@command("recover")
+@image_argument
+@_CALIB
+@data_options
+@click.option("--data", type=FILE, metavar="DATA", help="Labelled data to report accuracy on.")
+@click.option("--die", type=FILE, help="A programmed die; without, one is drawn from --seed.")
+@click.option("--dies", type=click.IntRange(1), help="Recover so many dies drawn from --seed on.")
+@click.option("--device", default="sim", show_default=True, help="See `pimc devices`.")
+@click.option(
+    "--budget",
+    type=click.FloatRange(0, 100),
+    default=10.0,
+    show_default=True,
+    metavar="PERCENT",
+    help="Writes allowed, per cent of the image's cells.",
+)
+@click.option("--rounds", type=click.IntRange(0), default=3, show_default=True)
+@click.option("--epochs", type=click.IntRange(0), default=6, show_default=True)
+@click.option("-o", "--output", type=FILE, help="Default: IMAGE.r1.pimc, then .r2 and so on.")
+def recover(settings: Settings, image: Path | None, **chosen: Any) -> Report:
+    """Make a programmed die accurate again; writes the next image.
+
+    Captures what the die computes (unless the calibration folder holds a capture of this image),
+    works out what its cells hold, corrects gains and offsets, rewrites the few cells that pay
+    most, and distills the digital side from the float network. Beside the next image it writes
+    the list of cells that change (.cells.csv) and a report (.report.json). The calibration data
+    is all it learns from; --data is only reported on.
+    """
+    from pimc.data import load_data
+    from pimc.evaluate import Batches, accuracy, float_session
+    from pimc.image import Image
+    from pimc.lookup import find_image
+    from pimc.passes.recover.distill import DistillOptions
+    from pimc.passes.recover.loop import RecoverOptions
+    from pimc.passes.recover.loop import recover as recover_die
+    from pimc.runtime.drivers import flush
+    from pimc.runtime.session import Session
+
+    path = find_image(image)
+    loaded = Image.load(path)
+    calib = _calibration(loaded, chosen)
+    labelled = None
+    if chosen["data"] is not None:
+        shape = _shape(loaded)
+        found = load_data(
+            chosen["data"], overrides=chosen["preprocess"], input_shape=shape, role="test"
+        )
+        labelled = Batches(found, 64)
+    options = RecoverOptions(
+        budget=chosen["budget"] / 100,
+        rounds=chosen["rounds"],
+        seed=settings.seed,
+        distill=DistillOptions(epochs=chosen["epochs"]),
+    )
+
+    def measure(what: Image, device: Device | None) -> float | None:
+        if labelled is None or device is None:
+            return None
+        return accuracy(
+            Session(what, device), labelled, progress=settings.progress, description="accuracy"
+        )
+
+    in_float = None if labelled is None else accuracy(float_session(loaded), labelled)
+    ideal = None if labelled is None else accuracy(Session(loaded), labelled)
+    results: list[dict[str, Any]] = []
+    for job in _jobs(loaded, path, calib, settings.seed, chosen):
+        before = measure(loaded, job.device)
+        recovery = recover_die(
+            loaded,
+            job.device,
+            calib,
+            options,
+            captured=job.captured,
+            progress=settings.progress,
+        )
+        result = _result(recovery, job, before, measure(recovery.image, job.device), loaded)
+        _write(recovery, job.output, result)
+        if job.device is not None:
+            flush(job.device, job.die_file)
+        results.append(result)
+    return _report(results, in_float, ideal, loaded)
+
+
+def _calibration(image: Image, chosen: dict[str, Any]) -> Dataset:
+    from pimc.data import load_data
+
+    return load_data(
+        chosen["calib"],
+        overrides=chosen["preprocess"],
+        input_shape=_shape(image),
+        role="calib",
+    )
+
+
+def _shape(image: Image) -> tuple[int | None, ...]:
+    from pimc.evaluate import input_shape, inputs_of
+
+    return input_shape(inputs_of(image))
+
+
+def _programmed(image: Image, driver: str, die: Path | None, seed: int) -> Device:
+    """The device, holding the image; a die that is only now drawn is written first."""
+    from pimc.runtime.drivers import open_device, require_programmed
+    from pimc.runtime.program import program
+
+    device = open_device(driver, image, die=die, seed=seed)
+    if driver == "sim" and (die is None or not die.exists()):
+        program(image, device)
+    require_programmed(image, device)
+    return device
+
+
+def _jobs(
+    image: Image, path: Path, calib: Dataset, seed: int, chosen: dict[str, Any]
+) -> Iterator[_Job]:
+    from pimc.errors import UsageError
+
+    dies, die, driver = chosen["dies"], chosen["die"], chosen["device"]
+    if dies is not None and die is not None:
+        raise UsageError("--die and --dies exclude each other", hint="leave one of them out")
+    captured = _capture_of(image, calib)
+    output = chosen["output"] or _next_name(path)
+    if captured is not None and die is None and dies is None and driver == "sim":
+        yield _Job(None, captured, output, None)
+        return
+    if dies is None:
+        device = _programmed(image, driver, die, seed)
+        fitting = captured if captured is not None and captured.die == device.name else None
+        yield _Job(device, fitting, output, die or output.with_suffix(".die"))
+        return
+    for number in range(seed, seed + dies):
+        one = output if dies == 1 else output.with_name(f"{output.stem}.die{number}.pimc")
+        device = _programmed(image, driver, None, number)
+        yield _Job(device, None, one, one.with_suffix(".die"))
+
+
+def _capture_of(image: Image, calib: Dataset) -> Capture | None:
+    """The capture of this image in the calibration folder, if there is one."""
+    from pimc.errors import CaptureError, UsageError
+    from pimc.runtime.capture import Capture
+
+    found = []
+    for path in calib.captures:
+        try:
+            found.append(Capture.load(path, image))
+        except CaptureError as error:
+            if len(calib.captures) == 1:
+                raise
+            skipped = error
+    if len(found) > 1:
+        names = ", ".join(sorted(path.name for path in calib.captures))
+        raise UsageError(
+            "the calibration folder holds several captures of this image",
+            where=names,
+            hint="keep the one of the die you recover",
+        )
+    if calib.captures and not found:
+        raise skipped
+    return found[0] if found else None
+
+
+def _next_name(path: Path) -> Path:
+    """``model.pimc`` → ``model.r1.pimc`` → ``model.r2.pimc``, in the image's folder."""
+    match = re.fullmatch(r"(.*)\.r(\d+)", path.stem)
+    stem, number = (match[1], int(match[2])) if match else (path.stem, 0)
+    return path.with_name(f"{stem}.r{number + 1}{path.suffix}")
+
+
+def _result(
+    recovery: Recovery, job: _Job, before: float | None, after: float | None, image: Image
+) -> dict[str, Any]:
+    return {
+        "die": recovery.image.manifest["recovery"]["die"],
+        "output": str(job.output),
+        "die_file": None if job.die_file is None else str(job.die_file),
+        "accuracy_before": before,
+        "accuracy_after": after,
+        "cells_total": int(image.used.sum()),
+        "cells_rewritten": recovery.cells_rewritten,
+        "rounds": recovery.image.manifest["recovery"]["rounds"],
+        "measured_on_chip": recovery.measured,
+        "seconds": round(recovery.seconds, 3),
+        "stages": [dict(vars(stage)) for stage in recovery.stages],
+    }
+
+
+def _write(recovery: Recovery, output: Path, result: dict[str, Any]) -> None:
+    import json
+
+    from pimc.files import replacing
+
+    recovery.image.save(output)
+    array = recovery.image.chip.array
+    lines = ["array,row,col,level_before,level_after,round"]
+    for cell, before, after, number in recovery.writes.tolist():
+        line, col = divmod(cell, array.cols)
+        lines.append(f"{line // array.rows},{line % array.rows},{col},{before},{after},{number}")
+    with replacing(output.with_suffix(".cells.csv")) as stream:
+        stream.write(("\n".join(lines) + "\n").encode())
+    with replacing(output.with_suffix(".report.json")) as stream:
+        stream.write((json.dumps(result, indent=1) + "\n").encode())
+
+
+def _report(
+    results: list[dict[str, Any]], in_float: float | None, ideal: float | None, image: Image
+) -> Report:
+    total = results[0]["cells_total"]
+    data = {
+        "float_accuracy": in_float,
+        "quantized_accuracy": ideal,
+        "accuracy_before": [result["accuracy_before"] for result in results],
+        "accuracy_after": [result["accuracy_after"] for result in results],
+        "cells_total": total,
+        "cells_rewritten": max(result["cells_rewritten"] for result in results),
+        "rounds": max(result["rounds"] for result in results),
+        "seconds": round(sum(result["seconds"] for result in results), 3),
+        "dies": results,
+    }
+    rows = [
+        [
+            result["die"],
+            percent(result["accuracy_before"]),
+            percent(result["accuracy_after"]),
+            f"{result['cells_rewritten']:,} ({percent(result['cells_rewritten'] / total, 1)})",
+            f"{result['seconds']:.0f} s",
+            result["output"],
+        ]
+        for result in results
+    ]
+    head = facts(
+        [("float", percent(in_float)), ("quantized", percent(ideal)), ("cells", f"{total:,}")]
+    )
+    body = table(["die", "before", "after", "cells rewritten", "time", "next image"], rows)
+    note = "" if results[0]["measured_on_chip"] else "\nprogram the cells, capture again, recover"
+    return Report(data, f"{head}\n\n{_stages(results)}{body}{note}")
+
+
+def _stages(results: list[dict[str, Any]]) -> str:
+    """The steps of a single recovery; several dies would fill more than a screen."""
+    if len(results) > 1:
+        return ""
+    rows = [
+        [
+            stage["name"] + (" ←" if stage["kept"] else ""),
+            f"{stage['loss']:.4f}",
+            percent(stage["agreement"], 1),
+            stage["cells_written"],
+            f"{stage['seconds']:.0f} s",
+        ]
+        for stage in results[0]["stages"]
+    ]
+    header = ["step", "held-out loss", "agrees with float", "cells written", "time"]
+    return table(header, rows) + "\n\n"

@@ -1,0 +1,115 @@
+"""Pictures of results. Drawn with matplotlib's file backend; the same input, the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from pimc.files import replacing
+from pimc.image import Image
+
+if TYPE_CHECKING:
+    from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure
+
+__all__ = ["accuracy_picture", "level_map_picture"]
+
+_BEFORE, _AFTER, _REFERENCE, _REWRITTEN = "#b9c2cc", "#1f6f8b", "#444444", "#e4572e"
+_DPI = 150
+
+
+def accuracy_picture(
+    path: str | Path,
+    dies: Sequence[str],
+    before: Sequence[float],
+    after: Sequence[float],
+    in_float: float,
+    quantized: float,
+) -> None:
+    """Accuracy of several dies before and after recovery, as bars (shares 0…1).
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    figure = _figure(6.4, 3.6)
+    axes = figure.add_subplot()
+    position = np.arange(len(dies))
+    for shift, values, colour, label in (
+        (-0.2, before, _BEFORE, "as programmed"),
+        (0.2, after, _AFTER, "after recovery"),
+    ):
+        bars = axes.bar(position + shift, np.multiply(values, 100), 0.36, color=colour, label=label)
+        axes.bar_label(bars, fmt="%.1f", padding=2, fontsize=9)
+    axes.axhline(100 * in_float, color=_REFERENCE, linewidth=1, label=f"float {in_float:.1%}")
+    axes.axhline(
+        100 * quantized,
+        color=_REFERENCE,
+        linewidth=1,
+        linestyle=":",
+        label=f"perfect cells {quantized:.1%}",
+    )
+    lowest = 100 * min(*before, *after, in_float, quantized)
+    axes.set_ylim(max(0.0, 10 * np.floor((lowest - 5) / 10)), 102)
+    axes.set_xticks(position, dies)
+    axes.set_ylabel("accuracy in %")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize=9)
+    _save(figure, path)
+
+
+def level_map_picture(
+    path: str | Path, image: Image, array: int, rewritten: npt.NDArray[np.int64] | None = None
+) -> None:
+    """The levels of one array's cells; unused cells stay blank.
+
+    Args:
+        rewritten: addresses of cells to mark, as in a list of writes.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    rows, cols = image.chip.array.rows, image.chip.array.cols
+    levels = np.where(image.used[array], image.levels[array].astype(float), np.nan)
+    figure = _figure(6.4, 5.6)
+    axes = figure.add_subplot()
+    count = image.chip.cell.levels
+    drawn = axes.imshow(
+        levels,
+        cmap=_colours("viridis", count),
+        vmin=-0.5,
+        vmax=count - 0.5,
+        interpolation="nearest",
+        aspect="auto",
+    )
+    figure.colorbar(drawn, label="level", ticks=range(0, count, max(1, count // 8)))
+    if rewritten is not None:
+        inside = np.unique(rewritten[rewritten // (rows * cols) == array]) % (rows * cols)
+        line, column = np.divmod(inside, cols)
+        label = f"{len(inside)} cells rewritten"
+        axes.scatter(column, line, s=5, marker="s", color=_REWRITTEN, linewidths=0, label=label)
+        figure.legend(loc="outside upper center", frameon=False, fontsize=9)
+    axes.set_xlabel("bitline")
+    axes.set_ylabel("wordline")
+    _save(figure, path)
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _colours(name: str, count: int) -> Colormap:
+    from matplotlib import colormaps
+
+    return colormaps[name].resampled(count)
+
+
+def _save(figure: Figure, path: str | Path) -> None:
+    with replacing(path) as stream:
+        # Without the name and version of the software the bytes depend on the picture alone.
+        figure.savefig(stream, format="png", dpi=_DPI, metadata={"Software": None})

@@ -1,0 +1,294 @@
+"""``pimc program``, ``run`` and ``eval``."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from pimc.data import load_data
+from pimc.evaluate import accuracy
+from pimc.runtime.die import Die
+from pimc.runtime.session import Session
+
+
+@pytest.fixture
+def image(tiny_image, here):
+    """The tiny image as ``tiny.pimc`` in the current folder."""
+    tiny_image.save("tiny.pimc")
+    return tiny_image
+
+
+@pytest.fixture
+def data(tiny_image, tiny_inputs, here):
+    """Labelled data that perfect cells get right: ``data.npz``."""
+    labels = Session(tiny_image).run(None, {"x": tiny_inputs})[0].argmax(axis=1)
+    np.savez("data.npz", x=tiny_inputs, y=labels)
+
+
+def cells(path) -> dict[str, np.ndarray]:
+    return vars(Die.load(path).cells)
+
+
+def test_program_writes_a_die_and_then_only_what_differs(pimc, image, here) -> None:
+    done = pimc("program", "--die", "a.die", "--json", "--seed", "5")
+    used = int(image.used.sum())
+    assert done.code == 0
+    assert (done.json["cells_written"], done.json["cells_kept"]) == (used, 0)
+    assert done.json["device"] == "sim:5"
+    pulses = used * image.chip.programming.pulses_per_cell
+    wanted = pulses * image.chip.programming.pulse_ns * 1e-9
+    assert done.json["estimated_seconds"] == pytest.approx(wanted)
+    wanted = pulses * image.chip.programming.pulse_energy_pj
+    assert done.json["estimated_energy_pj"] == pytest.approx(wanted)
+    before = (here / "a.die").read_bytes()
+    again = pimc("program", "--die", "a.die", "--json").json
+    assert (again["cells_written"], again["cells_kept"]) == (0, used)
+    assert (here / "a.die").read_bytes() == before
+    assert sorted(entry.name for entry in here.iterdir()) == ["a.die", "tiny.pimc"]
+
+    levels = image.levels.copy()
+    first = np.argwhere(image.used)[0]
+    levels[tuple(first)] ^= 1
+    image.updated(levels=levels).save("next.pimc")
+    update = pimc("program", "next.pimc", "--die", "a.die", "--json").json
+    assert (update["cells_written"], update["arrays_written"]) == (1, 1)
+    assert cells("a.die")["writes"][tuple(first)] == 2
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(5, "Input/output error")])
+@pytest.mark.parametrize("checkpoint_s", [0.0, 1000.0])
+def test_programming_cut_anywhere_resumes_to_the_same_die(
+    pimc, image, here, monkeypatch, checkpoint_s, error
+) -> None:
+    from pimc.cli import program as module
+
+    monkeypatch.setattr(module, "CHECKPOINT_S", checkpoint_s)
+    assert pimc("program", "--die", "whole.die").code == 0
+    original = Die.program
+    assert image.arrays >= 3
+
+    for stop in range(image.arrays):
+        name = f"cut{stop}.die"
+        calls = []
+
+        def cut(self, *arguments, stop=stop, calls=calls):
+            calls.append(1)
+            if len(calls) == stop + 1:
+                raise error
+            return original(self, *arguments)
+
+        monkeypatch.setattr(Die, "program", cut)
+        done = pimc("program", "--die", name)
+        assert done.code == (130 if error is KeyboardInterrupt else 2)
+        saved = stop if checkpoint_s == 0 else 0
+        assert (here / name).exists() == (saved > 0)
+        assert not list(here.glob(".*.tmp"))
+        monkeypatch.setattr(Die, "program", original)
+        done = pimc("program", "--die", name, "--resume", "--json")
+        assert done.code == 0
+        assert done.json["arrays_resumed"] == saved
+        for key, value in cells("whole.die").items():
+            np.testing.assert_array_equal(cells(name)[key], value)
+        assert not (here / f"{name}.journal").exists()
+
+
+def test_a_killed_process_resumes_to_the_same_die(pimc, image, here) -> None:
+    assert pimc("program", "--die", "whole.die").code == 0
+    code = """
+import time
+from pimc.cli import program
+from pimc.cli.main import main
+from pimc.runtime.die import Die
+program.CHECKPOINT_S = 0
+write = Die.program
+def slowly(self, *arguments):
+    time.sleep(0.2)
+    write(self, *arguments)
+Die.program = slowly
+main(["program", "--die", "cut.die"])
+"""
+    process = subprocess.Popen([sys.executable, "-c", code])
+    journal = here / "cut.die.journal"
+    deadline = time.monotonic() + 60
+    while not (journal.exists() and journal.read_text().count("\n") >= 3):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    noted = journal.read_text().count("\n") - 1
+    journal.write_text(journal.read_text() + '{"arr')  # what a crash may leave
+    done = pimc("program", "--die", "cut.die", "--resume", "--json")
+    assert done.code == 0
+    assert done.json["arrays_resumed"] == noted >= 2
+    for key, value in cells("whole.die").items():
+        np.testing.assert_array_equal(cells("cut.die")[key], value)
+
+
+def test_resume_does_not_trust_a_journal_whose_die_has_gone(pimc, image, here) -> None:
+    pimc("program", "--die", "whole.die")
+    lines = [{"image": image.sha256, "device": "sim:0"}, {"array": 0}, {"array": 99}]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (here / "b.die.journal").write_text(text)
+    done = pimc("program", "--die", "b.die", "--resume", "--json")
+    assert (done.code, done.json["arrays_resumed"]) == (0, 0)
+    np.testing.assert_array_equal(cells("b.die")["g_us"], cells("whole.die")["g_us"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"image": "x", "device": "sim:0"}\n', "another image or device"),
+        ('{"image": "x"}\nno json\n', "not a journal"),
+        ('{"image": "x"}\n{"row": 1}\n', "not a journal"),
+    ],
+)
+def test_a_foreign_or_damaged_journal_is_refused(pimc, image, here, text, message) -> None:
+    (here / "c.die.journal").write_text(text)
+    done = pimc("program", "--die", "c.die", "--resume")
+    assert done.code == 3
+    assert message in done.err
+    assert pimc("program", "--die", "c.die").code == 0
+
+
+def test_program_refuses_bad_devices_and_dies(pimc, image, dynamic_image, here) -> None:
+    assert "needs a file" in pimc("program").err
+    done = pimc("program", "--device", "sin", "--die", "a.die")
+    assert done.code == 2
+    assert "did you mean sim?" in done.err
+    (here / "bad.die").write_bytes(b"no die")
+    done = pimc("program", "--die", "bad.die")
+    assert (done.code, done.out) == (3, "")
+    other = Die.simulated(1)
+    other.attach(image.chip.with_array(8, 8), 1)
+    other.save("other.die")
+    done = pimc("program", "--die", "other.die")
+    assert done.code == 3
+    assert "die of chip" in done.err
+    done = pimc("program", "--die", "nowhere/a.die")
+    assert done.code == 2
+    assert not (here / "nowhere").exists()
+
+
+def test_run_is_the_session_and_repeats_with_the_seed(pimc, image, tiny_inputs, here) -> None:
+    np.save("x.npy", tiny_inputs)
+    assert pimc("run", "--input", "x.npy", "--ideal", "-o", "ideal.npz").code == 0
+    wanted = Session(image).run(None, {"x": tiny_inputs})[0]
+    np.testing.assert_array_equal(np.load("ideal.npz")["y"], wanted)
+    assert pimc("run", "--input", "x.npy", "--seed", "3").code == 0
+    noisy = np.load("x.out.npz")["y"]
+    wanted = Session(image, Die.simulated(3), seed=3).run(None, {"x": tiny_inputs})[0]
+    np.testing.assert_array_equal(noisy, wanted)
+    # On a programmed die of the same seed the same cells are read.
+    pimc("program", "--die", "d.die", "--seed", "3")
+    assert pimc("run", "--input", "x.npy", "--die", "d.die", "--seed", "3", "-o", "d.npy").code == 0
+    np.testing.assert_array_equal(np.load("d.npy"), noisy)
+
+
+def test_run_in_batches_gives_the_same_on_perfect_cells(pimc, image, tiny_inputs) -> None:
+    np.savez("x.npz", x=tiny_inputs.astype(np.float64))
+    for size in (5, 64):
+        name = f"{size}.npy"
+        args = ["run", "--input", "x.npz", "--ideal", "--batch-size", size, "-o", name]
+        assert pimc(*args).code == 0
+    np.testing.assert_allclose(np.load("5.npy"), np.load("64.npy"), rtol=1e-5, atol=1e-6)
+
+
+def test_run_refuses_bad_inputs(pimc, image, tiny_inputs, here) -> None:
+    np.save("bytes.npy", np.zeros((2, 2, 8, 8), np.uint8))
+    np.save("shape.npy", np.zeros((2, 3, 8, 8), np.float32))
+    np.save("nan.npy", np.full((2, 2, 8, 8), np.nan, np.float32))
+    np.save("none.npy", np.zeros((0, 2, 8, 8), np.float32))
+    np.savez("names.npz", a=tiny_inputs)
+    np.save("objects.npy", np.array([{}]), allow_pickle=True)
+    (here / "text.npy").write_text("1, 2, 3")
+    np.save("good.npy", tiny_inputs)
+    files = {entry.name for entry in here.iterdir()}
+    for arguments, message in [
+        (["bytes.npy"], "uint8 is not float32"),
+        (["shape.npy"], "does not fit"),
+        (["nan.npy"], "NaN"),
+        (["none.npy"], "is empty"),
+        (["names.npz"], "the model's inputs are x"),
+        (["objects.npy"], "not an .npy or .npz"),
+        (["text.npy"], "not an .npy or .npz"),
+        (["gone.npy"], "no such file"),
+        (["good.npy", "-o", "y.txt"], "go to .npz or .npy"),
+        (["good.npy", "--ideal", "--die", "d.die"], "exclude each other"),
+        (["good.npy", "--die", "d.die"], "no such die file"),
+    ]:
+        done = pimc("run", "--input", *arguments)
+        assert done.code in (2, 3)
+        assert message in done.err, arguments
+        assert done.out == ""
+    assert {entry.name for entry in here.iterdir()} == files
+
+
+def test_eval_over_dies(pimc, image, data) -> None:
+    done = pimc("eval", "--data", "data.npz", "--dies", "3", "--seed", "4", "--json")
+    assert (done.code, done.err) == (0, "")
+    result = done.json
+    labelled = load_data("data.npz")
+    wanted = [accuracy(Session(image, Die.simulated(s), seed=s), labelled) for s in (4, 5, 6)]
+    assert result["accuracy_per_die"] == wanted
+    assert result["accuracy_mean"] == pytest.approx(np.mean(wanted))
+    assert result["accuracy_std"] == pytest.approx(np.std(wanted, ddof=1))
+    assert result["samples"] == 64
+    assert result["images_per_second"] > 0
+    low, high = result["accuracy_interval_95"]
+    assert low <= result["accuracy_mean"] <= high
+    assert 0.5 < result["float_accuracy"] <= 1
+
+
+def test_eval_on_one_die_on_perfect_cells_and_the_exit_code(pimc, image, data) -> None:
+    ideal = pimc("eval", "--data", "data.npz", "--ideal", "--json", "--min-accuracy", "1").json
+    assert (ideal["accuracy_per_die"], ideal["ok"]) == ([1.0], True)
+    assert pimc("eval", "--data", "data.npz", "--ideal", "--limit", "9", "--json").json[
+        "samples"
+    ] == 9  # fmt: skip
+    pimc("program", "--die", "d.die", "--seed", "4")
+    arguments = ["eval", "--data", "data.npz", "--die", "d.die", "--seed", "4"]
+    one = pimc(*arguments, "--json").json
+    assert one["dies"] == ["sim:4"]
+    drawn = pimc("eval", "--data", "data.npz", "--dies", "1", "--seed", "4", "--json").json
+    assert one["accuracy_per_die"] == drawn["accuracy_per_die"]
+    share = one["accuracy_mean"]
+    assert 0 < share < 1
+    assert pimc(*arguments, "--min-accuracy", share - 0.001).code == 0
+    failed = pimc(*arguments, "--min-accuracy", 100 * share + 0.1)
+    assert failed.code == 1
+    assert "NOT reached" in failed.out
+
+
+def test_eval_refuses_what_it_cannot_measure(pimc, image, dynamic_image, data, here) -> None:
+    np.savez("plain.npz", x=np.load("data.npz")["x"])
+    dynamic_image.save("dynamic.pimc")
+    pimc("program", "dynamic.pimc", "--die", "other.die")
+    for arguments, message in [
+        (["--data", "plain.npz"], "has no labels"),
+        (["--data", "gone.npz"], "gone.npz"),
+        (["--data", "data.npz", "--layout", "NHWC"], "data.npz"),
+        (["--data", "data.npz", "--dies", "2", "--ideal"], "exclude each other"),
+        (["--data", "data.npz", "--die", "other.die"], "cells do not hold this image"),
+        (["--data", "data.npz", "--die", "gone.die"], "no such die file"),
+    ]:
+        done = pimc("eval", "tiny.pimc", *arguments)
+        assert done.code in (2, 3)
+        assert message in done.err, arguments
+        assert done.out == ""
+
+
+def test_the_whole_way_with_the_shipped_model(pimc, fashion, here) -> None:
+    model = fashion / "resnet8.onnx"
+    assert pimc("compile", model, "--calib", fashion, "--no-feedback", "-q").code == 0
+    verified = pimc("verify", "--model", model, "--data", fashion, "--json")
+    assert verified.json["ok"], verified.out
+    done = pimc("eval", "--data", fashion, "--limit", "500", "--ideal", "--json")
+    assert done.json["float_accuracy"] > 0.9
+    assert done.json["accuracy_mean"] > 0.85

@@ -1,0 +1,118 @@
+"""What is installed: one package, complete, that imports torch only where it computes."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+VERSION = PYPROJECT["project"]["version"]
+SOURCES = ("pyproject.toml", "README.md", "LICENSE", "pimc", "passes", "runtime")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Names of the files in a wheel built from a copy, so that the checkout stays clean."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in SOURCES:
+        source = ROOT / name
+        if source.is_dir():
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(source, folder / "source" / name, ignore=ignored)
+        else:
+            (folder / "source").mkdir(exist_ok=True)
+            shutil.copy(source, folder / "source")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index"]
+    command += ["--no-build-isolation", "--wheel-dir", str(folder), str(folder / "source")]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    (path,) = folder.glob("*.whl")
+    with zipfile.ZipFile(path) as archive:
+        return archive.namelist()
+
+
+def python(code: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run ``code`` outside the checkout."""
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
+
+
+# --- wheel -----------------------------------------------------------------------------------
+
+
+def test_the_wheel_installs_one_package(wheel: list[str]) -> None:
+    assert {name.split("/")[0] for name in wheel} == {"pimc", f"pimc-{VERSION}.dist-info"}
+
+
+def test_the_wheel_is_complete(wheel: list[str]) -> None:
+    """Every module of the three source folders, the chips and the typing marker."""
+    targets = {"pimc": "pimc", "passes": "pimc/passes", "runtime": "pimc/runtime"}
+    for folder, target in targets.items():
+        for path in (ROOT / folder).rglob("*.py"):
+            assert f"{target}/{path.relative_to(ROOT / folder).as_posix()}" in wheel
+    chips = {f"pimc/chips/{path.name}" for path in (ROOT / "pimc" / "chips").glob("*.toml")}
+    assert len(chips) >= 5
+    assert chips | {"pimc/py.typed"} <= set(wheel)
+
+
+def test_the_wheel_holds_nothing_else(wheel: list[str]) -> None:
+    strange = [name for name in wheel if not re.search(r"\.(py|toml|typed)$|\.dist-info/", name)]
+    assert strange == []
+
+
+# --- environment -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["passes", "runtime"])
+def test_no_folder_is_a_package_of_its_own(name: str, tmp_path: Path) -> None:
+    result = python(f"import {name}", tmp_path)
+    assert result.returncode != 0
+    assert "ModuleNotFoundError" in result.stderr
+
+
+def test_the_installed_package_imports_from_anywhere(tmp_path: Path) -> None:
+    result = python("import pimc.passes.tile, pimc.runtime.sim", tmp_path)
+    assert result.returncode == 0, result.stderr
+
+
+def test_versions_agree() -> None:
+    assert metadata.version("pimc") == VERSION
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    top = re.search(r"^## (\S+)", changes, re.M)
+    assert top is not None
+    assert top[1] == VERSION
+
+
+def test_constraints_pin_every_dependency() -> None:
+    wanted = PYPROJECT["build-system"]["requires"] + PYPROJECT["project"]["dependencies"]
+    for extra in PYPROJECT["project"]["optional-dependencies"].values():
+        wanted += extra
+    text = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    pins = dict(re.findall(r"^([\w.-]+)==(\S+)$", text, re.M))
+    names = {re.split(r"[<>=!~\[; ]", line)[0] for line in wanted}
+    assert names <= set(pins)
+    assert pins["torch"] == "2.13.0"
+
+
+# --- torch -----------------------------------------------------------------------------------
+
+
+def test_the_vocabulary_does_not_import_torch(tmp_path: Path) -> None:
+    modules = sorted(f"pimc.{path.stem}" for path in (ROOT / "pimc").glob("[!_]*.py"))
+    contracts = PYPROJECT["tool"]["importlinter"]["contracts"]
+    front_door = {name for contract in contracts for name in contract["allowed_importers"]}
+    vocabulary = [name for name in modules if name not in front_door]
+    assert {"pimc.chip", "pimc.image", "pimc.vectors"} <= set(vocabulary)
+    code = f"import sys, pimc, {', '.join(vocabulary)}\nassert 'torch' not in sys.modules"
+    result = python(code, tmp_path)
+    assert result.returncode == 0, result.stderr
