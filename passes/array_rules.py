@@ -10,8 +10,8 @@ import inspect
 from collections.abc import Callable
 
 import onnx_ir as ir
-from pimc.passes.constants import constant_tensor, is_constant, is_float
 
+from pimc.passes.constants import constant_tensor, is_constant, is_float
 from pimc.plan import DOMAIN
 
 Constraint = Callable[[ir.Node], bool]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
+
 from pimc.passes.constants import add_constant, constant_array, fresh
 
 _FUSED_INTO = ("Conv", "ConvTranspose", "Gemm")

@@ -10,6 +10,8 @@ from typing import Literal
 
 import numpy as np
 import onnx_ir as ir
+
+from pimc.errors import ModelError
 from pimc.passes.array_rules import (
     ARRAY_OPS,
     DIGITAL_WEIGHTED_OPS,
@@ -20,8 +22,6 @@ from pimc.passes.array_rules import (
 from pimc.passes.constants import fresh
 from pimc.passes.schemas import why_unknown
 from pimc.passes.weights import Matrix, matrix_of
-
-from pimc.errors import ModelError
 from pimc.plan import Plan
 
 Where = Literal["array", "digital", "refused"]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import onnx_ir as ir
+
 from pimc.passes.constants import Array, add_constant, constant_array
 
 

@@ -12,10 +12,10 @@ import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx_ir.passes.common import RemoveInitializersFromInputsPass
-from pimc.passes.opset import upgraded
-from pimc.passes.quiet import quiet
 
 from pimc.errors import ModelError
+from pimc.passes.opset import upgraded
+from pimc.passes.quiet import quiet
 from pimc.plan import Plan
 
 _CHUNK_BYTES = 1 << 20

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Set
 
 import onnx_ir as ir
+
 from pimc.passes.constants import FLOAT_TYPES, constant_array, constant_tensor
 
 Known = Set[ir.Value]

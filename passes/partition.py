@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+from pimc.errors import PlanError
 from pimc.passes.constants import add_constant, constant_array, fresh
 from pimc.passes.constraints import Judged, judge, refusal
 from pimc.passes.nonneg import nonnegative_values
 from pimc.passes.weights import Matrix
-
-from pimc.errors import PlanError
 from pimc.plan import ARRAY_OP, DOMAIN, Floats, Layer, Plan
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 Array64 = npt.NDArray[np.float64]
 
-#: Input vectors of a layer that its statistics are made from.
-VECTORS = 8192
+#: Input vectors that a layer's statistics are made from: so many a row, within limits.
+_VECTORS_A_ROW, _VECTORS = 8, (1024, 4096)
 #: Seed of everything drawn while compiling; fixed, so that equal inputs give equal bytes.
 _SEED = 20221117
 
@@ -106,7 +106,8 @@ class Quantize:
         from pimc.vectors import sample
 
         generator = torch.Generator().manual_seed(_SEED)
-        vectors = sample(x, layer.window, VECTORS, generator).numpy()
+        count = int(np.clip(_VECTORS_A_ROW * layer.rows, *_VECTORS))
+        vectors = sample(x, layer.window, count, generator).numpy()
         signed = bool(vectors.min(initial=0.0) < 0) or not (
             layer.nonnegative_input or bool((x >= 0).all())
         )
@@ -125,11 +126,12 @@ class Quantize:
             codes = rounding.round_nearest(weight, grid, book)
         grid = rounding.refit_scale(weight, moments, grid, codes, book)
 
-        held = rounding.weights_of(book, grid, codes)
-        y = _apply(layer, (x / scale).round().clamp(low, high) * scale, held, layer.bias)
+        inputs = (x / scale).round_().clamp_(low, high)
+        y = _on_codes(layer, inputs, grid, codes, book)
+        y = _scaled(layer, y, grid.scale.reshape(-1) * scale, layer.bias)
         # Whatever rounding, here and before, moved the mean of a column by, its bias takes back.
         shift = mean - _column_mean(layer, y)
-        y = y + (shift if layer.window is None else shift.view(1, -1, *(1,) * (y.dim() - 2)))
+        y += shift if layer.window is None else shift.view(1, -1, *(1,) * (y.dim() - 2))
         bias = (layer.bias + shift.numpy()).astype(np.float32)
         lsb = adc_lsb_us(chip, book, codes, grid, grouped, signed, _rng(layer))
         return _quantized(layer, grid, codes, book, bias, scale, signed, lsb), y
@@ -167,33 +169,59 @@ def _rng(layer: Layer) -> np.random.Generator:
 def _second_moments(vectors: Array64) -> Array64:
     """(groups, vectors, rows) → (groups, rows, rows), about the mean: the bias takes that."""
     centred = vectors - vectors.mean(axis=1, keepdims=True)
-    moments: Array64 = np.swapaxes(centred, 1, 2) @ centred / vectors.shape[1]
-    return moments
+    count, rows = vectors.shape[1:]
+    moments: Array64 = np.swapaxes(centred, 1, 2) @ centred / count
+    # Few vectors say little about how rows go together: shrink toward independent rows.
+    trust = count / (count + rows)
+    own = np.eye(rows) * moments
+    return trust * moments + (1 - trust) * own
 
 
 def _apply(
-    layer: Layer, x: torch.Tensor, weight: Array64, bias: npt.NDArray[np.float32]
+    layer: Layer,
+    x: torch.Tensor,
+    weight: npt.NDArray[np.floating],
+    bias: npt.NDArray[np.float32],
 ) -> torch.Tensor:
     """The layer with weights (groups, rows, cols) as plain arithmetic."""
     import torch
-    import torch.nn.functional as F
 
-    from pimc.vectors import pad
+    from pimc.vectors import convolve
 
     matrix, offset = torch.from_numpy(weight), torch.from_numpy(bias).to(x.dtype)
     window = layer.window
     if window is None:
         return x @ matrix[0] + offset
     kernel = matrix.transpose(1, 2).reshape(layer.groups * layer.cols, -1, *window.kernel)
-    convolve = F.conv1d if len(window.kernel) == 1 else F.conv2d
-    return convolve(
-        pad(x, window),
-        kernel,
-        offset,
-        stride=window.strides,
-        dilation=window.dilations,
-        groups=layer.groups,
-    )
+    return convolve(x, kernel, offset, window, layer.groups)
+
+
+def _on_codes(
+    layer: Layer, x: torch.Tensor, grid: rounding.Grid, codes: rounding.Codes, book: Codebook
+) -> torch.Tensor:
+    """DAC codes through the layer in µS times DAC code, the zero taken off.
+
+    With evenly spaced levels all products are whole numbers, and as long as their sums stay
+    below 2²⁴ float32 holds them exactly in whatever order they are added.
+    """
+    nothing = np.zeros(layer.bias.shape, np.float32)
+    if book.step_us is not None:
+        whole = codes.astype(np.float32) - grid.zero[:, None, :]
+        if float(np.abs(whole).sum(axis=1).max()) * float(x.abs().amax()) < 2**24:
+            return _apply(layer, x.float(), whole, nothing).to(x.dtype).mul_(book.step_us)
+    unit = rounding.Grid(np.ones_like(grid.scale), grid.zero)
+    return _apply(layer, x, rounding.weights_of(book, unit, codes), nothing)
+
+
+def _scaled(
+    layer: Layer, y: torch.Tensor, scale: Array64, bias: npt.NDArray[np.float32]
+) -> torch.Tensor:
+    """``y · scale + bias`` a column, in place."""
+    import torch
+
+    shape = (-1,) if layer.window is None else (1, -1, *(1,) * (y.dim() - 2))
+    offset = torch.from_numpy(bias).to(y.dtype)
+    return y.mul_(torch.from_numpy(scale).view(shape)).add_(offset.view(shape))
 
 
 def _column_mean(layer: Layer, y: torch.Tensor) -> torch.Tensor:

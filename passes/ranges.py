@@ -13,21 +13,21 @@ from pimc.passes.rounding import Codes, Grid
 Array64 = npt.NDArray[np.float64]
 
 #: Candidates for a range, as parts of the largest value seen.
-_PARTS = np.geomspace(1.0, 0.1, 40)
+_PARTS = np.geomspace(1.0, 0.1, 30)
 #: Values that an input range is judged on, vectors an ADC range is.
-_VALUES, _VECTORS = 65536, 512
+_VALUES, _VECTORS = 32768, 256
 
 
 def input_scale(vectors: Array64, low: int, high: int) -> float:
     """Input units of one DAC code, by least squared error over ``vectors``."""
-    flat = vectors.reshape(-1)
-    values = flat[:: max(1, len(flat) // _VALUES)]
-    largest = float(np.abs(flat).max(initial=0.0))
+    some = max(1, _VALUES // vectors.shape[1])
+    values = vectors[:: max(1, len(vectors) // some)]
+    largest = float(np.abs(vectors).max(initial=0.0))
     if largest == 0.0:
         return 1.0
     steps = _PARTS * largest / high
     errors = [
-        float(((np.clip(np.rint(values / step), low, high) * step - values) ** 2).sum())
+        float(np.square(np.rint(values / step).clip(low, high) * step - values).sum())
         for step in steps
     ]
     return float(np.float32(steps[int(np.argmin(errors))]))

@@ -35,13 +35,11 @@ class Grid:
 
 def nearest(book: Codebook, target_us: Array64) -> Codes:
     """The code whose effective conductance is nearest to ``target_us``."""
-    values = book.values_us
-    step = (values[-1] - values[0]) / (len(values) - 1)
-    if np.allclose(np.diff(values), step, rtol=1e-9):
-        codes = np.clip(np.rint((target_us - values[0]) / step), 0, len(values) - 1)
-    else:
-        codes = np.searchsorted((values[1:] + values[:-1]) / 2, target_us)
-    return np.asarray(codes, np.uint16)
+    values, step = book.values_us, book.step_us
+    if step is None:
+        return np.searchsorted((values[1:] + values[:-1]) / 2, target_us).astype(np.uint16)
+    codes = np.rint((target_us - values[0]) / step)
+    return np.minimum(np.maximum(codes, 0), len(values) - 1).astype(np.uint16)
 
 
 def weights_of(book: Codebook, grid: Grid, codes: Codes) -> Array64:

@@ -19,11 +19,11 @@ from onnxscript.rewriter.rules.common import (
     fuse_batchnorm_into_conv_transpose_rule,
     fuse_batchnorm_into_gemm_rule,
 )
+
+from pimc.errors import PlanError
 from pimc.passes.batchnorm import affine_batchnorms, untie_batchnorms
 from pimc.passes.folding import fold_leftovers
 from pimc.passes.quiet import quiet
-
-from pimc.errors import PlanError
 from pimc.plan import Plan
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import Literal, cast
 
 import numpy as np
 import onnx_ir as ir
-from pimc.passes.constants import Array, constant_array
 
 from pimc.errors import PlanError
+from pimc.passes.constants import Array, constant_array
 from pimc.plan import Floats, Window
 
 AutoPad = Literal["NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pimc.data import Dataset, load_data
     from pimc.errors import PimcError
     from pimc.image import Image
+    from pimc.passes.recover import recover
     from pimc.runtime.die import Die
     from pimc.runtime.session import Session
 
@@ -29,6 +30,7 @@ __all__ = [
     "__version__",
     "compile",
     "load_data",
+    "recover",
 ]
 
 _HOME = {
@@ -40,6 +42,7 @@ _HOME = {
     "Session": "pimc.runtime.session",
     "compile": "pimc.api",
     "load_data": "pimc.data",
+    "recover": "pimc.passes.recover",
 }
 
 

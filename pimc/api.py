@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import torch
 
 #: Calibration images that the compiler looks at, evenly spread over those given.
-CALIBRATION_IMAGES = 256
+CALIBRATION_IMAGES = 64
 
 
 @dataclass(frozen=True)

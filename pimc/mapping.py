@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +47,12 @@ class Codebook:
     def planes(self) -> int:
         """Cells a weight."""
         return int(self.levels.shape[1])
+
+    @cached_property
+    def step_us(self) -> float | None:
+        """Distance of neighbouring values where all are the same, else None."""
+        steps = np.diff(self.values_us)
+        return float(steps.mean()) if np.allclose(steps, steps.mean(), rtol=1e-9) else None
 
     def pedestal_us(self, zero: npt.NDArray[np.uint16]) -> Array64:
         """What one unit of input adds to a column whose zero is ``zero``, after the reference.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def unfold(x: torch.Tensor, window: Window | None) -> torch.Tensor:
     """Input vectors of ``x``: (batch, groups · rows, positions).
 
-    A convolution's input is (batch, channels, \\*spatial) with one or two spatial
+    A convolution's input is (batch, channels, *spatial) with one or two spatial
     dimensions; a matrix product's is (..., rows), and its vectors become positions.
     """
     import torch.nn.functional as F
@@ -53,6 +53,27 @@ def pad(x: torch.Tensor, window: Window) -> torch.Tensor:
     # torch counts dimensions from the last.
     order = [pads[d + side * dims] for d in reversed(range(dims)) for side in (0, 1)]
     return F.pad(x, order)
+
+
+def convolve(
+    x: torch.Tensor,
+    kernel: torch.Tensor,
+    bias: torch.Tensor | None,
+    window: Window,
+    groups: int,
+) -> torch.Tensor:
+    """The convolution that ``window`` describes, with ``kernel`` (out, in a group, *kernel)."""
+    import torch.nn.functional as F
+
+    dims = len(window.kernel)
+    pads = window.resolved_pads(tuple(x.shape[2:]))
+    if pads[:dims] == pads[dims:]:
+        # torch pads both sides alike without a copy.
+        padding = pads[:dims]
+    else:
+        x, padding = pad(x, window), (0,) * dims
+    function = F.conv1d if dims == 1 else F.conv2d
+    return function(x, kernel, bias, window.strides, padding, window.dilations, groups)
 
 
 def output_size(size: tuple[int, ...], window: Window) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ import onnx_ir as ir
 import torch
 
 from pimc import container
-from pimc.converters import dac_limits, two_phases
+from pimc.converters import adc_limits, dac_limits, two_phases
 from pimc.data import Dataset
 from pimc.errors import CaptureError
 from pimc.image import Image, ImageLayer, layer_tensor
@@ -28,6 +28,7 @@ SUFFIX = ".pimccap"
 
 Int16 = npt.NDArray[np.int16]
 
+_FORMAT = "docs/capture-format.md describes the format"
 #: Part of the ADC's range that a probe vector may fill.
 _PROBE_FILL = 0.8
 #: Input vectors of a layer among which those to keep are chosen.
@@ -99,29 +100,33 @@ class Capture:
             CaptureError: the file is missing or damaged, or belongs to another image.
         """
         manifest, tensors = container.load(path, FORMAT, VERSION, CaptureError)
-        if manifest["image"] != image.sha256:
+        try:
+            if manifest["image"] != image.sha256:
+                raise CaptureError(
+                    "this capture was taken of another image",
+                    where=str(path),
+                    hint="capture again with the image you recover",
+                )
+            layers = {
+                index: LayerCapture(
+                    *(tensors[layer_tensor(index, name)] for name in ("inputs", "codes", "outputs"))
+                )
+                for index in manifest["layers"]
+            }
+            for index, layer in layers.items():
+                _check_layer(image, index, layer, str(path))
+            return Capture(
+                image.sha256,
+                str(manifest["die"]),
+                layers,
+                {name: tensors[f"output.{name}"] for name in manifest["outputs"]},
+                str(manifest.get("taken", "")),
+                int(manifest.get("reads", -1)),
+            )
+        except (KeyError, IndexError, TypeError, ValueError) as cause:
             raise CaptureError(
-                "this capture was taken of another image",
-                where=str(path),
-                hint="capture again with the image you recover",
-            )
-        layers = {
-            index: LayerCapture(
-                *(tensors[layer_tensor(index, name)] for name in ("inputs", "codes", "outputs"))
-            )
-            for index in manifest["layers"]
-        }
-        for index, layer in layers.items():
-            _check_shapes(image, index, layer, str(path))
-        outputs = {name: tensors[f"output.{name}"] for name in manifest["outputs"]}
-        return Capture(
-            manifest["image"],
-            manifest["die"],
-            layers,
-            outputs,
-            manifest["taken"],
-            manifest["reads"],
-        )
+                f"a key or tensor is missing or malformed: {cause}", where=str(path), hint=_FORMAT
+            ) from cause
 
 
 @dataclass(frozen=True)
@@ -292,13 +297,23 @@ def _outputs(
     }
 
 
-def _check_shapes(image: Image, index: int, layer: LayerCapture, where: str) -> None:
-    blocks, rows, columns = image.cells(image.layers[index]).shape
-    vectors = layer.inputs.shape[-1]
-    expected = ((blocks, rows, vectors), (layer.codes.shape[0], blocks, columns, vectors))
-    if (layer.inputs.shape, layer.codes.shape) != expected:
-        raise CaptureError(
-            f"layer {index} has inputs {layer.inputs.shape} and codes {layer.codes.shape}, "
-            f"expected {expected[0]} and {expected[1]}",
-            where=where,
-        )
+def _check_layer(image: Image, index: int, record: LayerCapture, where: str) -> None:
+    layer = image.layers[index]
+    blocks, rows, columns = image.cells(layer).shape
+    repeats, vectors = record.codes.shape[0], record.inputs.shape[-1]
+    dac = dac_limits(image.chip, layer.input_signed)
+    adc = adc_limits(image.chip, layer.input_signed)
+    expected: dict[str, tuple[str, tuple[int, ...], tuple[float, float]]] = {
+        "inputs": ("int16", (blocks, rows, vectors), dac),
+        "codes": ("int16", (repeats, blocks, columns, vectors), adc),
+        "outputs": ("float32", (layer.groups * layer.cols, vectors), (-np.inf, np.inf)),
+    }
+    for name, (dtype, shape, (low, high)) in expected.items():
+        found = getattr(record, name)
+        tensor = layer_tensor(index, name)
+        if (found.dtype.name, found.shape) != (dtype, shape) or 0 in shape:
+            message = f"{tensor} is {found.dtype} {found.shape}, expected {dtype} {shape}"
+            raise CaptureError(message, where=where, hint=_FORMAT)
+        if not (found.min() >= low and found.max() <= high):
+            message = f"{tensor} holds values outside {low} to {high}"
+            raise CaptureError(message, where=where, hint=_FORMAT)

@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 import torch
-from torch.nn import functional
 
 from pimc.errors import ImageError
 from pimc.image import Image, ImageLayer
 from pimc.plan import Window
 from pimc.runtime.executor import ArrayCall
-from pimc.vectors import pad
+from pimc.vectors import convolve
 
 __all__ = ["TeacherLayer", "has_teacher", "teacher_array"]
 
@@ -63,15 +62,7 @@ class TeacherLayer:
         window = self.window
         if window is None:
             return x @ self.weight + self.bias
-        convolve = functional.conv1d if len(window.kernel) == 1 else functional.conv2d
-        return convolve(
-            pad(x, window),
-            self.weight,
-            self.bias,
-            stride=window.strides,
-            dilation=window.dilations,
-            groups=self.groups,
-        )
+        return convolve(x, self.weight, self.bias, window, self.groups)
 
 
 def has_teacher(image: Image) -> bool:

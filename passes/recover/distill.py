@@ -177,9 +177,10 @@ def _twins(student: Student) -> Iterator[TwinLayer]:
 
 
 def _batches(data: Dataset, batch_size: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
+    # Even parts: a last batch of one sample would have no variance to measure errors by.
     order = torch.randperm(len(data), generator=generator).numpy()
-    for start in range(0, len(order), batch_size):
-        yield torch.from_numpy(data.subset(order[start : start + batch_size]).all())
+    for part in np.array_split(order, -(-len(order) // batch_size)):
+        yield torch.from_numpy(data.subset(part).all())
 
 
 def _spread(student: Student, data: Dataset) -> dict[str, float]:

@@ -73,7 +73,8 @@ def rewritten(
     level = np.where(estimate.present, image.levels.reshape(-1)[image.cells(layer)], 0)
     target, sigma = _statistics(image, level)
     target = np.where(estimate.present, target, 0.0)
-    common = row_means(estimate, layer)
+    reference = image.chip.mapping.pedestal == "reference"
+    common = row_means(estimate, layer) if reference else 0.0
     mean = np.where(changed, target + common, estimate.mean_us)
     variance = np.where(changed, sigma**2 + estimate.variance, estimate.variance)
     return CellEstimate(estimate.present, target, mean, variance)

@@ -322,8 +322,11 @@ def _one_round(bench: _Bench, budget: int, number: int) -> npt.NDArray[np.int64]
     weights = influences(
         student, bench.goal, bench.train.subset(chosen), bench.generator, progress=bench.progress
     )
+    # Without the chip the next image is all that says what to write, and programming it
+    # leaves cells alone that were asked for the same level before.
+    again = bench.device is not None
     proposals = [
-        propose(bench.image, layer, bench.estimates[layer.index], weights[layer.index])
+        propose(bench.image, layer, bench.estimates[layer.index], weights[layer.index], again=again)
         for layer in bench.progress(bench.image.layers, "choosing cells")
     ]
     picked = choose(proposals, budget)

@@ -59,10 +59,19 @@ class Proposal:
 
 
 def propose(
-    image: Image, layer: ImageLayer, estimate: CellEstimate, influence: Influence
+    image: Image,
+    layer: ImageLayer,
+    estimate: CellEstimate,
+    influence: Influence,
+    *,
+    again: bool = True,
 ) -> Proposal:
-    """Every write of a layer that is expected to pay, with what it should gain."""
-    problem = _Problem.of(image, layer, estimate, influence)
+    """Every write of a layer that is expected to pay, with what it should gain.
+
+    Args:
+        again: cells may be written once more to the level they were asked to hold.
+    """
+    problem = _Problem.of(image, layer, estimate, influence, again)
     steps = max(1, int(_DEPTH * layer.rows * layer.planes))
     gains, cells, levels = [], [], []
     for _ in range(steps):
@@ -103,6 +112,8 @@ class _Problem:
     spread: Array64
     open_: npt.NDArray[np.bool_]
     address: Ints
+    #: The level each cell must not be written to; None where any will do.
+    barred: Ints | None
     unit: Array64
     residual_pull: Array64
     moments: Array64
@@ -111,7 +122,11 @@ class _Problem:
 
     @staticmethod
     def of(
-        image: Image, layer: ImageLayer, estimate: CellEstimate, influence: Influence
+        image: Image,
+        layer: ImageLayer,
+        estimate: CellEstimate,
+        influence: Influence,
+        again: bool,
     ) -> _Problem:
         book, chip = image.codebook, image.chip
         reference = chip.mapping.pedestal == "reference"
@@ -138,6 +153,7 @@ class _Problem:
             spread=planes(estimate.variance),
             open_=planes(sound & estimate.present).copy(),
             address=planes(image.cells(layer)),
+            barred=None if again else planes(image.levels.reshape(-1)[image.cells(layer)]),
             unit=fit[..., None] * book.coefficients,
             residual_pull=influence.moments @ (fit * effective - wanted),
             moments=influence.moments,
@@ -156,7 +172,8 @@ class _Problem:
         move = self.unit * (self.levels_us[level] - self.held_us)
         landing = self.unit**2 * (self.sigma_us[level] ** 2 - self.spread)
         gain = -(2 * move * pull + (move**2 + landing) * weight)
-        gain = np.where(self.open_, gain, -np.inf)
+        allowed = self.open_ if self.barred is None else self.open_ & (level != self.barred)
+        gain = np.where(allowed, gain, -np.inf)
         groups, rows, cols, planes = gain.shape
         flat = gain.transpose(0, 2, 1, 3).reshape(groups, cols, rows * planes)
         best = flat.argmax(axis=2)

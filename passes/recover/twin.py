@@ -9,12 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 import torch
-import torch.nn.functional as F
 
 from pimc.converters import dac_limits
 from pimc.image import Image, ImageLayer
 from pimc.passes.recover.identify import CellEstimate, row_means
-from pimc.vectors import pad, refold, unfold
+from pimc.vectors import convolve, refold, unfold
 
 Array64 = npt.NDArray[np.float64]
 
@@ -60,15 +59,7 @@ class TwinLayer:
         x = _convert(x, layer.input_scale, self.limits)
         if window is None:
             return (x @ self.kernel) * self.gain + self.bias
-        convolve = F.conv1d if len(window.kernel) == 1 else F.conv2d
-        y = convolve(
-            pad(x, window),
-            self.kernel,
-            None,
-            stride=window.strides,
-            dilation=window.dilations,
-            groups=layer.groups,
-        )
+        y = convolve(x, self.kernel, None, window, layer.groups)
         shape = (1, -1, *(1,) * len(window.kernel))
         return y * self.gain.view(shape) + self.bias.view(shape)
 

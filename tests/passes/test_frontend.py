@@ -13,9 +13,9 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from pimc.passes.frontend import load_model
 
 from pimc.errors import ModelError
+from pimc.passes.frontend import load_model
 
 OLDEST_OPSET = 7
 NEWEST_OPSET = onnx.defs.onnx_opset_version()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +20,7 @@ from pimc.mapping import codebook
 from pimc.passes.map_cells import MapCells, tile_levels
 from pimc.passes.pack import Pack
 from pimc.passes.tile import Tiling
-from pimc.plan import Layer, Plan, Quantized
+from pimc.plan import Layer, Lines, Plan, Quantized
 
 BASE = Chip.default().with_array(16, 16)
 
@@ -133,6 +134,30 @@ def test_without_a_spare_row_a_dead_column_takes_the_least_important_output() ->
     (lines,) = mapped(plan, BASE, FaultMap((Fault(0, None, 5, "open"),))).lines
     assert lines is not None
     assert lines.bitlines[11] == 5
+
+
+def test_the_least_important_output_of_a_later_tile() -> None:
+    plan = plan_of(BASE, [(1, 16, 20)])
+    scale = np.full(20, 1.0, np.float32)
+    scale[18] = 1e-3
+    plan = replace(plan, quantized=(replace(plan.quantized[0], scale=scale),))
+    place = plan.places[1]
+    dead = FaultMap((Fault(place.array, None, place.col, "open"),))
+    lines = mapped(plan, BASE, dead).lines[1]
+    assert lines is not None
+    assert lines.bitlines[18 - 16] == place.col
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_one_column_is_assigned_as_well_as_can_be(seed: int) -> None:
+    chip = BASE.with_array(7, 1)
+    plan = plan_of(chip, [(1, 5, 1)], seed)
+    faults = random_faults(plan, chip, 0.7, seed)
+    best = min(
+        harm(replace(plan, lines=(Lines(np.array(wordlines), np.array([0])),)), chip, faults)
+        for wordlines in itertools.permutations(range(7), 5)
+    )
+    assert harm(mapped(plan, chip, faults), chip, faults) == pytest.approx(best)
 
 
 def test_two_tiles_never_take_the_same_spare_row() -> None:

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
+
+from pimc.errors import ModelError
 from pimc.passes.constraints import classify, ops_markdown, ops_table
 from pimc.passes.frontend import load_model
 from pimc.passes.nonneg import rules_markdown
 from pimc.passes.partition import Partition
 from pimc.passes.simplify import Simplify
-
-from pimc.errors import ModelError
 from pimc.plan import ARRAY_OP, DOMAIN, Layer, Plan, Window
 
 ROOT = Path(__file__).parents[2]

@@ -15,9 +15,9 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+
 from pimc.passes.frontend import load_model
 from pimc.passes.simplify import Simplify
-
 from pimc.plan import Plan
 
 RESNET = Path(__file__).parents[3] / "shared" / "data" / "cifar10" / "resnet20.onnx"

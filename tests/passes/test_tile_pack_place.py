@@ -196,6 +196,27 @@ def test_neighbours_in_the_dataflow_share_a_core() -> None:
     assert [place.array // 2 for place in placed.places] == [0, 0, 1, 1, 2, 2]
 
 
+def test_a_core_takes_the_array_with_most_traffic() -> None:
+    """Layer 0 feeds layer 1, whose two arrays share its values, and layer 2, on one array."""
+    value = ir.Value(name="x")
+    first = ir.Node(DOMAIN, ARRAY_OP, [value], [ir.AttrString("layer", "w0")])
+    rest = [
+        ir.Node(DOMAIN, ARRAY_OP, [first.outputs[0]], [ir.AttrString("layer", name)])
+        for name in ("w1", "w2")
+    ]
+    outputs = [node.outputs[0] for node in rest]
+    opsets = {"": 17, DOMAIN: 1}
+    graph = ir.Graph([value], outputs, nodes=[first, *rest], opset_imports=opsets)
+    layers = (layer("w0", 1, 16, 16), layer("w1", 1, 16, 32), layer("w2", 1, 16, 16))
+    plan = Plan(ir.Model(graph, ir_version=10), "m.onnx", "", layers=layers)
+    chip = fit(2, 2)
+    placed = Placement()(Pack()(Tiling()(plan, chip), chip), chip)
+    cores: dict[int, set[int]] = {tile.layer: set() for tile in placed.tiles}
+    for tile, place in zip(placed.tiles, placed.places, strict=True):
+        cores[tile.layer].add(place.array // 2)
+    assert cores == {0: {0}, 1: {1}, 2: {0}}
+
+
 def test_traffic_counts_columns_through_digital_operators() -> None:
     layers = (layer("w0", 2, 4, 5), layer("w1", 1, 10, 3), layer("w2", 1, 3, 3))
     edges = dict(layer_graph(plan_of(layers)).edges)

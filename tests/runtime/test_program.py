@@ -178,6 +178,18 @@ def test_a_journal_cut_at_any_byte_resumes(tmp_path: Path) -> None:
         assert Journal(path, image, cut).finished() == frozenset({*range(lines), 2})
 
 
+def test_nothing_of_a_torn_line_stays(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    journal = Journal(path, image_of(), Bench())
+    with journal.open(resume=False) as done:
+        done(0)
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"array": 100000')
+    with journal.open(resume=True) as done:
+        done(1)
+    assert path.read_bytes() == whole + b'{"array": 1}\n'
+
+
 def test_without_a_journal_all_is_to_do(tmp_path: Path) -> None:
     bench = Bench()
     assert Journal(tmp_path / "none", image_of(), bench).finished() == frozenset()

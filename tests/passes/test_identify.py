@@ -1,0 +1,350 @@
+"""From captured codes to what the cells hold: compared with dies whose truth is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+import torch
+
+from pimc.api import compile as compile_model
+from pimc.chip import Chip
+from pimc.data import Dataset
+from pimc.image import Image, ImageLayer
+from pimc.passes.recover.identify import (
+    CellEstimate,
+    identify,
+    prior,
+    reference_variance,
+    rewritten,
+    row_correction,
+    row_means,
+)
+from pimc.runtime.capture import CaptureOptions, capture, capture_layer
+from pimc.runtime.die import Die
+from pimc.runtime.program import program, write
+from pimc.runtime.session import Session
+from pimc.runtime.sim import SimDevice
+
+VARIANTS = [(k, p) for k in ("offset", "differential", "sliced") for p in ("reference", "digital")]
+
+
+def chip_of(variant: tuple[str, str], **changes: Any) -> Chip:
+    kind, pedestal = variant
+    mapping = {"mapping.kind": kind, "mapping.pedestal": pedestal}
+    return Chip.default().with_array(64, 32).with_(**mapping, **changes)
+
+
+def truth(image: Image, die: Die, layer: ImageLayer) -> np.ndarray:
+    """What the columns see of each cell of a layer, µS."""
+    cells = image.cells(layer)
+    held = die.cells.g_us.reshape(-1)[cells].astype(np.float64)
+    if image.chip.mapping.pedestal == "reference":
+        held -= die.cells.reference_us.reshape(-1)[cells // image.chip.array.cols]
+    return np.where(cells >= 0, held, 0.0)
+
+
+@dataclass
+class Errors:
+    """Of many cells: before and after identification, µS, and after it in standard deviations."""
+
+    raw: np.ndarray
+    left: np.ndarray
+    z: np.ndarray
+
+    @property
+    def share(self) -> float:
+        """Part of the error energy that is left."""
+        return float((self.left**2).sum() / (self.raw**2).sum())
+
+
+def errors(image: Image, x: np.ndarray, options: CaptureOptions, seeds: range) -> Errors:
+    """Over all layers of several dies."""
+    parts: list[tuple[np.ndarray, ...]] = []
+    for seed in seeds:
+        die = Die.simulated(seed)
+        session = Session(image, die, seed=seed)
+        captured = capture(session, Dataset.of(x), options, outputs=False)
+        for layer in image.layers:
+            before = prior(image, layer)
+            after = identify(before, image, layer, captured.layers[layer.index])
+            held = truth(image, die, layer)
+            raw, left = held - before.mean_us, held - after.mean_us
+            inside = before.present
+            parts.append((raw[inside], left[inside], (left / np.sqrt(after.variance))[inside]))
+    return Errors(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+
+@pytest.fixture(scope="module")
+def images(tiny_model, tiny_inputs) -> dict[Any, Image]:
+    return {v: compile_model(tiny_model(), chip_of(v), calib=tiny_inputs) for v in VARIANTS}
+
+
+@pytest.fixture(scope="module")
+def image(images) -> Image:
+    return images["offset", "reference"]
+
+
+# --- what is known before ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_prior_has_the_statistics_of_dies(images, variant) -> None:
+    image = images[variant]
+    z = []
+    for seed in range(20):
+        die = Die.simulated(seed)
+        program(image, SimDevice(die, image.chip, image.arrays))
+        for layer in image.layers:
+            known = prior(image, layer)
+            assert known.present.shape == image.cells(layer).shape
+            assert (known.target_us == known.mean_us).all()
+            away = (truth(image, die, layer) - known.mean_us) / np.sqrt(known.variance)
+            z.append(away[known.present])
+            assert (known.mean_us[~known.present] == 0).all()
+    # The lowest levels cannot fall below 0 µS, so that errors are a little smaller than σ.
+    assert 0.9 < np.concatenate(z).std() < 1.02
+
+
+def test_the_reference_counts_only_where_there_is_one(images) -> None:
+    sigma = 0.05 * 38
+    assert reference_variance(images["offset", "reference"]) == pytest.approx(sigma**2)
+    assert reference_variance(images["offset", "digital"]) == 0
+    layer = images["offset", "digital"].layers[0]
+    assert row_correction(prior(image := images["offset", "digital"], layer), image, layer) is None
+
+
+# --- what a capture tells ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_default_capture_leaves_little_of_the_error(images, tiny_inputs, variant) -> None:
+    found = errors(images[variant], tiny_inputs, CaptureOptions(), range(3))
+    assert found.raw.std() > 1.5
+    assert found.share < 0.05
+    # Rounding to codes counts as noise of its own beside the scatter of the repeats, so that
+    # the estimate may be better than it says, but never much worse.
+    assert 0.65 < found.z.std() < 1.25
+    assert abs(found.z.mean()) < 0.15
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_uncertainty_is_calibrated(tiny_model, tiny_inputs, signed) -> None:
+    chip = chip_of(("offset", "reference"), **{"dac.signed": signed})
+    image = compile_model(tiny_model(), chip, calib=tiny_inputs)
+    found = errors(image, tiny_inputs, CaptureOptions(), range(8))
+    assert 0.8 < found.z.std() < 1.25
+    assert 0.5 < (np.abs(found.z) < 1).mean() < 0.85
+
+
+def test_tiles_of_full_height(fashion_image, fashion) -> None:
+    from pimc.data import load_data
+
+    data = load_data(fashion).subset(np.arange(0, 2000, 40))
+    die = Die.simulated(1)
+    session = Session(fashion_image, die)
+    layer = max(fashion_image.layers, key=lambda layer: layer.row_block)
+    assert layer.row_block > 90
+    captured = capture(session, data, CaptureOptions(), outputs=False, only=[layer.index])
+    before = prior(fashion_image, layer)
+    after = identify(before, fashion_image, layer, captured.layers[layer.index])
+    held = truth(fashion_image, die, layer)
+    left, raw = held - after.mean_us, held - before.mean_us
+    assert (left**2).sum() < 0.05 * (raw**2).sum()
+
+
+def test_more_repeats_and_more_vectors_tell_more(image, tiny_inputs) -> None:
+    def share(**options: int) -> float:
+        return errors(image, tiny_inputs, CaptureOptions(**options), range(3)).share
+
+    assert share(repeats=1) > 2 * share(repeats=4)
+    assert share(vectors=64) > 2 * share(vectors=512)
+
+
+def test_dynamic_ranges_too(tiny_model, tiny_inputs) -> None:
+    image = compile_model(tiny_model(), chip_of(("offset", "reference")))
+    assert all(layer.input_scale is None for layer in image.layers)
+    assert errors(image, tiny_inputs, CaptureOptions(), range(2)).share < 0.05
+
+
+def test_without_a_capture_of_a_row_the_prior_stays(image, tiny_inputs) -> None:
+    layer = image.layers[0]
+    session = Session(image, Die.simulated(0))
+    record = capture(session, Dataset.of(tiny_inputs), CaptureOptions()).layers[0]
+    inputs = record.inputs.copy()
+    codes = record.codes.copy()
+    inputs[:, 4] = 0
+    before = prior(image, layer)
+    after = identify(before, image, layer, replace(record, inputs=inputs, codes=codes))
+    np.testing.assert_allclose(after.mean_us[:, 4], before.mean_us[:, 4], atol=1e-9)
+    np.testing.assert_allclose(after.variance[:, 4], before.variance[:, 4])
+    assert (after.variance[:, 3] < 0.1 * before.variance[:, 3]).all()
+
+
+def test_a_second_capture_adds_to_the_first(image, tiny_inputs) -> None:
+    die = Die.simulated(4)
+    session = Session(image, die)
+    layer = image.layers[1]
+    known, energy = prior(image, layer), []
+    for seed in range(3):
+        options = CaptureOptions(vectors=32, seed=seed)
+        record = capture(session, Dataset.of(tiny_inputs), options, only=[1]).layers[1]
+        known = identify(known, image, layer, record)
+        energy.append(((truth(image, die, layer) - known.mean_us)[known.present] ** 2).sum())
+    assert energy[2] < energy[1] < energy[0]
+
+
+# --- clipped codes -----------------------------------------------------------------------------
+
+
+def test_clipped_codes_are_known_to_be_clipped(image, tiny_inputs) -> None:
+    """Against an estimate that takes clipped codes for true ones."""
+    die = Die.simulated(2)
+    # Vectors for the image's range overdrive an ADC of a third of it.
+    wide = capture(Session(image, die), Dataset.of(tiny_inputs), CaptureOptions(), outputs=False)
+    entries = image.manifest["layers"]
+    narrow = image.updated(layers=[{**e, "adc_lsb_us": e["adc_lsb_us"] / 3} for e in entries])
+    blind = narrow.updated(chip=narrow.chip.with_(**{"adc.bits": 12}).to_dict())
+    session = Session(narrow, die)
+    for layer in narrow.layers[:2]:
+        inputs = torch.from_numpy(wide.layers[layer.index].inputs.astype(np.float32))
+        record = capture_layer(session.layers[layer.name], narrow, session.device, inputs, 4)
+        assert ((record.codes == 127) | (record.codes == -128)).mean() > 0.05
+        held, before = truth(narrow, die, layer), prior(narrow, layer)
+        raw, aware, naive = (
+            float(((held - found.mean_us)[before.present] ** 2).sum())
+            for found in (
+                before,
+                identify(before, narrow, layer, record),
+                identify(before, blind, layer, record),
+            )
+        )
+        assert aware < 0.1 * raw
+        assert aware < 0.2 * naive
+
+
+# --- the reference column ----------------------------------------------------------------------
+
+
+def exact_cells(image: Image, seed: int) -> SimDevice:
+    """A die whose cells hold their targets and whose reference column does not."""
+    die = Die.simulated(seed)
+    device = SimDevice(die, image.chip, image.arrays, converters=False)
+    program(image, device)
+    levels_us = np.asarray(image.chip.cell.g_levels_us)
+    die.cells.g_us[image.used] = levels_us[image.levels[image.used]]
+    return device
+
+
+def corrected(image: Image, estimates: dict[int, CellEstimate]) -> Image:
+    return image.updated(
+        columns={
+            layer.index: {"row_correction": row_correction(estimates[layer.index], image, layer)}
+            for layer in image.layers
+        }
+    )
+
+
+@pytest.mark.parametrize("calibrated", [True, False])
+@pytest.mark.parametrize("kind", ["offset", "sliced"])
+def test_row_correction_removes_the_reference_error(
+    tiny_model, tiny_inputs, kind, calibrated
+) -> None:
+    chip = chip_of((kind, "reference"), **{"read_noise.relative": 0.0}).with_array(16, 8)
+    image = compile_model(tiny_model(), chip, calib=tiny_inputs if calibrated else None)
+    device = exact_cells(image, 6)
+    raw = Session(image, device)
+    estimates = {
+        layer.index: replace(prior(image, layer), mean_us=truth(image, device.die, layer))
+        for layer in image.layers
+    }
+    found = Session(corrected(image, estimates), device)
+    ideal = Session(image, converters=False)
+    seen: list[str] = []
+
+    def compare(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
+        name = node.attributes["layer"].as_string()
+        wanted = ideal.layers[name](x)
+        largest = float(wanted.abs().max())
+        assert float((raw.layers[name](x) - wanted).abs().max()) > 0.05 * largest
+        torch.testing.assert_close(found.layers[name](x), wanted, rtol=0, atol=1e-5 * largest)
+        seen.append(name)
+        return wanted
+
+    ideal.evaluate({"x": torch.from_numpy(tiny_inputs)}, array=compare)
+    assert len(seen) == 3
+
+
+def test_row_correction_from_a_capture(image, tiny_inputs) -> None:
+    device = exact_cells(image, 6)
+    session = Session(image, SimDevice(device.die, image.chip, image.arrays))
+    captured = capture(session, Dataset.of(tiny_inputs), CaptureOptions(), outputs=False)
+    estimates = {
+        layer.index: identify(prior(image, layer), image, layer, captured.layers[layer.index])
+        for layer in image.layers
+    }
+    (wanted,) = Session(image).run(None, {"x": tiny_inputs})
+    (raw,) = Session(image, device).run(None, {"x": tiny_inputs})
+    (found,) = Session(corrected(image, estimates), device).run(None, {"x": tiny_inputs})
+    before, after = ((y - wanted).std() for y in (raw, found))
+    assert after < 0.25 * before
+
+
+def test_row_means_are_those_of_each_block_of_columns(images) -> None:
+    image = images["sliced", "reference"]
+    layer = replace(image.layers[0], col_block=4)
+    known = prior(image, image.layers[0])
+    rng = np.random.default_rng(0)
+    known = replace(known, mean_us=known.mean_us + rng.standard_normal(known.mean_us.shape))
+    found = row_means(known, layer)
+    for first in range(0, found.shape[2], 4):
+        part = slice(first, first + 4)
+        wanted = known.error_us[:, :, part].mean(axis=2, keepdims=True)
+        np.testing.assert_allclose(
+            found[:, :, part], np.broadcast_to(wanted, found[:, :, part].shape)
+        )
+    correction = row_correction(known, image, layer)
+    assert correction.dtype == np.float32
+    assert correction.shape == (layer.groups, layer.col_blocks, layer.rows)
+    np.testing.assert_allclose(correction[0, 1], found[0, : layer.rows, 4], rtol=1e-6)
+
+
+# --- after a write -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("variant", [("offset", "reference"), ("offset", "digital")])
+def test_rewritten_resets_only_the_cells_that_changed(images, tiny_inputs, variant) -> None:
+    image = images[variant]
+    layer = image.layers[1]
+    die = Die.simulated(8)
+    session = Session(image, die)
+    record = capture(session, Dataset.of(tiny_inputs), CaptureOptions(), only=[1]).layers[1]
+    before = identify(prior(image, layer), image, layer, record)
+    cells = image.cells(layer)
+    changed = np.zeros(cells.shape, np.bool_)
+    changed.reshape(-1)[np.flatnonzero(before.present)[::5]] = True
+    levels = image.levels.copy()
+    levels.reshape(-1)[cells[changed]] = 15 - levels.reshape(-1)[cells[changed]]
+    following = image.updated(levels=levels)
+    after = rewritten(before, following, layer, changed)
+
+    np.testing.assert_array_equal(after.mean_us[~changed], before.mean_us[~changed])
+    np.testing.assert_array_equal(after.variance[~changed], before.variance[~changed])
+    np.testing.assert_array_equal(after.target_us, prior(following, layer).target_us)
+    sigma = 0.05 * 38
+    assert (after.variance[changed] >= sigma**2).all()
+    common = row_means(before, layer)[changed] if variant[1] == "reference" else 0.0
+    np.testing.assert_allclose((after.mean_us - after.target_us)[changed], common, atol=1e-9)
+
+    write(session.device, cells[changed], levels.reshape(-1)[cells[changed]])
+    away = (truth(following, die, layer) - after.mean_us)[changed] / sigma
+    assert 0.6 < away.std() < 1.4
+    record = capture(
+        Session(following, session.device), Dataset.of(tiny_inputs), CaptureOptions(), only=[1]
+    ).layers[1]
+    known = identify(after, following, layer, record)
+    left = (truth(following, die, layer) - known.mean_us)[known.present]
+    assert left.std() < 0.1 * sigma

@@ -1,0 +1,439 @@
+"""The whole loop on dies that it knows only through the device protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from pimc.api import Options
+from pimc.api import compile as compile_model
+from pimc.chip import Chip
+from pimc.data import Dataset, load_data
+from pimc.errors import CaptureError, DataError, DeviceError, ImageError, ModelError, UsageError
+from pimc.evaluate import accuracy, float_session
+from pimc.image import Image
+from pimc.passes.recover.distill import DistillOptions
+from pimc.passes.recover.loop import MIN_SAMPLES, RecoverOptions, Recovery, recover
+from pimc.passes.recover.objective import objective
+from pimc.runtime.capture import Capture, CaptureOptions, capture
+from pimc.runtime.device import Device
+from pimc.runtime.die import Die
+from pimc.runtime.program import program
+from pimc.runtime.session import Session
+from pimc.runtime.sim import SimDevice
+
+VARIANTS = [(k, p) for k in ("offset", "differential", "sliced") for p in ("reference", "digital")]
+QUICK = RecoverOptions(
+    rounds=1,
+    influence_images=48,
+    capture=CaptureOptions(vectors=256, repeats=2, images=32),
+    distill=DistillOptions(epochs=1),
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Small work is faster on one thread, and this machine's others are left alone."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+class Bench:
+    """A chip behind the protocol and nothing else; keeps count of what is asked of it."""
+
+    def __init__(self, image: Image, seed: int) -> None:
+        device = SimDevice(Die.simulated(seed), image.chip, image.arrays, read_seed=seed)
+        program(image, device)
+        self.writes: list[tuple[int, int]] = []
+        self.reads = 0
+        # Closures instead of an attribute: there is no way from here to the die.
+        self._call: dict[str, Callable[..., Any]] = {
+            "name": lambda: device.name,
+            "program": device.program,
+            "written": device.written,
+            "read": device.read,
+        }
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"the recovery looked for {name!r}, which no device has")
+
+    @property
+    def name(self) -> str:
+        return str(self._call["name"]())
+
+    def program(self, cells: np.ndarray, levels: np.ndarray) -> np.ndarray:
+        self.writes += zip(cells.tolist(), levels.tolist(), strict=True)
+        return np.asarray(self._call["program"](cells, levels))
+
+    def written(self, cells: np.ndarray) -> np.ndarray:
+        return np.asarray(self._call["written"](cells))
+
+    def read(self, region: Any, inputs: torch.Tensor) -> torch.Tensor:
+        self.reads += 1
+        found: torch.Tensor = self._call["read"](region, inputs)
+        return found
+
+
+# --- the shipped network at σ = 8 % of the range ------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Shipped:
+    image: Image
+    calib: Dataset
+    test: Dataset
+
+    def accuracy(self, image: Image, device: Any) -> float:
+        return accuracy(Session(image, device), self.test)
+
+
+@pytest.fixture(scope="module")
+def shipped(fashion) -> Shipped:
+    calib = load_data(fashion)
+    image = compile_model(
+        fashion / "resnet8.onnx",
+        Chip.default().with_sigma(0.08),
+        calib=calib,
+        options=Options(feedback=False, calibration_images=64),
+    )
+    test = load_data(fashion, role="test")
+    some = calib.subset(np.arange(0, len(calib), 12))
+    return Shipped(image, some, test.subset(np.arange(0, len(test), 8)))
+
+
+@dataclass(frozen=True)
+class Recovered:
+    bench: Bench
+    before: float
+    after: float
+    bytes_before: bytes
+    recovery: Recovery
+
+
+@pytest.fixture(scope="module")
+def recovered(shipped) -> Recovered:
+    bench = Bench(shipped.image, 3)
+    before = shipped.accuracy(shipped.image, bench)
+    content = shipped.image.to_bytes()
+    recovery = recover(shipped.image, bench, shipped.calib, QUICK)
+    return Recovered(bench, before, shipped.accuracy(recovery.image, bench), content, recovery)
+
+
+def test_accuracy_on_data_never_seen_comes_back(shipped, recovered) -> None:
+    in_float = accuracy(float_session(shipped.image), shipped.test)
+    assert recovered.before < in_float - 0.2
+    assert recovered.after > recovered.before + 0.15
+    assert recovered.after > in_float - 0.06
+    assert recovered.recovery.measured
+
+
+def test_writes_stay_within_the_budget_and_are_told(shipped, recovered) -> None:
+    recovery, bench = recovered.recovery, recovered.bench
+    budget = int(QUICK.budget * shipped.image.used.sum())
+    assert 0.5 * budget < recovery.cells_rewritten <= budget
+    assert recovery.cells_rewritten == len(bench.writes) == len(recovery.writes)
+    assert sum(stage.cells_written for stage in recovery.stages) == len(bench.writes)
+    cells, before, after, number = recovery.writes.T
+    assert sorted(zip(cells.tolist(), after.tolist(), strict=True)) == sorted(bench.writes)
+    np.testing.assert_array_equal(before, shipped.image.levels.reshape(-1)[cells])
+    assert set(number.tolist()) == {1}
+
+
+def test_the_next_image_is_what_the_device_holds(shipped, recovered) -> None:
+    image = recovered.recovery.image
+    cells = np.flatnonzero(shipped.image.used)
+    held = recovered.bench.written(cells)
+    np.testing.assert_array_equal(image.levels.reshape(-1)[cells], held)
+    np.testing.assert_array_equal(image.tensors["tiles"], shipped.image.tensors["tiles"])
+    assert image.manifest["recovery"] == {
+        "parent": shipped.image.sha256,
+        "die": "sim:3",
+        "cells_rewritten": len(recovered.bench.writes),
+        "rounds": 1,
+    }
+    assert Image.build(image.manifest, image.tensors).sha256 == image.sha256 != shipped.image.sha256
+
+
+def test_the_input_image_stays_as_it_was(shipped, recovered) -> None:
+    assert shipped.image.to_bytes() == recovered.bytes_before
+
+
+def test_the_report_tells_the_steps(recovered) -> None:
+    stages = recovered.recovery.stages
+    assert [stage.name for stage in stages[:3]] == [
+        "as programmed",
+        "column gain and offset",
+        "rewriting, round 1",
+    ]
+    assert stages[2].loss < stages[1].loss < stages[0].loss
+    (kept,) = (stage for stage in stages if stage.kept)
+    assert kept.loss == min(stage.loss for stage in stages[2:])
+    assert all(0 <= (stage.agreement or 0) <= 1 for stage in stages)
+    assert recovered.recovery.seconds >= sum(stage.seconds for stage in stages) * 0.99
+
+
+def test_from_a_capture_alone_a_programmable_image_comes(shipped, tmp_path) -> None:
+    """A lab's way: capture, recover without the chip, write the cells, use the image."""
+    bench = Bench(shipped.image, 4)
+    before = shipped.accuracy(shipped.image, bench)
+    options = QUICK.capture
+    capture(Session(shipped.image, bench), shipped.calib, options).save(tmp_path / "a.pimccap")
+    captured = Capture.load(tmp_path / "a.pimccap", shipped.image)
+    reads = bench.reads
+    recovery = recover(
+        shipped.image, None, shipped.calib, replace(QUICK, rounds=3), captured=captured
+    )
+    assert (bench.reads, bench.writes) == (reads, [])
+    assert not recovery.measured
+    assert recovery.image.manifest["recovery"]["die"] == "sim:4"
+    assert set(recovery.writes[:, 3].tolist()) == {1}
+    assert 0 < recovery.cells_rewritten <= 0.1 * shipped.image.used.sum()
+    done = program(recovery.image, bench)
+    assert done.cells_written == recovery.cells_rewritten
+    assert shipped.accuracy(recovery.image, bench) > before + 0.1
+
+
+# --- all mappings, on the tiny network ----------------------------------------------------------
+
+
+TINY = RecoverOptions(
+    budget=0.2,
+    rounds=2,
+    capture=CaptureOptions(vectors=128, repeats=2, images=32),
+    distill=DistillOptions(epochs=2, batch_size=16),
+)
+
+
+@pytest.fixture(scope="module")
+def inputs() -> np.ndarray:
+    """(256, 2, 8, 8): the first half calibrates, the second judges."""
+    return np.random.default_rng(5).standard_normal((256, 2, 8, 8)).astype(np.float32)
+
+
+def tiny(tiny_model: Any, x: np.ndarray | None, **changes: Any) -> Image:
+    chip = Chip.default().with_array(64, 32).with_sigma(0.08).with_(**changes)
+    return compile_model(tiny_model(), chip, calib=x)
+
+
+def distance(image: Image, device: Any, x: np.ndarray) -> float:
+    """Mean squared distance of the outputs from the float network's, over their variance."""
+    (wanted,) = float_session(image).run(None, {"x": x})
+    (found,) = Session(image, device).run(None, {"x": x})
+    return float(((found - wanted) ** 2).mean() / wanted.var())
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_mapping_recovers(tiny_model, inputs, variant) -> None:
+    kind, pedestal = variant
+    image = tiny(tiny_model, inputs[:64], **{"mapping.kind": kind, "mapping.pedestal": pedestal})
+    bench = Bench(image, 2)
+    before = distance(image, bench, inputs[128:])
+    recovery = recover(image, bench, Dataset.of(inputs[:128]), TINY)
+    assert distance(recovery.image, bench, inputs[128:]) < 0.4 * before
+    assert len(bench.writes) <= 0.2 * image.used.sum()
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_dynamic_ranges_and_both_tasks(tiny_model, inputs, task) -> None:
+    image = tiny(tiny_model, None)
+    bench = Bench(image, 2)
+    before = distance(image, bench, inputs[128:])
+    recovery = recover(image, bench, Dataset.of(inputs[:128]), replace(TINY, task=task))
+    assert distance(recovery.image, bench, inputs[128:]) < 0.4 * before
+
+
+def test_stuck_cells_and_dead_lines(tiny_model, inputs) -> None:
+    faults = {
+        "faults.stuck_gmin_rate": 0.04,
+        "faults.stuck_gmax_rate": 0.02,
+        "faults.dead_row_rate": 0.02,
+        "faults.dead_col_rate": 0.02,
+    }
+    image = tiny(tiny_model, inputs[:64], **faults)
+    bench = Bench(image, 5)
+    before = distance(image, bench, inputs[128:])
+    recovery = recover(image, bench, Dataset.of(inputs[:128]), TINY)
+    assert distance(recovery.image, bench, inputs[128:]) < 0.7 * before
+
+
+# --- repeatable, without labels -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tiny_noisy(tiny_model, inputs) -> Image:
+    return tiny(tiny_model, inputs[:64])
+
+
+@pytest.fixture(scope="module")
+def reference_run(tiny_noisy, inputs) -> Recovery:
+    return recover(tiny_noisy, Bench(tiny_noisy, 2), Dataset.of(inputs[:128]), TINY)
+
+
+def test_same_seed_same_bytes(tiny_noisy, inputs, reference_run) -> None:
+    again = recover(tiny_noisy, Bench(tiny_noisy, 2), Dataset.of(inputs[:128]), TINY)
+    assert again.image.to_bytes() == reference_run.image.to_bytes()
+    np.testing.assert_array_equal(again.writes, reference_run.writes)
+    assert [stage.loss for stage in again.stages] == [stage.loss for stage in reference_run.stages]
+
+
+def test_another_seed_another_image(tiny_noisy, inputs, reference_run) -> None:
+    options = replace(TINY, seed=1)
+    other = recover(tiny_noisy, Bench(tiny_noisy, 2), Dataset.of(inputs[:128]), options)
+    assert other.image.sha256 != reference_run.image.sha256
+
+
+def test_labels_are_not_used(tiny_noisy, inputs, reference_run) -> None:
+    labels = np.random.default_rng(0).integers(0, 4, 128)
+    labelled = Dataset.of(inputs[:128], labels)
+    found = recover(tiny_noisy, Bench(tiny_noisy, 2), labelled, TINY)
+    assert found.image.to_bytes() == reference_run.image.to_bytes()
+
+
+def test_a_capture_may_be_given_with_the_device(tiny_noisy, inputs) -> None:
+    bench = Bench(tiny_noisy, 2)
+    data = Dataset.of(inputs[:128])
+    captured = capture(Session(tiny_noisy, bench), data, TINY.capture, outputs=False)
+    before = distance(tiny_noisy, bench, inputs[128:])
+    recovery = recover(tiny_noisy, bench, data, TINY, captured=captured)
+    assert recovery.measured
+    assert distance(recovery.image, bench, inputs[128:]) < 0.4 * before
+
+
+def test_a_capture_of_some_layers_is_enough_to_begin(tiny_noisy, inputs) -> None:
+    bench = Bench(tiny_noisy, 2)
+    data = Dataset.of(inputs[:128])
+    captured = capture(Session(tiny_noisy, bench), data, TINY.capture, only=[1], outputs=False)
+    recovery = recover(tiny_noisy, None, data, replace(TINY, rounds=1), captured=captured)
+    assert recovery.cells_rewritten > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "writes"),
+    [({"rounds": 0}, False), ({"budget": 0.0}, False), ({"rounds": 1, "budget": 0.02}, True)],
+)
+def test_how_much_may_be_rewritten(tiny_noisy, inputs, changes, writes) -> None:
+    bench = Bench(tiny_noisy, 2)
+    options = replace(TINY, distill=replace(TINY.distill, epochs=0), **changes)
+    recovery = recover(tiny_noisy, bench, Dataset.of(inputs[:128]), options)
+    assert (recovery.cells_rewritten > 0) == writes
+    assert len(bench.writes) <= options.budget * tiny_noisy.used.sum()
+    assert recovery.stages[-1].loss < recovery.stages[0].loss
+    assert sum(stage.kept for stage in recovery.stages) == 1
+
+
+def test_rounds_share_the_budget(tiny_noisy, reference_run) -> None:
+    budget = int(TINY.budget * tiny_noisy.used.sum())
+    rounds = reference_run.writes[:, 3]
+    assert (rounds == 1).sum() <= budget // 2
+    assert len(rounds) <= budget
+    assert set(rounds.tolist()) == {1, 2}
+
+
+def test_distillation_stops_where_it_no_longer_helps(tiny_noisy, inputs) -> None:
+    slow = DistillOptions(epochs=40, batch_size=16, learning_rate=0.3)
+    options = replace(TINY, rounds=0, distill=slow, patience=2)
+    recovery = recover(tiny_noisy, Bench(tiny_noisy, 2), Dataset.of(inputs[:64]), options)
+    epochs = [stage for stage in recovery.stages if stage.name.startswith("distilling")]
+    kept = next(n for n, stage in enumerate(recovery.stages) if stage.kept)
+    assert len(epochs) < 40
+    assert len(recovery.stages) - 1 - kept == 2
+
+
+# --- what is refused ----------------------------------------------------------------------------
+
+
+def test_neither_chip_nor_capture(tiny_noisy, inputs) -> None:
+    with pytest.raises(UsageError, match="neither a chip nor a capture"):
+        recover(tiny_noisy, None, Dataset.of(inputs))
+
+
+def test_a_capture_of_another_die(tiny_noisy, inputs) -> None:
+    data = Dataset.of(inputs[:32])
+    session = Session(tiny_noisy, Die.simulated(9))
+    captured = capture(session, data, CaptureOptions(16, 1), outputs=False)
+    bench = Bench(tiny_noisy, 2)
+    with pytest.raises(CaptureError, match="sim:9") as caught:
+        recover(tiny_noisy, bench, data, captured=captured)
+    assert caught.value.where == "sim:2"
+    assert (bench.reads, bench.writes) == (0, [])
+
+
+def test_too_few_samples(tiny_noisy, inputs) -> None:
+    bench = Bench(tiny_noisy, 2)
+    with pytest.raises(DataError, match="too few") as caught:
+        recover(tiny_noisy, bench, Dataset.of(inputs[: MIN_SAMPLES - 1], name="few.npz"))
+    assert caught.value.where == "few.npz"
+    assert (bench.reads, bench.writes) == (0, [])
+    least = replace(TINY, rounds=1, capture=CaptureOptions(32, 1))
+    assert recover(tiny_noisy, bench, Dataset.of(inputs[:MIN_SAMPLES]), least).measured
+
+
+def test_an_image_without_teacher(tiny_model, inputs) -> None:
+    chip = Chip.default().with_array(64, 32)
+    image = compile_model(
+        tiny_model(), chip, calib=inputs[:32], options=Options(teacher=False, feedback=False)
+    )
+    bench = Bench(image, 2)
+    with pytest.raises(ImageError, match="no float weights") as caught:
+        recover(image, bench, Dataset.of(inputs))
+    assert "--no-teacher" in (caught.value.hint or "")
+    assert (bench.reads, bench.writes) == (0, [])
+
+
+def test_a_network_that_no_gradient_passes_is_refused_before_any_write() -> None:
+    rng = np.random.default_rng(0)
+    weights = {
+        "w1": rng.standard_normal((6, 12)).astype(np.float32),
+        "w2": rng.standard_normal((12, 4)).astype(np.float32),
+        "s": np.asarray(np.float32(0.05)),
+        "z": np.asarray(np.int8(0)),
+    }
+    nodes = [
+        helper.make_node("MatMul", ["x", "w1"], ["h"]),
+        helper.make_node("QuantizeLinear", ["h", "s", "z"], ["codes"]),
+        helper.make_node("DequantizeLinear", ["codes", "s", "z"], ["d"]),
+        helper.make_node("MatMul", ["d", "w2"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "quantized",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 6])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 4])],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    x = rng.standard_normal((64, 6)).astype(np.float32)
+    image = compile_model(model, Chip.default().with_array(16, 8), calib=x)
+    bench = Bench(image, 2)
+    with pytest.raises(ModelError, match="QuantizeLinear"):
+        recover(image, bench, Dataset.of(x), TINY)
+    assert bench.writes == []
+
+
+def test_a_chip_that_refuses_writes(tiny_noisy, inputs) -> None:
+    class Refuses(Bench):
+        def program(self, cells: np.ndarray, levels: np.ndarray) -> np.ndarray:
+            return np.arange(len(cells)) > 0
+
+    bench = Refuses(tiny_noisy, 2)
+    assert isinstance(bench, Device)
+    with pytest.raises(DeviceError, match=r"1 of .* cells could not be written"):
+        recover(tiny_noisy, bench, Dataset.of(inputs[:64]), TINY)
+
+
+def test_the_objective_is_that_of_the_float_network(tiny_noisy, inputs, reference_run) -> None:
+    """The first stage's loss, by hand, on the held-out part."""
+    held_out, _ = Dataset.of(inputs[:128]).split(TINY.holdout, np.random.default_rng(TINY.seed))
+    (wanted,) = float_session(tiny_noisy).run(None, {"x": held_out.all()})
+    (found,) = Session(tiny_noisy, Die.simulated(2), seed=2).run(None, {"x": held_out.all()})
+    tensors = torch.from_numpy(found), torch.from_numpy(wanted)
+    loss = float(objective("classification", tensors[1]).loss(*tensors))
+    assert reference_run.stages[0].loss == pytest.approx(loss, rel=0.1)

@@ -1,0 +1,430 @@
+"""A capture holds what the device returned, says of what, and is refused where it does not fit."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pimc import container
+from pimc.api import compile as compile_model
+from pimc.chip import Chip
+from pimc.converters import adc_limits, dac_limits
+from pimc.data import Dataset
+from pimc.errors import CaptureError, DeviceError, UsageError
+from pimc.faults import Fault, FaultMap
+from pimc.image import Image, ImageLayer
+from pimc.runtime.capture import FORMAT, VERSION, Capture, CaptureOptions, LayerCapture, capture
+from pimc.runtime.device import Region
+from pimc.runtime.die import Die
+from pimc.runtime.session import Session
+from pimc.runtime.sim import SimDevice
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "capture-format.md"
+OPTIONS = CaptureOptions(vectors=64, repeats=3)
+NOISELESS = {"read_noise.relative": 0.0}
+KINDS = ("offset", "differential", "sliced")
+
+
+def image_of(model: Any, x: np.ndarray | None, changes: dict[str, Any] | None = None) -> Image:
+    """The tiny network on a chip with keys changed by dotted path."""
+    chip = Chip.default().with_array(16, 8).with_(**(changes or {}))
+    return compile_model(model, chip, calib=x)
+
+
+def take(image: Image, x: np.ndarray, die: Die | None = None, **changes: Any) -> Capture:
+    options = replace(OPTIONS, **changes)
+    return capture(Session(image, die or Die.simulated(3)), Dataset.of(x), options)
+
+
+@pytest.fixture(scope="module")
+def taken(tiny_image, tiny_inputs) -> Capture:
+    return take(tiny_image, tiny_inputs)
+
+
+def same(first: Capture, second: Capture) -> bool:
+    heads = [(c.image_sha256, c.die, c.taken, c.reads) for c in (first, second)]
+    parts = [
+        {
+            (index, name): value
+            for index, layer in c.layers.items()
+            for name, value in vars(layer).items()
+        }
+        | dict(c.outputs)
+        for c in (first, second)
+    ]
+    return (
+        heads[0] == heads[1]
+        and parts[0].keys() == parts[1].keys()
+        and all(np.array_equal(value, parts[1][name]) for name, value in parts[0].items())
+    )
+
+
+# --- what it holds -----------------------------------------------------------------------------
+
+
+def test_shapes_and_types_are_the_documented_ones(taken, tiny_image, tiny_inputs) -> None:
+    assert taken.die == "sim:3"
+    assert taken.image_sha256 == tiny_image.sha256
+    assert list(taken.layers) == [layer.index for layer in tiny_image.layers]
+    assert {name: (v.shape, v.dtype) for name, v in taken.outputs.items()} == {
+        "y": ((len(tiny_inputs), 4), np.dtype(np.float32))
+    }
+    for layer in tiny_image.layers:
+        record = taken.layers[layer.index]
+        blocks, rows, columns = tiny_image.cells(layer).shape
+        assert record.inputs.shape == (blocks, rows, 64)
+        assert record.codes.shape == (3, blocks, columns, 64)
+        assert record.outputs.shape == (layer.groups * layer.cols, 64)
+        assert record.inputs.dtype == record.codes.dtype == np.int16
+        assert record.outputs.dtype == np.float32
+
+
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("pedestal", ["reference", "digital"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_codes_are_those_the_device_gives(tiny_model, tiny_inputs, kind, pedestal, signed) -> None:
+    changes: dict[str, Any] = {
+        "mapping.kind": kind,
+        "mapping.pedestal": pedestal,
+        "dac.signed": signed,
+    }
+    image = image_of(tiny_model(), tiny_inputs, changes | NOISELESS)
+    die = Die.simulated(3)
+    captured = take(image, tiny_inputs, die)
+    device = SimDevice(die, image.chip, image.arrays)
+    for layer in image.layers:
+        record = captured.layers[layer.index]
+        inputs = torch.from_numpy(record.inputs.astype(np.float32))[None]
+        again = device.read(Region.of(image, layer), inputs)[0].numpy()
+        for codes in record.codes:
+            np.testing.assert_array_equal(codes, again)
+        low, high = dac_limits(image.chip, layer.input_signed)
+        assert record.inputs.min() >= (low if signed else 0)
+        assert record.inputs.max() <= high
+
+
+def test_outputs_are_what_the_layer_gives(tiny_model, tiny_inputs) -> None:
+    image = image_of(tiny_model(), tiny_inputs, NOISELESS)
+    session = Session(image, Die.simulated(3))
+    captured = capture(session, Dataset.of(tiny_inputs), OPTIONS)
+    gemm = image.layers[2]
+    assert gemm.op == "Gemm"
+    assert gemm.input_scale is not None
+    codes = captured.layers[2].inputs.reshape(-1, 64)[: gemm.rows].T.astype(np.float32)
+    wanted = session.layers[gemm.name](torch.from_numpy(codes * gemm.input_scale)).numpy()
+    np.testing.assert_allclose(captured.layers[2].outputs.T, wanted, rtol=1e-4, atol=1e-4)
+    assert np.ptp(wanted) > 0.5
+
+
+def test_network_outputs_are_those_of_the_session(tiny_model, tiny_inputs) -> None:
+    image = image_of(tiny_model(), tiny_inputs, NOISELESS)
+    die = Die.simulated(3)
+    (wanted,) = Session(image, die).run(None, {"x": tiny_inputs})
+    np.testing.assert_array_equal(take(image, tiny_inputs, die).outputs["y"], wanted)
+
+
+def test_every_repeat_draws_new_noise(taken) -> None:
+    codes = taken.layers[1].codes
+    assert (codes[0] != codes[1]).mean() > 0.1
+    assert np.abs(codes[0] - codes[1]).max() < 20
+
+
+def test_only_names_the_layers_and_outputs_can_be_left_out(tiny_image, tiny_inputs) -> None:
+    session = Session(tiny_image, Die.simulated(3))
+    data = Dataset.of(tiny_inputs)
+    captured = capture(session, data, OPTIONS, only=[1], outputs=False, taken="2026-01-31")
+    assert list(captured.layers) == [1]
+    assert captured.outputs == {}
+    assert captured.taken == "2026-01-31"
+
+
+def test_same_seed_same_capture_other_seed_another(tiny_image, tiny_inputs, taken) -> None:
+    assert same(take(tiny_image, tiny_inputs), taken)
+    other = take(tiny_image, tiny_inputs, seed=1)
+    assert not np.array_equal(other.layers[0].inputs, taken.layers[0].inputs)
+
+
+# --- which vectors -----------------------------------------------------------------------------
+
+
+def own_and_probes(record: LayerCapture, layer: ImageLayer) -> tuple[np.ndarray, np.ndarray]:
+    """The two halves, (blocks, rows, vectors) each."""
+    half = record.inputs.shape[2] // 2
+    return record.inputs[:, :, :half], record.inputs[:, :, half:]
+
+
+@pytest.mark.parametrize("vectors", [32, 64, 512])
+def test_own_vectors_span_the_rows(tiny_model, tiny_inputs, vectors) -> None:
+    image = image_of(tiny_model(), tiny_inputs)
+    captured = take(image, tiny_inputs, vectors=vectors, repeats=1)
+    for layer in image.layers[:2]:
+        own, _ = own_and_probes(captured.layers[layer.index], layer)
+        per_group = layer.row_blocks
+        for number, block in enumerate(own):
+            rows = min(layer.row_block, layer.rows - number % per_group * layer.row_block)
+            rank = np.linalg.matrix_rank(block.astype(float))
+            assert rank >= min(rows, own.shape[2] // len(own))
+
+
+def test_rare_inputs_are_among_those_kept() -> None:
+    """One image in a hundred drives a row: its vector is kept, whatever the seed."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    weight = np.random.default_rng(0).standard_normal((8, 4)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "one",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 4])],
+        [numpy_helper.from_array(weight, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    x = np.abs(np.random.default_rng(1).standard_normal((200, 8))).astype(np.float32)
+    x[:, 5] = 0
+    x[77, 5] = 1.0
+    image = image_of(model, x)
+    for seed in range(5):
+        captured = take(image, x, vectors=32, images=200, seed=seed)
+        own, _ = own_and_probes(captured.layers[0], image.layers[0])
+        assert (own[0, 5] > 0).any()
+
+
+@pytest.mark.parametrize("pedestal", ["reference", "digital"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("signed", [True, False])
+def test_probes_use_the_adc_and_do_not_saturate_it(
+    tiny_model, tiny_inputs, kind, pedestal, signed
+) -> None:
+    changes: dict[str, Any] = {
+        "mapping.kind": kind,
+        "mapping.pedestal": pedestal,
+        "dac.signed": signed,
+    }
+    image = image_of(tiny_model(), tiny_inputs, changes)
+    captured = take(image, tiny_inputs, vectors=256)
+    for layer in image.layers:
+        record = captured.layers[layer.index]
+        _, probes = own_and_probes(record, layer)
+        codes = record.codes[..., -probes.shape[2] :]
+        low, high = adc_limits(image.chip, layer.input_signed)
+        assert np.abs(codes).max() > 0.2 * high
+        # An unsigned ADC gives its smallest code where no input is on.
+        clipped = (codes == high) | ((codes == low) & (low < 0))
+        assert clipped.mean() < 0.002
+        for block in probes:
+            assert np.linalg.matrix_rank(block.astype(float)) == block.shape[0]
+
+
+def test_a_device_that_fails_is_not_hidden(tiny_image, tiny_inputs, monkeypatch) -> None:
+    session = Session(tiny_image, Die.simulated(3))
+
+    def broken(*arguments: object) -> torch.Tensor:
+        raise DeviceError("no answer", where="bench")
+
+    monkeypatch.setattr(session.device, "read", broken)
+    with pytest.raises(DeviceError, match="no answer"):
+        capture(session, Dataset.of(tiny_inputs), OPTIONS)
+
+
+# --- the file ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def saved(taken, tmp_path) -> Path:
+    path = tmp_path / "a.pimccap"
+    taken.save(path)
+    return path
+
+
+def test_round_trip(taken, saved, tiny_image, tmp_path) -> None:
+    loaded = Capture.load(saved, tiny_image)
+    assert same(loaded, taken)
+    loaded.save(tmp_path / "b.pimccap")
+    assert (tmp_path / "b.pimccap").read_bytes() == saved.read_bytes()
+    noted = replace(taken, taken="2026-01-31T12:00:00Z", reads=12345)
+    noted.save(saved)
+    assert same(Capture.load(saved, tiny_image), noted)
+
+
+def test_refused_for_another_image(saved, tiny_image) -> None:
+    levels = tiny_image.levels.copy()
+    levels[tuple(np.argwhere(tiny_image.used)[0])] ^= 1
+    with pytest.raises(CaptureError, match="another image") as caught:
+        Capture.load(saved, tiny_image.updated(levels=levels))
+    assert caught.value.where == str(saved)
+    assert caught.value.hint
+
+
+def test_a_missing_or_truncated_file_is_refused(saved, tiny_image, tmp_path) -> None:
+    with pytest.raises(CaptureError, match="no such file"):
+        Capture.load(tmp_path / "none.pimccap", tiny_image)
+    data = saved.read_bytes()
+    for length in (0, 4, 100, len(data) // 2, len(data) - 1):
+        saved.write_bytes(data[:length])
+        with pytest.raises(CaptureError):
+            Capture.load(saved, tiny_image)
+
+
+def test_every_damage_is_refused(saved, tiny_image) -> None:
+    data = saved.read_bytes()
+    rng = np.random.default_rng(0)
+    for at in rng.integers(0, len(data), 150):
+        flip = int(rng.integers(1, 256))
+        saved.write_bytes(data[:at] + bytes([data[at] ^ flip]) + data[at + 1 :])
+        with pytest.raises(CaptureError):
+            Capture.load(saved, tiny_image)
+
+
+def test_an_image_is_no_capture(tiny_image, tmp_path) -> None:
+    tiny_image.save(tmp_path / "x.pimccap")
+    with pytest.raises(CaptureError, match="pimc-image file"):
+        Capture.load(tmp_path / "x.pimccap", tiny_image)
+
+
+def rewrite(path: Path, change: Any) -> None:
+    """Change manifest and tensors of a file and seal it again, as lab software would."""
+    manifest, tensors = container.load(path, FORMAT, VERSION, CaptureError)
+    tensors = dict(tensors)
+    change(manifest, tensors)
+    container.save(path, *container.seal(FORMAT, VERSION, manifest, tensors))
+
+
+def in_tensors(name: str, make: Any) -> Any:
+    def change(manifest: Any, tensors: Any) -> None:
+        tensors[f"layer.0000.{name}"] = make(tensors[f"layer.0000.{name}"])
+
+    return change
+
+
+def in_manifest(key: str, value: Any) -> Any:
+    def change(manifest: Any, tensors: Any) -> None:
+        if value is None:
+            del manifest[key]
+        else:
+            manifest[key] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        in_manifest("die", None),
+        in_manifest("image", None),
+        in_manifest("layers", None),
+        in_manifest("outputs", None),
+        in_manifest("reads", "many"),
+        in_manifest("layers", [0, 1, 2, 3]),
+        in_manifest("layers", [-1]),
+        in_manifest("layers", ["0"]),
+        in_manifest("outputs", ["other"]),
+        lambda manifest, tensors: tensors.pop("layer.0001.codes"),
+        in_tensors("inputs", lambda x: x[:, :-1]),
+        in_tensors("inputs", lambda x: x[:, :, :-1]),
+        in_tensors("inputs", lambda x: x.astype(np.float32)),
+        in_tensors("inputs", lambda x: x * 0 + 300),
+        in_tensors("codes", lambda x: x[0]),
+        in_tensors("codes", lambda x: x[:0]),
+        in_tensors("codes", lambda x: x.astype(np.int32)),
+        in_tensors("codes", lambda x: x.transpose(0, 1, 3, 2)),
+        in_tensors("codes", lambda x: x * 0 + 128),
+        in_tensors("codes", lambda x: np.int16(5)),
+        in_tensors("outputs", lambda x: x.T),
+        in_tensors("outputs", lambda x: x.astype(np.float64)),
+        in_tensors("outputs", lambda x: x * np.nan),
+    ],
+)
+def test_a_whole_file_with_wrong_content_is_refused(saved, tiny_image, change) -> None:
+    rewrite(saved, change)
+    with pytest.raises(CaptureError) as caught:
+        Capture.load(saved, tiny_image)
+    assert caught.value.where == str(saved)
+    assert "capture-format.md" in (caught.value.hint or "")
+
+
+def test_time_and_read_count_may_be_left_out(saved, tiny_image, taken) -> None:
+    rewrite(saved, in_manifest("taken", None))
+    rewrite(saved, in_manifest("reads", None))
+    assert same(Capture.load(saved, tiny_image), taken)
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing(taken, tmp_path) -> None:
+    with pytest.raises(UsageError):
+        taken.save(tmp_path / "missing" / "a.pimccap")
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- the documented program --------------------------------------------------------------------
+
+
+def documented_program() -> str:
+    (program,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text("utf-8"), flags=re.DOTALL)
+    return program
+
+
+def test_the_documented_program_needs_no_pimc() -> None:
+    tree = ast.parse(documented_program())
+    imported = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+    imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert {name.split(".")[0] for name in imported} == {"hashlib", "json", "numpy", "safetensors"}
+
+
+@pytest.mark.parametrize("case", ["reference", "digital", "dynamic", "faults", "recovered"])
+def test_a_file_of_the_documented_program_is_a_capture(
+    tiny_model, tiny_inputs, tmp_path, case
+) -> None:
+    pedestal = "digital" if case == "digital" else "reference"
+    x = None if case == "dynamic" else tiny_inputs
+    image = image_of(tiny_model(), x, NOISELESS | {"mapping.pedestal": pedestal})
+    if case == "faults":
+        stuck = FaultMap(tuple(Fault(0, row, 0, "stuck_gmax") for row in range(0, 16, 3)))
+        image = compile_model(tiny_model(), image.chip, calib=x, faults=stuck)
+        assert "lines" in image.tensors
+    if case == "recovered":
+        rng = np.random.default_rng(0)
+        shapes = [(layer.groups, layer.col_blocks, layer.rows) for layer in image.layers]
+        image = image.updated(
+            columns={
+                index: {"row_correction": rng.standard_normal(shape).astype(np.float32)}
+                for index, shape in enumerate(shapes)
+            }
+        )
+    image.save(tmp_path / "a.pimc")
+    die = Die.simulated(5)
+    session = Session(image, die)
+
+    def measure(cells: np.ndarray, inputs: np.ndarray, layer: dict[str, Any]) -> np.ndarray:
+        region = Region("bench", cells[None], layer["adc_lsb_us"], layer["input_signed"])
+        driven = torch.from_numpy(inputs.astype(np.float32))[None, None]
+        return session.device.read(region, driven)[0, 0].numpy()
+
+    program: dict[str, Any] = {}
+    exec(compile(documented_program(), str(DOCUMENT), "exec"), program)
+    path = tmp_path / "a.pimccap"
+    program["write_capture"](tmp_path / "a.pimc", path, "bench:1", measure, vectors=24, repeats=2)
+
+    loaded = Capture.load(path, image)
+    assert loaded.die == "bench:1"
+    assert json.loads(json.dumps(loaded.taken)).startswith("2026")
+    assert list(loaded.layers) == [0, 1, 2]
+    for layer in image.layers:
+        record = loaded.layers[layer.index]
+        inputs = torch.from_numpy(record.inputs.astype(np.float32))[None]
+        wanted = session.device.read(Region.of(image, layer), inputs)
+        np.testing.assert_array_equal(record.codes[1], wanted[0].numpy())
+        outputs = session.layers[layer.name].outputs_of(wanted, inputs)[0].numpy()
+        np.testing.assert_allclose(record.outputs, outputs, rtol=1e-4, atol=1e-4)
+        assert np.ptp(outputs) > 0.1

@@ -1,0 +1,67 @@
+"""Every command and every Python example shown in the README runs as shown."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+#: Enough images to run every step; the shown figures come from all of them.
+IMAGES = 96
+
+
+def blocks(language: str) -> list[str]:
+    """Fenced blocks of one language."""
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the shipped model and some of its data."""
+    target = tmp_path_factory.mktemp("readme")
+    source = ROOT / "models" / "fashion"
+    for name in ("resnet8.onnx", "data.toml"):
+        (target / name).write_bytes((source / name).read_bytes())
+    for name in ("calib.npz", "test.npz"):
+        with np.load(source / name) as data:
+            np.savez(target / name, x=data["x"][:IMAGES], y=data["y"][:IMAGES])
+    return target
+
+
+def test_commands_of_the_readme_run(folder: Path) -> None:
+    commands = [
+        shlex.split(line, comments=True)
+        for block in blocks("sh")
+        for line in block.splitlines()
+        if line.startswith("pimc ")
+    ]
+    assert len(commands) >= 8
+    pimc = Path(sys.executable).with_name("pimc")
+    for command in commands:
+        done = subprocess.run(
+            [str(pimc), *command[1:]], cwd=folder, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
+        assert done.stdout.strip()
+
+
+def test_python_of_the_readme_runs(folder: Path) -> None:
+    (example,) = blocks("python")
+    done = subprocess.run(
+        [sys.executable, "-c", example], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.split()) >= 8
+
+
+def test_everything_the_readme_links_to_exists() -> None:
+    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)]+)\)", README)]
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
