@@ -151,7 +151,7 @@ def train(data: Labelled, recipe: Recipe) -> ResNet8:
             images = images.contiguous(memory_format=torch.channels_last)
             loss = functional.cross_entropy(model(images), y[index])
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             schedule.step()
             total += loss.item()

@@ -173,8 +173,8 @@ def _second_moments(vectors: Array64) -> Array64:
     moments: Array64 = np.swapaxes(centred, 1, 2) @ centred / count
     # Few vectors say little about how rows go together: shrink toward independent rows.
     trust = count / (count + rows)
-    own = np.eye(rows) * moments
-    return trust * moments + (1 - trust) * own
+    shrunk: Array64 = trust * moments + (1 - trust) * np.eye(rows) * moments
+    return shrunk
 
 
 def _apply(

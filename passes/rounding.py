@@ -37,9 +37,11 @@ def nearest(book: Codebook, target_us: Array64) -> Codes:
     """The code whose effective conductance is nearest to ``target_us``."""
     values, step = book.values_us, book.step_us
     if step is None:
-        return np.searchsorted((values[1:] + values[:-1]) / 2, target_us).astype(np.uint16)
-    codes = np.rint((target_us - values[0]) / step)
-    return np.minimum(np.maximum(codes, 0), len(values) - 1).astype(np.uint16)
+        codes = np.searchsorted((values[1:] + values[:-1]) / 2, target_us)
+    else:
+        even = np.rint((target_us - values[0]) / step)
+        codes = np.minimum(np.maximum(even, 0), len(values) - 1)
+    return np.asarray(codes, np.uint16)
 
 
 def weights_of(book: Codebook, grid: Grid, codes: Codes) -> Array64:

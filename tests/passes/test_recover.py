@@ -390,7 +390,7 @@ def test_an_image_without_teacher(tiny_model, inputs) -> None:
 
 def test_a_network_that_no_gradient_passes_is_refused_before_any_write() -> None:
     rng = np.random.default_rng(0)
-    weights = {
+    weights: dict[str, np.ndarray] = {
         "w1": rng.standard_normal((6, 12)).astype(np.float32),
         "w2": rng.standard_normal((12, 4)).astype(np.float32),
         "s": np.asarray(np.float32(0.05)),

@@ -24,10 +24,15 @@ from pimc.runtime.sim import SimDevice
 VARIANTS = [(k, p) for k in ("offset", "differential", "sliced") for p in ("reference", "digital")]
 
 
-def chip_of(variant: tuple[str, str] = ("offset", "reference"), **changes: Any) -> Chip:
+def chip_of(variant: tuple[str, str] = VARIANTS[0], *, dac_signed: bool = True) -> Chip:
     kind, pedestal = variant
-    mapping = {"mapping.kind": kind, "mapping.pedestal": pedestal, "read_noise.relative": 0.0}
-    return Chip.default().with_array(16, 8).with_(**(mapping | changes))
+    changes: dict[str, Any] = {
+        "mapping.kind": kind,
+        "mapping.pedestal": pedestal,
+        "read_noise.relative": 0.0,
+        "dac.signed": dac_signed,
+    }
+    return Chip.default().with_array(16, 8).with_(**changes)
 
 
 def one_node(
@@ -101,7 +106,7 @@ def test_the_twin_is_the_die(tiny_model, tiny_inputs, variant, calibrated) -> No
 
 
 def test_inputs_read_in_two_phases(tiny_model, tiny_inputs) -> None:
-    image = compile_model(tiny_model(), chip_of(**{"dac.signed": False}), calib=tiny_inputs)
+    image = compile_model(tiny_model(), chip_of(dac_signed=False), calib=tiny_inputs)
     assert image.layers[0].input_signed
     compare(*twin_and_session(image), tiny_inputs[:8])
 
@@ -210,9 +215,9 @@ def test_trained_values_come_back_for_the_image(tiny_model, tiny_inputs) -> None
             layer.bias.fill_(-number)
     columns = twin.columns()
     updated = image.updated(columns=columns)
-    for number, layer in enumerate(updated.layers):
-        assert layer.gain.dtype == layer.bias.dtype == np.float32
-        assert (layer.gain == number + 0.5).all()
-        assert (layer.bias == -number).all()
-    for layer, gain in zip(image.layers, before, strict=True):
-        np.testing.assert_array_equal(layer.gain, gain)
+    for number, after in enumerate(updated.layers):
+        assert after.gain.dtype == after.bias.dtype == np.dtype(np.float32)
+        assert (after.gain == number + 0.5).all()
+        assert (after.bias == -number).all()
+    for unchanged, gain in zip(image.layers, before, strict=True):
+        np.testing.assert_array_equal(unchanged.gain, gain)

@@ -75,7 +75,7 @@ def test_programming_cut_anywhere_resumes_to_the_same_die(
 
     for stop in range(image.arrays):
         name = f"cut{stop}.die"
-        calls = []
+        calls: list[int] = []
 
         def cut(self, *arguments, stop=stop, calls=calls):
             calls.append(1)

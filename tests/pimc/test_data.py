@@ -1,12 +1,9 @@
-"""Data: every format, every bad input, and the conversion to the network's input."""
+"""Data: every format, and the conversion to the network's input."""
 
 from __future__ import annotations
 
 import gzip
-import io
 import struct
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +17,8 @@ from pimc.errors import DataError
 from pimc.strict import key_table
 
 IMAGES = np.arange(5 * 3 * 4 * 6, dtype=np.uint8).reshape(5, 3, 4, 6)
+
+
 LABELS = np.array([0, 1, 2, 1, 0], dtype=np.uint8)
 
 
@@ -284,235 +283,6 @@ def test_subset_refuses(indices: Any) -> None:
 
 
 # --- bad input -------------------------------------------------------------------------------
-
-
-def test_missing_file_names_the_nearest(tmp_path: Path) -> None:
-    npz(tmp_path / "calib.npz")
-    message = refused(tmp_path / "callib.npz")
-    assert "callib.npz: no such file or folder (did you mean calib.npz?)" in message
-    assert "no such file" in refused(tmp_path / "no" / "a.npz")
-
-
-@pytest.mark.parametrize("name", ["a.csv", "a", "a.pimccap"])
-def test_unknown_extension(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_bytes(b"1")
-    message = refused(tmp_path / name)
-    assert "unknown extension" in message
-    assert ("give the folder" if name.endswith("cap") else ".npy") in message
-
-
-def _npy_bytes(array: Any, **options: Any) -> bytes:
-    stream = io.BytesIO()
-    np.save(stream, array, **options)
-    return stream.getvalue()
-
-
-def _npz_bytes(**arrays: Any) -> bytes:
-    stream = io.BytesIO()
-    np.savez_compressed(stream, **arrays)
-    return stream.getvalue()
-
-
-def _zip_bytes(name: str, content: bytes) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        archive.writestr(name, content)
-    return stream.getvalue()
-
-
-def _flipped(content: bytes) -> bytes:
-    middle = len(content) // 2
-    return (
-        content[:middle]
-        + bytes(value ^ 0xFF for value in content[middle:][:40])
-        + content[middle + 40 :]
-    )
-
-
-NOISE = np.random.default_rng(0).integers(0, 256, (9, 3, 8, 8), dtype=np.uint8)
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("a.npz", b""),
-        ("a.npz", b"PK\x03\x04 but no archive"),
-        ("a.npz", _npz_bytes(x=NOISE)[:-60]),
-        ("a.npz", _flipped(_npz_bytes(x=NOISE))),
-        ("a.npz", _zip_bytes("x.npy", b"no array")),
-        ("a.npz", _npy_bytes(NOISE)),
-        ("a.npy", b""),
-        ("a.npy", b"no array at all"),
-        ("a.npy", _npy_bytes(NOISE)[:-1]),
-        ("a.npy", _npy_bytes(NOISE)[:20]),
-        ("a.npy", _npz_bytes(x=NOISE)),
-        ("a.npy", _npy_bytes(np.array([None, 1]), allow_pickle=True)),
-        ("a.npz", _npz_bytes(x=np.array([None, 1]))),
-        ("a.gz", b""),
-        ("a.gz", b"not gzip"),
-        ("a.gz", idx_bytes(NOISE)[:-30]),
-        ("a.gz", _flipped(idx_bytes(NOISE))),
-        ("a.gz", gzip.compress(b"")),
-        ("a.gz", gzip.compress(b"\0\0\x08")),
-        ("a.gz", gzip.compress(b"\0\0\x08\x03\0\0")),
-        ("a.gz", gzip.compress(b"\0\0\x08\x02" + b"\xff" * 8)),
-        ("a.gz", gzip.compress(b"\0\0\x07\x01\0\0\0\x01a")),
-        ("a.gz", gzip.compress(gzip.decompress(idx_bytes(NOISE)) + b"!")),
-        ("a.gz", gzip.compress(gzip.decompress(idx_bytes(NOISE))[:-1])),
-    ],
-)
-@pytest.mark.parametrize("mapped", [False, True])
-def test_broken_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes, mapped: bool
-) -> None:
-    monkeypatch.setattr(pimc.data_read, "_MAP_BYTES", 0 if mapped else 1 << 30)
-    (tmp_path / name).write_bytes(content)
-    message = refused(tmp_path / name)
-    assert f"{name}: " in message
-    assert "cannot be read: " in message or "Python objects" in message
-
-
-def test_pickled_objects_stay_shut(tmp_path: Path) -> None:
-    (tmp_path / "a.npz").write_bytes(_npz_bytes(x=IMAGES, y=np.array([None] * 5)))
-    assert "Python objects" in refused(tmp_path / "a.npz")
-
-
-def test_broken_labels_file_is_named(tmp_path: Path) -> None:
-    path = mnist_folder(tmp_path)
-    (tmp_path / "train-labels-idx1-ubyte.gz").write_bytes(b"x")
-    assert "train-labels-idx1-ubyte.gz: cannot be read" in refused(path)
-
-
-def test_labels_file_as_data(tmp_path: Path) -> None:
-    mnist_folder(tmp_path)
-    assert "labels, not samples" in refused(tmp_path / "train-labels-idx1-ubyte.gz")
-
-
-@pytest.mark.parametrize(
-    ("arrays", "message"),
-    [
-        ({"z": IMAGES}, "holds no array x (it holds z)"),
-        ({"x": IMAGES[:0]}, "holds no samples: x has shape (0, 3, 4, 6)"),
-        ({"x": np.float64(1)}, "holds no samples"),
-        ({"x": np.array(["a"])}, "not real numbers"),
-        ({"x": np.ones((2, 2), complex)}, "x holds complex128, not real numbers"),
-        ({"x": np.array([[0.0], [1.0], [np.nan]])}, "first in sample 2"),
-        ({"x": np.array([[0.0], [-np.inf]])}, "first in sample 1"),
-        ({"x": np.array([[1e39]])}, "beyond float32"),
-        ({"x": IMAGES, "y": LABELS[:4]}, "x has 5 samples, y has shape (4,)"),
-        ({"x": IMAGES, "y": np.eye(5, dtype=int)}, "x has 5 samples, y has shape (5, 5)"),
-        ({"x": IMAGES, "y": LABELS.astype(float)}, "y holds float64, not whole numbers"),
-        ({"x": IMAGES, "y": np.array(list("abcde"))}, "not whole numbers"),
-        ({"x": IMAGES, "y": LABELS.astype(int) - 1}, "negative class numbers"),
-    ],
-)
-def test_bad_arrays(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
-    assert message in refused(npz(tmp_path / "a.npz", **arrays))
-
-
-def test_bad_value_deep_in_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pimc.data._SCAN_VALUES", 10)
-    x = np.zeros((50, 4), dtype=np.float32)
-    Dataset.of(x)
-    x[33, 1] = np.nan
-    with pytest.raises(DataError, match="sample 33"):
-        Dataset.of(x)
-
-
-@pytest.mark.parametrize(
-    ("layout", "wanted", "message"),
-    [
-        ("NCHW", (None, 3, 4, 7), "the model takes (N, 3, 4, 7), the data give (N, 3, 4, 6)"),
-        ("NCHW", (None, 3, 4, 7), "give data of this model"),
-        ("NHWC", (8, 3, 4, 6), 'the layout looks swapped: try layout = "NCHW"'),
-        ("NCHW", (None, 6, 3, 4), 'the layout looks swapped: try layout = "NHWC"'),
-        ("NCHW", (None, 72), "the model takes (N, 72)"),
-        ("NC", (None, 3, 4, 6), "x has shape (5, 3, 4, 6), layout NC needs 2 axes"),
-    ],
-)
-def test_wrong_shape(
-    tmp_path: Path, layout: str, wanted: tuple[int | None, ...], message: str
-) -> None:
-    path = npz(tmp_path / "a.npz")
-    assert message in refused(path, overrides={"layout": layout}, input_shape=wanted)
-
-
-def test_gray_images_without_their_channel(tmp_path: Path) -> None:
-    path = npz(tmp_path / "a.npz", x=IMAGES[:, 0])
-    assert 'try layout = "NHW"' in refused(path, input_shape=(None, 1, 4, 6))
-
-
-def test_free_axes_fit_everything(tmp_path: Path) -> None:
-    path = npz(tmp_path / "a.npz")
-    assert load_data(path, input_shape=(1, 3, None, None)).sample_shape == (3, 4, 6)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("scal = 1", "scal: unknown key (did you mean scale?)"),
-        ("scale = 0", "scale: must be a number above 0, not 0"),
-        ("scale = nan", "scale: must be"),
-        ('scale = "255"', "scale: must be"),
-        ("mean = []", "mean: must not be empty"),
-        ("std = [0.0]", "std: must be a list of numbers above 0"),
-        ("mean = [1, 2]\nstd = [1, 2, 3]", "std: must have as many entries as mean"),
-        ("mean = [1, 2]", "mean has 2 entries, x of layout NCHW has 3 channels"),
-        ("std = [1, 2]", "std has 2 entries"),
-        ('layout = "NWHC"', "did you mean NHWC?"),
-        ("size = [4]", "size: must be [height, width]"),
-        ("size = [4, 7]", "stored arrays are not resized"),
-        ("size = [4.5, 7]", "size: must be a list of whole numbers"),
-        ("scale = ", "not valid TOML"),
-    ],
-)
-def test_bad_preprocessing(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "data.toml").write_text(text)
-    assert message in refused(npz(tmp_path / "a.npz"))
-
-
-def test_bad_options(tmp_path: Path) -> None:
-    message = refused(npz(tmp_path / "a.npz"), overrides={"scal": 1, "layout": 3})
-    assert message.startswith("options: scal: unknown key")
-    assert "layout: must be one of auto, NCHW" in message
-
-
-def test_size_that_agrees_is_accepted(tmp_path: Path) -> None:
-    assert len(load_data(npz(tmp_path / "a.npz"), overrides={"size": [4, 6]})) == 5
-
-
-def _text(path: Path) -> None:
-    path.write_bytes(b"no image")
-
-
-def _truncated(path: Path) -> None:
-    image(path, NOISE[0].transpose(1, 2, 0))
-    path.write_bytes(path.read_bytes()[:-80])
-
-
-def _deep(path: Path) -> None:
-    image(path, np.full((4, 4), 60000, dtype=np.uint16))
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (_text, "is no readable image"),
-        (_truncated, "is no readable image"),
-        (_deep, "not 8 bits a channel"),
-    ],
-)
-def test_bad_images(tmp_path: Path, make: Callable[[Path], None], message: str) -> None:
-    (tmp_path / "a").mkdir()
-    make(tmp_path / "a" / "a.png")
-    assert message in refused(tmp_path)
-
-
-def test_class_without_images(tmp_path: Path) -> None:
-    image(tmp_path / "a" / "a.png", IMAGES[0, 0])
-    (tmp_path / "b").mkdir()
-    message = refused(tmp_path)
-    assert "b: holds no image" in message
 
 
 def test_documentation_is_in_step() -> None:

@@ -74,6 +74,7 @@ def test_teacher_is_computed_in_the_type_asked_for_and_lets_gradients_pass(tiny_
     y = executor.run({"x": x + 1})["y"]
     y.sum().backward()
     assert y.dtype == torch.float64
+    assert x.grad is not None
     assert x.grad.abs().max() > 0
 
 
@@ -110,11 +111,14 @@ def test_a_network_that_is_no_classifier_is_refused(tiny_inputs) -> None:
 
 
 def test_inputs_are_prepared_once_for_all_dies(tiny_inputs, monkeypatch) -> None:
-    calls = []
+    calls: list[tuple[int, ...]] = []
     original = Dataset.batch
-    monkeypatch.setattr(
-        Dataset, "batch", lambda self, *ends: calls.append(ends) or original(self, *ends)
-    )
+
+    def counted(self, *ends):
+        calls.append(ends)
+        return original(self, *ends)
+
+    monkeypatch.setattr(Dataset, "batch", counted)
     batches = Batches(Dataset.of(tiny_inputs, np.zeros(64, int)), 30)
     first, second = list(batches), list(batches)
     assert calls == [(0, 30), (30, 60), (60, 90)]

@@ -17,11 +17,17 @@ from pimc.golden import golden_model, held_weight
 from pimc.image import Image, layer_tensor
 from pimc.runtime.crossbar import CrossbarLayer
 from pimc.runtime.session import Session
-from pimc.verify import random_inputs, verify
+from pimc.verify import Verification, random_inputs, verify
 
 
 def drawn(image: Image, samples: int = 3, seed: int = 0) -> dict[str, np.ndarray]:
     return random_inputs(Session(image).get_inputs(), image, samples, seed)
+
+
+def first_diverging(found: Verification) -> tuple[str, str]:
+    """Name and part of the first value that differs."""
+    assert found.first_diverging is not None
+    return found.first_diverging.name, found.first_diverging.part
 
 
 def chips() -> dict[str, Chip]:
@@ -138,7 +144,7 @@ def test_first_diverging_layer_is_the_one_that_is_wrong(
     monkeypatch.setattr(CrossbarLayer, "__call__", wrong)
     found = verify(tiny_image, {"x": tiny_inputs[:3]})
     assert not found.ok
-    assert (found.first_diverging.name, found.first_diverging.part) == ("w2", "array")
+    assert first_diverging(found) == ("w2", "array")
     # Layers behind it get golden inputs, so they are not blamed.
     assert all(c.ok for c in found.comparisons if c.name == "w3" and c.part != "network")
 
@@ -151,12 +157,13 @@ def test_a_wrong_digital_operator_is_blamed_on_the_part_before_the_layer(
     from pimc.runtime.ops import registry
 
     entry = registry.lookup("", "Relu", 17)
+    assert entry is not None
     leaky = replace(entry, function=lambda x: torch.where(x > 0, x, 0.01 * x))
     monkeypatch.setattr("pimc.runtime.ops.resolve.lookup", lambda domain, name, opset: (
         leaky if name == "Relu" else registry.lookup(domain, name, opset)
     ))  # fmt: skip
     found = verify(tiny_image, {"x": tiny_inputs[:3]})
-    assert (found.first_diverging.name, found.first_diverging.part) == ("w2", "digital")
+    assert first_diverging(found) == ("w2", "digital")
 
 
 def test_source_model_is_compared_with_the_float_weights(
@@ -169,7 +176,7 @@ def test_source_model_is_compared_with_the_float_weights(
     assert found.ok
     assert [c.name for c in found.comparisons if c.part == "source"] == ["y"]
     found = verify(tiny_image, {"x": tiny_inputs[:3]}, model=other)
-    assert (found.first_diverging.name, found.first_diverging.part) == ("y", "source")
+    assert first_diverging(found) == ("y", "source")
 
 
 def test_source_model_without_teacher_and_broken_source_are_refused(

@@ -1,0 +1,170 @@
+"""What goes on the array, what stays digital and why, and what no compiler could mend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from pimc.errors import ModelError
+from pimc.passes.constraints import classify, ops_markdown, ops_table
+from pimc.passes.frontend import load_model
+from pimc.passes.simplify import Simplify
+from pimc.plan import DOMAIN
+
+ROOT = Path(__file__).parents[2]
+
+Array = np.ndarray[Any, Any]
+Shape = list[int | str]
+
+
+def normal(*shape: int) -> Array:
+    return np.random.default_rng(sum(shape) + len(shape)).standard_normal(shape)
+
+
+STAYS_DIGITAL: dict[str, tuple[onnx.NodeProto, dict[str, Shape], dict[str, Array], str]] = {
+    "product of activations": (
+        helper.make_node("MatMul", ["x", "z"], ["a"]),
+        {"x": [4, 4], "z": [4, 4]},
+        {},
+        "is a constant",
+    ),
+    "weight on the left": (
+        helper.make_node("MatMul", ["w", "x"], ["a"]),
+        {"x": [4, 4]},
+        {"w": normal(4, 4)},
+        "is a constant",
+    ),
+    "batched weight": (
+        helper.make_node("MatMul", ["x", "w"], ["a"]),
+        {"x": [2, 4, 4]},
+        {"w": normal(2, 4, 4)},
+        "two dimensions",
+    ),
+    "vector weight": (
+        helper.make_node("MatMul", ["x", "w"], ["a"]),
+        {"x": [4, 4]},
+        {"w": normal(4)},
+        "two dimensions",
+    ),
+    "transposed input": (
+        helper.make_node("Gemm", ["x", "w"], ["a"], transA=1),
+        {"x": [4, 4]},
+        {"w": normal(4, 4)},
+        "transA",
+    ),
+    "3-D convolution": (
+        helper.make_node("Conv", ["x", "w"], ["a"]),
+        {"x": [1, 2, 4, 4, 4]},
+        {"w": normal(2, 2, 3, 3, 3)},
+        "one or two spatial dimensions",
+    ),
+    "computed bias": (
+        helper.make_node("Conv", ["x", "w", "z"], ["a"]),
+        {"x": [1, 2, 4, 4], "z": [2]},
+        {"w": normal(2, 2, 3, 3)},
+        "the bias is a constant",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", STAYS_DIGITAL)
+def test_what_does_not_fit_stays_digital_and_says_why(net, check, case: str) -> None:
+    node, inputs, weights, reason = STAYS_DIGITAL[case]
+    fits = helper.make_node("MatMul", ["v", "ok"], ["y"])
+    inputs, weights = {**inputs, "v": ["N", 3]}, {**weights, "ok": normal(3, 3)}
+    model = net([node, fits], inputs, weights, outputs=("a", "y"))
+    feed = {
+        name: normal(*(2 if d == "N" else int(d) for d in dims)) for name, dims in inputs.items()
+    }
+    plan = check(model, **{name: x.astype(np.float32) for name, x in feed.items()})
+    assert [layer.name for layer in plan.layers] == ["ok"]
+    (report,) = (r for r in classify(Simplify()(load_model(model))) if r.output == "a")
+    assert report.where == "digital"
+    assert reason in report.reason
+    assert report.fix
+
+
+def test_layers_inside_control_flow_stay_digital(net, check) -> None:
+    body = [helper.make_node("MatMul", ["x", "w"], ["b"])]
+    branch = helper.make_graph(
+        body, "branch", [], [helper.make_tensor_value_info("b", TensorProto.FLOAT, ["N", 4])]
+    )
+    nodes = [
+        helper.make_node("ReduceSum", ["x"], ["s"], keepdims=0),
+        helper.make_node("Cast", ["s"], ["c"], to=TensorProto.BOOL),
+        helper.make_node("If", ["c"], ["i"], then_branch=branch, else_branch=branch),
+        helper.make_node("MatMul", ["i", "v"], ["y"]),
+    ]
+    model = net(nodes, {"x": ["N", 4]}, {"w": normal(4, 4), "v": normal(4, 3)})
+    plan = check(model, x=normal(3, 4).astype(np.float32))
+    assert [layer.name for layer in plan.layers] == ["v"]
+    reports = [r for r in classify(Simplify()(load_model(model))) if r.op == "MatMul"]
+    assert {r.where for r in reports} == {"array", "digital"}
+    assert any("If, Loop or Scan" in r.reason for r in reports)
+
+
+def test_one_message_lists_all_five_problems(net, compiled) -> None:
+    bad, huge = normal(4, 4), np.full((4, 4), 1e300)
+    bad[1, 2] = np.nan
+    nodes = [
+        helper.make_node("MatMul", ["x", "nan.w"], ["a"]),
+        helper.make_node("Gemm", ["a", "ok.w", "inf.b"], ["b"]),
+        helper.make_node("Strange", ["b"], ["c"], domain="lab", name="odd"),
+        helper.make_node("NoSuchOp", ["c"], ["d"]),
+        helper.make_node("NoSuchFusion", ["d"], ["e"], domain="com.microsoft"),
+        helper.make_node("Cast", ["e"], ["f"], to=TensorProto.DOUBLE),
+        helper.make_node("MatMul", ["f", "huge.w"], ["g"]),
+        helper.make_node("Cast", ["g"], ["y"], to=TensorProto.FLOAT),
+    ]
+    weights = {"nan.w": bad, "ok.w": normal(4, 4), "inf.b": np.full(4, np.inf)}
+    model = net(nodes, {"x": ["N", 4]}, weights, domains=("lab", "com.microsoft"))
+    model.graph.initializer.append(numpy_helper.from_array(huge, "huge.w"))
+    with pytest.raises(ModelError, match="cannot be compiled") as caught:
+        compiled(model)
+    lines = str(caught.value).splitlines()[1:]
+    expected = ["nan.w", "ok.w", "odd", "NoSuchOp", "NoSuchFusion", "huge.w"]
+    assert len([line for line in lines if "no node can go" not in line]) == len(expected)
+    for word in expected:
+        assert sum(word in line for line in lines) == 1, word
+    assert caught.value.exit_code == 2
+
+
+def test_known_microsoft_ops_and_removed_ops(net, compiled) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"]),
+        helper.make_node("Gelu", ["h"], ["y"], domain="com.microsoft"),
+    ]
+    model = net(nodes, {"x": ["N", 4]}, {"w": normal(4, 4)}, domains=("com.microsoft",))
+    digital = [node.op_type for node in compiled(model).graph.graph if node.domain != DOMAIN]
+    assert digital == ["Gelu"]
+    nodes[1] = helper.make_node("Upsample", ["h", "s"], ["y"])
+    weights = {"w": normal(4, 4), "s": np.array([1.0, 2.0])}
+    with pytest.raises(ModelError, match="no op Upsample at opset 17"):
+        compiled(net(nodes, {"x": ["N", 4]}, weights))
+
+
+def test_reports_of_the_array(net) -> None:
+    node = helper.make_node("Conv", ["x", "w"], ["y"], group=2, strides=[2, 2], name="first")
+    plan = Simplify()(load_model(net([node], {"x": ["N", 4, 9, 9]}, {"w": normal(6, 2, 3, 3)})))
+    (report,) = classify(plan)
+    assert (report.name, report.where, report.op, report.output) == ("w", "array", "Conv", "y")
+    assert report.shape == ("N", 6, 4, 4)
+    assert report.macs == 2 * 18 * 3 * 16
+    assert report.reason == "2 18×3 matrices"
+
+
+def test_native_ops_are_listed() -> None:
+    rows = ops_table(["Relu", "Conv"])
+    assert [row.op for row in rows if row.note == "native"] == ["Relu"]
+    assert [row.op for row in rows if row.where == "array"] == ["Conv", "Gemm", "MatMul"]
+
+
+def test_documentation_is_in_step() -> None:
+    text = (ROOT / "docs" / "operators.md").read_text(encoding="utf-8")
+    start, end = "<!-- ops: generated -->\n", "<!-- ops: end -->"
+    assert text.split(start)[1].split(end)[0] == ops_markdown(ops_table())
