@@ -46,7 +46,7 @@ def run(out: Path, dies: int) -> None:
     show = progress()
     chip = Chip.default()
     calib = load_data(HERE / "calib.npz", role="calib")
-    labelled = Batches(load_data(HERE / "test.npz", role="test"), 64)
+    labelled = Batches(load_data(HERE / "test.npz", role="test"))
     image = compile_model(HERE / "resnet8.onnx", chip, calib=calib)
     image.save(out / "resnet8.pimc")
     cells = int(image.used.sum())

@@ -15,7 +15,7 @@ from pimc.errors import DataError, UsageError
 from pimc.image import Image
 from pimc.progress import Progress, silent
 from pimc.runtime.executor import Executor
-from pimc.runtime.session import NodeArg, inputs_of
+from pimc.runtime.session import BATCH_SIZE, NodeArg, inputs_of
 from pimc.runtime.teacher import teacher_array
 
 __all__ = [
@@ -88,7 +88,7 @@ class Batches:
         DataError: the dataset has no labels.
     """
 
-    def __init__(self, data: Dataset, batch_size: int) -> None:
+    def __init__(self, data: Dataset, batch_size: int = BATCH_SIZE) -> None:
         if data.y is None:
             raise DataError(
                 "has no labels, so there is no accuracy to measure",
@@ -119,7 +119,7 @@ class Batches:
 def accuracy(
     session: Runs,
     data: Dataset | Batches,
-    batch_size: int = 64,
+    batch_size: int = BATCH_SIZE,
     progress: Progress = silent,
     *,
     description: str = "accuracy",

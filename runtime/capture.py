@@ -20,7 +20,7 @@ from pimc.image import Image, ImageLayer, layer_tensor
 from pimc.progress import Progress, silent
 from pimc.runtime.crossbar import CrossbarLayer
 from pimc.runtime.device import Device
-from pimc.runtime.session import Session
+from pimc.runtime.session import BATCH_SIZE, Session
 
 FORMAT = "pimc-capture"
 VERSION = 1
@@ -212,8 +212,7 @@ def _pools(
     """(blocks, rows, vectors) DAC codes that each layer met, from evenly spread images."""
     count = min(options.images, len(data))
     images = data.subset(np.linspace(0, len(data) - 1, count).astype(np.int64))
-    batch = 32
-    starts = range(0, count, batch)
+    starts = range(0, count, BATCH_SIZE)
     share = -(-_POOL // len(starts))
     pools: dict[str, list[torch.Tensor]] = {}
 
@@ -228,7 +227,7 @@ def _pools(
 
     feed = session.get_inputs()[0].name
     for start in progress(starts, "running the calibration images", len(starts)):
-        values = torch.from_numpy(images.batch(start, min(start + batch, count)))
+        values = torch.from_numpy(images.batch(start, start + BATCH_SIZE))
         session.evaluate({feed: values}, array=array)
     return {name: torch.cat(parts, dim=2) for name, parts in pools.items()}
 
@@ -286,9 +285,9 @@ def _outputs(
 ) -> dict[str, npt.NDArray[np.float32]]:
     names = [arg.name for arg in session.get_outputs()]
     feed = session.get_inputs()[0].name
-    starts = range(0, len(data), 64)
+    starts = range(0, len(data), BATCH_SIZE)
     parts = [
-        session.run(names, {feed: data.batch(start, min(start + 64, len(data)))})
+        session.run(names, {feed: data.batch(start, start + BATCH_SIZE)})
         for start in progress(starts, "recording network outputs", len(starts))
     ]
     return {

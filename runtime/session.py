@@ -21,6 +21,10 @@ from pimc.runtime.executor import ArrayCall, Executor
 from pimc.runtime.program import program
 from pimc.runtime.sim import SimDevice
 
+#: Samples to run at a time where nobody says otherwise: what an array reads for more no longer
+#: fits a processor's caches, and takes longer a sample.
+BATCH_SIZE = 16
+
 
 @dataclass(frozen=True)
 class NodeArg:

@@ -37,13 +37,21 @@ fraction_of_range = 0.05
 """
 
 
-def run(folder: Path, *arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+def run(
+    folder: Path, *arguments: object, preexec_fn: Callable[[], object] | None = None
+) -> subprocess.CompletedProcess[str]:
     """One command in a fresh process in ``folder``."""
     command = [str(PIMC), *map(str, arguments)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, check=False, env=environment, **options
-    )  # type: ignore[call-overload,no-any-return]
+        command,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+        preexec_fn=preexec_fn,
+    )
 
 
 def refused(folder: Path, exit_code: int, words: tuple[str, ...], *arguments: object) -> None:

@@ -15,14 +15,12 @@ import torch
 
 from pimc.image import Image
 from pimc.runtime.executor import ArrayCall
-from pimc.runtime.session import Session
+from pimc.runtime.session import BATCH_SIZE, Session
 
 #: Bounds of a gain relative to the one the layer has.
 _GAIN_LIMITS = (0.5, 2.0)
 #: Largest total of teacher features held in memory, in values.
 _FEATURES = 64_000_000
-#: Images in one read.
-_BATCH = 16
 
 
 def calibrate(
@@ -46,7 +44,7 @@ def calibrate(
         layer = session.layers[name].layer
         run = session.layers[name] if chip is None else partial(chip, node)
         # In parts: a read of all images at once would not fit the processor's caches.
-        y = torch.cat([run(part) for part in x.split(_BATCH)])
+        y = torch.cat([run(part) for part in x.split(BATCH_SIZE)])
         last = layer.window is None
         slope, offset = _regress(_columns(y, last), _columns(features.pop(name), last))
         # What is fitted stands in front of the values the layer had: y = gain · raw + bias.

@@ -29,7 +29,7 @@ from pimc.runtime.capture import Capture, CaptureOptions, capture
 from pimc.runtime.device import Device
 from pimc.runtime.executor import ArrayCall
 from pimc.runtime.program import write
-from pimc.runtime.session import Session
+from pimc.runtime.session import BATCH_SIZE, Session
 from pimc.runtime.teacher import has_teacher, teacher_array
 
 #: Fewest calibration samples a recovery can work with.
@@ -136,11 +136,10 @@ class _Bench:
     ) -> torch.Tensor:
         """The first output for all of ``data``."""
         feed, output = session.get_inputs()[0].name, session.get_outputs()[0].name
-        size = self.options.distill.batch_size
-        starts = range(0, len(data), size)
+        starts = range(0, len(data), BATCH_SIZE)
         parts = [
             session.evaluate(
-                {feed: torch.from_numpy(data.batch(start, min(start + size, len(data))))},
+                {feed: torch.from_numpy(data.batch(start, start + BATCH_SIZE))},
                 want=[output],
                 array=array,
             )[output]

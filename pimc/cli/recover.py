@@ -137,7 +137,7 @@ def recover(settings: Settings, image: Path | None, **chosen: Any) -> Report:
         found = load_data(
             chosen["data"], overrides=chosen["preprocess"], input_shape=shape, role="test"
         )
-        labelled = Batches(found, 64)
+        labelled = Batches(found)
     options = RecoverOptions(
         budget=chosen["budget"] / 100,
         rounds=chosen["rounds"],

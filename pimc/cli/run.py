@@ -44,7 +44,7 @@ DIES = 5
 @click.option("--die", type=FILE, help="A programmed die; without, one is drawn from --seed.")
 @click.option("--device", default="sim", show_default=True, help="See `pimc devices`.")
 @click.option("--ideal", is_flag=True, help="Cells that hold exactly what they should, no noise.")
-@click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True)
 def run(
     settings: Settings,
     image: Path | None,
@@ -93,7 +93,7 @@ def run(
 @click.option("--device", default="sim", show_default=True, help="See `pimc devices`.")
 @click.option("--ideal", is_flag=True, help="Perfect cells with the chip's converters.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first samples.")
-@click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True)
 @click.option(
     "--min-accuracy",
     type=click.FloatRange(0, 100),

@@ -340,11 +340,17 @@ def test_rounds_share_the_budget(tiny_noisy, reference_run) -> None:
 def test_distillation_stops_where_it_no_longer_helps(tiny_noisy, inputs) -> None:
     slow = DistillOptions(epochs=40, batch_size=16, learning_rate=0.3)
     options = replace(TINY, rounds=0, distill=slow, patience=2)
-    recovery = recover(tiny_noisy, Bench(tiny_noisy, 2), Dataset.of(inputs[:64]), options)
+    bench, data = Bench(tiny_noisy, 2), Dataset.of(inputs[:64])
+    recovery = recover(tiny_noisy, bench, data, options)
     epochs = [stage for stage in recovery.stages if stage.name.startswith("distilling")]
     kept = next(n for n, stage in enumerate(recovery.stages) if stage.kept)
     assert len(epochs) < 40
     assert len(recovery.stages) - 1 - kept == 2
+    # The result is the state that was kept, not the last one.
+    held_out, _ = data.split(options.holdout, np.random.default_rng(options.seed))
+    loss = held_out_loss(recovery.image, bench, held_out)
+    assert loss == pytest.approx(recovery.stages[kept].loss, rel=0.3)
+    assert recovery.stages[-1].loss > 2 * loss
 
 
 # --- what is refused ----------------------------------------------------------------------------
@@ -429,11 +435,14 @@ def test_a_chip_that_refuses_writes(tiny_noisy, inputs) -> None:
         recover(tiny_noisy, bench, Dataset.of(inputs[:64]), TINY)
 
 
-def test_the_objective_is_that_of_the_float_network(tiny_noisy, inputs, reference_run) -> None:
-    """The first stage's loss, by hand, on the held-out part."""
+def held_out_loss(image: Image, device: Any, data: Dataset) -> float:
+    (wanted,) = float_session(image).run(None, {"x": data.all()})
+    (found,) = Session(image, device).run(None, {"x": data.all()})
+    teacher = torch.from_numpy(wanted)
+    return float(objective("classification", teacher).loss(torch.from_numpy(found), teacher))
+
+
+def test_the_first_stage_is_the_loss_on_held_out_data(tiny_noisy, inputs, reference_run) -> None:
     held_out, _ = Dataset.of(inputs[:128]).split(TINY.holdout, np.random.default_rng(TINY.seed))
-    (wanted,) = float_session(tiny_noisy).run(None, {"x": held_out.all()})
-    (found,) = Session(tiny_noisy, Die.simulated(2), seed=2).run(None, {"x": held_out.all()})
-    tensors = torch.from_numpy(found), torch.from_numpy(wanted)
-    loss = float(objective("classification", tensors[1]).loss(*tensors))
+    loss = held_out_loss(tiny_noisy, Die.simulated(2), held_out)
     assert reference_run.stages[0].loss == pytest.approx(loss, rel=0.1)

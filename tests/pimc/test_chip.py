@@ -21,8 +21,6 @@ from pimc.errors import ChipError
 from pimc.strict import key_table
 
 SHIPPED = ("cmo", "generic-128", "ihp", "neurram", "taox")
-
-
 TABLE = {
     "levels": 5,
     "g_min_us": 1.0,
@@ -215,14 +213,8 @@ def test_chips_made_in_python_are_checked_too(make: Any) -> None:
 
 
 number = st.floats(0, 1e6)
-
-
 rate = st.floats(0, 0.5)
-
-
 bits = st.integers(2, 16)
-
-
 sigmas = st.one_of(
     st.fixed_dictionaries({"kind": st.just("constant"), "fraction_of_range": st.floats(0, 1)}),
     st.fixed_dictionaries({"kind": st.just("constant"), "constant_us": number}),
@@ -237,8 +229,6 @@ sigmas = st.one_of(
         lambda g: {"kind": "table", "g_us": sorted(g), "table_us": [0.5] * len(g)}
     ),
 )
-
-
 linear_cells = st.fixed_dictionaries(
     {
         "levels": st.integers(2, 300),
@@ -247,8 +237,6 @@ linear_cells = st.fixed_dictionaries(
         "sigma": sigmas,
     }
 )
-
-
 table_cells = st.builds(
     lambda levels, sigma: {
         "levels": len(levels),
@@ -261,8 +249,6 @@ table_cells = st.builds(
     st.sets(number, min_size=2, max_size=9),
     sigmas,
 )
-
-
 chips = st.fixed_dictionaries(
     {
         "schema": st.just(1),

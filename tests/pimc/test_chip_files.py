@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import strategies as st
 
 from pimc.chip import Adc, Array, Chip, Dac, Mapping
 from pimc.errors import ChipError
@@ -36,9 +35,6 @@ def refused(tmp_path: Path, text: str) -> str:
         Chip.load(write(tmp_path, text))
     assert "my.toml: " in str(caught.value)
     return str(caught.value).split("my.toml: ", 1)[1]
-
-
-# --- reading ---------------------------------------------------------------------------------
 
 
 def test_minimal_file(tmp_path: Path) -> None:
@@ -181,81 +177,6 @@ def test_unknown_name_and_missing_file(tmp_path: Path) -> None:
         Chip.load(tmp_path / "none.toml")
     with pytest.raises(ChipError, match="cannot be read"):
         Chip.load(tmp_path)
-
-
-# --- round trip ------------------------------------------------------------------------------
-
-
-number = st.floats(0, 1e6)
-
-
-rate = st.floats(0, 0.5)
-
-
-bits = st.integers(2, 16)
-
-
-sigmas = st.one_of(
-    st.fixed_dictionaries({"kind": st.just("constant"), "fraction_of_range": st.floats(0, 1)}),
-    st.fixed_dictionaries({"kind": st.just("constant"), "constant_us": number}),
-    st.fixed_dictionaries(
-        {
-            "kind": st.just("polynomial"),
-            "variable": st.sampled_from(["x", "g_us"]),
-            "coefficients_us": st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=5),
-        }
-    ),
-    st.sets(number, min_size=1, max_size=5).map(
-        lambda g: {"kind": "table", "g_us": sorted(g), "table_us": [0.5] * len(g)}
-    ),
-)
-
-
-linear_cells = st.fixed_dictionaries(
-    {
-        "levels": st.integers(2, 300),
-        "g_min_us": st.floats(0, 10),
-        "g_max_us": st.floats(11, 1e5),
-        "sigma": sigmas,
-    }
-)
-
-
-table_cells = st.builds(
-    lambda levels, sigma: {
-        "levels": len(levels),
-        "g_min_us": min(levels),
-        "g_max_us": max(levels),
-        "spacing": "table",
-        "g_levels_us": sorted(levels),
-        "sigma": sigma,
-    },
-    st.sets(number, min_size=2, max_size=9),
-    sigmas,
-)
-
-
-chips = st.fixed_dictionaries(
-    {
-        "schema": st.just(1),
-        "name": st.text(min_size=1).filter(str.strip),
-        "array": st.fixed_dictionaries(
-            {"rows": st.integers(1, 4096), "cols": st.integers(1, 4096)},
-            optional={"v_read_v": st.floats(0.01, 5)},
-        ),
-        "cell": linear_cells | table_cells,
-    },
-    optional={
-        "source": st.text(),
-        "read_noise": st.fixed_dictionaries({"relative": rate, "sigma_us": number}),
-        "dac": st.fixed_dictionaries({"bits": bits, "signed": st.booleans()}),
-        "adc": st.fixed_dictionaries({"bits": bits, "energy_pj": number}),
-        "mapping": st.fixed_dictionaries(
-            {"kind": st.sampled_from(["offset", "differential", "sliced"])}
-        ),
-        "faults": st.fixed_dictionaries({"stuck_gmax_rate": rate, "stuck_gmin_rate": rate}),
-    },
-)
 
 
 def test_documented_minimal_file_loads(tmp_path: Path) -> None:

@@ -17,8 +17,6 @@ from pimc.errors import DataError
 from pimc.strict import key_table
 
 IMAGES = np.arange(5 * 3 * 4 * 6, dtype=np.uint8).reshape(5, 3, 4, 6)
-
-
 LABELS = np.array([0, 1, 2, 1, 0], dtype=np.uint8)
 
 
@@ -280,9 +278,6 @@ def test_split_refuses_an_empty_part(fraction: float) -> None:
 def test_subset_refuses(indices: Any) -> None:
     with pytest.raises(DataError):
         Dataset.of(np.ones((4, 1))).subset(indices)
-
-
-# --- bad input -------------------------------------------------------------------------------
 
 
 def test_documentation_is_in_step() -> None:

@@ -19,8 +19,6 @@ from pimc.data import Dataset, load_data
 from pimc.errors import DataError
 
 IMAGES = np.arange(5 * 3 * 4 * 6, dtype=np.uint8).reshape(5, 3, 4, 6)
-
-
 LABELS = np.array([0, 1, 2, 1, 0], dtype=np.uint8)
 
 
@@ -51,9 +49,6 @@ def refused(path: Path, **options: Any) -> str:
         load_data(path, **options)
     assert caught.value.where
     return str(caught.value)
-
-
-# --- bad input -------------------------------------------------------------------------------
 
 
 def test_missing_file_names_the_nearest(tmp_path: Path) -> None:

@@ -24,11 +24,7 @@ from pimc.runtime.session import Session
 from pimc.runtime.sim import SimDevice
 
 OPTIONS = CaptureOptions(vectors=64, repeats=3)
-
-
 NOISELESS = {"read_noise.relative": 0.0}
-
-
 KINDS = ("offset", "differential", "sliced")
 
 

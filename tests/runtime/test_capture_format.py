@@ -22,8 +22,6 @@ from pimc.runtime.die import Die
 from pimc.runtime.session import Session
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "capture-format.md"
-
-
 NOISELESS = {"read_noise.relative": 0.0}
 
 
@@ -31,9 +29,6 @@ def image_of(model: Any, x: np.ndarray | None, changes: dict[str, Any] | None = 
     """The tiny network on a chip with keys changed by dotted path."""
     chip = Chip.default().with_array(16, 8).with_(**(changes or {}))
     return compile_model(model, chip, calib=x)
-
-
-# --- the documented program --------------------------------------------------------------------
 
 
 def documented_program() -> str:

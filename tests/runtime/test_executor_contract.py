@@ -115,8 +115,6 @@ f (float[1,2,6,6] x, float[R,5] rois) => (float[R,2,2,2] y, float[1,2,6,6] z) {
 
 
 GAIN = np.full((1, 2, 1, 1), 2.0, np.float32)
-
-
 ROIS = torch.tensor([[0.0, 0.0, 0.0, 3.0, 3.0]])
 
 
