@@ -56,7 +56,7 @@ class Quantize:
     name: ClassVar[str] = "quantize"
     calibration: Calibration | None = field(default=None, repr=False)
     feedback: bool = True
-    write_noise: float = 0.0
+    write_noise: float = 1.0
 
     def __call__(self, plan: Plan, chip: Chip) -> Plan:
         """Fill ``plan.quantized``."""
@@ -158,7 +158,8 @@ def _quantized(
         input_scale=scale,
         input_signed=signed,
         adc_lsb_us=lsb,
-        weight_error=float((error**2).sum()) / power if power else 0.0,
+        # Rounded: the last bits of a float64 sum differ between machines.
+        weight_error=float(np.float32((error**2).sum() / power)) if power else 0.0,
     )
 
 
@@ -172,9 +173,10 @@ def _second_moments(vectors: Array64) -> Array64:
     count, rows = vectors.shape[1:]
     moments: Array64 = np.swapaxes(centred, 1, 2) @ centred / count
     # Few vectors say little about how rows go together: shrink toward independent rows.
-    trust = count / (count + rows)
-    shrunk: Array64 = trust * moments + (1 - trust) * np.eye(rows) * moments
-    return shrunk
+    own = np.einsum("gkk->gk", moments).copy()
+    moments *= count / (count + rows)
+    np.einsum("gkk->gk", moments)[:] = own
+    return moments
 
 
 def _apply(
@@ -227,4 +229,4 @@ def _scaled(
 def _column_mean(layer: Layer, y: torch.Tensor) -> torch.Tensor:
     """Mean of each output column over everything else."""
     channel = y.dim() - 1 if layer.window is None else 1
-    return y.mean(dim=[d for d in range(y.dim()) if d != channel])
+    return y.movedim(channel, 0).flatten(1).mean(dim=1) if y.dim() > 1 else y

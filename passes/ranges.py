@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pimc.chip import Chip
-from pimc.converters import adc_limits, dac_limits
+from pimc.converters import adc_limits, dac_limits, two_phases
 from pimc.mapping import Codebook
 from pimc.passes.rounding import Codes, Grid
 
@@ -65,6 +65,8 @@ def adc_lsb_us(
     ``vectors`` (groups, vectors, rows; DAC codes) cause in cells written with the chip's own
     imprecision.
     """
+    if two_phases(chip, signed):
+        vectors = np.concatenate([vectors.clip(0), (-vectors).clip(0)], axis=1)
     groups, rows, cols = codes.shape
     height = chip.array.rows
     levels_us = np.asarray(chip.cell.g_levels_us)

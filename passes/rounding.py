@@ -21,6 +21,8 @@ Codes = npt.NDArray[np.uint16]
 _CLIP = np.linspace(1.0, 0.45, 12)
 #: Damping of second moments, a part of their mean diagonal.
 _DAMPING = 0.01
+#: Columns looked at together; more do not fit a processor's caches.
+_COLUMNS = 64
 #: Rows whose corrections are applied together; bounds memory traffic, not the result.
 _BLOCK = 128
 
@@ -63,6 +65,17 @@ def choose_grid(weight: Array64, importance: Array64, book: Codebook, write_nois
         importance: (groups, rows).
         write_noise: how much of the write variance counts, 0 to 1.
     """
+    parts = [
+        _choose_grid(weight[:, :, start : start + _COLUMNS], importance, book, write_noise)
+        for start in range(0, weight.shape[2], _COLUMNS)
+    ]
+    return Grid(
+        np.concatenate([part.scale for part in parts], axis=1),
+        np.concatenate([part.zero for part in parts], axis=1),
+    )
+
+
+def _choose_grid(weight: Array64, importance: Array64, book: Codebook, write_noise: float) -> Grid:
     best_cost = np.full(weight[:, 0].shape, np.inf)
     best_scale = np.ones_like(best_cost)
     best_zero = np.full(best_cost.shape, book.middle, np.uint16)
@@ -72,8 +85,10 @@ def choose_grid(weight: Array64, importance: Array64, book: Codebook, write_nois
             grid = Grid(full * part, zero)
             codes = nearest(book, _target(weight, grid, book))
             error = weight - weights_of(book, grid, codes)
-            noise = write_noise * (grid.scale[:, None, :] * book.sigma_us[codes]) ** 2
-            cost = np.einsum("gk,gkn->gn", importance, error**2 + noise)
+            cost = np.einsum("gk,gkn->gn", importance, np.square(error, out=error))
+            if write_noise:
+                variance = np.einsum("gk,gkn->gn", importance, book.sigma_us[codes] ** 2)
+                cost += write_noise * grid.scale**2 * variance
             better = cost < best_cost
             best_cost = np.where(better, cost, best_cost)
             best_scale = np.where(better, grid.scale, best_scale)

@@ -107,6 +107,8 @@ class Quantized:
         scale: float32, weight per µS.
         gain: float32, digital gain a column (1 after compiling).
         bias: float32, digital offset a column.
+        importance: float32 (groups, rows), mean square of each row's DAC codes; ones without
+            calibration data.
         input_scale: input units per DAC code, or None: each vector's largest magnitude is
             mapped to the largest code.
         input_signed: DAC codes are symmetric about zero, else they start at zero.
@@ -119,6 +121,7 @@ class Quantized:
     scale: Floats = field(repr=False)
     gain: Floats = field(repr=False)
     bias: Floats = field(repr=False)
+    importance: Floats = field(repr=False)
     input_scale: float | None
     input_signed: bool
     adc_lsb_us: float

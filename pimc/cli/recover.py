@@ -192,11 +192,16 @@ def _shape(image: Image) -> tuple[int | None, ...]:
 
 def _programmed(image: Image, driver: str, die: Path | None, seed: int) -> Device:
     """The device, holding the image; a die that is only now drawn is written first."""
+    from pimc.errors import UsageError
     from pimc.runtime.drivers import open_device, require_programmed
     from pimc.runtime.program import program
 
+    if die is not None and not die.exists():
+        raise UsageError(
+            "no such file", where=str(die), hint="make a programmed die with `pimc program --die`"
+        )
     device = open_device(driver, image, die=die, seed=seed)
-    if driver == "sim" and (die is None or not die.exists()):
+    if driver == "sim" and die is None:
         program(image, device)
     require_programmed(image, device)
     return device
