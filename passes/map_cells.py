@@ -25,7 +25,7 @@ class MapCells:
 
     A tile's rows may take any wordline of its own, or one that nothing else uses on its
     bitlines; its columns change places among themselves. Each is an assignment problem whose
-    cost is the squared weight error that faults would cause.
+    cost is the squared output error that faults would cause.
 
     Attributes:
         faults: the die's known faults; None keeps everything in its natural order.
@@ -73,7 +73,7 @@ def _assign(
     if np.isnan(held_us[np.ix_(own, bitlines)]).all():
         return None
     wanted = np.asarray(chip.cell.g_levels_us)[tile_levels(plan, chip, tile)]
-    importance = np.broadcast_to(_importance(plan, chip, tile), wanted.shape)
+    importance = _importance(plan, chip, tile)
     wordlines = own
     for _ in range(_SWEEPS):
         wordlines = candidates[_best(wanted, held_us[np.ix_(candidates, bitlines)], importance)]
@@ -85,11 +85,13 @@ def _assign(
 
 
 def _importance(plan: Plan, chip: Chip, tile: Tile) -> Array64:
-    """Squared output error a µS of each physical column."""
+    """Mean square of the output error a µS of each cell, (rows, physical columns)."""
     quantized, layer, book = plan.quantized[tile.layer], plan.layers[tile.layer], codebook(chip)
     scale = quantized.scale.reshape(layer.groups, layer.cols)[tile.group].astype(np.float64)
     every = (scale[:, None] * book.coefficients).reshape(-1)
-    squared: Array64 = every[tile.col : tile.col + tile.cols] ** 2
+    columns = every[tile.col : tile.col + tile.cols] ** 2
+    rows = quantized.importance[tile.group, tile.row : tile.row + tile.rows].astype(np.float64)
+    squared: Array64 = rows[:, None] * columns
     return squared
 
 

@@ -75,7 +75,7 @@ class Quantize:
         signed = not layer.nonnegative_input
         vectors = synthetic_codes(chip, signed, layer.rows, layer.groups, _rng(layer))
         lsb = adc_lsb_us(chip, book, codes, grid, vectors, signed, _rng(layer), margin=2.0)
-        return _quantized(layer, grid, codes, book, layer.bias, None, signed, lsb)
+        return _quantized(layer, grid, codes, book, layer.bias, importance, None, signed, lsb)
 
     def _with_data(
         self, plan: Plan, chip: Chip, book: Codebook, run: Calibration
@@ -134,7 +134,8 @@ class Quantize:
         y += shift if layer.window is None else shift.view(1, -1, *(1,) * (y.dim() - 2))
         bias = (layer.bias + shift.numpy()).astype(np.float32)
         lsb = adc_lsb_us(chip, book, codes, grid, grouped, signed, _rng(layer))
-        return _quantized(layer, grid, codes, book, bias, scale, signed, lsb), y
+        power = np.square(grouped).mean(axis=1)
+        return _quantized(layer, grid, codes, book, bias, power, scale, signed, lsb), y
 
 
 def _quantized(
@@ -143,6 +144,7 @@ def _quantized(
     codes: rounding.Codes,
     book: Codebook,
     bias: npt.NDArray[np.float32],
+    importance: Array64,
     scale: float | None,
     signed: bool,
     lsb: float,
@@ -155,6 +157,7 @@ def _quantized(
         scale=grid.scale.reshape(-1).astype(np.float32),
         gain=np.ones(grid.scale.size, np.float32),
         bias=bias.astype(np.float32),
+        importance=importance.astype(np.float32),
         input_scale=scale,
         input_signed=signed,
         adc_lsb_us=lsb,

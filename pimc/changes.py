@@ -11,12 +11,25 @@ import numpy.typing as npt
 
 from pimc.errors import ImageError
 from pimc.files import replacing
-from pimc.image import COLUMN_FIELDS, OPTIONAL_FIELDS, Image
+from pimc.image import COLUMN_FIELDS, Image, ImageLayer
 
 __all__ = ["Changes", "changes"]
 
-#: Settings of a layer that the digital side or the converters take from the image.
-_SETTINGS = ("input_scale", "input_signed", "adc_lsb_us")
+#: What the digital side and the converters take from a layer. The teacher does not run.
+_FIELDS = (
+    *COLUMN_FIELDS,
+    "row_correction",
+    "groups",
+    "rows",
+    "cols",
+    "planes",
+    "row_block",
+    "col_block",
+    "window",
+    "input_scale",
+    "input_signed",
+    "adc_lsb_us",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +39,8 @@ class Changes:
     Attributes:
         array, row, col: where a cell changes.
         before, after: its levels; −1 where only the other image uses the cell.
-        digital: layer name → what of its digital part changes.
+        digital: layer name → what of it changes beside the levels: fields, the ``cells`` its
+            weights lie in, and the ``schedule`` of its tiles.
         graph: the digital part of the network itself differs.
     """
 
@@ -106,14 +120,23 @@ def _digital(before: Image, after: Image) -> dict[str, list[str]]:
     found = {name: ["removed"] for name in old if name not in new}
     found |= {name: ["added"] for name in new if name not in old}
     for name in old.keys() & new.keys():
-        fields = [
-            field
-            for field in (*COLUMN_FIELDS, *OPTIONAL_FIELDS, *_SETTINGS)
-            if not _same(getattr(old[name], field), getattr(new[name], field))
-        ]
+        one, two = old[name], new[name]
+        fields = [key for key in _FIELDS if not _same(getattr(one, key), getattr(two, key))]
+        if not _same(before.cells(one), after.cells(two)):
+            fields.append("cells")
+        if not _same(_reads(before, one), _reads(after, two)):
+            fields.append("schedule")
         if fields:
             found[name] = fields
     return {name: found[name] for name in sorted(found)}
+
+
+def _reads(image: Image, layer: ImageLayer) -> npt.NDArray[np.int64]:
+    """Step, from the layer's first on, and extent of its tiles in the order of reading."""
+    steps, tiles = image.tensors["schedule"].astype(np.int64).T
+    read = image.tensors["tiles"][tiles]
+    own = read[:, 0] == layer.index
+    return np.column_stack([steps[own] - steps[own].min(initial=0), read[own, 1:6]])
 
 
 def _same(one: Any, two: Any) -> bool:

@@ -218,7 +218,7 @@ class Dac(Section):
 class Adc(Section):
     """Output converters."""
 
-    bits: int = setting(8, "int", "bits of an output code", low=1, high=16)
+    bits: int = setting(8, "int", "bits of an output code", low=2, high=16)
     range: str = setting("layer", "str", "what shares one full-scale setting", choices=("layer",))
     energy_pj: float = setting(1.56, "float", "energy of one output conversion", low=0)
     convert_ns: float = setting(0.78125, "float", "time of one conversion", above=0)

@@ -32,7 +32,8 @@ __all__ = ["Dataset", "Preprocess", "Role", "Shape", "load_data"]
 Role = Literal["calib", "test"]
 
 _SCAN_VALUES = 1 << 22
-_FLOAT32_MAX = float(np.finfo(np.float32).max)
+#: A float32, so that narrower data are compared as float32: as float16 it would be infinite.
+_FLOAT32_MAX = np.finfo(np.float32).max
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +77,8 @@ class Dataset:
                 checked when None.
 
         Raises:
-            DataError: no samples, no numbers, NaN or infinity, labels that do not fit, or a
-                shape that the preprocessing or the model cannot take.
+            DataError: no samples, no numbers, NaN or infinity (also after preprocessing), labels
+                that do not fit, or a shape that the preprocessing or the model cannot take.
         """
         stored = np.asanyarray(x)
         _check_values(stored, name)
@@ -85,7 +86,9 @@ class Dataset:
         if input_shape is not None:
             check_input(stored.shape, options.layout, input_shape, name)
         check_channels(options, stored.shape, name)
-        return cls(stored, _labels(y, len(stored), name), options, name)
+        data = cls(stored, _labels(y, len(stored), name), options, name)
+        _check_converted(data)
+        return data
 
     def __len__(self) -> int:
         return len(self.x)
@@ -225,6 +228,28 @@ def _check_values(x: npt.NDArray[Any], where: str) -> None:
                 where,
                 "clean the data",
             )
+
+
+def _check_converted(data: Dataset) -> None:
+    """Check that the preprocessing keeps the data within float32."""
+    # Every step of it is monotonic: where both ends stay finite in every channel, all does.
+    ends = np.empty((2, *data.x.shape[1:]), data.x.dtype)
+    ends[0], ends[1] = data.x.min(), data.x.max()
+    with np.errstate(all="ignore"):
+        if np.isfinite(replace(data, x=ends).all()).all():
+            return
+        step = max(1, _SCAN_VALUES // ends[0].size)
+        for start in range(0, len(data), step):
+            bad = ~np.isfinite(data.batch(start, start + step))
+            if bad.any():
+                options = data.preprocess
+                raise DataError(
+                    f"scale {options.scale:g}, mean {list(options.mean)} and std "
+                    f"{list(options.std)} make NaN or infinity of x, first in sample "
+                    f"{start + int(np.argwhere(bad)[0, 0])}",
+                    data.name,
+                    "correct scale, mean and std, in data.toml or the options",
+                )
 
 
 def _labels(y: npt.ArrayLike | None, samples: int, where: str) -> npt.NDArray[np.int64] | None:

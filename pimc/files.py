@@ -42,9 +42,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         UsageError: the file cannot be written (missing folder, no permission, full disk), or
             ``path`` is a folder or a device.
     """
-    target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
-        raise UsageError("is not a regular file", str(path), "give the name of a file")
+    target = _target(path)
     temporary = target.with_name(f".{target.name[:50]}.{secrets.token_hex(8)}.tmp")
     try:
         with open(temporary, "xb") as stream:
@@ -57,13 +55,29 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     except OSError as cause:
         if cause.filename not in (None, str(temporary), temporary):
             raise  # the block failed at another file
-        hint = _HINTS.get(cause.errno, "check the disk and the path")
-        message = f"cannot be written: {cause.strerror or cause}"
-        raise UsageError(message, str(path), hint) from cause
+        raise _unwritable(path, cause) from cause
     finally:
         # Gone already after success; on failure what is half written must not stay.
         with suppress(OSError):
             temporary.unlink()
+
+
+def _target(path: str | os.PathLike[str]) -> Path:
+    """The file that ``path`` names, or will name, links followed."""
+    try:
+        target = Path(os.path.realpath(path))
+        irregular = target.exists() and not target.is_file()
+    except (OSError, ValueError) as cause:  # too long, not searchable, a NUL byte
+        raise _unwritable(path, cause) from cause
+    if irregular:
+        raise UsageError("is not a regular file", str(path), "give the name of a file")
+    return target
+
+
+def _unwritable(path: str | os.PathLike[str], cause: OSError | ValueError) -> UsageError:
+    number, text = getattr(cause, "errno", None), getattr(cause, "strerror", None)
+    hint = _HINTS.get(number, "check the disk and the path")
+    return UsageError(f"cannot be written: {text or cause}", str(path), hint)
 
 
 def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], Any]) -> None:

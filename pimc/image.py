@@ -18,10 +18,11 @@ import numpy.typing as npt
 from pimc import container
 from pimc.chip import Chip
 from pimc.container import Tensor
-from pimc.errors import ImageError
+from pimc.errors import ChipError, ImageError
 from pimc.mapping import Codebook, codebook
 from pimc.packing import bits_per_cell, pack_levels, unpack_levels
 from pimc.plan import Window
+from pimc.strict import Key, check_value
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -38,6 +39,32 @@ TILE_FIELDS = (
 COLUMN_FIELDS = ("zero", "scale", "gain", "bias")
 #: Tensors a layer may have.
 OPTIONAL_FIELDS = ("row_correction", "teacher_weight", "teacher_bias")
+
+_NEWER = "the image may be of a newer pimc: update pimc, or compile the model again"
+_COUNT = Key("int", "", low=1)
+#: What a layer's and a window's entry in the manifest must hold; other keys are not looked at.
+_LAYER_KEYS: Mapping[str, Key] = {
+    "name": Key("str", ""),
+    "output": Key("str", ""),
+    "op": Key("str", ""),
+    "groups": _COUNT,
+    "rows": _COUNT,
+    "cols": _COUNT,
+    "planes": _COUNT,
+    "row_block": _COUNT,
+    "col_block": _COUNT,
+    "input_scale": Key("float", "", above=0),
+    "input_signed": Key("bool", ""),
+    "adc_lsb_us": Key("float", "", above=0),
+    "weight_error": Key("float", "", low=0),
+}
+_WINDOW_KEYS: Mapping[str, Key] = {
+    "kernel": Key("ints", "", low=1),
+    "strides": Key("ints", "", low=1),
+    "dilations": Key("ints", "", low=1),
+    "pads": Key("ints", "", low=0),
+    "auto_pad": Key("str", "", choices=("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")),
+}
 
 
 def layer_tensor(index: int, name: str) -> str:
@@ -118,8 +145,15 @@ class Image:
 
     @cached_property
     def chip(self) -> Chip:
-        """The chip the image is for."""
-        return Chip.from_dict(self.manifest["chip"])
+        """The chip the image is for.
+
+        Raises:
+            ImageError: none is there, or one with keys or values that this pimc does not know.
+        """
+        try:
+            return Chip.from_dict(_table(self.manifest, "chip", "manifest"))
+        except ChipError as cause:
+            raise ImageError(cause.message, "chip of the manifest", cause.hint or _NEWER) from cause
 
     @cached_property
     def codebook(self) -> Codebook:
@@ -133,10 +167,17 @@ class Image:
 
     @cached_property
     def layers(self) -> tuple[ImageLayer, ...]:
-        """All layers in the order in which they run."""
+        """All layers in the order in which they run; keys that are not known are ignored.
+
+        Raises:
+            ImageError: a key or tensor of a layer is missing or malformed.
+        """
+        entries = self.manifest.get("layers")
+        if not isinstance(entries, list):
+            raise ImageError("layers: missing, or no list", "manifest", _NEWER)
         return tuple(
-            _layer(index, entry, self.tensors)
-            for index, entry in enumerate(self.manifest["layers"])
+            _layer(f"layer {index} of the manifest", index, entry, self.tensors)
+            for index, entry in enumerate(entries)
         )
 
     @cached_property
@@ -236,16 +277,37 @@ class Image:
         return Image(*container.load(path, FORMAT, VERSION, ImageError))
 
 
-def _layer(index: int, entry: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> ImageLayer:
-    window = entry["window"]
-    fields: dict[str, Any] = {key: value for key, value in entry.items() if key != "window"}
-    fields |= {name: tensors[layer_tensor(index, name)] for name in COLUMN_FIELDS}
-    fields |= {name: tensors.get(layer_tensor(index, name)) for name in OPTIONAL_FIELDS}
-    return ImageLayer(index=index, window=_window(window), **fields)
+def _layer(where: str, index: int, entry: object, tensors: Mapping[str, Tensor]) -> ImageLayer:
+    if not isinstance(entry, Mapping):
+        raise ImageError(f"must be an object, not {entry!r}", where, _NEWER)
+    keys = {**_LAYER_KEYS}
+    if entry.get("input_scale", 0) is None:
+        del keys["input_scale"]  # each input vector is scaled on its own
+    fields = {"input_scale": None, **_checked(entry, keys, where)}
+    window = None
+    if entry.get("window", 0) is not None:
+        inner = f"window of {where}"
+        window = Window(**_checked(_table(entry, "window", where), _WINDOW_KEYS, inner))
+    missing = [n for n in COLUMN_FIELDS if layer_tensor(index, n) not in tensors]
+    if missing:
+        raise ImageError(f"has no tensor {', '.join(missing)}", where, _NEWER)
+    fields |= {n: tensors.get(layer_tensor(index, n)) for n in (*COLUMN_FIELDS, *OPTIONAL_FIELDS)}
+    return ImageLayer(index=index, window=window, **fields)
 
 
-def _window(entry: Mapping[str, Any] | None) -> Window | None:
-    if entry is None:
-        return None
-    sizes = {key: tuple(value) for key, value in entry.items() if key != "auto_pad"}
-    return Window(**sizes, auto_pad=entry["auto_pad"])
+def _checked(entry: Mapping[str, Any], keys: Mapping[str, Key], where: str) -> dict[str, Any]:
+    """The values of ``keys`` in ``entry``."""
+    found = {name: check_value(key, entry[name]) for name, key in keys.items() if name in entry}
+    problems = [f"{name}: missing" for name in keys if name not in entry]
+    problems += [f"{name}: {problem}" for name, (_, problem) in found.items() if problem]
+    if problems:
+        raise ImageError("; ".join(problems), where, _NEWER)
+    return {name: value for name, (value, _) in found.items()}
+
+
+def _table(entry: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
+    value = entry.get(name)
+    if not isinstance(value, Mapping):
+        text = f"must be an object, not {value!r}" if name in entry else "missing"
+        raise ImageError(f"{name}: {text}", where, _NEWER)
+    return value

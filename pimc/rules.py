@@ -2,7 +2,7 @@
 
 A rule is a function whose docstring is both its documentation and its error message; it
 yields the places where it is broken. The pipeline checks, after a pass, every rule of the
-stages done so far.
+stages done so far: no later pass may break what an earlier one established.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from pimc.chip import Chip
 from pimc.errors import PlanError
@@ -71,10 +72,14 @@ def tiles_cover_layers(plan: Plan, chip: Chip) -> Iterator[str]:
     tiles: dict[int, list[Tile]] = {}
     for tile in plan.tiles:
         tiles.setdefault(tile.layer, []).append(tile)
+    if not all(0 <= number < len(plan.layers) for number in tiles):
+        yield plan.model_name
     for number, layer in enumerate(plan.layers):
         covered = np.zeros((layer.groups, layer.rows, layer.cols * planes), np.bool_)
         area = 0
         for t in tiles.get(number, []):
+            if t.group not in range(layer.groups) or min(t.row, t.col) < 0:
+                continue  # outside: its area is missing
             covered[t.group, t.row : t.row + t.rows, t.col : t.col + t.cols] = True
             area += t.rows * t.cols
         # As much area as there are cells, and none left out: none covered twice either.
@@ -94,27 +99,45 @@ def places_do_not_overlap(plan: Plan, chip: Chip) -> Iterator[str]:
     rows, cols = chip.array.rows, chip.array.cols
     taken = np.zeros((plan.arrays, rows, cols), np.bool_)
     for number, (tile, place) in enumerate(zip(plan.tiles, plan.places, strict=True)):
-        inside = place.row + tile.rows <= rows and place.col + tile.cols <= cols
+        if not (
+            0 <= place.array < plan.arrays
+            and 0 <= place.row <= rows - tile.rows
+            and 0 <= place.col <= cols - tile.cols
+        ):
+            yield f"tile {number}"
+            continue
         area = taken[place.array, place.row :, place.col :][: tile.rows, : tile.cols]
-        if not inside or area.any():
+        if area.any():
             yield f"tile {number}"
         area[:] = True
 
 
 def lines_are_distinct(plan: Plan, chip: Chip) -> Iterator[str]:
     """moved tiles keep to their array, and no cell belongs to two tiles"""
-    taken = np.zeros((plan.arrays, chip.array.rows, chip.array.cols), np.bool_)
+    rows, cols = chip.array.rows, chip.array.cols
+    taken = np.zeros((plan.arrays, rows, cols), np.bool_)
     for number, (tile, place, lines) in enumerate(
         zip(plan.tiles, plan.places, plan.lines, strict=True)
     ):
         wordlines = place.row + np.arange(tile.rows) if lines is None else lines.wordlines
         bitlines = place.col + np.arange(tile.cols) if lines is None else lines.bitlines
+        if not (
+            0 <= place.array < plan.arrays
+            and _distinct(wordlines, tile.rows, rows)
+            and _distinct(bitlines, tile.cols, cols)
+        ):
+            yield f"tile {number}"
+            continue
         cells = np.ix_(wordlines, bitlines)
-        distinct = len(set(wordlines.tolist())) == tile.rows
-        distinct &= len(set(bitlines.tolist())) == tile.cols
-        if not distinct or taken[place.array][cells].any():
+        if taken[place.array][cells].any():
             yield f"tile {number}"
         taken[place.array][cells] = True
+
+
+def _distinct(lines: npt.NDArray[np.integer], count: int, available: int) -> bool:
+    """Whether ``lines`` are ``count`` different ones of ``available``."""
+    numbers = set(lines.tolist())
+    return len(lines) == len(numbers) == count and numbers <= set(range(available))
 
 
 def every_tile_is_read_once(plan: Plan, chip: Chip) -> Iterator[str]:
@@ -122,6 +145,7 @@ def every_tile_is_read_once(plan: Plan, chip: Chip) -> Iterator[str]:
     read = sorted(tile for step in plan.schedule for tile in step.tiles)
     if read != list(range(len(plan.tiles))):
         yield plan.model_name
+        return
     for number, step in enumerate(plan.schedule):
         if {plan.tiles[tile].layer for tile in step.tiles} != {step.layer}:
             yield f"step {number}"
@@ -135,19 +159,21 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "quantize": (codes_are_in_the_codebook, ranges_are_positive),
     "tile": (tiles_cover_layers, tiles_fit_arrays),
     "pack": (places_do_not_overlap,),
-    "place": (places_do_not_overlap,),
+    "place": (),
     "cells": (lines_are_distinct,),
     "schedule": (every_tile_is_read_once,),
 }
 
 
 def check(plan: Plan, chip: Chip) -> None:
-    """Check the rules of the plan's stage.
+    """Check the rules of the plan's stage and of all before it.
 
     Raises:
         PlanError: a rule is broken; the error names the stage, the rule and the places.
     """
-    for rule in RULES[plan.stage]:
+    stages = list(RULES)
+    done = stages[: stages.index(plan.stage) + 1]
+    for rule in dict.fromkeys(rule for stage in done for rule in RULES[stage]):
         broken = list(rule(plan, chip))
         if broken:
             raise PlanError(

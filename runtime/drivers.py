@@ -25,7 +25,15 @@ from pimc.runtime.die import Die
 from pimc.runtime.sim import SimDevice
 from pimc.strict import did_you_mean
 
-__all__ = ["DeviceInfo", "devices", "flush", "open_device", "open_sim", "require_programmed"]
+__all__ = [
+    "DeviceInfo",
+    "devices",
+    "flush",
+    "observer",
+    "open_device",
+    "open_sim",
+    "require_programmed",
+]
 
 Factory = Callable[..., Device]
 
@@ -71,6 +79,14 @@ def open_device(name: str, image: Image, *, die: Path | None = None, seed: int =
         raise DeviceError(
             f"the driver failed to open: {cause or type(cause).__name__}", where=name
         ) from cause
+
+
+def observer(device: Device, seed: int) -> Device:
+    """The same chip for looking on: a simulated one with read noise of its own."""
+    if not isinstance(device, SimDevice):
+        return device
+    arrays = len(device.die.cells.level)
+    return SimDevice(device.die, device.chip, arrays, read_seed=seed + 1)
 
 
 def flush(device: Device, die: Path | None) -> None:

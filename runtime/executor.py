@@ -104,8 +104,9 @@ class Executor:
         """Nodes on a path from a source to an output at which a gradient ends.
 
         These are the nodes that ONNX Runtime executes (a backward pass that reaches one
-        raises) and those that quantise to integers (they give no gradient at all).
-        Indices, shapes and comparisons carry no gradient by nature and are not listed.
+        raises) and those that round, cast to integers or quantise (their gradient is zero
+        everywhere, or there is none). Indices, shapes and comparisons carry no gradient by
+        nature and are not listed, nor is what is only used as such.
 
         Args:
             sources: names of the values to be trained.

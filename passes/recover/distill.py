@@ -11,7 +11,7 @@ import torch
 
 from pimc.data import Dataset
 from pimc.errors import ModelError
-from pimc.passes.recover.objective import Objective
+from pimc.passes.recover.objective import Goal, Outputs
 from pimc.passes.recover.rewrite import Influence
 from pimc.passes.recover.twin import Twin, TwinLayer
 from pimc.progress import Progress, silent
@@ -40,14 +40,14 @@ class Student:
     """Twin and teacher on one graph.
 
     Attributes:
-        feed, output: names of the network's input and of the output that is distilled.
+        feed, outputs: names of the network's input and of the outputs that are distilled.
     """
 
     executor: Executor
     twin: Twin
     teacher: ArrayCall
     feed: str
-    output: str
+    outputs: tuple[str, ...]
 
     def check_gradients(self) -> None:
         """Make sure that every layer can be trained.
@@ -56,19 +56,17 @@ class Student:
             ModelError: a node without gradient stands between a layer and the output.
         """
         outputs = [twin.layer.output for twin in self.twin.layers.values()]
-        breaks = self.executor.gradient_breaks(outputs, [self.output])
+        breaks = self.executor.gradient_breaks(outputs, self.outputs)
         if breaks:
             named = ", ".join(f"{node.op_type} ({node.outputs[0].name})" for node in breaks)
             raise ModelError(
                 f"no gradient passes through {named}",
-                where=self.output,
+                where=", ".join(self.outputs),
                 hint="these operators run in ONNX Runtime; replace them in the model",
             )
 
-    def run(
-        self, x: torch.Tensor, array: ArrayCall
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Output and the outputs of all array layers."""
+    def run(self, x: torch.Tensor, array: ArrayCall) -> tuple[Outputs, dict[str, torch.Tensor]]:
+        """Outputs and the outputs of all array layers."""
         features: dict[str, torch.Tensor] = {}
 
         def keep(node: ir.Node, value: torch.Tensor) -> torch.Tensor:
@@ -76,19 +74,18 @@ class Student:
             features[node.attributes["layer"].as_string()] = y
             return y
 
-        return self.executor.run({self.feed: x}, want=[self.output], array=keep)[
-            self.output
-        ], features
+        values = self.executor.run({self.feed: x}, want=self.outputs, array=keep)
+        return [values[name] for name in self.outputs], features
 
-    def teach(self, x: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """The teacher's output and features."""
+    def teach(self, x: torch.Tensor) -> tuple[Outputs, dict[str, torch.Tensor]]:
+        """The teacher's outputs and features."""
         with torch.no_grad():
             return self.run(x, self.teacher)
 
 
 def distill(
     student: Student,
-    goal: Objective,
+    goal: Goal,
     data: Dataset,
     options: DistillOptions,
     generator: torch.Generator,
@@ -129,7 +126,7 @@ def distill(
 
 def influences(
     student: Student,
-    goal: Objective,
+    goal: Goal,
     data: Dataset,
     generator: torch.Generator,
     *,
@@ -192,7 +189,7 @@ def _spread(student: Student, data: Dataset) -> dict[str, float]:
 def _feature_loss(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> torch.Tensor:
     """Mean over layers of the squared error relative to the teacher's variance."""
     losses = [
-        (found[name] - value).square().mean() / value.var().clamp_min(1e-12)
+        (found[name] - value).square().mean() / value.var(correction=0).clamp_min(1e-12)
         for name, value in wanted.items()
     ]
     return torch.stack(losses).mean()

@@ -20,6 +20,8 @@ from pimc.runtime.capture import LayerCapture
 
 Array64 = npt.NDArray[np.float64]
 
+#: Beyond this many standard deviations a cell counts as stuck: no write will move it.
+STUCK_SIGMAS = 6.0
 #: How often clipped codes are replaced by what the estimate says they would have been.
 _CLIP_PASSES = 2
 #: Cells solved for at a time, times the rows of a block squared.
@@ -73,8 +75,7 @@ def rewritten(
     level = np.where(estimate.present, image.levels.reshape(-1)[image.cells(layer)], 0)
     target, sigma = _statistics(image, level)
     target = np.where(estimate.present, target, 0.0)
-    reference = image.chip.mapping.pedestal == "reference"
-    common = row_means(estimate, layer) if reference else 0.0
+    common = reference_error(estimate, image, layer)
     mean = np.where(changed, target + common, estimate.mean_us)
     variance = np.where(changed, sigma**2 + estimate.variance, estimate.variance)
     return CellEstimate(estimate.present, target, mean, variance)
@@ -103,17 +104,25 @@ def identify(
     return replace(estimate, mean_us=found.numpy(), variance=spread.numpy())
 
 
-def row_means(estimate: CellEstimate, layer: ImageLayer) -> Array64:
-    """Mean error of each row over the columns of its array: (blocks, rows, columns).
+def reference_error(estimate: CellEstimate, image: Image, layer: ImageLayer) -> Array64:
+    """What the reference columns' own errors add to each cell: (blocks, rows, columns), µS.
 
-    This is what the reference column's own errors look like.
+    All columns of an array share it, so it is the mean error of a row over them, drawn toward
+    zero as far as the cells' own errors can explain that mean. Stuck cells do not count.
     """
-    block = np.arange(estimate.error_us.shape[2]) // layer.col_block
-    means = np.zeros_like(estimate.error_us)
+    common = np.zeros_like(estimate.mean_us)
+    own, shared = _write_variance(image), reference_variance(image)
+    if not shared:
+        return common
+    error = estimate.error_us
+    sound = estimate.present & (np.abs(error) < STUCK_SIGMAS * np.sqrt(own + shared))
+    block = np.arange(error.shape[2]) // layer.col_block
     for number in range(layer.col_blocks):
-        inside = block == number
-        means[:, :, inside] = estimate.error_us[:, :, inside].mean(axis=2, keepdims=True)
-    return means
+        inside = np.flatnonzero(block == number)
+        count = sound[:, :, inside].sum(axis=2, keepdims=True)
+        total = np.where(sound, error, 0.0)[:, :, inside].sum(axis=2, keepdims=True)
+        common[:, :, inside] = total * shared / (count * shared + own)
+    return common
 
 
 def row_correction(estimate: CellEstimate, image: Image, layer: ImageLayer) -> Any:
@@ -121,8 +130,8 @@ def row_correction(estimate: CellEstimate, image: Image, layer: ImageLayer) -> A
     if image.chip.mapping.pedestal != "reference":
         return None
     first = np.arange(layer.col_blocks) * layer.col_block
-    means = row_means(estimate, layer)[:, :, first]
-    by_group = means.reshape(layer.groups, -1, layer.col_blocks)[:, : layer.rows]
+    common = reference_error(estimate, image, layer)[:, :, first]
+    by_group = common.reshape(layer.groups, -1, layer.col_blocks)[:, : layer.rows]
     return np.ascontiguousarray(by_group.transpose(0, 2, 1), dtype=np.float32)
 
 
@@ -132,6 +141,12 @@ def reference_variance(image: Image) -> float:
         return 0.0
     reference = np.asarray([image.codebook.reference_us])
     return float(image.chip.cell.sigma.sigma_us(reference)[0] ** 2)
+
+
+def _write_variance(image: Image) -> float:
+    """Variance of a cell's own write error, mean over the levels, µS²."""
+    levels_us = np.asarray(image.chip.cell.g_levels_us)
+    return float(np.mean(np.asarray(image.chip.cell.sigma.sigma_us(levels_us)) ** 2))
 
 
 def _statistics(image: Image, level: npt.NDArray[Any]) -> tuple[Array64, Array64]:

@@ -21,7 +21,7 @@ from pimc.passes.recover.identify import (
     rewritten,
     row_correction,
 )
-from pimc.passes.recover.objective import Objective, Task, objective
+from pimc.passes.recover.objective import Goal, Outputs, Task
 from pimc.passes.recover.rewrite import choose, propose
 from pimc.passes.recover.twin import Twin
 from pimc.progress import Progress, silent
@@ -118,8 +118,10 @@ class _Bench:
     image: Image
     estimates: dict[int, CellEstimate]
     generator: torch.Generator
-    goal: Objective
-    wanted: torch.Tensor
+    wanted: Outputs
+    goal: Goal
+    #: Digital sides that fit the cells as they are now, by the stage that judged them.
+    candidates: dict[int, Image] = field(default_factory=dict)
     stages: list[Stage] = field(default_factory=list)
     clock: float = field(default_factory=time.perf_counter)
 
@@ -131,35 +133,21 @@ class _Bench:
         """What stands in for the chip where none is attached: the twin."""
         return None if self.device is not None else Twin.of(self.image, self.estimates)
 
-    def outputs(
-        self, session: Session, data: Dataset, what: str, array: ArrayCall | None
-    ) -> torch.Tensor:
-        """The first output for all of ``data``."""
-        feed, output = session.get_inputs()[0].name, session.get_outputs()[0].name
-        starts = range(0, len(data), BATCH_SIZE)
-        parts = [
-            session.evaluate(
-                {feed: torch.from_numpy(data.batch(start, start + BATCH_SIZE))},
-                want=[output],
-                array=array,
-            )[output]
-            for start in self.progress(starts, what, len(starts))
-        ]
-        return torch.cat(parts)
-
     def judge(self, name: str, written: int = 0) -> Stage:
         """Measure the image on the chip and note it as a stage."""
-        found = self.outputs(self.session(), self.held_out, "judging", self.array())
-        same = None
-        if found.dim() == 2:
-            same = float((found.argmax(1) == self.wanted.argmax(1)).float().mean())
+        found = _outputs(self.session(), self.held_out, self.progress, "judging", self.array())
+        loss = float(self.goal.loss(found, self.wanted))
         now = time.perf_counter()
-        stage = Stage(
-            name, float(self.goal.loss(found, self.wanted)), same, written, now - self.clock
-        )
+        same = self.goal.agreement(found, self.wanted)
+        stage = Stage(name, loss, same, written, now - self.clock)
         self.clock = now
+        self.candidates[len(self.stages)] = self.image
         self.stages.append(stage)
         return stage
+
+    def best(self) -> int:
+        """The stage whose digital side serves the present cells best."""
+        return min(self.candidates, key=lambda number: self.stages[number].loss)
 
 
 def recover(
@@ -240,7 +228,10 @@ def _prepare(
         )
     held_out, train = data.split(options.holdout, np.random.default_rng(options.seed))
     session = Session(image, device)
-    bench = _Bench(
+    wanted = _outputs(
+        session, held_out, progress, "running the float network", teacher_array(image)
+    )
+    return _Bench(
         device=device,
         options=options,
         train=train,
@@ -249,23 +240,41 @@ def _prepare(
         image=image,
         estimates={layer.index: prior(image, layer) for layer in image.layers},
         generator=torch.Generator().manual_seed(options.seed),
-        goal=objective(options.task, torch.zeros(0)),
-        wanted=torch.zeros(0),
+        wanted=wanted,
+        goal=Goal.of(options.task, wanted),
     )
-    bench.wanted = bench.outputs(
-        session, held_out, "running the float network", teacher_array(image)
-    )
-    bench.goal = objective(options.task, bench.wanted)
-    return bench
 
 
-def _learn(bench: _Bench, captured: Capture | None = None, only: list[int] | None = None) -> None:
-    """Capture and bring the estimates up to date."""
+def _outputs(
+    session: Session, data: Dataset, progress: Progress, what: str, array: ArrayCall | None
+) -> Outputs:
+    """The network's outputs for all of ``data``."""
+    feed = session.get_inputs()[0].name
+    names = [arg.name for arg in session.get_outputs()]
+    starts = range(0, len(data), BATCH_SIZE)
+    parts = [
+        session.evaluate(
+            {feed: torch.from_numpy(data.batch(start, start + BATCH_SIZE))},
+            want=names,
+            array=array,
+        )
+        for start in progress(starts, what, len(starts))
+    ]
+    return [torch.cat([part[name] for part in parts]) for name in names]
+
+
+def _learn(
+    bench: _Bench,
+    captured: Capture | None = None,
+    only: list[int] | None = None,
+    number: int = 0,
+) -> None:
+    """Capture and bring the estimates up to date; each ``number`` sends probes of its own."""
     if captured is None:
         captured = capture(
             bench.session(),
             bench.train,
-            bench.options.capture,
+            replace(bench.options.capture, seed=bench.options.seed + number),
             outputs=False,
             only=only,
             progress=bench.progress,
@@ -325,7 +334,14 @@ def _one_round(bench: _Bench, budget: int, number: int) -> npt.NDArray[np.int64]
     # leaves cells alone that were asked for the same level before.
     again = bench.device is not None
     proposals = [
-        propose(bench.image, layer, bench.estimates[layer.index], weights[layer.index], again=again)
+        propose(
+            bench.image,
+            layer,
+            bench.estimates[layer.index],
+            weights[layer.index],
+            share=budget / max(int(bench.image.used.sum()), 1),
+            again=again,
+        )
         for layer in bench.progress(bench.image.layers, "choosing cells")
     ]
     picked = choose(proposals, budget)
@@ -344,8 +360,9 @@ def _one_round(bench: _Bench, budget: int, number: int) -> npt.NDArray[np.int64]
         layer = bench.image.layers[index]
         changed = np.isin(bench.image.cells(layer), picked[index][0])
         bench.estimates[index] = rewritten(bench.estimates[index], bench.image, layer, changed)
+    bench.candidates.clear()
     if bench.device is not None:
-        _learn(bench, only=touched)
+        _learn(bench, only=touched, number=number)
     return np.stack([cells, before, levels, np.full(len(cells), number)], axis=1).astype(np.int64)
 
 
@@ -356,23 +373,19 @@ def _student(bench: _Bench) -> Student:
         Twin.of(bench.image, bench.estimates),
         teacher_array(bench.image),
         session.get_inputs()[0].name,
-        session.get_outputs()[0].name,
+        tuple(arg.name for arg in session.get_outputs()),
     )
 
 
 def _distill(bench: _Bench) -> None:
     """Train the digital side; the checkpoint that serves held-out data best is kept."""
     student = _student(bench)
-    kept, images = [len(bench.stages) - 1], {len(bench.stages) - 1: bench.image}
 
     def judge(epoch: int) -> bool:
         """Whether it is worth going on."""
         bench.image = bench.image.updated(columns=student.twin.columns())
-        stage = bench.judge(f"distilling, epoch {epoch + 1}")
-        if stage.loss < bench.stages[kept[-1]].loss:
-            kept.append(len(bench.stages) - 1)
-            images[kept[-1]] = bench.image
-        return len(bench.stages) - 1 - kept[-1] < bench.options.patience
+        bench.judge(f"distilling, epoch {epoch + 1}")
+        return len(bench.stages) - 1 - bench.best() < bench.options.patience
 
     distill(
         student,
@@ -383,5 +396,6 @@ def _distill(bench: _Bench) -> None:
         judge=judge,
         progress=bench.progress,
     )
-    bench.image = images[kept[-1]]
-    bench.stages[kept[-1]] = replace(bench.stages[kept[-1]], kept=True)
+    best = bench.best()
+    bench.image = bench.candidates[best]
+    bench.stages[best] = replace(bench.stages[best], kept=True)

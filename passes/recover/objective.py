@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,28 +10,72 @@ import torch
 import torch.nn.functional as F
 
 Task = Literal["classification", "regression"]
+Outputs = Sequence[torch.Tensor]
 
 #: Temperature of the distillation (Hinton et al. 2015, DOI 10.48550/arXiv.1503.02531).
 TEMPERATURE = 3.0
+#: Least probability told apart from zero.
+_LEAST = 1e-7
 
 
 @dataclass(frozen=True)
 class Objective:
-    """Distance between outputs of student and teacher; each a function of (student, teacher).
+    """Distance of one output from the teacher's; both functions take (student, teacher).
 
     Attributes:
+        classes: the largest value of a row names its class.
         loss: mean over the batch; zero when both agree.
         probe: a scalar whose squared gradient, in expectation over the generator, is the
             curvature of the loss (Fisher information; Gauss-Newton for values).
     """
 
+    classes: bool
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     probe: Callable[[torch.Tensor, torch.Tensor, torch.Generator], torch.Tensor]
 
 
-def objective(task: Task | None, output: torch.Tensor) -> Objective:
-    """The objective of a task; judged by the output's shape where no task is named."""
-    return _OBJECTIVES[task or ("classification" if output.dim() == 2 else "regression")]
+@dataclass(frozen=True)
+class Goal:
+    """The objectives of all outputs of a network, added up."""
+
+    parts: tuple[Objective, ...]
+
+    @staticmethod
+    def of(task: Task | None, wanted: Outputs) -> Goal:
+        """The goal of a task; each output is judged by its shape where no task is named."""
+        return Goal(tuple(_OBJECTIVES[_kind(task, output)] for output in wanted))
+
+    def loss(self, found: Outputs, wanted: Outputs) -> torch.Tensor:
+        """Distance of all outputs from the teacher's."""
+        losses = [
+            part.loss(ours, theirs)
+            for part, ours, theirs in zip(self.parts, found, wanted, strict=True)
+        ]
+        return torch.stack(losses).sum()
+
+    def probe(self, found: Outputs, wanted: Outputs, generator: torch.Generator) -> torch.Tensor:
+        """A scalar whose squared gradient is the loss's curvature in expectation."""
+        probes = [
+            part.probe(ours, theirs, generator)
+            for part, ours, theirs in zip(self.parts, found, wanted, strict=True)
+        ]
+        return torch.stack(probes).sum()
+
+    def agreement(self, found: Outputs, wanted: Outputs) -> float | None:
+        """Share of samples to which the first list of classes gives the same; None without."""
+        for part, ours, theirs in zip(self.parts, found, wanted, strict=True):
+            if part.classes:
+                return float((ours.argmax(1) == theirs.argmax(1)).float().mean())
+        return None
+
+
+def _kind(task: Task | None, output: torch.Tensor) -> str:
+    listed = output.dim() == 2 and output.shape[1] > 1
+    if task == "regression" or not listed:
+        return "values"
+    total = output.sum(dim=1)
+    probable = bool((output >= 0).all()) and bool(torch.allclose(total, torch.ones_like(total)))
+    return "probabilities" if probable else "logits"
 
 
 def _divergence(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
@@ -50,8 +94,19 @@ def _sampled_class(
     return F.cross_entropy(student, labels, reduction="sum")
 
 
+def _log_divergence(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    return _divergence(student.clamp_min(_LEAST).log(), teacher.clamp_min(_LEAST).log())
+
+
+def _log_sampled_class(
+    student: torch.Tensor, teacher: torch.Tensor, generator: torch.Generator
+) -> torch.Tensor:
+    logs = student.clamp_min(_LEAST).log()
+    return _sampled_class(logs, teacher.clamp_min(_LEAST).log(), generator)
+
+
 def _relative_error(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    return F.mse_loss(student, teacher) / teacher.var().clamp_min(1e-12)
+    return F.mse_loss(student, teacher) / teacher.var(correction=0).clamp_min(1e-12)
 
 
 def _random_direction(
@@ -61,7 +116,8 @@ def _random_direction(
     return (student * direction).sum()
 
 
-_OBJECTIVES: dict[Task, Objective] = {
-    "classification": Objective(_divergence, _sampled_class),
-    "regression": Objective(_relative_error, _random_direction),
+_OBJECTIVES: dict[str, Objective] = {
+    "logits": Objective(True, _divergence, _sampled_class),
+    "probabilities": Objective(True, _log_divergence, _log_sampled_class),
+    "values": Objective(False, _relative_error, _random_direction),
 }

@@ -17,15 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from pimc.image import Image, ImageLayer
-from pimc.passes.recover.identify import CellEstimate, row_means
+from pimc.passes.recover.identify import STUCK_SIGMAS, CellEstimate, reference_error
 
 Array64 = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-#: Beyond this many standard deviations a cell counts as stuck: no write will move it.
-STUCK_SIGMAS = 6.0
-#: Largest part of a column's cells considered in one round.
-_DEPTH = 0.3
+#: A column may get so many times the average column's share of a round's writes.
+_DEPTH = 4.0
 
 
 @dataclass(frozen=True)
@@ -64,21 +62,26 @@ def propose(
     estimate: CellEstimate,
     influence: Influence,
     *,
+    share: float = 0.075,
     again: bool = True,
 ) -> Proposal:
     """Every write of a layer that is expected to pay, with what it should gain.
 
     Args:
+        share: part of all cells that the round may write; bounds how many a column proposes.
         again: cells may be written once more to the level they were asked to hold.
     """
     problem = _Problem.of(image, layer, estimate, influence, again)
-    steps = max(1, int(_DEPTH * layer.rows * layer.planes))
+    cells_a_column = layer.rows * layer.planes
+    steps = min(cells_a_column, 1 + int(_DEPTH * share * cells_a_column))
     gains, cells, levels = [], [], []
     for _ in range(steps):
         gain, cell, level = problem.take_best()
         gains.append(gain * influence.sensitivity)
         cells.append(cell)
         levels.append(level)
+        if not (gain > 0).any():
+            break
     # A write is worth no more than the ones its column needs before it.
     gain = np.minimum.accumulate(np.stack(gains), axis=0)
     worth = gain > 0
@@ -90,10 +93,8 @@ def propose(
 def choose(proposals: list[Proposal], budget: int) -> dict[int, tuple[Ints, npt.NDArray[Any]]]:
     """The ``budget`` writes that pay most: cells and levels by layer."""
     gains = np.concatenate([proposal.gain for proposal in proposals])
-    if len(gains) > budget:
-        best = np.argpartition(-gains, budget - 1)[:budget] if budget else np.empty(0, np.int64)
-    else:
-        best = np.arange(len(gains))
+    # Stable: of equal gains the earlier one, which the later ones of its column need.
+    best = np.argsort(-gains, kind="stable")[:budget]
     taken = np.zeros(len(gains), np.bool_)
     taken[best] = True
     chosen, start = {}, 0
@@ -129,8 +130,7 @@ class _Problem:
         again: bool,
     ) -> _Problem:
         book, chip = image.codebook, image.chip
-        reference = chip.mapping.pedestal == "reference"
-        common = row_means(estimate, layer) if reference else 0.0
+        common = reference_error(estimate, image, layer)
 
         def planes(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
             grouped = values.reshape(layer.groups, -1, values.shape[2])[:, : layer.rows]

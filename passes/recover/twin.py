@@ -12,7 +12,7 @@ import torch
 
 from pimc.converters import dac_limits
 from pimc.image import Image, ImageLayer
-from pimc.passes.recover.identify import CellEstimate, row_means
+from pimc.passes.recover.identify import CellEstimate, reference_error
 from pimc.vectors import convolve, refold, unfold
 
 Array64 = npt.NDArray[np.float64]
@@ -24,9 +24,7 @@ def effective_weight(image: Image, layer: ImageLayer, estimate: CellEstimate) ->
     What the digital side takes off, the pedestal and the rows' common error, is taken off.
     """
     book = image.codebook
-    held = estimate.mean_us
-    if image.chip.mapping.pedestal == "reference":
-        held = held - row_means(estimate, layer)
+    held = estimate.mean_us - reference_error(estimate, image, layer)
     grouped = held.reshape(layer.groups, -1, held.shape[2])[:, : layer.rows]
     planes = grouped.reshape(layer.groups, layer.rows, layer.cols, layer.planes)
     shape = (layer.groups, 1, layer.cols)

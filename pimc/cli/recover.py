@@ -108,6 +108,11 @@ class _Job:
 )
 @click.option("--rounds", type=click.IntRange(0), default=3, show_default=True)
 @click.option("--epochs", type=click.IntRange(0), default=6, show_default=True)
+@click.option(
+    "--task",
+    type=click.Choice(["classification", "regression"]),
+    help="What the outputs are; judged by their shape if not given.",
+)
 @click.option("-o", "--output", type=FILE, help="Default: IMAGE.r1.pimc, then .r2 and so on.")
 def recover(settings: Settings, image: Path | None, **chosen: Any) -> Report:
     """Make a programmed die accurate again; writes the next image.
@@ -125,11 +130,12 @@ def recover(settings: Settings, image: Path | None, **chosen: Any) -> Report:
     from pimc.passes.recover.distill import DistillOptions
     from pimc.passes.recover.loop import RecoverOptions
     from pimc.passes.recover.loop import recover as recover_die
-    from pimc.runtime.drivers import flush
+    from pimc.runtime.drivers import flush, observer
     from pimc.runtime.session import Session
 
     path = find_image(image)
     loaded = Image.load(path)
+    progress = settings.progress
     calib = _calibration(loaded, chosen)
     labelled = None
     if chosen["data"] is not None:
@@ -141,6 +147,7 @@ def recover(settings: Settings, image: Path | None, **chosen: Any) -> Report:
     options = RecoverOptions(
         budget=chosen["budget"] / 100,
         rounds=chosen["rounds"],
+        task=chosen["task"],
         seed=settings.seed,
         distill=DistillOptions(epochs=chosen["epochs"]),
     )
@@ -148,12 +155,14 @@ def recover(settings: Settings, image: Path | None, **chosen: Any) -> Report:
     def measure(what: Image, device: Device | None) -> float | None:
         if labelled is None or device is None:
             return None
-        return accuracy(
-            Session(what, device), labelled, progress=settings.progress, description="accuracy"
-        )
+        # Looking at the labelled data must not change what the recovery reads.
+        session = Session(what, observer(device, settings.seed))
+        return accuracy(session, labelled, progress=progress, description="accuracy")
 
-    in_float = None if labelled is None else accuracy(float_session(loaded), labelled)
-    ideal = None if labelled is None else accuracy(Session(loaded), labelled)
+    in_float = ideal = None
+    if labelled is not None:
+        in_float = accuracy(float_session(loaded), labelled, progress=progress, description="float")
+        ideal = accuracy(Session(loaded), labelled, progress=progress, description="perfect cells")
     results: list[dict[str, Any]] = []
     for job in _jobs(loaded, path, calib, settings.seed, chosen):
         before = measure(loaded, job.device)
@@ -163,7 +172,7 @@ def recover(settings: Settings, image: Path | None, **chosen: Any) -> Report:
             calib,
             options,
             captured=job.captured,
-            progress=settings.progress,
+            progress=progress,
         )
         result = _result(recovery, job, before, measure(recovery.image, job.device), loaded)
         _write(recovery, job.output, result)
@@ -329,7 +338,7 @@ def _report(
     )
     body = table(["die", "before", "after", "cells rewritten", "time", "next image"], rows)
     note = "" if results[0]["measured_on_chip"] else "\nprogram the cells, capture again, recover"
-    return Report(data, f"{head}\n\n{_stages(results)}{body}{note}")
+    return Report(data, f"{head}\n\n{_stages(results)}{body}{note}", answer=False)
 
 
 def _stages(results: list[dict[str, Any]]) -> str:

@@ -29,7 +29,6 @@ _UNARY: dict[str, Callable[[Tensor], Tensor]] = {
     "Neg": torch.neg,
     "Reciprocal": torch.reciprocal,
     "Round": torch.round,  # half to even, as ONNX asks
-    "Sign": torch.sign,
     "Sin": torch.sin,
     "Sinh": torch.sinh,
     "Sqrt": torch.sqrt,
@@ -62,6 +61,12 @@ for _name, _binary in _BINARY.items():
     register(_name, _binary, since=7)
 for _name, _truth in _TRUTH.items():
     register(_name, _truth, since=1 if _name == "Not" else 7, gradient=False)
+
+
+@op("Sign")
+def sign(x: Tensor) -> Tensor:
+    """−1, 0 or 1; NaN stays NaN."""
+    return torch.where(x.isnan(), x, x.sign())
 
 
 @op("Div", since=7)

@@ -18,6 +18,7 @@ class Schema(Protocol):
 
     since_version: int
     attributes: Mapping[str, Any]
+    inputs: Sequence[Any]
     has_function: bool
     has_context_dependent_function: bool
     function_opset_versions: Sequence[int]

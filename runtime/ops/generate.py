@@ -15,7 +15,7 @@ from pimc.runtime.ops.values import float_or
 @op("ConstantOfShape", since=9, host=(0,), gradient=False)
 def constant_of_shape(sizes: Tensor, *, value: Tensor | None = None, ctx: OpContext) -> Tensor:
     """A tensor filled with one value (float 0 when missing)."""
-    fill = torch.zeros(1, dtype=ctx.dtype) if value is None else value.reshape(1)
+    fill = torch.zeros((), dtype=ctx.dtype) if value is None else value.reshape(())
     if not fill.is_floating_point() and sizes.numel() <= 1:
         return fill.cpu().expand(ints(sizes)).clone()  # a shape: stays on the CPU
     return fill.to(ctx.device).expand(ints(sizes)).clone()

@@ -162,7 +162,7 @@ def conv_transpose(
         total = [max(n - m, 0) for n, m in zip(natural, sizes[-rank:], strict=True)]
         small = [t // 2 for t in total]
         large = [t - t // 2 for t in total]
-        begins, ends = (small, large) if auto_pad != "SAME_LOWER" else (large, small)
+        begins = small if auto_pad == "SAME_UPPER" else large
         ends = [n - b - m for n, b, m in zip(natural, begins, sizes[-rank:], strict=True)]
     else:
         begins, ends = window_pads(auto_pad, pads, x.shape[2:], weight.shape[2:], steps, spread)

@@ -10,9 +10,8 @@ import onnx
 import onnx_ir as ir
 import torch
 
-from pimc.runtime.ops.functions import domain_of
 from pimc.runtime.ops.plan import Plan, Scope, StepCall
-from pimc.runtime.ops.registry import NotNative, OpContext, OpSpec, lookup
+from pimc.runtime.ops.registry import NotNative, OpContext, OpSpec
 from pimc.runtime.ops.values import ARITHMETIC_DTYPES, from_onnx, torch_dtype_of
 
 FunctionKey = tuple[str, str, str]
@@ -56,24 +55,6 @@ class Setting:
         return resolved
 
 
-# Values flow on in integers: the gradient ends, though no index or comparison ends it.
-_QUANTISING = frozenset(
-    {
-        "ConvInteger",
-        "DynamicQuantizeLinear",
-        "MatMulInteger",
-        "QLinearConv",
-        "QLinearMatMul",
-        "QuantizeLinear",
-    }
-)
-
-
-def quantises(node: ir.Node) -> bool:
-    """Whether the node turns real values into integers that stand for them."""
-    return domain_of(node) == "" and node.op_type in _QUANTISING
-
-
 def statically_native(node: ir.Node, spec: OpSpec) -> bool:
     """Whether no input is declared to have a type that the torch function refuses."""
     if spec.opaque:
@@ -81,20 +62,6 @@ def statically_native(node: ir.Node, spec: OpSpec) -> bool:
     declared = [v.dtype for v in node.inputs if v is not None and v.dtype is not None]
     kinds = [torch_dtype_of(dtype) for dtype in declared if dtype != ir.DataType.UNDEFINED]
     return all(k is not None and (spec.exotic or k in ARITHMETIC_DTYPES) for k in kinds)
-
-
-def passes_gradient(node: ir.Node, attributes: Mapping[str, ir.Attr], setting: Setting) -> bool:
-    """False where outputs are no differentiable function of the inputs by definition."""
-    if quantises(node):
-        return True
-    spec = lookup(domain_of(node), node.op_type, setting.opset(domain_of(node)))
-    if spec is not None and not spec.gradient:
-        return False
-    if node.op_type == "Cast" and "to" in attributes:
-        kind = torch_dtype_of(attributes["to"].as_int())
-        return kind is None or kind.is_floating_point
-    declared = [torch_dtype_of(v.dtype) for v in node.outputs if v.dtype is not None]
-    return not declared or any(kind is None or kind.is_floating_point for kind in declared)
 
 
 def native_call(

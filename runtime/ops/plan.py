@@ -35,7 +35,9 @@ class Step:
         inputs: names of the inputs, None where one is missing.
         captured: names that the node's bodies read from the graph around them.
         outputs: names of the outputs, None where nobody named one.
-        gradient: whether a gradient passes by the operator's definition.
+        gradient: whether outputs are made of the inputs' values; False for shapes, indices and
+            comparisons.
+        selecting: positions of the inputs whose values do not enter the outputs: they say where.
         broken: nodes inside (or this one) at which a gradient ends.
         foreign: whether the function is the caller's own, whose errors are not the model's.
     """
@@ -46,6 +48,7 @@ class Step:
     captured: tuple[str, ...]
     outputs: tuple[str | None, ...]
     gradient: bool
+    selecting: Callable[[], frozenset[int]]
     broken: Callable[[], list[ir.Node]]
     foreign: bool = False
 
@@ -53,6 +56,14 @@ class Step:
     def uses(self) -> frozenset[str]:
         """All names the step reads."""
         return frozenset(name for name in self.inputs if name is not None) | set(self.captured)
+
+    def carries(self) -> frozenset[str]:
+        """Names of the values that the outputs are made of; none if no gradient passes."""
+        if not self.gradient:
+            return frozenset()
+        where = self.selecting()
+        values = (name for place, name in enumerate(self.inputs) if place not in where)
+        return frozenset(name for name in values if name is not None) | set(self.captured)
 
 
 @dataclass(frozen=True)
@@ -171,18 +182,18 @@ def _too_few(step: Step, missing: Sequence[str | None]) -> ModelError:
 def broken_between(
     steps: Iterable[Step], sources: Iterable[str], outputs: Iterable[str]
 ) -> list[ir.Node]:
-    """Nodes without gradient on a path from a source to an output."""
-    ordered = list(steps)
+    """Nodes without gradient on a path of values from a source to an output."""
+    ordered = [(step, step.carries()) for step in steps]
     reached = set(sources)
-    for step in ordered:
-        if step.gradient and not reached.isdisjoint(step.uses):
+    for step, carried in ordered:
+        if not reached.isdisjoint(carried):
             reached.update(name for name in step.outputs if name is not None)
     found: list[list[ir.Node]] = []
     behind = set(outputs)
-    for step in reversed(ordered):
+    for step, carried in reversed(ordered):
         if behind.isdisjoint(name for name in step.outputs if name is not None):
             continue
-        behind |= step.uses
-        if step.gradient and not reached.isdisjoint(step.uses):
+        behind |= carried
+        if not reached.isdisjoint(carried):
             found.append(step.broken())
     return [node for nodes in reversed(found) for node in nodes]

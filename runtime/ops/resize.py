@@ -186,7 +186,8 @@ def _axes(
             new = [int(shared * n + 0.5) for n in old]
     elif scales is not None:
         factors = [float(f) for f in scales.tolist()]
-        new = [int(f * n) for f, n in zip(factors, old, strict=True)]
+        # In single precision, as ONNX Runtime does: in double, ten times 0.7 would fall short of 7.
+        new = [int(np.float32(f) * np.float32(n)) for f, n in zip(factors, old, strict=True)]
     else:
         raise ValueError("neither sizes nor scales are given")
     limits = roi.tolist() if roi is not None and roi.numel() else []

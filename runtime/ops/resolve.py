@@ -20,13 +20,8 @@ from pimc.runtime.ops.functions import (
     schema_of,
     with_defaults,
 )
-from pimc.runtime.ops.native import (
-    Setting,
-    native_call,
-    passes_gradient,
-    quantises,
-    statically_native,
-)
+from pimc.runtime.ops.gradient import is_flat, passes_gradient, selecting
+from pimc.runtime.ops.native import Setting, native_call, statically_native
 from pimc.runtime.ops.plan import Plan, Scope, Step, StepCall, schedule
 from pimc.runtime.ops.registry import NotNative, lookup
 from pimc.runtime.ops.values import from_onnx, torch_dtype_of
@@ -107,7 +102,9 @@ def _step(node: ir.Node, setting: Setting) -> Step:
     inputs = tuple(None if value is None else key_of(value) for value in node.inputs)
     outputs = tuple(key_of(v) if v.name != "" else None for v in node.outputs)
     if node.domain == ARRAY_DOMAIN and node.op_type == ARRAY_OP:
-        return Step(node, _array_call(node), inputs, (), outputs, True, list, foreign=True)
+        return Step(
+            node, _array_call(node), inputs, (), outputs, True, frozenset, list, foreign=True
+        )
     attributes = setting.resolve(node)
     plans = {
         name: build(attribute.as_graph(), setting)
@@ -118,9 +115,16 @@ def _step(node: ir.Node, setting: Setting) -> Step:
     tiers = list(_tiers(node, attributes, plans, setting))
     if not tiers:
         raise _unknown(node)
-    broken = (lambda: [node]) if quantises(node) else tiers[0].broken
-    gradient = passes_gradient(node, attributes, setting)
-    return Step(node, _chain(tiers), inputs, captured, outputs, gradient, broken)
+    return Step(
+        node,
+        _chain(tiers),
+        inputs,
+        captured,
+        outputs,
+        gradient=passes_gradient(node, attributes, setting),
+        selecting=lambda: selecting(node, setting),
+        broken=(lambda: [node]) if is_flat(node, attributes) else tiers[0].broken,
+    )
 
 
 def _array_call(node: ir.Node) -> StepCall:

@@ -16,7 +16,7 @@ from pimc.errors import ModelError
 from pimc.image import Image
 from pimc.passes.recover.distill import DistillOptions, Student, distill, influences
 from pimc.passes.recover.identify import prior
-from pimc.passes.recover.objective import objective
+from pimc.passes.recover.objective import Goal
 from pimc.passes.recover.twin import Twin
 from pimc.runtime.session import Session
 from pimc.runtime.teacher import teacher_array
@@ -60,7 +60,7 @@ def student_of(image: Image, spoil: float = 0.0) -> Student:
         Twin.of(image, estimates),
         teacher_array(image),
         session.get_inputs()[0].name,
-        session.get_outputs()[0].name,
+        (session.get_outputs()[0].name,),
     )
 
 
@@ -68,7 +68,7 @@ def loss_of(student: Student, x: np.ndarray, task: Any = None) -> float:
     with torch.no_grad():
         wanted, _ = student.teach(torch.from_numpy(x))
         found, _ = student.run(torch.from_numpy(x), student.twin)
-    return float(objective(task, wanted).loss(found, wanted))
+    return float(Goal.of(task, wanted).loss(found, wanted))
 
 
 def train(
@@ -85,7 +85,7 @@ def train(
     options = DistillOptions(**{**vars(OPTIONS), **changes})
     generator = torch.Generator().manual_seed(seed)
     wanted, _ = student.teach(torch.from_numpy(x[:8]))
-    goal = objective(task, wanted)
+    goal = Goal.of(task, wanted)
     distill(student, goal, Dataset.of(x), options, generator, judge=judge)
     return epochs
 
@@ -190,7 +190,7 @@ def test_an_operator_without_gradient_is_named() -> None:
         student.check_gradients,
         lambda: train(student, x),
         lambda: influences(
-            student, objective(None, torch.zeros(2, 4)), Dataset.of(x), torch.Generator()
+            student, Goal.of(None, [torch.zeros(2, 4)]), Dataset.of(x), torch.Generator()
         ),
     ):
         with pytest.raises(ModelError, match="QuantizeLinear") as caught:
@@ -230,7 +230,7 @@ def test_influences_of_a_linear_network_are_known() -> None:
         model_of(nodes, {"w1": w1, "w2": w2}, ["N", 6], ["N", 4]), CHIP, calib=x[:64]
     )
     student = student_of(image)
-    goal = objective("regression", torch.zeros(2, 4))
+    goal = Goal.of("regression", [torch.zeros(2, 4)])
     generator = torch.Generator().manual_seed(0)
     found = influences(student, goal, Dataset.of(x), generator, batch_size=500)
     first, second = (found[layer.index] for layer in image.layers)
@@ -244,16 +244,35 @@ def test_influences_of_a_linear_network_are_known() -> None:
 
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_the_objectives_are_zero_where_both_agree(task) -> None:
-    goal = objective(task, torch.zeros(2, 4))
+    goal = Goal.of(task, [torch.zeros(2, 4)])
     y = torch.from_numpy(normal(8, 4))
-    assert float(goal.loss(y, y)) == pytest.approx(0, abs=1e-6)
-    assert float(goal.loss(y + torch.from_numpy(normal(8, 4, seed=1)), y)) > 0.1
+    assert float(goal.loss([y], [y])) == pytest.approx(0, abs=1e-6)
+    assert float(goal.loss([y + torch.from_numpy(normal(8, 4, seed=1))], [y])) > 0.1
 
 
-def test_the_task_is_judged_by_the_shape() -> None:
+def test_the_task_is_judged_by_the_output() -> None:
+    def loss(task: Any, student: torch.Tensor, teacher: torch.Tensor) -> float:
+        return float(Goal.of(task, [teacher]).loss([student], [teacher]))
+
     student, teacher = torch.from_numpy(normal(4, 3)), torch.from_numpy(normal(4, 3, seed=1))
-    wanted = objective("classification", student).loss(student, teacher)
-    assert objective(None, student).loss(student, teacher) == wanted
-    wide = student[:, :, None]
-    wanted = objective("regression", wide).loss(wide, teacher[:, :, None])
-    assert objective(None, wide).loss(wide, teacher[:, :, None]) == wanted
+    logits = loss(None, student, teacher)
+    assert (
+        logits == loss("classification", student, teacher) != loss("regression", student, teacher)
+    )
+    # Probabilities say the same as the logits they come from.
+    assert loss(None, student.softmax(1), teacher.softmax(1)) == pytest.approx(logits, rel=1e-3)
+    # Neither a single column nor more than a list a sample names classes.
+    for shape in ((4, 3, 1), (12, 1)):
+        student, teacher = student.reshape(shape), teacher.reshape(shape)
+        assert loss(None, student, teacher) == loss("regression", student, teacher) > 0
+
+
+def test_the_goal_adds_up_the_outputs() -> None:
+    ours = [torch.from_numpy(normal(4, 3)), torch.from_numpy(normal(4, 1, seed=2))]
+    theirs = [torch.from_numpy(normal(4, 3, seed=1)), torch.from_numpy(normal(4, 1, seed=3))]
+    single = [float(Goal.of(None, [t]).loss([o], [t])) for o, t in zip(ours, theirs, strict=True)]
+    goal = Goal.of(None, theirs)
+    assert float(goal.loss(ours, theirs)) == pytest.approx(sum(single))
+    same = (ours[0].argmax(1) == theirs[0].argmax(1)).float().mean()
+    assert goal.agreement(ours, theirs) == pytest.approx(float(same))
+    assert Goal.of("regression", theirs).agreement(ours, theirs) is None

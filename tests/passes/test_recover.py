@@ -20,7 +20,7 @@ from pimc.evaluate import accuracy, float_session
 from pimc.image import Image
 from pimc.passes.recover.distill import DistillOptions
 from pimc.passes.recover.loop import MIN_SAMPLES, RecoverOptions, Recovery, recover
-from pimc.passes.recover.objective import objective
+from pimc.passes.recover.objective import Goal
 from pimc.runtime.capture import Capture, CaptureOptions, capture
 from pimc.runtime.device import Device
 from pimc.runtime.die import Die
@@ -439,7 +439,7 @@ def held_out_loss(image: Image, device: Any, data: Dataset) -> float:
     (wanted,) = float_session(image).run(None, {"x": data.all()})
     (found,) = Session(image, device).run(None, {"x": data.all()})
     teacher = torch.from_numpy(wanted)
-    return float(objective("classification", teacher).loss(torch.from_numpy(found), teacher))
+    return float(Goal.of("classification", [teacher]).loss([torch.from_numpy(found)], [teacher]))
 
 
 def test_the_first_stage_is_the_loss_on_held_out_data(tiny_noisy, inputs, reference_run) -> None:
