@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import io
-import os
 import sys
 import time
 import warnings
@@ -31,8 +30,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pimc.errors import PimcError, UsageError
+from pimc.files import replacing
 
 MIN_STEPS = 8
+OPSET = 17
+CHANNELS = (16, 32, 64)
+MOMENTUM = 0.9
 SCALE, MEAN, STD = 255.0, 0.2860, 0.3530
 DATA_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 DATA_TOML = f"""\
@@ -84,13 +87,14 @@ class ResNet8(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(1, 16, 3, 1, 1, bias=False)
-        self.bn = nn.BatchNorm2d(16)
-        self.layer1 = Block(16, 16, 1)
-        self.layer2 = Block(16, 32, 2)
-        self.layer3 = Block(32, 64, 2)
+        first, second, third = CHANNELS
+        self.conv = nn.Conv2d(1, first, 3, 1, 1, bias=False)
+        self.bn = nn.BatchNorm2d(first)
+        self.layer1 = Block(first, first, 1)
+        self.layer2 = Block(first, second, 2)
+        self.layer3 = Block(second, third, 2)
         self.pool = nn.AdaptiveAvgPool2d(1)
-        self.fc = nn.Linear(64, CLASSES)
+        self.fc = nn.Linear(third, CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalised images (N, 1, 28, 28) to logits (N, 10)."""
@@ -137,7 +141,7 @@ def train(data: Labelled, recipe: Recipe) -> ResNet8:
     others = [p for p in model.parameters() if p.ndim == 1]
     groups: list[dict[str, Any]] = [{"params": weights}, {"params": others, "weight_decay": 0.0}]
     optimizer = torch.optim.SGD(
-        groups, recipe.max_lr, 0.9, weight_decay=recipe.weight_decay, nesterov=True
+        groups, recipe.max_lr, MOMENTUM, weight_decay=recipe.weight_decay, nesterov=True
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.max_lr, total_steps=steps * recipe.epochs, pct_start=0.25
@@ -162,7 +166,7 @@ def train(data: Labelled, recipe: Recipe) -> ResNet8:
 
 
 def export(model: ResNet8) -> bytes:
-    """The model as ONNX bytes, opset 17: batch norms kept, weights inside, any batch size."""
+    """The model as ONNX bytes: batch norms kept, weights inside, any batch size."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         # The TorchScript exporter is marked as ageing; it is the one that needs no extra package.
@@ -174,7 +178,7 @@ def export(model: ResNet8) -> bytes:
             input_names=["input"],
             output_names=["logits"],
             dynamic_axes={"input": {0: "N"}, "logits": {0: "N"}},
-            opset_version=17,
+            opset_version=OPSET,
             # PRESERVE on a model in eval mode: EVAL would fold the batch norms.
             training=torch.onnx.TrainingMode.PRESERVE,
             do_constant_folding=False,
@@ -194,25 +198,18 @@ def accuracy(model: bytes, data: Labelled) -> float:
     return hits / len(data.y)
 
 
-def write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def build(data: Path, out: Path | None, recipe: Recipe) -> None:
     """Train, measure and write everything into ``out``; with ``out`` None only report.
 
     Raises:
         DataError: Fashion-MNIST is missing or damaged in ``data``, or too small to sample.
-        UsageError: the recipe makes too few training steps.
+        UsageError: the recipe makes too few training steps, or a file cannot be written.
+        OSError: ``out`` cannot be made.
     """
     torch.set_num_threads(recipe.threads)
     everything, test = read_split(data, "train"), read_split(data, "t10k")
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)  # what cannot be is found before the training
     rng = np.random.default_rng(recipe.seed)
     held = balanced(everything.y, recipe.sample, rng)
     shown = balanced(test.y, recipe.sample, rng)
@@ -235,6 +232,10 @@ def build(data: Path, out: Path | None, recipe: Recipe) -> None:
         trained_on=len(rest),
         seconds=seconds,
         recipe=str(recipe),
+        shift=recipe.shift,
+        momentum=MOMENTUM,
+        channels=CHANNELS,
+        opset=OPSET,
         torch_version=torch.__version__.partition("+")[0],
         calib=accuracy(model, calib),
         test_full=accuracy(model, test),
@@ -243,9 +244,9 @@ def build(data: Path, out: Path | None, recipe: Recipe) -> None:
         sample_count=recipe.sample,
         sha256={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     )
-    out.mkdir(parents=True, exist_ok=True)
     for name, content in {**files, "README.md": readme_text(figures).encode()}.items():
-        write(out / name, content)
+        with replacing(out / name) as stream:
+            stream.write(content)
 
 
 def positive(text: str) -> int:
@@ -267,9 +268,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         recipe = Recipe(epochs=options.epochs)
         build(options.data, None if options.dry_run else options.out, recipe)
-    except PimcError as error:
+    except (PimcError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        return error.exit_code if isinstance(error, PimcError) else UsageError.exit_code
     return 0
 
 

@@ -7,41 +7,49 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
-
-from pimc.api import compile as compile_model
-from pimc.chip import Chip
-from pimc.cli.text import percent, table
-from pimc.data import load_data
-from pimc.errors import PimcError
-from pimc.evaluate import Batches, accuracy, float_session
-from pimc.passes.recover.loop import RecoverOptions, recover
-from pimc.progress import progress
-from pimc.report import accuracy_picture, level_map_picture
-from pimc.runtime.drivers import open_sim
-from pimc.runtime.program import program
-from pimc.runtime.session import Session
+from pimc.cli.main import INTERRUPTED
+from pimc.errors import PimcError, UsageError
 
 HERE = Path(__file__).resolve().parent / "fashion"
 
 
-def main() -> int:
-    """Run the demo; files go to the folder named by ``--out``."""
+def main(argv: list[str] | None = None) -> int:
+    """Run the demo; files go to the folder named by ``--out``. Returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("demo-out"))
     parser.add_argument("--dies", type=int, default=3)
-    options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
+    options = parser.parse_args(argv)
+    if options.dies < 1:
+        parser.error(f"--dies must be 1 or more, not {options.dies}")
     try:
+        options.out.mkdir(parents=True, exist_ok=True)
         run(options.out, options.dies)
-    except PimcError as error:
+    except (PimcError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        return error.exit_code if isinstance(error, PimcError) else UsageError.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
     return 0
 
 
 def run(out: Path, dies: int) -> None:
     """Compile, program, measure, recover and measure again; print a table, draw two pictures."""
+    # Here, so that an interrupt during the seconds that importing takes is caught, too.
+    import numpy as np
+
+    from pimc.api import compile as compile_model
+    from pimc.chip import Chip
+    from pimc.cli.text import percent, table
+    from pimc.data import load_data
+    from pimc.evaluate import Batches, accuracy, float_session
+    from pimc.passes.recover.loop import RecoverOptions, recover
+    from pimc.progress import progress
+    from pimc.report import accuracy_picture, level_map_picture
+    from pimc.runtime.drivers import open_sim
+    from pimc.runtime.program import program
+    from pimc.runtime.session import Session
+
     start = time.perf_counter()
     show = progress()
     chip = Chip.default()

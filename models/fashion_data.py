@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import zipfile
 import zlib
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pimc.data_read import idx_array
 from pimc.errors import DataError
 
 Bytes = NDArray[np.uint8]
@@ -43,18 +43,14 @@ def read_idx(path: Path, ndim: int) -> Bytes:
         DataError: the file is missing, cut short or not of that kind.
     """
     try:
-        raw = gzip.decompress(path.read_bytes())
+        array = idx_array(path)
     except FileNotFoundError as error:
         raise DataError("no such Fashion-MNIST file", str(path), DATA_HINT) from error
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise DataError(f"cannot be read: {error}", str(path), DATA_HINT) from error
-    body = 4 + 4 * ndim
-    if len(raw) < body or raw[:4] != bytes([0, 0, 8, ndim]):
+    if array.dtype != np.uint8 or array.ndim != ndim:
         raise DataError(f"not an IDX file of bytes with {ndim} axes", str(path), DATA_HINT)
-    shape = tuple(int(n) for n in np.frombuffer(raw[4:body], ">u4"))
-    if len(raw) != body + int(np.prod(shape)):
-        raise DataError(f"length does not fit its shape {shape}", str(path), DATA_HINT)
-    return np.frombuffer(raw, np.uint8, offset=body).reshape(shape)
+    return array
 
 
 def read_split(folder: Path, prefix: str) -> Labelled:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fashion_data import CLASSES, SIDE
+
 TEMPLATE = """\
 # Fashion-MNIST: the model and data shipped with pimc
 
@@ -12,12 +14,13 @@ Written by `python models/build_fashion.py`; do not edit by hand.
 
 | file | what |
 |---|---|
-| `resnet8.onnx` | ResNet with one block a stage (16, 32, 64 channels; 1x1 convolution \
-shortcuts, global average pool), {parameters:,} parameters, opset 17, batch norms not folded; \
-input `input` float32 (N, 1, 28, 28), output `logits` float32 (N, 10) |
-| `calib.npz` | 2,000 training images, 200 a class, on which the network was not trained: \
-`x` uint8 (N, 1, 28, 28), `y` uint8 (N,) |
-| `test.npz` | 2,000 test images, 200 a class, drawn with a seed, same form. \
+| `resnet8.onnx` | ResNet with one block a stage ({widths} channels; 1x1 convolution \
+shortcuts, global average pool), {parameters:,} parameters, opset {opset}, \
+batch norms not folded; input `input` float32 (N, 1, {side}, {side}), \
+output `logits` float32 (N, {classes}) |
+| `calib.npz` | {sample_count:,} training images, {each:,} a class, on which the network \
+was not trained: `x` uint8 (N, 1, {side}, {side}), `y` uint8 (N,) |
+| `test.npz` | {sample_count:,} test images, {each:,} a class, drawn with a seed, same form. \
 Never train, calibrate or choose anything on it |
 | `data.toml` | how pixels become the network's input |
 | `LICENSE.fashion-mnist` | the licence of the images |
@@ -44,12 +47,13 @@ The network was trained for this project and has the project's licence.
 
 ## Training
 
-`{recipe}` on {trained_on:,} training images: cross-entropy, SGD with Nesterov momentum 0.9, \
-one-cycle learning rate, weight decay on convolution and linear weights only, images shifted by \
-up to two pixels and mirrored. The last state is kept; no state was chosen by accuracy. \
-It took {minutes:.0f} minutes with torch {torch_version}. Everything is seeded, and small runs \
-repeat byte for byte on one machine; another processor or torch version gives other weights of \
-about the same accuracy, another zlib the same arrays packed into other bytes.
+`{recipe}` on {trained_on:,} training images: cross-entropy, SGD with Nesterov momentum \
+{momentum}, one-cycle learning rate, weight decay on convolution and linear weights only, \
+images shifted by up to {pixels} and mirrored. The last state is kept; \
+no state was chosen by accuracy. It took {minutes:.0f} minutes with torch {torch_version}. \
+Everything is seeded, and small runs repeat byte for byte on one machine; another \
+processor or torch version gives other weights of about the same accuracy, \
+another zlib the same arrays packed into other bytes.
 
 ## SHA-256
 
@@ -67,6 +71,10 @@ class Figures:
     trained_on: int
     seconds: float
     recipe: str
+    shift: int
+    momentum: float
+    channels: tuple[int, ...]
+    opset: int
     torch_version: str
     calib: float
     test_full: float
@@ -79,5 +87,15 @@ class Figures:
 def readme_text(figures: Figures) -> str:
     """The whole README as Markdown."""
     hashes = "\n".join(f"| `{name}` | `{digest}` |" for name, digest in figures.sha256.items())
-    values = {**vars(figures), "minutes": figures.seconds / 60, "hashes": hashes}
+    shift = {1: "one pixel", 2: "two pixels"}
+    values = {
+        **vars(figures),
+        "minutes": figures.seconds / 60,
+        "hashes": hashes,
+        "widths": ", ".join(map(str, figures.channels)),
+        "pixels": shift.get(figures.shift, f"{figures.shift} pixels"),
+        "each": figures.sample_count // CLASSES,
+        "classes": CLASSES,
+        "side": SIDE,
+    }
     return TEMPLATE.format(**values)

@@ -51,6 +51,15 @@ def constant_weight(node: ir.Node) -> bool:
     return is_constant(_operand(node, 1))
 
 
+def weight_on_the_right(node: ir.Node) -> bool:
+    """The constant is the second operand, not the first.
+
+    a constant on the left is not supported yet: transpose both operands, swap them and
+    transpose the product
+    """
+    return not is_constant(_operand(node, 0)) or is_constant(_operand(node, 1))
+
+
 def float_weight(node: ir.Node) -> bool:
     """The weight is floating point (float32, float16, bfloat16 or double).
 
@@ -147,6 +156,20 @@ def rank_2_weight(node: ir.Node) -> bool:
     return _weight_rank(node) == 2
 
 
+def matrix_weight(node: ir.Node) -> bool:
+    """The weight has two dimensions, or ones before them and no more than the input has.
+
+    reshape the weight to (inputs, outputs) where its leading dimensions are one
+    """
+    shape = _weight_shape(node)
+    if len(shape) <= 2:
+        return len(shape) == 2
+    data = _operand(node, 0)
+    # An input of lower rank would get the ones as dimensions of its own.
+    room = 0 if data is None or data.shape is None else len(data.shape)
+    return len(shape) <= room and set(shape[:-2]) == {1}
+
+
 def untransposed_input(node: ir.Node) -> bool:
     """The input is not transposed: transA is 0.
 
@@ -174,8 +197,8 @@ ARRAY_OPS: dict[str, tuple[Constraint, ...]] = {
         whole_groups,
         constant_bias,
     ),
-    "Gemm": (*_WEIGHTED, rank_2_weight, untransposed_input),
-    "MatMul": (*_WEIGHTED, rank_2_weight),
+    "Gemm": (weight_on_the_right, *_WEIGHTED, rank_2_weight, untransposed_input),
+    "MatMul": (weight_on_the_right, *_WEIGHTED, matrix_weight),
 }
 
 #: Ops that hold weights and still stay digital, with what would put them on the array.

@@ -12,13 +12,14 @@ _FUSED_INTO = ("Conv", "ConvTranspose", "Gemm")
 _PARAMETERS = slice(1, 5)
 
 
-def untie_batchnorms(model: ir.Model) -> None:
-    """Give a layer before a batch norm its own weights where it shares them.
+def untie_batchnorms(model: ir.Model) -> bool:
+    """Give a layer before a batch norm its own weights where it shares them; whether any did.
 
     Each use of a shared weight gets its own cells on the chip anyway, and a batch norm can
     only be folded into a weight that nobody else reads.
     """
     graph = model.graph
+    before = len(graph.initializers)
     for node in graph:
         layer = _layer_before(node)
         if layer is None:
@@ -28,6 +29,7 @@ def untie_batchnorms(model: ir.Model) -> None:
                 continue
             if value.name in graph.initializers and value.const_value is not None:
                 layer.replace_input_with(index, _copy(graph, value))
+    return len(graph.initializers) > before
 
 
 def _layer_before(node: ir.Node) -> ir.Node | None:
@@ -52,16 +54,17 @@ def _copy(graph: ir.Graph, value: ir.Value) -> ir.Value:
     return copy
 
 
-def affine_batchnorms(model: ir.Model) -> None:
-    """Replace batch norms in inference form by ``Mul`` and ``Add`` with constants.
+def affine_batchnorms(model: ir.Model) -> bool:
+    """Replace batch norms in inference form by ``Mul`` and ``Add``; whether there was any.
 
     y = x·s + (b − m·s) with s = gamma / √(var + epsilon), the definition of ONNX's
     BatchNormalization; computed in float64, stored in the input's type.
     """
     graph = model.graph
-    for node in list(graph):
-        if node.op_type == "BatchNormalization" and not node.domain:
-            _to_affine(graph, node)
+    norms = [n for n in graph if n.op_type == "BatchNormalization" and not n.domain]
+    for node in norms:
+        _to_affine(graph, node)
+    return bool(norms)
 
 
 def _to_affine(graph: ir.Graph, node: ir.Node) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx_ir as ir
 
 from pimc.chip import Chip
 from pimc.errors import UsageError
 from pimc.files import replacing
+from pimc.passes.serialize import graph_bytes
 from pimc.plan import Plan
 
 #: Parts of a plan that are tables of plain dataclasses.
@@ -29,8 +29,9 @@ def dump(plan: Plan, chip: Chip, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as cause:
         raise UsageError("cannot create the folder", where=str(folder)) from cause
+    data = graph_bytes(plan.graph)
     with replacing(folder / "graph.onnx") as stream:
-        stream.write(ir.to_proto(plan.graph).SerializeToString(deterministic=True))
+        stream.write(data)
     tables = {name: [_plain(entry) for entry in getattr(plan, name)] for name in _TABLES}
     text = {"stage": plan.stage, "chip": chip.name, "arrays": plan.arrays, **tables}
     with replacing(folder / "plan.json") as stream:

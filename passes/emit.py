@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx_ir as ir
 
 from pimc.chip import Chip
 from pimc.container import Tensor
@@ -16,6 +15,7 @@ from pimc.image import COLUMN_FIELDS, TILE_FIELDS, Image, layer_tensor
 from pimc.mapping import codebook
 from pimc.packing import bits_per_cell, pack_levels
 from pimc.passes.map_cells import tile_levels
+from pimc.passes.serialize import graph_bytes
 from pimc.passes.tile import block_size
 from pimc.plan import Plan
 
@@ -28,7 +28,7 @@ def emit(plan: Plan, chip: Chip, options: Mapping[str, Any], *, teacher: bool = 
         teacher: keep the float weights beside the levels, which recovery distills from.
     """
     tensors: dict[str, Tensor] = {
-        "graph": np.frombuffer(_graph_bytes(plan.graph), np.uint8),
+        "graph": np.frombuffer(graph_bytes(plan.graph), np.uint8),
         "levels": _levels(plan, chip),
         "tiles": _tile_table(plan),
         "schedule": _schedule(plan),
@@ -48,11 +48,6 @@ def emit(plan: Plan, chip: Chip, options: Mapping[str, Any], *, teacher: bool = 
         "recovery": None,
     }
     return Image.build(manifest, tensors)
-
-
-def _graph_bytes(graph: ir.Model) -> bytes:
-    data: bytes = ir.to_proto(graph).SerializeToString(deterministic=True)
-    return data
 
 
 def _layers(plan: Plan, chip: Chip) -> list[dict[str, Any]]:

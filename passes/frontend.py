@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,11 +13,11 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 
 from pimc.errors import ModelError
+from pimc.fingerprint import external_files, fingerprint
 from pimc.passes.opset import upgraded
 from pimc.passes.quiet import quiet
 from pimc.plan import Plan
 
-_CHUNK_BYTES = 1 << 20
 _REEXPORT = "export the model again, or copy it again if it was downloaded"
 
 
@@ -48,18 +47,18 @@ def load_model(model: str | Path | bytes | onnx.ModelProto | ir.Model) -> Plan:
     """
     source = _source(model)
     proto = _parse(source)
+    files = {} if source.folder is None else external_files(proto, source.folder)
     with quiet():
         proto = upgraded(proto, source.name)
         graph_model = _deserialize(proto, source)
         RemoveInitializersFromInputsPass()(graph_model)
-    external = _external_tensors(graph_model)
-    _check_external(external, source)
+    _check_external(_external_tensors(graph_model), source)
     _check_embedded(graph_model, source)
     _check_graph(graph_model, source)
     return Plan(
         graph=graph_model,
         model_name=source.name,
-        model_sha256=_sha256(source.data, external),
+        model_sha256=fingerprint(source.data, files),
     )
 
 
@@ -246,14 +245,3 @@ def _check_graph(model: ir.Model, source: _Source) -> None:
 
 def _undefined(value: ir.Value) -> bool:
     return value.producer() is None and not value.is_graph_input() and not value.is_initializer()
-
-
-def _sha256(data: bytes, external: list[ir.ExternalTensor]) -> str:
-    """Hash of the model's bytes, then of each data file, once, in order of location."""
-    digest = hashlib.sha256(data)
-    files = {os.fspath(t.location): t.path for t in external}
-    for location in sorted(files):
-        with open(files[location], "rb") as stream:
-            while chunk := stream.read(_CHUNK_BYTES):
-                digest.update(chunk)
-    return digest.hexdigest()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import networkx as nx
 import onnx_ir as ir
 
 from pimc.chip import Chip
 from pimc.errors import ModelError
-from pimc.plan import ARRAY_OP, DOMAIN, Plan
+from pimc.plan import ARRAY_OP, DOMAIN, Plan, layer_of
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ def layer_graph(plan: Plan) -> nx.DiGraph[int]:
 
     Nodes are layer numbers; an edge's ``values`` counts the producer's columns.
     """
+    import networkx as nx
+
     index = {layer.name: number for number, layer in enumerate(plan.layers)}
     graph: nx.DiGraph[int] = nx.DiGraph()
     graph.add_nodes_from(range(len(plan.layers)))
@@ -57,7 +61,7 @@ def layer_graph(plan: Plan) -> nx.DiGraph[int]:
             *(sources.get(value, frozenset()) for value in node.inputs if value is not None)
         )
         if (node.domain, node.op_type) == (DOMAIN, ARRAY_OP):
-            layer = index[node.attributes["layer"].as_string()]
+            layer = index[layer_of(node)]
             for source in sorted(reached):
                 columns = plan.layers[source].groups * plan.layers[source].cols
                 graph.add_edge(source, layer, values=columns)
@@ -68,6 +72,8 @@ def layer_graph(plan: Plan) -> nx.DiGraph[int]:
 
 
 def _array_traffic(plan: Plan) -> nx.Graph[int]:
+    import networkx as nx
+
     arrays_of: dict[int, list[int]] = {}
     for tile, place in zip(plan.tiles, plan.places, strict=True):
         held = arrays_of.setdefault(tile.layer, [])

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Array64 = npt.NDArray[np.float64]
 
 #: Input vectors that a layer's statistics are made from: so many a row, within limits.
-_VECTORS_A_ROW, _VECTORS = 8, (1024, 4096)
+_VECTORS_A_ROW, _VECTORS = 8, (1024, 2048)
 #: Seed of everything drawn while compiling; fixed, so that equal inputs give equal bytes.
 _SEED = 20221117
 

@@ -23,6 +23,7 @@ from onnxscript.rewriter.rules.common import (
 from pimc.errors import PlanError
 from pimc.passes.batchnorm import affine_batchnorms, untie_batchnorms
 from pimc.passes.folding import fold_leftovers
+from pimc.passes.free_batch import free_batch
 from pimc.passes.quiet import quiet
 from pimc.plan import Plan
 
@@ -54,7 +55,8 @@ class Simplify:
     """Inline functions, fold constants, fuse batch norms, remove what does nothing.
 
     A batch norm that follows no layer becomes ``Mul`` and ``Add`` with per-channel
-    constants. Names of graph inputs and outputs stay. The same model gives the same bytes.
+    constants. A batch dimension that the exporter fixed is freed where that can be proved.
+    Names of graph inputs and outputs stay. The same model gives the same bytes.
     """
 
     name: ClassVar[str] = "simplify"
@@ -64,20 +66,20 @@ class Simplify:
         model = plan.graph.clone()
         signature = _signature(model)
         node_names = _names_by_weight(model)
+        spare = model.clone()
         for step in _STEPS:
-            model = _attempt(step, model, signature)
+            model, spare = _attempt(step, model, spare, signature)
         _restore_names(model, node_names)
         if _signature(model) != signature:
             raise PlanError("simplification changed the network's inputs or outputs")
         return replace(plan, graph=model, stage=self.name)
 
 
-def _inline(model: ir.Model) -> None:
-    if model.functions:
-        common.InlinePass()(model)
+def _inline(model: ir.Model) -> bool:
+    return bool(model.functions) and common.InlinePass()(model).modified
 
 
-def _fold(model: ir.Model) -> None:
+def _fold(model: ir.Model) -> bool:
     while True:
         fold_constants_ir(
             model,
@@ -87,7 +89,7 @@ def _fold(model: ir.Model) -> None:
             should_fold=_should_fold,
         )
         if not fold_leftovers(model):
-            return
+            return True  # inferred shapes are changes that the library does not report
 
 
 def _should_fold(node: ir.Node) -> bool:
@@ -107,23 +109,26 @@ def _output_size(node: ir.Node) -> float:
     return math.inf
 
 
-def _optimize(model: ir.Model) -> None:
+def _optimize(model: ir.Model) -> bool:
     optimize_ir(model, should_fold=lambda node: None if _should_fold(node) else False)
+    return True
 
 
-def _fuse_batchnorms(model: ir.Model) -> None:
-    _BATCHNORM_RULES.apply_to_model(model)
+def _fuse_batchnorms(model: ir.Model) -> bool:
+    return _BATCHNORM_RULES.apply_to_model(model) > 0
 
 
-def _clean(model: ir.Model) -> None:
+def _clean(model: ir.Model) -> bool:
     common.RemoveUnusedNodesPass()(model)
     common.RemoveUnusedFunctionsPass()(model)
     common.RemoveUnusedOpsetsPass()(model)
     # Strict mode gives up on the whole model when one node cannot be inferred.
     common.ShapeInferencePass(check_type=False, strict_mode=False)(model)
+    return True
 
 
-_STEPS: tuple[Callable[[ir.Model], None], ...] = (
+#: Each changes the model and says whether it may have.
+_STEPS: tuple[Callable[[ir.Model], bool], ...] = (
     _inline,
     _fold,
     untie_batchnorms,
@@ -132,29 +137,36 @@ _STEPS: tuple[Callable[[ir.Model], None], ...] = (
     _fuse_batchnorms,
     affine_batchnorms,
     _clean,
+    free_batch,  # last: the exporter's shape arithmetic is folded, every shape inferred
 )
 
 
 def _attempt(
-    step: Callable[[ir.Model], None], model: ir.Model, signature: tuple[str, ...]
-) -> ir.Model:
-    """``model`` after ``step``, or as it was where the step fails on it.
+    step: Callable[[ir.Model], bool],
+    model: ir.Model,
+    before: ir.Model,
+    signature: tuple[str, ...],
+) -> tuple[ir.Model, ir.Model]:
+    """``model`` after ``step``, or as it was where the step fails on it, and a copy of that.
+
+    ``before`` is such a copy of ``model`` as it comes in.
 
     Simplifying is a convenience: a network that a rewriting library stumbles over is still
     compiled, with fewer layers on the array, and ``check`` says which ones stay digital.
     """
-    before = model.clone()
     try:
         with quiet():
-            step(model)
+            changed = step(model)
     except Exception as error:
         # The libraries raise whatever their rules run into.
         _log.debug("%s failed: %s", step.__name__, error)
-        return before
+        return before, before.clone()
+    if not changed:
+        return model, before
     if _signature(model) == signature and (_is_valid(model) or not _is_valid(before)):
-        return model
+        return model, model.clone()
     _log.debug("%s broke the graph", step.__name__)
-    return before
+    return before, before.clone()
 
 
 def _is_valid(model: ir.Model) -> bool:

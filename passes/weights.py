@@ -103,6 +103,7 @@ def _gemm(node: ir.Node) -> Matrix:
 
 def _matmul(node: ir.Node) -> Matrix:
     weight, data = _operand(node, 1), node.inputs[0]
+    weight = weight.reshape(-1, weight.shape[-1])  # without leading ones
     rank = len(data.shape) if data is not None and data.shape is not None else None
     return Matrix(_float32(weight[None]), _zeros(weight.shape[1]), output_rank=rank)
 

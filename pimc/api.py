@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,10 @@ import numpy.typing as npt
 
 from pimc.chip import Chip
 from pimc.data import Dataset
-from pimc.errors import DataError, UsageError
+from pimc.data_layout import check_input
 from pimc.faults import FaultMap
 from pimc.image import Image
+from pimc.inputs import declared_shape, fixed_batch, only_input
 from pimc.passes.emit import emit
 from pimc.passes.frontend import load_model
 from pimc.passes.map_cells import MapCells
@@ -26,12 +28,15 @@ from pimc.passes.quantize import Calibration, Quantize
 from pimc.passes.schedule import Scheduling
 from pimc.passes.simplify import Simplify
 from pimc.passes.tile import Tiling
-from pimc.plan import Plan
+from pimc.plan import ARRAY_OP, DOMAIN, Plan, layer_of
+from pimc.progress import Progress, silent, ticking
 
 if TYPE_CHECKING:
     import onnx
     import onnx_ir as ir
     import torch
+
+    Model = str | Path | bytes | onnx.ModelProto | ir.Model | Plan
 
 #: Calibration images that the compiler looks at, evenly spread over those given.
 CALIBRATION_IMAGES = 64
@@ -44,7 +49,9 @@ class Options:
     Attributes:
         packing: ``dense`` (fewest arrays) or ``single`` (one tile an array).
         feedback: error-feedback rounding where there is calibration data.
-        write_noise: how much of the programming errors' variance the clipping reckons with.
+        write_noise: how much of the programming errors' variance the clipping reckons with, 0
+            to 1: a column's scale is chosen for the least squared error of its weights once
+            they are rounded and also written as imprecisely as the chip writes.
         digital: names or globs of layers that stay off the array.
         teacher: keep the float weights in the image, which recovery distills from.
         calibration_images: images that the compiler looks at.
@@ -52,7 +59,7 @@ class Options:
 
     packing: Packing = "dense"
     feedback: bool = True
-    write_noise: float = 0.0
+    write_noise: float = 1.0
     digital: tuple[str, ...] = ()
     teacher: bool = True
     calibration_images: int = CALIBRATION_IMAGES
@@ -74,8 +81,41 @@ def passes(
     ]
 
 
+def plan(
+    model: Model,
+    chip: Chip | str | Path | None = None,
+    *,
+    calib: npt.NDArray[Any] | Dataset | None = None,
+    faults: FaultMap | None = None,
+    options: Options | None = None,
+    dump_dir: str | Path | None = None,
+    stop_after: str | None = None,
+    timed: Callable[[str, float], None] = lambda name, seconds: None,
+    progress: Progress = silent,
+) -> Plan:
+    """What the compiler knows of a network on a chip after its passes.
+
+    Args:
+        stop_after: name of the last pass to run; all of them if None.
+
+    The other arguments and what is raised are those of :func:`compile`; UsageError too, if
+    ``stop_after`` names no pass.
+    """
+    options = options or Options()
+    first = model if isinstance(model, Plan) else load_model(model)
+    calibration = None if calib is None else calibration_on(first, calib, options, progress)
+    return run(
+        first,
+        _chip(chip),
+        passes(options, calibration, faults),
+        dump_dir=Path(dump_dir) if dump_dir is not None else None,
+        stop_after=stop_after,
+        timed=timed,
+    )
+
+
 def compile(
-    model: str | Path | bytes | onnx.ModelProto | ir.Model,
+    model: Model,
     chip: Chip | str | Path | None = None,
     *,
     calib: npt.NDArray[Any] | Dataset | None = None,
@@ -83,98 +123,97 @@ def compile(
     options: Options | None = None,
     dump_dir: str | Path | None = None,
     timed: Callable[[str, float], None] = lambda name, seconds: None,
+    progress: Progress = silent,
 ) -> Image:
     """Compile an ONNX model to a chip image.
 
     Args:
+        model: an ``.onnx`` file, its bytes, a model in memory, or what ``load_model`` made of it.
         chip: a chip, the name of a shipped one or a chip file; the default chip if None.
         calib: inputs of the network, (N, *input shape), or a dataset; without them input
             ranges are dynamic.
         faults: known faults of the die the image is for.
+        dump_dir: where to write the plan after every pass.
         timed: told each pass's name and seconds.
+        progress: told of the layers while the network runs on the calibration data.
 
     Raises:
         ModelError: the model cannot be read or compiled.
         ChipError: the chip is malformed or cannot hold the network.
         DataError: the calibration data does not fit the model.
+        UsageError: calibration data for a network with several inputs or a fixed number of
+            samples.
     """
-    options = options or Options()
-    chip = chip if isinstance(chip, Chip) else Chip.load(chip) if chip else Chip.default()
-    plan = load_model(model)
-    calibration = None if calib is None else calibration_on(plan, calib, options)
-    steps = passes(options, calibration, faults)
-    folder = Path(dump_dir) if dump_dir is not None else None
-    plan = run(plan, chip, steps, dump_dir=folder, timed=timed)
-    chosen = {
-        "packing": options.packing,
-        "feedback": options.feedback,
-        "write_noise": options.write_noise,
+    options, chip = options or Options(), _chip(chip)
+    finished = plan(
+        model,
+        chip,
+        calib=calib,
+        faults=faults,
+        options=options,
+        dump_dir=dump_dir,
+        timed=timed,
+        progress=progress,
+    )
+    chosen = asdict(options) | {
         "digital": list(options.digital),
         "calibrated": calib is not None,
+        "faults": None if faults is None else _sha256(faults),
     }
-    return emit(plan, chip, chosen, teacher=options.teacher)
+    return emit(finished, chip, chosen, teacher=options.teacher)
 
 
-def calibration_on(plan: Plan, calib: npt.NDArray[Any] | Dataset, options: Options) -> Calibration:
+def _chip(chip: Chip | str | Path | None) -> Chip:
+    return chip if isinstance(chip, Chip) else Chip.load(chip) if chip else Chip.default()
+
+
+def _sha256(faults: FaultMap) -> str:
+    """SHA-256 of the lines ``array,row,col,fault`` in their order, without the header."""
+    lines = (
+        f"{f.array},{'*' if f.row is None else f.row},{'*' if f.col is None else f.col},{f.kind}\n"
+        for f in faults.faults
+    )
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def calibration_on(
+    plan: Plan,
+    calib: npt.NDArray[Any] | Dataset,
+    options: Options,
+    progress: Progress = silent,
+) -> Calibration:
     """How the quantizer runs a network on ``calib``: in float64, on some of the images.
 
     Raises:
         DataError: the data does not fit the model.
+        UsageError: the network has several inputs; when it runs, a fixed number of samples.
     """
-    name, shape = _single_input(plan.graph)
-    count = len(calib)
-    chosen = np.unique(
-        np.linspace(0, count - 1, min(count, options.calibration_images)).astype(int)
-    )
-    values = calib.subset(chosen).all() if isinstance(calib, Dataset) else np.asarray(calib)[chosen]
-    _check_input(values, name, shape)
+    inputs = plan.graph.graph.inputs
+    name, shape = only_input(inputs), declared_shape(inputs)
+    data = calib if isinstance(calib, Dataset) else Dataset.of(calib, name="calibration data")
+    check_input(data.x.shape, data.preprocess.layout, shape, data.name)
+    count = min(len(data), options.calibration_images)
+    chosen = np.linspace(0, len(data) - 1, count).astype(int)
+    values = data.subset(np.unique(chosen)).all()
 
     def evaluate(graph: ir.Model, on_array: Callable[[str, torch.Tensor], torch.Tensor]) -> None:
         import torch
 
         from pimc.runtime.executor import Executor
 
-        def array(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
-            return on_array(node.attributes["layer"].as_string(), x)
+        # Asked here, because the passes before this one may have freed the batch dimension.
+        size = declared_shape(graph.graph.inputs)[0]
+        if size not in (None, len(values)):
+            raise fixed_batch(name, size)
+        layers = sum((n.domain, n.op_type) == (DOMAIN, ARRAY_OP) for n in graph.graph)
+        with torch.inference_mode(), ticking(progress, "calibrating", layers) as tick:
 
-        with torch.inference_mode():
+            def array(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
+                y = on_array(layer_of(node), x)
+                tick()
+                return y
+
             executor = Executor(graph, array=array, dtype=torch.float64)
             executor.run({name: torch.from_numpy(values).double()})
 
     return evaluate
-
-
-def input_shape(graph: ir.Model) -> tuple[str, tuple[int | None, ...]]:
-    """Name and shape of the network's only input; None for dimensions that may vary.
-
-    Raises:
-        UsageError: the network has several inputs.
-    """
-    return _single_input(graph)
-
-
-def _single_input(graph: ir.Model) -> tuple[str, tuple[int | None, ...]]:
-    inputs = graph.graph.inputs
-    if len(inputs) != 1 or inputs[0].shape is None:
-        names = ", ".join(str(value.name) for value in inputs)
-        raise UsageError(
-            f"the network has the inputs {names or 'none'}",
-            hint="data files describe one input; use the Python interface for several",
-        )
-    dims = tuple(dim if isinstance(dim, int) else None for dim in inputs[0].shape.dims)
-    return str(inputs[0].name), dims
-
-
-def _check_input(values: npt.NDArray[Any], name: str, shape: Sequence[int | None]) -> None:
-    fits = values.ndim == len(shape) and all(
-        want is None or want == have for want, have in zip(shape[1:], values.shape[1:], strict=True)
-    )
-    if not fits:
-        wanted = ["N", *("?" if d is None else d for d in shape[1:])]
-        raise DataError(
-            f"shape {list(values.shape)} does not fit the model's {wanted}",
-            where=f"calibration data for input {name}",
-            hint="give data of the model's input shape, or state its layout",
-        )
-    if not np.isfinite(values).all():
-        raise DataError("there are NaN or infinite values", where="calibration data")

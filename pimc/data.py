@@ -104,8 +104,10 @@ class Dataset:
         Returns:
             Contiguous float32 (n, *sample_shape); fewer samples where the data end.
         """
+        return self._converted(self.x[start:stop])
+
+    def _converted(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         options = self.preprocess
-        values = self.x[start:stop]
         if options.layout == "NHWC":
             values = values.transpose(0, 3, 1, 2)
         values = values.reshape(len(values), *self.sample_shape)
@@ -236,11 +238,11 @@ def _check_converted(data: Dataset) -> None:
     ends = np.empty((2, *data.x.shape[1:]), data.x.dtype)
     ends[0], ends[1] = data.x.min(), data.x.max()
     with np.errstate(all="ignore"):
-        if np.isfinite(replace(data, x=ends).all()).all():
+        if np.isfinite(data._converted(ends)).all():
             return
         step = max(1, _SCAN_VALUES // ends[0].size)
         for start in range(0, len(data), step):
-            bad = ~np.isfinite(data.batch(start, start + step))
+            bad = ~np.isfinite(data._converted(data.x[start : start + step]))
             if bad.any():
                 options = data.preprocess
                 raise DataError(

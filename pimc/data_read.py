@@ -186,7 +186,13 @@ def _read_npy(path: Path) -> Stored:
     return Stored(array)
 
 
-def _idx_array(path: Path) -> npt.NDArray[Any]:
+def idx_array(path: Path) -> npt.NDArray[Any]:
+    """The array of a gzipped IDX file, of the machine's byte order.
+
+    Raises:
+        ValueError: not such a file, or its length does not fit its head; gzip raises
+            OSError, EOFError or zlib.error.
+    """
     with gzip.open(path) as stream:
         content = stream.read()
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _IDX_TYPES:
@@ -201,14 +207,14 @@ def _idx_array(path: Path) -> npt.NDArray[Any]:
 
 
 def _read_idx(path: Path) -> Stored:
-    x = _idx_array(path)
+    x = idx_array(path)
     if x.ndim < 2:
         raise DataError("holds labels, not samples", str(path), "give the images-idx3 file")
     labels = path.with_name(_IDX_IMAGES.sub(r"labels\1idx1", path.name))
     if labels == path or not labels.is_file():
         return Stored(x, layout="NHW" if x.ndim == 3 else None)
     try:
-        y = _idx_array(labels)
+        y = idx_array(labels)
     except _BROKEN as cause:
         raise DataError(f"cannot be read: {cause}", str(labels), "make the file again") from cause
     return Stored(x, y, layout="NHW" if x.ndim == 3 else None)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pimc.chip import Chip
 from pimc.converters import two_phases
 from pimc.image import TILE_FIELDS, Image, ImageLayer
-from pimc.plan import ARRAY_OP, DOMAIN
+from pimc.plan import ARRAY_OP, DOMAIN, layer_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -130,7 +130,7 @@ def positions(image: Image, graph: ir.Model | None = None) -> dict[str, int | No
     for node in graph.graph:
         if (node.domain, node.op_type) != (DOMAIN, ARRAY_OP):
             continue
-        name = node.attributes["layer"].as_string()
+        name = layer_of(node)
         shape = node.outputs[0].shape
         if shape is not None:
             dims = list(shape)[2:] if convolves[name] else list(shape)[1:-1]

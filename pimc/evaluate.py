@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pimc.data import Dataset, Shape
+from pimc.data import Dataset
 from pimc.errors import DataError, UsageError
 from pimc.image import Image
+from pimc.inputs import input_shape, only_input
 from pimc.progress import Progress, silent
 from pimc.runtime.executor import Executor
 from pimc.runtime.session import BATCH_SIZE, NodeArg, inputs_of
@@ -20,7 +21,6 @@ from pimc.runtime.teacher import teacher_array
 
 __all__ = [
     "Batches",
-    "FloatSession",
     "Runs",
     "accuracy",
     "float_session",
@@ -40,7 +40,7 @@ class Runs(Protocol):
     """What :func:`accuracy` asks of a session; ONNX Runtime's have it too."""
 
     def get_inputs(self) -> Sequence[Any]:
-        """The inputs, with a ``name``."""
+        """The only input, with a ``name`` and a ``shape``."""
         ...
 
     def run(
@@ -50,9 +50,16 @@ class Runs(Protocol):
         ...
 
 
-class FloatSession:
-    """The float network of an image: plain arithmetic in place of arrays."""
+def float_session(image: Image) -> Runs:
+    """The float network of an image: plain arithmetic in place of arrays.
 
+    Raises:
+        ImageError: the image was written without its teacher.
+    """
+    return _FloatSession(image)
+
+
+class _FloatSession:
     def __init__(self, image: Image) -> None:
         self._inputs = inputs_of(image)
         self._executor = Executor(image.graph(), array=teacher_array(image))
@@ -70,15 +77,6 @@ class FloatSession:
         with torch.inference_mode():
             values = self._executor.run(tensors, want=names)
         return [values[name].numpy() for name in names]
-
-
-def float_session(image: Image) -> FloatSession:
-    """The float network of an image.
-
-    Raises:
-        ImageError: the image was written without its teacher.
-    """
-    return FloatSession(image)
 
 
 class Batches:
@@ -135,40 +133,17 @@ def accuracy(
 
     Raises:
         DataError: no labels, labels beyond the classes, or inputs that do not fit.
-        UsageError: a model with several inputs, or a first output that is no list of classes.
+        UsageError: a model with several inputs or a fixed number of samples, or a first output
+            that is no list of classes.
     """
     batches = data if isinstance(data, Batches) else Batches(data, batch_size)
     name = only_input(session.get_inputs())
+    input_shape(session.get_inputs())  # refuses a network of a fixed number of samples
     right = 0
     for x, labels in progress(batches, description, len(batches)):
         scores = session.run(None, {name: x})[0]
         right += int((_classes(scores, len(labels), labels, batches.data.name) == labels).sum())
     return right / len(batches.data)
-
-
-def only_input(inputs: Sequence[Any]) -> str:
-    """Name of the model's only input.
-
-    Raises:
-        UsageError: the model has several.
-    """
-    names = [str(arg.name) for arg in inputs]
-    if len(names) != 1:
-        raise UsageError(
-            f"the network has the inputs {', '.join(names) or 'none'}",
-            hint="data files describe one input; use the Python interface for several",
-        )
-    return names[0]
-
-
-def input_shape(inputs: Sequence[Any]) -> Shape:
-    """Shape of the model's only input with its batch axis; None for dimensions that may vary.
-
-    Raises:
-        UsageError: the model has several.
-    """
-    only_input(inputs)
-    return tuple(dim if isinstance(dim, int) else None for dim in inputs[0].shape)
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float]:

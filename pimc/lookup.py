@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pimc.errors import UsageError
-from pimc.files import sha256_file
+from pimc.errors import ModelError, UsageError
+from pimc.fingerprint import file_fingerprint
 from pimc.image import SUFFIX, Image
 
 __all__ = ["find_image", "find_model"]
@@ -34,11 +34,21 @@ def find_image(path: str | Path | None, folder: Path | None = None) -> Path:
 
 
 def find_model(image: Image, image_path: Path | None = None) -> Path | None:
-    """The source model beside the image or in the current folder, if its hash still fits."""
+    """The source model beside the image or in the current folder, if its hash still fits.
+
+    The hash covers the model's external data too.
+    """
     wanted = image.manifest["model"]
     folders = [Path()] if image_path is None else [image_path.parent, Path()]
     for folder in folders:
         candidate = folder / str(wanted["name"])
-        if candidate.is_file() and sha256_file(candidate) == wanted["sha256"]:
+        if candidate.is_file() and _fits(candidate, str(wanted["sha256"])):
             return candidate
     return None
+
+
+def _fits(candidate: Path, sha256: str) -> bool:
+    try:
+        return file_fingerprint(candidate) == sha256
+    except ModelError:
+        return False

@@ -26,6 +26,11 @@ DOMAIN = "pimc"
 ARRAY_OP = "Array"
 
 
+def layer_of(node: ir.Node) -> str:
+    """Name of the layer that an array node stands for."""
+    return node.attributes["layer"].as_string()
+
+
 @dataclass(frozen=True)
 class Window:
     """How a convolution cuts input vectors out of its input, in ONNX's terms.
@@ -87,11 +92,6 @@ class Layer:
     weight: Floats = field(repr=False)
     bias: Floats = field(repr=False)
     nonnegative_input: bool = False
-
-    @property
-    def label(self) -> str:
-        """The name shown to people."""
-        return self.name
 
 
 @dataclass(frozen=True)

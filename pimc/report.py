@@ -38,12 +38,12 @@ def accuracy_picture(
     figure = _figure(6.4, 3.6)
     axes = figure.add_subplot()
     position = np.arange(len(dies))
-    for shift, values, colour, label in (
-        (-0.2, before, _BEFORE, "as programmed"),
-        (0.2, after, _AFTER, "after recovery"),
+    for shift, values, colour, ink, label in (
+        (-0.2, before, _BEFORE, "black", "as programmed"),
+        (0.2, after, _AFTER, "white", "after recovery"),
     ):
         bars = axes.bar(position + shift, np.multiply(values, 100), 0.36, color=colour, label=label)
-        axes.bar_label(bars, fmt="%.1f", padding=2, fontsize=9)
+        axes.bar_label(bars, fmt="%.1f", padding=-14, fontsize=9, color=ink)
     axes.axhline(100 * in_float, color=_REFERENCE, linewidth=1, label=f"float {in_float:.1%}")
     axes.axhline(
         100 * quantized,

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pimc.chip import Chip
 from pimc.errors import PlanError
 from pimc.mapping import codebook
-from pimc.plan import ARRAY_OP, DOMAIN, Plan, Tile
+from pimc.plan import ARRAY_OP, DOMAIN, Plan, Tile, layer_of
 
 Rule = Callable[[Plan, Chip], Iterable[str]]
 
@@ -32,7 +32,7 @@ def names_are_unique(plan: Plan, chip: Chip) -> Iterator[str]:
 def nodes_match_layers(plan: Plan, chip: Chip) -> Iterator[str]:
     """the graph's array nodes are the plan's layers, in the same order"""
     nodes = [
-        node.attributes["layer"].as_string()
+        layer_of(node)
         for node in plan.graph.graph
         if (node.domain, node.op_type) == (DOMAIN, ARRAY_OP)
     ]

@@ -198,7 +198,7 @@ def _against_source(
         source = onnx.load(model)
     except Exception as cause:  # protobuf, missing external data, permissions
         raise ModelError(f"cannot be read: {cause}", where=str(model)) from cause
-    wanted = _ort(source, inputs, str(model))
+    wanted = _ort_in_batches(source, inputs, str(model))
     executor = Executor(image.graph(), array=teacher_array(image))
     tensors = {name: torch.from_numpy(np.array(value)) for name, value in inputs.items()}
     with torch.inference_mode():
@@ -208,6 +208,33 @@ def _against_source(
         for name in outputs
         if name in wanted
     ]
+
+
+def _ort_in_batches(
+    model: onnx.ModelProto, inputs: Values, where: str
+) -> dict[str, npt.NDArray[Any]]:
+    """Outputs of a source model; one that takes a fixed number of samples gets so many a run."""
+    size, samples = _fixed_batch(model), len(next(iter(inputs.values()), ()))
+    if size in (0, samples):
+        return _ort(model, inputs, where)
+    # The last run is filled up with samples from the front.
+    order = np.arange(-(-samples // size) * size) % samples
+    runs = [
+        _ort(model, {name: x[part] for name, x in inputs.items()}, where)
+        for part in np.split(order, len(order) // size)
+    ]
+    return {name: np.concatenate([run[name] for run in runs])[:samples] for name in runs[0]}
+
+
+def _fixed_batch(model: onnx.ModelProto) -> int:
+    """Dimension 0 of the inputs where it is the same number for all, else 0."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    sizes = {
+        value.type.tensor_type.shape.dim[0].dim_value if value.type.tensor_type.shape.dim else 0
+        for value in model.graph.input
+        if value.name not in constants
+    }
+    return sizes.pop() if len(sizes) == 1 else 0
 
 
 def _ort(model: onnx.ModelProto, inputs: Values, where: str) -> dict[str, npt.NDArray[Any]]:

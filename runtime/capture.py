@@ -1,132 +1,38 @@
-"""Captures: what a die returned for known inputs. The format is in ``docs/capture-format.md``."""
+"""Taking a capture: choosing inputs, reading every tile, recording the network's outputs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 import torch
 
-from pimc import container
 from pimc.converters import adc_limits, dac_limits, two_phases
 from pimc.data import Dataset
-from pimc.errors import CaptureError
-from pimc.image import Image, ImageLayer, layer_tensor
+from pimc.image import Image, ImageLayer
+from pimc.plan import layer_of
 from pimc.progress import Progress, silent
+from pimc.runtime.capture_file import SUFFIX, Capture, LayerCapture, as_codes
 from pimc.runtime.crossbar import CrossbarLayer
 from pimc.runtime.device import Device
 from pimc.runtime.session import BATCH_SIZE, Session
 
-FORMAT = "pimc-capture"
-VERSION = 1
-SUFFIX = ".pimccap"
+__all__ = [
+    "SUFFIX",
+    "Capture",
+    "CaptureOptions",
+    "LayerCapture",
+    "capture",
+    "capture_layer",
+]
 
-Int16 = npt.NDArray[np.int16]
-
-_FORMAT = "docs/capture-format.md describes the format"
 #: Part of the ADC's range that a probe vector may fill.
 _PROBE_FILL = 0.8
 #: Input vectors of a layer among which those to keep are chosen.
 _POOL = 2048
-
-
-@dataclass(frozen=True)
-class LayerCapture:
-    """What the tiles of one layer gave for known inputs.
-
-    Attributes:
-        inputs: (blocks, rows, vectors) DAC codes.
-        codes: (repeats, blocks, columns, vectors) ADC codes; every read draws new noise.
-        outputs: (groups · cols, vectors) the layer's output, mean of the repeats.
-    """
-
-    inputs: Int16 = field(repr=False)
-    codes: Int16 = field(repr=False)
-    outputs: npt.NDArray[np.float32] = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Capture:
-    """A capture in memory.
-
-    Attributes:
-        image_sha256: the image that the die held.
-        die: name of the die.
-        taken: time of the capture as the one who took it states it, ISO 8601; may be empty.
-        reads: array reads the die had served when the capture began, −1 where unknown.
-        layers: by layer number.
-        outputs: network outputs by name, one row a calibration input; may be empty.
-    """
-
-    image_sha256: str
-    die: str
-    layers: Mapping[int, LayerCapture]
-    outputs: Mapping[str, npt.NDArray[np.float32]]
-    taken: str = ""
-    reads: int = -1
-
-    def save(self, path: str | Path) -> None:
-        """Write the file, whole or not at all.
-
-        Raises:
-            UsageError: the file cannot be written.
-        """
-        tensors: dict[str, npt.NDArray[Any]] = {
-            layer_tensor(index, name): value
-            for index, layer in self.layers.items()
-            for name, value in vars(layer).items()
-        }
-        tensors |= {f"output.{name}": value for name, value in self.outputs.items()}
-        manifest = {
-            "image": self.image_sha256,
-            "die": self.die,
-            "taken": self.taken,
-            "reads": self.reads,
-            "layers": sorted(self.layers),
-            "outputs": sorted(self.outputs),
-        }
-        container.save(path, *container.seal(FORMAT, VERSION, manifest, tensors))
-
-    @staticmethod
-    def load(path: str | Path, image: Image) -> Capture:
-        """Read a capture of ``image``.
-
-        Raises:
-            CaptureError: the file is missing or damaged, or belongs to another image.
-        """
-        manifest, tensors = container.load(path, FORMAT, VERSION, CaptureError)
-        try:
-            if manifest["image"] != image.sha256:
-                raise CaptureError(
-                    "this capture was taken of another image",
-                    where=str(path),
-                    hint="capture again with the image you recover",
-                )
-            layers = {
-                index: LayerCapture(
-                    *(tensors[layer_tensor(index, name)] for name in ("inputs", "codes", "outputs"))
-                )
-                for index in manifest["layers"]
-            }
-            for index, layer in layers.items():
-                _check_layer(image, index, layer, str(path))
-            return Capture(
-                image.sha256,
-                str(manifest["die"]),
-                layers,
-                {name: tensors[f"output.{name}"] for name in manifest["outputs"]},
-                str(manifest.get("taken", "")),
-                int(manifest.get("reads", -1)),
-            )
-        except (KeyError, IndexError, TypeError, ValueError) as cause:
-            raise CaptureError(
-                f"a key or tensor is missing or malformed: {cause}", where=str(path), hint=_FORMAT
-            ) from cause
 
 
 @dataclass(frozen=True)
@@ -168,6 +74,7 @@ def capture(
         DeviceError: the chip failed.
     """
     generator = torch.Generator().manual_seed(options.seed)
+    reads = int(getattr(session.device, "reads", -1))
     layers = [layer for layer in session.image.layers if only is None or layer.index in set(only)]
     pools = _pools(session, data, options, {layer.name for layer in layers}, generator, progress)
     return Capture(
@@ -185,6 +92,7 @@ def capture(
         },
         _outputs(session, data, progress) if outputs else {},
         taken,
+        reads,
     )
 
 
@@ -192,11 +100,12 @@ def capture_layer(
     bound: CrossbarLayer, image: Image, device: Device, inputs: torch.Tensor, repeats: int
 ) -> LayerCapture:
     """Read every tile of a layer ``repeats`` times for DAC codes (blocks, rows, vectors)."""
-    driven = inputs.clamp_min(0) if two_phases(image.chip, bound.layer.input_signed) else inputs
+    chip, signed = image.chip, bound.layer.input_signed
+    driven = inputs.clamp_min(0) if two_phases(chip, signed) else inputs
     codes = torch.cat([device.read(bound.region, driven[None]).cpu() for _ in range(repeats)])
     return LayerCapture(
-        inputs=driven.numpy().astype(np.int16),
-        codes=codes.numpy().astype(np.int16),
+        inputs=as_codes(driven.numpy(), dac_limits(chip, signed)),
+        codes=as_codes(codes.numpy(), adc_limits(chip, signed)),
         outputs=bound.outputs_of(codes.mean(dim=0, keepdim=True), driven[None])[0].numpy(),
     )
 
@@ -217,7 +126,7 @@ def _pools(
     pools: dict[str, list[torch.Tensor]] = {}
 
     def array(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
-        name = node.attributes["layer"].as_string()
+        name = layer_of(node)
         y, record = session.layers[name].record(x)
         if name in names:
             met = record.inputs.permute(1, 2, 0, 3).flatten(2)
@@ -294,25 +203,3 @@ def _outputs(
         name: np.concatenate([np.asarray(part[k], np.float32) for part in parts])
         for k, name in enumerate(names)
     }
-
-
-def _check_layer(image: Image, index: int, record: LayerCapture, where: str) -> None:
-    layer = image.layers[index]
-    blocks, rows, columns = image.cells(layer).shape
-    repeats, vectors = record.codes.shape[0], record.inputs.shape[-1]
-    dac = dac_limits(image.chip, layer.input_signed)
-    adc = adc_limits(image.chip, layer.input_signed)
-    expected: dict[str, tuple[str, tuple[int, ...], tuple[float, float]]] = {
-        "inputs": ("int16", (blocks, rows, vectors), dac),
-        "codes": ("int16", (repeats, blocks, columns, vectors), adc),
-        "outputs": ("float32", (layer.groups * layer.cols, vectors), (-np.inf, np.inf)),
-    }
-    for name, (dtype, shape, (low, high)) in expected.items():
-        found = getattr(record, name)
-        tensor = layer_tensor(index, name)
-        if (found.dtype.name, found.shape) != (dtype, shape) or 0 in shape:
-            message = f"{tensor} is {found.dtype} {found.shape}, expected {dtype} {shape}"
-            raise CaptureError(message, where=where, hint=_FORMAT)
-        if not (found.min() >= low and found.max() <= high):
-            message = f"{tensor} holds values outside {low} to {high}"
-            raise CaptureError(message, where=where, hint=_FORMAT)

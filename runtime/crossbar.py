@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import torch
@@ -160,10 +159,3 @@ class CrossbarLayer:
             total = grouped.sum(dim=2).repeat_interleave(layer.cols, dim=1)
             current = current - digital.pedestal * total
         return current * (digital.scale * step) + digital.bias
-
-
-def memory_per_image(layer: ImageLayer, positions: int) -> int:
-    """Bytes of float32 that one image needs in a layer's read, roughly."""
-    rows = layer.groups * layer.row_blocks * layer.row_block
-    cols = layer.groups * layer.row_blocks * layer.cols * layer.planes
-    return math.prod((4, positions, 2 * rows + 3 * cols))

@@ -46,7 +46,11 @@ class Region:
 
 @runtime_checkable
 class Device(Protocol):
-    """A chip that can be programmed and read."""
+    """A chip that can be programmed and read.
+
+    A device may count what it did in an attribute ``reads``: array reads (one array activated by
+    one input vector) so far. Captures note it.
+    """
 
     @property
     def name(self) -> str:
@@ -58,13 +62,18 @@ class Device(Protocol):
     ) -> npt.NDArray[np.bool_]:
         """Ask ``cells`` (addresses, unique) to hold ``levels``; True where the write went through.
 
+        A stuck cell is no error: it is reported False, and counted.
+
         Raises:
             DeviceError: the chip does not answer.
         """
         ...
 
     def written(self, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """The level each cell was last asked to hold, −1 where it never was."""
+        """The level each cell was last asked to hold, −1 where it never was.
+
+        That is the level asked for, also where the write did not go through.
+        """
         ...
 
     def read(self, region: Region, inputs: torch.Tensor) -> torch.Tensor:

@@ -45,7 +45,9 @@ class Stuck(IntEnum):
 
 @dataclass
 class Cells:
-    """State of a die's cells, (arrays, rows, cols) each; ``reference`` is (arrays, rows)."""
+    """State of a die's cells, (arrays, rows, cols) each; ``reference_us`` is (arrays, rows),
+    zero on dead wordlines.
+    """
 
     level: npt.NDArray[np.int16]
     writes: npt.NDArray[np.uint32]
@@ -172,7 +174,9 @@ class Die:
         shape = (arrays - first, rows, cols)
         cell = np.arange(first * rows * cols, arrays * rows * cols).reshape(shape)
         line = np.arange(first * rows, arrays * rows).reshape(shape[:2])
-        stuck = np.zeros(shape, np.uint8) if self.perfect else self._faults(chip, cell, first)
+        stuck, dead_row = np.zeros(shape, np.uint8), np.zeros(shape[:2], np.bool_)
+        if not self.perfect:
+            stuck, dead_row = self._faults(chip, cell, line)
         levels_us = np.asarray(chip.cell.g_levels_us)
         reference = np.full(shape[:2], levels_us[len(levels_us) // 2])
         if not self.perfect:
@@ -183,22 +187,24 @@ class Die:
             writes=np.zeros(shape, np.uint32),
             stuck=stuck,
             g_us=_held(chip, stuck, chip.cell.g_min_us).astype(np.float32),
-            reference_us=reference.astype(np.float32),
+            reference_us=np.where(dead_row, 0.0, reference).astype(np.float32),
         )
 
-    def _faults(self, chip: Chip, cell: npt.NDArray[np.int64], first: int) -> npt.NDArray[np.uint8]:
+    def _faults(
+        self, chip: Chip, cell: npt.NDArray[np.int64], line: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+        """What holds each cell, and which wordlines are dead, for numbers of cells and lines."""
         faults = chip.faults
-        arrays, rows, cols = cell.shape
         draw = philox.uniform(self.seed, Stream.STUCK, cell)
         at_max = draw < faults.stuck_gmax_rate
         at_min = ~at_max & (draw < faults.stuck_gmax_rate + faults.stuck_gmin_rate)
-        row = np.arange(first * rows, (first + arrays) * rows).reshape(arrays, rows, 1)
-        col = np.arange(first * cols, (first + arrays) * cols).reshape(arrays, 1, cols)
-        dead = (philox.uniform(self.seed, Stream.DEAD_ROW, row) < faults.dead_row_rate) | (
-            philox.uniform(self.seed, Stream.DEAD_COL, col) < faults.dead_col_rate
-        )
+        rows, cols = cell.shape[1:]
+        column = line[:, :1] // rows * cols + np.arange(cols)
+        dead_row = philox.uniform(self.seed, Stream.DEAD_ROW, line) < faults.dead_row_rate
+        dead_col = philox.uniform(self.seed, Stream.DEAD_COL, column) < faults.dead_col_rate
+        dead = dead_row[:, :, None] | dead_col[:, None, :]
         kind = np.select([dead, at_max, at_min], [Stuck.OPEN, Stuck.AT_G_MAX, Stuck.AT_G_MIN], 0)
-        return kind.astype(np.uint8)
+        return kind.astype(np.uint8), dead_row
 
 
 def _held(chip: Chip, stuck: npt.NDArray[np.uint8], g_us: npt.ArrayLike) -> npt.NDArray[Any]:

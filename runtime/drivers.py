@@ -31,6 +31,7 @@ __all__ = [
     "flush",
     "observer",
     "open_device",
+    "open_replay",
     "open_sim",
     "require_programmed",
 ]
@@ -59,8 +60,15 @@ def open_sim(image: Image, *, die: Path | None = None, seed: int = 0) -> SimDevi
     return SimDevice(specimen, image.chip, image.arrays, read_seed=seed)
 
 
+def open_replay(image: Image, *, die: Path | None = None, seed: int = 0) -> Device:
+    """A capture file in place of a chip: answers reads that it holds, and no others."""
+    from pimc.runtime.replay import ReplayDevice  # brings sessions along, which most do not need
+
+    return ReplayDevice.open(image, die=die, seed=seed)
+
+
 #: Drivers of our own, which need no installed metadata to be found.
-_BUILT_IN: dict[str, Factory] = {"sim": open_sim}
+_BUILT_IN: dict[str, Factory] = {"sim": open_sim, "replay": open_replay}
 
 
 def open_device(name: str, image: Image, *, die: Path | None = None, seed: int = 0) -> Device:

@@ -19,11 +19,19 @@ from pimc.runtime.device import Device
 
 @dataclass(frozen=True)
 class Programmed:
-    """What programming did."""
+    """What programming did.
+
+    Attributes:
+        cells_written: cells that were asked to hold another level.
+        cells_kept: cells that already were asked for theirs.
+        arrays_written: arrays with a cell that was written.
+        cells_missed: of the written cells those whose write did not go through.
+    """
 
     cells_written: int
     cells_kept: int
     arrays_written: int
+    cells_missed: int = 0
 
 
 def program(
@@ -40,10 +48,10 @@ def program(
         done: called after each array with its number, when the device has taken it.
 
     Raises:
-        DeviceError: the device failed, or cells could not be written.
+        DeviceError: the device failed, or an array took none of its writes.
     """
     per_array = image.chip.array.rows * image.chip.array.cols
-    written = kept = touched = 0
+    written = kept = touched = missed = 0
     for array in range(image.arrays):
         if array in skip:
             continue
@@ -51,25 +59,30 @@ def program(
         cells = inside + array * per_array
         levels = image.levels[array].reshape(-1)[inside]
         stale = device.written(cells) != levels
-        write(device, cells[stale], levels[stale])
+        missed += write(device, cells[stale], levels[stale])
         written += int(stale.sum())
         kept += int((~stale).sum())
         touched += bool(stale.any())
         done(array)
-    return Programmed(written, kept, touched)
+    return Programmed(written, kept, touched, missed)
 
 
-def write(device: Device, cells: npt.NDArray[np.int64], levels: npt.NDArray[np.uint16]) -> None:
-    """Write cells, all or an error.
+def write(device: Device, cells: npt.NDArray[np.int64], levels: npt.NDArray[np.uint16]) -> int:
+    """Write cells; returns how many did not take it. A chip has some stuck cells.
 
     Raises:
-        DeviceError: some cells could not be written.
+        DeviceError: not one of the cells could be written.
     """
     if not len(cells):
-        return
+        return 0
     missed = int((~device.program(cells, levels)).sum())
-    if missed:
-        raise DeviceError(f"{missed} of {len(cells)} cells could not be written", where=device.name)
+    if missed == len(cells):
+        raise DeviceError(
+            f"not one of {missed:,} cells could be written",
+            where=device.name,
+            hint="check the connection and the chip's supply",
+        )
+    return missed
 
 
 class Journal:

@@ -10,7 +10,7 @@ import torch
 
 from pimc.errors import DeviceError
 from pimc.image import Image
-from pimc.runtime.capture import Capture
+from pimc.runtime.capture_file import Capture, Codes
 from pimc.runtime.device import Region
 
 
@@ -69,7 +69,7 @@ class ReplayDevice:
         if record is None:
             raise DeviceError("this layer was not recorded", where=region.name)
         known = self._known.setdefault(region.name, _by_vector(record.inputs))
-        wanted = inputs.cpu().numpy().astype(np.int16)
+        wanted = inputs.cpu().numpy().astype(np.int32)
         columns = [known.get(_key(wanted[b, :, :, p])) for b, p in np.ndindex(_vectors(wanted))]
         if None in columns:
             raise DeviceError(
@@ -81,13 +81,13 @@ class ReplayDevice:
         return torch.from_numpy(np.moveaxis(codes.reshape(shape), 2, 0)).to(inputs.device)
 
 
-def _vectors(inputs: npt.NDArray[np.int16]) -> tuple[int, int]:
+def _vectors(inputs: npt.NDArray[np.int32]) -> tuple[int, int]:
     return inputs.shape[0], inputs.shape[3]
 
 
-def _key(vector: npt.NDArray[np.int16]) -> bytes:
-    return np.ascontiguousarray(vector).tobytes()
+def _key(vector: Codes) -> bytes:
+    return vector.astype(np.int32).tobytes()
 
 
-def _by_vector(inputs: npt.NDArray[np.int16]) -> dict[bytes, int]:
+def _by_vector(inputs: Codes) -> dict[bytes, int]:
     return {_key(inputs[:, :, v]): v for v in range(inputs.shape[2])}

@@ -14,6 +14,7 @@ import torch
 
 from pimc.errors import DataError, UsageError
 from pimc.image import Image
+from pimc.plan import layer_of
 from pimc.runtime.crossbar import CrossbarLayer
 from pimc.runtime.device import Device
 from pimc.runtime.die import Die
@@ -110,7 +111,7 @@ class Session:
             return self.executor.run(inputs, want=want, array=array)
 
     def _array(self, node: ir.Node, x: torch.Tensor) -> torch.Tensor:
-        return self.layers[node.attributes["layer"].as_string()](x)
+        return self.layers[layer_of(node)](x)
 
     def _checked(self, feed: Mapping[str, npt.NDArray[Any]]) -> dict[str, torch.Tensor]:
         expected = {arg.name: arg for arg in self.inputs}

@@ -13,7 +13,7 @@ from pimc.chip import Chip
 from pimc.converters import adc_limits
 from pimc.errors import DeviceError
 from pimc.runtime.device import Region
-from pimc.runtime.die import Die
+from pimc.runtime.die import Die, Stuck
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class _Bank:
     reference_variance: torch.Tensor | None
     #: (blocks, columns): which of its block's reads a column belongs to.
     read_of_column: torch.Tensor
+    #: Array reads that one input vector takes, of all blocks together.
+    reads: int
 
 
 class SimDevice:
@@ -40,6 +42,9 @@ class SimDevice:
         converters: False leaves the ADC out: currents come back unrounded and unclipped,
             which is what an ADC of enough bits would give.
         device: torch device the arithmetic runs on.
+
+    Attributes:
+        reads: array reads so far: activations of one array by one input vector.
 
     Raises:
         DeviceError: the die is one of another chip.
@@ -59,6 +64,7 @@ class SimDevice:
         self.die = die
         self.chip = chip
         self.converters = converters
+        self.reads = 0
         self.device = torch.device(device)
         self._generator = torch.Generator(self.device)
         self._generator.manual_seed((die.seed * 0x9E3779B97F4A7C15 + read_seed + 1) % 2**63)
@@ -86,6 +92,7 @@ class SimDevice:
         bank = self._banks.get(region)
         if bank is None:
             bank = self._banks[region] = self._bank(region)
+        self.reads += bank.reads * inputs.shape[0] * inputs.shape[3]
         current = torch.matmul(bank.g, inputs)
         if bank.variance is not None:
             # Independent Gaussian noise of the cells sums to Gaussian noise of the output
@@ -123,6 +130,8 @@ class SimDevice:
         g = np.where(present, state.g_us.reshape(-1)[cells], 0.0)
         line = np.where(present, cells // chip.array.cols, 0)
         reference = np.where(present, state.reference_us.reshape(-1)[line], 0.0)
+        # Where a line is dead no current flows, and none fluctuates.
+        conducting = present & (state.stuck.reshape(-1)[cells] != Stuck.OPEN)
         subtract = chip.mapping.pedestal == "reference"
         noisy = not self.die.perfect and (
             chip.read_noise.relative > 0 or chip.read_noise.sigma_us > 0
@@ -130,13 +139,14 @@ class SimDevice:
         which = _read_of_column(region, chip)
         return _Bank(
             g=self._tensor(g - reference if subtract else g),
-            variance=self._tensor(self._variance(g, present)) if noisy else None,
+            variance=self._tensor(self._variance(g, conducting)) if noisy else None,
             reference_variance=(
-                self._tensor(_one_column_a_read(self._variance(reference, present), which))
+                self._tensor(_one_column_a_read(self._variance(reference, reference > 0), which))
                 if noisy and subtract
                 else None
             ),
             read_of_column=torch.from_numpy(which).to(self.device),
+            reads=int((which.max(axis=1) + 1).sum()),
         )
 
     def _variance(

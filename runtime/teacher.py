@@ -9,7 +9,7 @@ import torch
 
 from pimc.errors import ImageError
 from pimc.image import Image, ImageLayer
-from pimc.plan import Window
+from pimc.plan import Window, layer_of
 from pimc.runtime.executor import ArrayCall
 from pimc.vectors import convolve
 
@@ -88,6 +88,6 @@ def teacher_array(
     }
 
     def array(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
-        return layers[node.attributes["layer"].as_string()](x)
+        return layers[layer_of(node)](x)
 
     return array

@@ -14,6 +14,7 @@ import onnx_ir as ir
 import torch
 
 from pimc.image import Image
+from pimc.plan import layer_of
 from pimc.runtime.executor import ArrayCall
 from pimc.runtime.session import BATCH_SIZE, Session
 
@@ -36,11 +37,11 @@ def calibrate(
     fitted: dict[int, dict[str, npt.NDArray[np.float32]]] = {}
 
     def in_float(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
-        features[_layer(node)] = y = teacher(node, x)
+        features[layer_of(node)] = y = teacher(node, x)
         return y
 
     def on_chip(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
-        name = _layer(node)
+        name = layer_of(node)
         layer = session.layers[name].layer
         run = session.layers[name] if chip is None else partial(chip, node)
         # In parts: a read of all images at once would not fit the processor's caches.
@@ -72,10 +73,6 @@ def images_that_fit(session: Session, teacher: ArrayCall, one: torch.Tensor, mos
 
     session.evaluate({session.get_inputs()[0].name: one}, array=count)
     return max(1, min(most, _FEATURES // max(values, 1)))
-
-
-def _layer(node: ir.Node) -> str:
-    return node.attributes["layer"].as_string()
 
 
 def _columns(y: torch.Tensor, last: bool) -> torch.Tensor:

@@ -14,6 +14,7 @@ from pimc.errors import ModelError
 from pimc.passes.recover.objective import Goal, Outputs
 from pimc.passes.recover.rewrite import Influence
 from pimc.passes.recover.twin import Twin, TwinLayer
+from pimc.plan import layer_of
 from pimc.progress import Progress, silent
 from pimc.runtime.executor import ArrayCall, Executor
 from pimc.vectors import sample
@@ -71,7 +72,7 @@ class Student:
 
         def keep(node: ir.Node, value: torch.Tensor) -> torch.Tensor:
             y = array(node, value)
-            features[node.attributes["layer"].as_string()] = y
+            features[layer_of(node)] = y
             return y
 
         values = self.executor.run({self.feed: x}, want=self.outputs, array=keep)
@@ -142,7 +143,7 @@ def influences(
     share = -(-vectors // len(starts))
 
     def array(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
-        name = node.attributes["layer"].as_string()
+        name = layer_of(node)
         window = student.twin.layers[name].layer.window
         some = sample(x.detach(), window, share, generator)
         inputs.setdefault(name, []).append(some)

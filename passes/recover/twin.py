@@ -13,6 +13,7 @@ import torch
 from pimc.converters import dac_limits
 from pimc.image import Image, ImageLayer
 from pimc.passes.recover.identify import CellEstimate, reference_error
+from pimc.plan import layer_of
 from pimc.vectors import convolve, refold, unfold
 
 Array64 = npt.NDArray[np.float64]
@@ -96,7 +97,7 @@ class Twin:
 
     def __call__(self, node: ir.Node, x: torch.Tensor) -> torch.Tensor:
         """What an array layer computes."""
-        return self.layers[node.attributes["layer"].as_string()](x)
+        return self.layers[layer_of(node)](x)
 
     def columns(self) -> dict[int, dict[str, npt.NDArray[np.float32]]]:
         """The trained values, in the form :meth:`pimc.image.Image.updated` takes."""

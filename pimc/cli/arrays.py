@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from pimc.files import write_whole
 from pimc.progress import Progress
 from pimc.runtime.session import NodeArg, Session
 
-__all__ = ["load_inputs", "run_in_batches", "save_outputs"]
+__all__ = ["file_keys", "load_inputs", "run_in_batches", "save_outputs"]
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -57,28 +57,57 @@ def run_in_batches(session: Session, feed: Arrays, size: int, progress: Progress
     }
 
 
-def save_outputs(path: Path, outputs: Mapping[str, npt.NDArray[Any]]) -> None:
-    """Write outputs by name to ``.npz``, or a single one to ``.npy``; whole or not at all.
+def file_keys(path: Path, names: Sequence[str]) -> dict[str, str]:
+    """What each output is called in the file: a name with slashes would become a folder.
 
     Raises:
-        UsageError: another suffix, several outputs for one array, or a file that cannot be
-            written.
+        UsageError: another suffix than ``.npz`` and ``.npy``, several outputs for one array, or
+            two outputs with one key.
+    """
+    if path.suffix not in (".npz", ".npy"):
+        raise UsageError("outputs go to .npz or .npy", str(path), "change the suffix of -o")
+    if path.suffix == ".npy" and len(names) != 1:
+        raise UsageError(
+            f"there are {len(names)} outputs, an .npy file holds one", str(path), "use .npz"
+        )
+    keys: dict[str, str] = {}
+    for name in names:
+        key = name.replace("/", "_").lstrip("_") or name.replace("/", "_")
+        if key in keys:
+            raise UsageError(
+                f"outputs {keys[key]!r} and {name!r} would both be called {key!r} in the file",
+                where=str(path),
+                hint="rename one of them in the model",
+            )
+        keys[key] = name
+    return {name: key for key, name in keys.items()}
+
+
+def save_outputs(path: Path, outputs: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write outputs by key to ``.npz``, or a single one to ``.npy``; whole or not at all.
+
+    Args:
+        path: ends in one of these suffixes; see :func:`file_keys`.
+        outputs: by the keys of :func:`file_keys`.
+
+    Raises:
+        UsageError: the file cannot be written.
     """
     if path.suffix == ".npz":
-        write_whole(path, lambda stream: np.savez(stream, **_npz(outputs)))
-    elif path.suffix != ".npy":
-        raise UsageError("outputs go to .npz or .npy", str(path), "change the suffix of -o")
-    elif len(outputs) != 1:
-        raise UsageError(
-            f"there are {len(outputs)} outputs, an .npy file holds one", str(path), "use .npz"
-        )
+        write_whole(path, lambda stream: _write_npz(stream, outputs))
     else:
-        write_whole(path, lambda stream: np.save(stream, next(iter(outputs.values()))))
+        (only,) = outputs.values()
+        write_whole(path, lambda stream: np.save(stream, only))
 
 
-def _npz(outputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
-    # savez's own parameter is called file, and a name with a slash would become a folder.
-    return {name.replace("/", "_").lstrip("_"): value for name, value in outputs.items()}
+def _write_npz(stream: BinaryIO, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    # Not np.savez: it takes the names as keywords, and has one of its own called file. A member
+    # of fixed date keeps the bytes the same.
+    with zipfile.ZipFile(stream, "w") as archive:
+        for key, value in arrays.items():
+            member = zipfile.ZipInfo(f"{key}.npy")
+            with archive.open(member, "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, value, allow_pickle=False)
 
 
 def _read(path: Path, names: Sequence[str]) -> Arrays:

@@ -21,10 +21,9 @@ from pimc.cli.common import (
 from pimc.cli.text import facts, room, table
 
 if TYPE_CHECKING:
-    from pimc.api import Options
     from pimc.chip import Chip
     from pimc.data import Dataset
-    from pimc.faults import FaultMap
+    from pimc.plan import Plan
 
 __all__ = ["check", "compile_"]
 
@@ -63,6 +62,7 @@ def compile_(settings: Settings, model: Path, **chosen: Any) -> Report:
     """
     from pimc import api
     from pimc.faults import FaultMap
+    from pimc.passes.frontend import load_model
     from pimc.summary import summarize
 
     start = time.perf_counter()
@@ -75,23 +75,24 @@ def compile_(settings: Settings, model: Path, **chosen: Any) -> Report:
         teacher=not chosen["no_teacher"],
     )
     faults = None if chosen["faults"] is None else FaultMap.load(chosen["faults"])
-    calib = _calibration(model, chosen["calib"], chosen["preprocess"])
+    _check_preprocess(chosen["calib"], chosen["preprocess"])
+    loaded = load_model(model)
     timings: dict[str, float] = {}
+    arguments = {
+        "calib": _calibration(loaded, chosen["calib"], chosen["preprocess"]),
+        "faults": faults,
+        "options": options,
+        "dump_dir": chosen["dump_dir"],
+        "timed": timings.__setitem__,
+        "progress": settings.progress,
+    }
     if chosen["stop_after"] is not None:
-        _stop_after(model, chip, calib, faults, options, chosen, timings)
+        api.plan(loaded, chip, stop_after=chosen["stop_after"], **arguments)
         seconds = time.perf_counter() - start
         data = {"stopped_after": chosen["stop_after"], "output": None, "passes": timings}
         text = f"stopped after {chosen['stop_after']}; no image was written\n{_passes(timings)}"
         return Report(data | _resources(seconds), text, answer=False)
-    image = api.compile(
-        model,
-        chip,
-        calib=calib,
-        faults=faults,
-        options=options,
-        dump_dir=chosen["dump_dir"],
-        timed=timings.__setitem__,
-    )
+    image = api.compile(loaded, chip, **arguments)
     image.save(output)
     summary = summarize(image) | {"output": str(output), "passes": timings}
     summary |= _resources(time.perf_counter() - start)
@@ -163,45 +164,22 @@ def _chip(chosen: dict[str, Any]) -> Chip:
     return chip.with_array(*chosen["array"]) if chosen["array"] else chip
 
 
-def _calibration(model: Path, path: Path | None, preprocess: dict[str, Any]) -> Dataset | None:
-    from pimc import api
-    from pimc.data import load_data
+def _check_preprocess(path: Path | None, preprocess: dict[str, Any]) -> None:
     from pimc.errors import UsageError
-    from pimc.passes.frontend import load_model
+
+    if path is None and preprocess:
+        names = ", ".join(f"--{name}" for name in preprocess)
+        raise UsageError(f"{names} given without --calib", hint="name the data with --calib")
+
+
+def _calibration(plan: Plan, path: Path | None, preprocess: dict[str, Any]) -> Dataset | None:
+    from pimc.data import load_data
+    from pimc.inputs import declared_shape
 
     if path is None:
-        if preprocess:
-            names = ", ".join(f"--{name}" for name in preprocess)
-            raise UsageError(f"{names} given without --calib", hint="name the data with --calib")
         return None
-    _, shape = api.input_shape(load_model(model).graph)
+    shape = declared_shape(plan.graph.graph.inputs)
     return load_data(path, overrides=preprocess, input_shape=shape)
-
-
-def _stop_after(
-    model: Path,
-    chip: Chip,
-    calib: Dataset | None,
-    faults: FaultMap | None,
-    options: Options,
-    chosen: dict[str, Any],
-    timings: dict[str, float],
-) -> None:
-    from pimc import api
-    from pimc.passes.frontend import load_model
-    from pimc.passes.pipeline import run
-
-    plan = load_model(model)
-    calibration = None if calib is None else api.calibration_on(plan, calib, options)
-    steps = api.passes(options, calibration, faults)
-    run(
-        plan,
-        chip,
-        steps,
-        dump_dir=chosen["dump_dir"],
-        stop_after=chosen["stop_after"],
-        timed=timings.__setitem__,
-    )
 
 
 def _resources(seconds: float) -> dict[str, float | None]:

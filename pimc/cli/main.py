@@ -140,6 +140,9 @@ def _report(failure: _Failure, *, as_json: bool) -> int:
 
 
 def _failure(cause: BaseException) -> _Failure | None:
+    shortage = _memory_shortage(cause)
+    if shortage is not None:
+        return _from_memory(shortage)
     for kind, describe in _FAILURES:
         if isinstance(cause, kind):
             return describe(cause)
@@ -167,11 +170,28 @@ def _from_os(cause: OSError) -> _Failure:
     return _Failure(2, cause.strerror or str(cause) or type(cause).__name__, where, hint)
 
 
-def _from_memory(cause: MemoryError) -> _Failure:
+def _memory_shortage(cause: BaseException | None) -> BaseException | None:
+    """The failed allocation among the causes of a failure; libraries report it in their way."""
+    while cause is not None:
+        if isinstance(cause, MemoryError) or (
+            isinstance(cause, RuntimeError) and any(said in str(cause) for said in _NO_MEMORY)
+        ):
+            return cause
+        cause = cause.__cause__
+    return None
+
+
+#: What torch (on the CPU, on a GPU) and ONNX Runtime say when memory runs out.
+_NO_MEMORY = ("can't allocate memory", "out of memory", "Failed to allocate memory", "bad_alloc")
+
+
+def _from_memory(cause: BaseException) -> _Failure:
+    said = str(cause).rpartition("can't allocate memory: ")[2].strip().partition("\n")[0]
     return _Failure(
         2,
-        f"not enough memory{f': {cause}' if str(cause) else ''}",
-        hint="use a smaller --batch-size or --limit, or a machine with more memory",
+        f"not enough memory{f': {said}' if said else ''}",
+        hint="use less data at a time (--batch-size or --limit where the command has them), "
+        "or a machine with more memory",
     )
 
 
@@ -189,7 +209,6 @@ _FAILURES: tuple[tuple[type[BaseException], Callable[..., _Failure]], ...] = (
     (click.ClickException, _from_click),
     (click.Abort, _from_interrupt),
     (KeyboardInterrupt, _from_interrupt),
-    (MemoryError, _from_memory),
     (OSError, _from_os),
     (Exception, _from_anything),
 )

@@ -133,6 +133,7 @@ def _report(
         "device": device.name,
         "die": None if die is None else str(die),
         "cells_written": result.cells_written,
+        "cells_missed": result.cells_missed,
         "cells_kept": result.cells_kept,
         "arrays_written": result.arrays_written,
         "arrays_resumed": resumed,
@@ -144,6 +145,7 @@ def _report(
     pairs = [
         ("device", device.name + (f", {die}" if die is not None else "")),
         ("written", f"{result.cells_written:,} cells in {result.arrays_written:,} arrays"),
+        ("missed", f"{result.cells_missed:,} cells did not take it" * bool(result.cells_missed)),
         ("kept", f"{result.cells_kept:,} cells that already held their level{before}"),
         (
             "estimate",

@@ -56,7 +56,7 @@ def run(
     batch_size: int,
 ) -> Report:
     """Outputs for inputs, written to a file by output name (default: INPUT.out.npz)."""
-    from pimc.cli.arrays import load_inputs, run_in_batches, save_outputs
+    from pimc.cli.arrays import file_keys, load_inputs, run_in_batches, save_outputs
     from pimc.image import Image
     from pimc.lookup import find_image
 
@@ -64,9 +64,11 @@ def run(
     target = output or Path(f"{source.stem}.out.npz")
     _one_of({"--die": die, "--ideal": ideal})
     session = _session(loaded, settings.seed, die, device, ideal)
+    keys = file_keys(target, [arg.name for arg in session.get_outputs()])
     feed = load_inputs(source, session.get_inputs())
     start = time.perf_counter()
-    outputs = run_in_batches(session, feed, batch_size, settings.progress)
+    found = run_in_batches(session, feed, batch_size, settings.progress)
+    outputs = {keys[name]: value for name, value in found.items()}
     seconds = time.perf_counter() - start
     save_outputs(target, outputs)
     data = {

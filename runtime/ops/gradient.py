@@ -96,7 +96,8 @@ def selecting(node: ir.Node, setting: Setting) -> frozenset[int]:
 
 
 _WHOLE = frozenset(
-    {"tensor(bool)"} | {f"tensor({sign}int{bits})" for sign in ("", "u") for bits in (8, 16, 32, 64)}
+    {"tensor(bool)"}
+    | {f"tensor({sign}int{bits})" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 )
 
 

@@ -171,6 +171,39 @@ def test_build_writes_what_it_measured_and_the_same_bytes_again(
     assert np.bincount(load(first / "calib.npz")[1]).tolist() == [10] * 10
 
 
+def test_the_shipped_readme_is_what_the_template_gives(builder: ModuleType) -> None:
+    shipped = (FASHION / "README.md").read_text(encoding="utf-8")
+    shares = {row: stated(FASHION, row)[1] for row in ("full test set", "`test.npz`")}
+    figures = builder.Figures(
+        parameters=77_754,
+        trained_on=58_000,
+        seconds=720,
+        recipe=str(builder.Recipe()),
+        shift=builder.Recipe().shift,
+        momentum=builder.MOMENTUM,
+        channels=builder.CHANNELS,
+        opset=builder.OPSET,
+        torch_version="2.13.0",
+        calib=stated(FASHION, "`calib.npz` (not trained on)")[1],
+        test_full=shares["full test set"],
+        test_count=10_000,
+        test_sample=shares["`test.npz`"],
+        sample_count=builder.Recipe().sample,
+        sha256=digests(FASHION),
+    )
+    assert builder.readme_text(figures) == shipped
+    assert (FASHION / "data.toml").read_text(encoding="utf-8") == builder.DATA_TOML
+
+
+def test_out_that_is_a_file_is_refused(
+    builder: ModuleType, small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").write_bytes(b"mine")
+    assert builder.main(["--data", str(small), "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+    assert (tmp_path / "out").read_bytes() == b"mine"
+
+
 def test_dry_run_writes_nothing(
     builder: ModuleType, small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -195,9 +228,12 @@ def test_missing_data_says_how_to_get_it(
     [
         (b"plain text", "cannot be read"),
         (gzip.compress(bytes(200))[:-9], "cannot be read"),
-        (gzip.compress(b"\0\0\x08\1" + bytes(100)), "not an IDX file"),
-        (gzip.compress(b"\0\0\x08\3\0\0"), "not an IDX file"),
-        (gzip.compress(b"\0\0\x08\3" + np.array([9, 28, 28], ">u4").tobytes() + b"x"), "length"),
+        (gzip.compress(b"\0\0\x08\1" + bytes(4)), "not an IDX file"),
+        (gzip.compress(b"\0\0\x08\3\0\0"), "cannot be read"),
+        (
+            gzip.compress(b"\0\0\x08\3" + np.array([9, 28, 28], ">u4").tobytes() + b"x"),
+            "do not make the array (9, 28, 28)",
+        ),
         (
             gzip.compress(b"\0\0\x08\3" + np.array([1, 28, 28], ">u4").tobytes() + bytes(784)),
             "do not match",

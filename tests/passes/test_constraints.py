@@ -37,13 +37,19 @@ STAYS_DIGITAL: dict[str, tuple[onnx.NodeProto, dict[str, Shape], dict[str, Array
         helper.make_node("MatMul", ["w", "x"], ["a"]),
         {"x": [4, 4]},
         {"w": normal(4, 4)},
-        "is a constant",
+        "the constant is the second operand, not the first",
     ),
     "batched weight": (
         helper.make_node("MatMul", ["x", "w"], ["a"]),
         {"x": [2, 4, 4]},
         {"w": normal(2, 4, 4)},
         "two dimensions",
+    ),
+    "ones that the input lacks": (
+        helper.make_node("MatMul", ["x", "w"], ["a"]),
+        {"x": [4, 4]},
+        {"w": normal(1, 4, 4)},
+        "no more than the input has",
     ),
     "vector weight": (
         helper.make_node("MatMul", ["x", "w"], ["a"]),

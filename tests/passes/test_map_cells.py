@@ -20,7 +20,7 @@ from pimc.mapping import codebook
 from pimc.passes.map_cells import MapCells, tile_levels
 from pimc.passes.pack import Pack
 from pimc.passes.tile import Tiling
-from pimc.plan import Layer, Lines, Plan, Quantized
+from pimc.plan import ARRAY_OP, DOMAIN, Layer, Lines, Plan, Quantized
 
 BASE = Chip.default().with_array(16, 16)
 
@@ -43,15 +43,21 @@ def plan_of(chip: Chip, shapes: list[tuple[int, int, int]], seed: int = 0) -> Pl
                 rng.uniform(0.5, 2.0, columns).astype(np.float32),
                 np.ones(columns, np.float32),
                 bias,
+                np.ones(shape[:2], np.float32),
                 0.5,
                 True,
                 2.0,
                 0.0,
             )
         )
-    graph = ir.Model(ir.Graph([], [], nodes=[]), ir_version=10)
+    graph = _graph([layer.name for layer in layers])
     plan = Plan(graph, "m.onnx", "", layers=tuple(layers), quantized=tuple(quantized))
     return Pack()(Tiling()(plan, chip), chip)
+
+
+def _graph(names: list[str]) -> ir.Model:
+    nodes = [ir.Node(DOMAIN, ARRAY_OP, [], [ir.AttrString("layer", name)]) for name in names]
+    return ir.Model(ir.Graph([], [], nodes=nodes), ir_version=10)
 
 
 def random_faults(plan: Plan, chip: Chip, rate: float, seed: int) -> FaultMap:
@@ -134,6 +140,18 @@ def test_without_a_spare_row_a_dead_column_takes_the_least_important_output() ->
     (lines,) = mapped(plan, BASE, FaultMap((Fault(0, None, 5, "open"),))).lines
     assert lines is not None
     assert lines.bitlines[11] == 5
+
+
+def test_without_a_spare_row_a_dead_row_takes_the_input_with_the_least_power() -> None:
+    plan = plan_of(BASE, [(2, 16, 16)])
+    importance = np.ones((2, 16), np.float32)
+    importance[1, 11] = 1e-6
+    plan = replace(plan, quantized=(replace(plan.quantized[0], importance=importance),))
+    place = plan.places[1]
+    dead = FaultMap((Fault(place.array, 5, None, "open"),))
+    lines = mapped(plan, BASE, dead).lines[1]
+    assert lines is not None
+    assert lines.wordlines[11] == 5
 
 
 def test_the_least_important_output_of_a_later_tile() -> None:

@@ -251,6 +251,15 @@ def test_external_data(net, check, tmp_path: Path) -> None:
     check(path, x=x)
 
 
+def test_a_weight_with_leading_ones_is_a_matrix(net, check) -> None:
+    node = helper.make_node("MatMul", ["x", "w"], ["h"])
+    add = helper.make_node("Add", ["h", "b"], ["y"])
+    model = net([node, add], {"x": ["N", 3, 4]}, {"w": normal(1, 4, 5), "b": normal(5)})
+    plan = check(model, x=normal(2, 3, 4).astype(np.float32))
+    assert [layer.weight.shape for layer in plan.layers] == [(1, 4, 5)]
+    assert digital_ops(plan) == []
+
+
 def test_names_that_were_taken_are_avoided(net, check) -> None:
     nodes = [
         helper.make_node("Gemm", ["x", "w", "c"], ["y"], beta=0.5),

@@ -12,8 +12,8 @@ import pytest
 from pimc.api import compile as compile_model
 from pimc.chip import Chip
 from pimc.image import Image, ImageLayer
-from pimc.passes.recover.identify import CellEstimate, prior
-from pimc.passes.recover.rewrite import STUCK_SIGMAS, Influence, Proposal, choose, propose
+from pimc.passes.recover.identify import STUCK_SIGMAS, CellEstimate, prior
+from pimc.passes.recover.rewrite import Influence, Proposal, choose, propose
 from pimc.passes.recover.twin import effective_weight
 from pimc.runtime.die import Die
 from pimc.runtime.program import program

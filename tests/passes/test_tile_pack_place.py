@@ -18,7 +18,7 @@ from pimc.mapping import codebook
 from pimc.passes.pack import Pack, Packing
 from pimc.passes.place import Placement, layer_graph
 from pimc.passes.tile import Tiling
-from pimc.plan import ARRAY_OP, DOMAIN, Layer, Place, Plan, Tile
+from pimc.plan import ARRAY_OP, DOMAIN, Layer, Place, Plan, Quantized, Tile
 
 BASE = Chip.default()
 Sizes = list[tuple[int, int]]
@@ -47,7 +47,15 @@ def chain(count: int) -> ir.Model:
 
 
 def plan_of(layers: tuple[Layer, ...]) -> Plan:
-    return Plan(chain(len(layers)), "m.onnx", "", layers=layers)
+    quantized = tuple(map(quantized_of, layers))
+    return Plan(chain(len(layers)), "m.onnx", "", layers=layers, quantized=quantized)
+
+
+def quantized_of(layer: Layer) -> Quantized:
+    columns, rows = np.ones(layer.bias.shape, np.float32), np.ones(layer.weight.shape[:2])
+    codes, zero = layer.weight.astype(np.uint16), np.zeros(layer.bias.shape, np.uint16)
+    importance = rows.astype(np.float32)
+    return Quantized(codes, zero, columns, columns, layer.bias, importance, 0.5, True, 2.0, 0.0)
 
 
 def blocks(sizes: Sizes) -> Plan:

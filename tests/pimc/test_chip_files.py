@@ -64,6 +64,7 @@ def test_whole_number_for_a_number(tmp_path: Path) -> None:
         ("levels = 4", "levels = 4.0", "cell.levels: must be a whole number"),
         ("levels = 4", "levels = true", "cell.levels: must be a whole number"),
         ("levels = 4", 'levels = "4"', "cell.levels: must be a whole number, 2 to 4096, not '4'"),
+        ("[cell]", "[adc]\nbits = 1\n[cell]", "adc.bits: must be a whole number, 2 to 16, not 1"),
         ("rows = 128", "rows = 0", "array.rows: must be a whole number"),
         ("[array]\nrows = 128\ncols = 64", "array = 3", "array: must be a table, not 3"),
         ('name = "mine"', 'name = " "', "name: must not be empty"),

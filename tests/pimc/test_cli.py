@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from pimc.chip import Chip
 from pimc.cli.main import COMMANDS, _Group, _pimc
-from pimc.errors import DeviceError
+from pimc.errors import DeviceError, ModelError
 from pimc.image import Image
 
 HEAVY = {"torch", "onnx", "onnxruntime", "onnx_ir", "scipy", "matplotlib", "numpy", "rich"}
@@ -110,6 +110,20 @@ def raising(error: BaseException, monkeypatch) -> None:
     monkeypatch.setattr(Chip, "shipped", fail)
 
 
+#: What torch says.
+NO_MEMORY = RuntimeError(
+    "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: "
+    "you tried to allocate 9 bytes. Error code 12 (Cannot allocate memory)"
+)
+
+
+def wrapped(cause: Exception) -> Exception:
+    """An error of the executor about an operator that failed for this reason."""
+    error = ModelError("operator Conv failed", where="y")
+    error.__cause__ = cause
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "code", "text"),
     [
@@ -117,6 +131,9 @@ def raising(error: BaseException, monkeypatch) -> None:
         (KeyboardInterrupt(), 130, "error: interrupted\n"),
         (OSError(28, "No space left on device", "a.pimc"), 2, "error: a.pimc: No space left on d"),
         (MemoryError(), 2, "error: not enough memory\n"),
+        (NO_MEMORY, 2, "error: not enough memory: you tried to allocate 9 bytes."),
+        (wrapped(NO_MEMORY), 2, "error: not enough memory: you tried to allocate 9 bytes."),
+        (RuntimeError("CUDA out of memory."), 2, "error: not enough memory: CUDA out of"),
         (RuntimeError("odd"), 2, "error: internal error: RuntimeError: odd\n  hint: PIMC_DEBUG=1"),
     ],
 )

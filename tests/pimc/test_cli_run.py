@@ -9,12 +9,16 @@ import sys
 import time
 
 import numpy as np
+import onnx
 import pytest
 
+from pimc.api import compile as compile_model
 from pimc.data import load_data
 from pimc.evaluate import accuracy
+from pimc.runtime import drivers
 from pimc.runtime.die import Die
 from pimc.runtime.session import Session
+from pimc.runtime.sim import SimDevice
 
 
 @pytest.fixture
@@ -29,6 +33,26 @@ def data(tiny_image, tiny_inputs, here):
     """Labelled data that perfect cells get right: ``data.npz``."""
     labels = Session(tiny_image).run(None, {"x": tiny_inputs})[0].argmax(axis=1)
     np.savez("data.npz", x=tiny_inputs, y=labels)
+
+
+class Stuck(SimDevice):
+    """A chip of which some cells report that they did not take a write."""
+
+    def program(self, cells, levels):
+        super().program(cells, levels)
+        return cells % 7 != 0
+
+
+def test_program_tells_how_many_cells_did_not_take_it(pimc, image, monkeypatch) -> None:
+    def open_stuck(image, *, die, seed):
+        return Stuck(Die.simulated(seed), image.chip, image.arrays)
+
+    monkeypatch.setitem(drivers._BUILT_IN, "bench", open_stuck)
+    missed = int((np.flatnonzero(image.used) % 7 == 0).sum())
+    assert missed > 0
+    done = pimc("program", "--device", "bench", "--json")
+    assert (done.code, done.json["cells_missed"]) == (0, missed)
+    assert f"{missed:,} cells did not take it" in pimc("program", "--device", "bench").out
 
 
 def cells(path) -> dict[str, np.ndarray]:
@@ -200,6 +224,49 @@ def test_run_in_batches_gives_the_same_on_perfect_cells(pimc, image, tiny_inputs
         args = ["run", "--input", "x.npz", "--ideal", "--batch-size", size, "-o", name]
         assert pimc(*args).code == 0
     np.testing.assert_allclose(np.load("5.npy"), np.load("64.npy"), rtol=1e-5, atol=1e-6)
+
+
+def named_outputs(*names: str) -> onnx.ModelProto:
+    """A small network with outputs of these names: x · w, and more of x each."""
+    text = "agraph (float[N,4] x) => (float[N,3] y) { y = MatMul (x, w) }"
+    model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 18]>\n{text}')
+    weight = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weight, "w"))
+    model.graph.node[0].output[0] = names[0]
+    model.graph.output[0].name = names[0]
+    for number, name in enumerate(names[1:]):
+        last = names[number]
+        model.graph.node.append(onnx.helper.make_node("Neg", [last], [name]))
+        output = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["N", 3])
+        model.graph.output.append(output)
+    return model
+
+
+def test_outputs_of_any_name_get_into_the_file(pimc, here, tiny_chip) -> None:
+    x = np.random.default_rng(1).standard_normal((5, 4)).astype(np.float32)
+    np.save("x.npy", x)
+    names = ("file", "/head/out", "a b.npy", "/")
+    image = compile_model(named_outputs(*names), tiny_chip)
+    image.save("a.pimc")
+    done = pimc("run", "--input", "x.npy", "--ideal", "--json")
+    assert done.code == 0
+    keys = ["file", "head_out", "a b.npy", "_"]
+    assert list(done.json["outputs"]) == keys
+    found = np.load("x.out.npz")
+    for key, wanted in zip(keys, Session(image).run(None, {"x": x}), strict=True):
+        np.testing.assert_array_equal(found[key], wanted)
+    first = (here / "x.out.npz").read_bytes()
+    assert pimc("run", "--input", "x.npy", "--ideal").code == 0
+    assert (here / "x.out.npz").read_bytes() == first
+
+
+def test_outputs_that_would_share_a_name_are_refused(pimc, here, tiny_chip) -> None:
+    np.save("x.npy", np.zeros((1, 4), np.float32))
+    compile_model(named_outputs("/a", "a"), tiny_chip).save("a.pimc")
+    done = pimc("run", "--input", "x.npy", "--ideal")
+    assert (done.code, done.out) == (2, "")
+    assert "outputs '/a' and 'a' would both be called 'a' in the file" in done.err
+    assert not (here / "x.out.npz").exists()
 
 
 def test_run_refuses_bad_inputs(pimc, image, tiny_inputs, here) -> None:

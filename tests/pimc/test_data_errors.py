@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 import pimc.data_read
-from pimc.data import Dataset, load_data
+from pimc.data import Dataset, Preprocess, load_data
 from pimc.errors import DataError
 
 IMAGES = np.arange(5 * 3 * 4 * 6, dtype=np.uint8).reshape(5, 3, 4, 6)
@@ -166,6 +166,7 @@ def test_labels_file_as_data(tmp_path: Path) -> None:
         ({"x": np.array([[0.0], [1.0], [np.nan]])}, "first in sample 2"),
         ({"x": np.array([[0.0], [-np.inf]])}, "first in sample 1"),
         ({"x": np.array([[1e39]])}, "beyond float32"),
+        ({"x": np.array([[1.0], [np.inf]], np.float16)}, "first in sample 1"),
         ({"x": IMAGES, "y": LABELS[:4]}, "x has 5 samples, y has shape (4,)"),
         ({"x": IMAGES, "y": np.eye(5, dtype=int)}, "x has 5 samples, y has shape (5, 5)"),
         ({"x": IMAGES, "y": LABELS.astype(float)}, "y holds float64, not whole numbers"),
@@ -175,6 +176,23 @@ def test_labels_file_as_data(tmp_path: Path) -> None:
 )
 def test_bad_arrays(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
     assert message in refused(npz(tmp_path / "a.npz", **arrays))
+
+
+@pytest.mark.parametrize(
+    "options", [{"scale": 1e-40}, {"scale": 1e-60}, {"std": (1e-40,)}, {"mean": (1e39,)}]
+)
+def test_preprocessing_that_leaves_float32(options: dict[str, Any]) -> None:
+    x = np.array([[[0]], [[1]], [[200]]], np.uint8)
+    with pytest.raises(DataError, match=r"scale .* mean .* std .* first in sample") as caught:
+        Dataset.of(x, preprocess=Preprocess(**options))
+    assert f"{next(iter(options))} " in str(caught.value)
+
+
+def test_each_channel_has_its_own_range() -> None:
+    """The large values of one channel would leave float32 with the std of the other."""
+    x = np.array([[1e30, 1.0], [2e30, 2.0]])
+    data = Dataset.of(x, preprocess=Preprocess(std=(1e30, 1e-20)))
+    assert np.isfinite(data.all()).all()
 
 
 def test_bad_value_deep_in_the_data(monkeypatch: pytest.MonkeyPatch) -> None:

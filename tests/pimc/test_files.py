@@ -80,6 +80,22 @@ def test_no_permission(tmp_path: Path) -> None:
         tmp_path.chmod(0o700)
 
 
+@pytest.mark.parametrize("name", ["a" * 300, "b" * 300 + "/out.bin", "a\0b"])
+def test_impossible_names(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="cannot be written"):
+        write_whole(tmp_path / name, lambda stream: None)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_that_cannot_be_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def exists(self: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "exists", exists)  # root may search every folder
+    with pytest.raises(UsageError, match=r"Permission denied.*may write"):
+        write_whole(tmp_path / "out.bin", lambda stream: None)
+
+
 @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo], ids=["folder", "pipe"])
 def test_only_regular_files_are_replaced(tmp_path: Path, make: object) -> None:
     path = tmp_path / "out"

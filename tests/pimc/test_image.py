@@ -207,6 +207,60 @@ def test_window() -> None:
     assert image.layers[0].window == Window((3,), (1,), (1,), (1, 1))
 
 
+WINDOW = {"kernel": [3], "strides": [1], "dilations": [1], "pads": [1, 1], "auto_pad": "NOTSET"}
+
+
+def test_keys_that_are_not_known_are_ignored(tmp_path: Path) -> None:
+    plain = tiny(layers=[{**LAYER, "window": WINDOW}])
+    newer = tiny(layers=[{**LAYER, "window": {**WINDOW, "new": 1}, "new": [1]}], new={})
+    newer.save(tmp_path / "newer.pimc")
+    (one,), (two,) = plain.layers, Image.load(tmp_path / "newer.pimc").layers
+    assert (one.window, one.name, one.rows) == (two.window, two.name, two.rows)
+
+
+@pytest.mark.parametrize("key", [*LAYER])
+def test_a_layer_without_a_key_is_refused(key: str) -> None:
+    image = tiny(layers=[{name: value for name, value in LAYER.items() if name != key}])
+    with pytest.raises(ImageError, match=f"layer 0 .*{key}: missing"):
+        _ = image.layers
+
+
+MALFORMED: list[tuple[dict[str, Any], str]] = [
+    ({"rows": "3"}, "rows: must be"),
+    ({"rows": 0}, "rows: must be"),
+    ({"cols": None}, "cols: must be"),
+    ({"input_scale": -1.0}, "input_scale: must be"),
+    ({"input_signed": 1}, "input_signed: must be"),
+    ({"name": 7}, "name: must be"),
+    ({"window": [3]}, "window: must be an object"),
+    ({"window": {**WINDOW, "kernel": 3}}, "kernel: must be"),
+    ({"window": {**WINDOW, "auto_pad": "SOME"}}, "auto_pad: must be"),
+    ({"window": {"kernel": [3]}}, "strides: missing"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), MALFORMED)
+def test_a_malformed_layer_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ImageError, match=f"layer 0 .*{message}"):
+        _ = tiny(layers=[{**LAYER, **changes}]).layers
+
+
+@pytest.mark.parametrize("layers", [None, {}, [3], [LAYER, LAYER]])
+def test_malformed_layers_are_refused(layers: Any) -> None:
+    with pytest.raises(ImageError, match="layer"):
+        _ = tiny(layers=layers).layers
+
+
+@pytest.mark.parametrize(
+    "chip",
+    [None, "tiny", {}, {**CHIP.to_dict(), "new": 1}, {**CHIP.to_dict(), "adc": {"bits": 0}}],
+)
+def test_a_chip_that_is_not_understood_is_refused(chip: Any) -> None:
+    with pytest.raises(ImageError, match="chip") as caught:
+        _ = tiny(chip=chip).chip
+    assert caught.value.hint
+
+
 def test_cells_and_levels() -> None:
     image = tiny()
     cells = image.cells(image.layers[0])

@@ -27,7 +27,8 @@ def layer(name: str) -> Layer:
 def quantized() -> Quantized:
     columns = np.ones(3, np.float32)
     codes, zero = np.full((1, 5, 3), 15, np.uint16), np.full(3, 8, np.uint16)
-    return Quantized(codes, zero, columns, columns, 0 * columns, 0.5, True, 2.0, 0.0)
+    rows = np.ones((1, 5), np.float32)
+    return Quantized(codes, zero, columns, columns, 0 * columns, rows, 0.5, True, 2.0, 0.0)
 
 
 def graph(names: list[str]) -> ir.Model:
@@ -117,8 +118,20 @@ BROKEN: list[tuple[str, str, Broken]] = [
     ("pack", "tile 3", lambda: with_place(Place(2, 0, 1))),
     ("pack", "tile 3", lambda: with_place(Place(1, 3, 2))),
     ("place", "tile 3", lambda: with_place(Place(2, 1, 2))),
+    ("pack", "tile 3", lambda: with_place(Place(3, 0, 0))),
+    ("pack", "tile 3", lambda: with_place(Place(-1, 1, 0))),
+    ("pack", "tile 3", lambda: with_place(Place(2, -1, 0))),
+    ("pack", "tile 3", lambda: with_place(Place(2, 1, -3))),
+    ("tile", "b", lambda: with_tile(3, Tile(1, 1, 4, 1, 0, 3))),
+    ("tile", "b", lambda: with_tile(3, Tile(1, 0, -1, 1, 0, 3))),
+    ("tile", "m.onnx", lambda: plan(tiles=(*plan().tiles, Tile(2, 0, 0, 1, 0, 1)))),
     ("cells", "tile 3", lambda: with_lines([0], [0, 1, 2])),
     ("cells", "tile 3", lambda: with_lines([1], [0, 1, 1])),
+    ("cells", "tile 3", lambda: with_lines([4], [0, 1, 2])),
+    ("cells", "tile 3", lambda: with_lines([-1], [0, 1, 2])),
+    ("cells", "tile 3", lambda: with_lines([1], [0, 1, -1])),
+    ("cells", "tile 3", lambda: with_lines([1, 2], [0, 1, 2])),
+    ("schedule", "m.onnx", lambda: plan(schedule=(Step(0, (0, 1)), Step(1, (2, 4))))),
     ("schedule", "m.onnx", lambda: plan(schedule=(Step(0, (0, 1)), Step(1, (2,))))),
     ("schedule", "m.onnx", lambda: plan(schedule=(Step(0, (0, 1)), Step(1, (2, 3, 3))))),
     ("schedule", "step 0", lambda: plan(schedule=(Step(0, (0, 1, 2)), Step(1, (3,))))),
@@ -131,6 +144,18 @@ def test_a_broken_plan_is_refused(stage: str, place: str, broken: Broken) -> Non
         rules.check(replace(broken(), stage=stage), CHIP)
     assert place in (caught.value.where or "").split(", ")
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(("stage", "place", "broken"), BROKEN)
+def test_what_an_earlier_stage_established_still_holds(
+    stage: str, place: str, broken: Broken
+) -> None:
+    try:
+        rules.check(replace(broken(), stage=STAGES[-1]), CHIP)
+    except PlanError as error:
+        assert place in (error.where or "").split(", ")  # noqa: PT017
+    else:
+        pytest.fail("the broken plan passed")
 
 
 def test_dynamic_ranges_need_no_input_scale() -> None:

@@ -17,9 +17,11 @@ from pimc.converters import adc_limits, dac_limits
 from pimc.data import Dataset
 from pimc.errors import CaptureError, DeviceError, UsageError
 from pimc.image import Image, ImageLayer
-from pimc.runtime.capture import FORMAT, VERSION, Capture, CaptureOptions, LayerCapture, capture
+from pimc.runtime.capture import Capture, CaptureOptions, LayerCapture, capture
+from pimc.runtime.capture_file import FORMAT, VERSION
 from pimc.runtime.device import Region
 from pimc.runtime.die import Die
+from pimc.runtime.replay import ReplayDevice
 from pimc.runtime.session import Session
 from pimc.runtime.sim import SimDevice
 
@@ -328,7 +330,8 @@ def in_manifest(key: str, value: Any) -> Any:
         in_tensors("inputs", lambda x: x * 0 + 300),
         in_tensors("codes", lambda x: x[0]),
         in_tensors("codes", lambda x: x[:0]),
-        in_tensors("codes", lambda x: x.astype(np.int32)),
+        in_tensors("codes", lambda x: x.astype(np.int64)),
+        in_tensors("codes", lambda x: x.astype(np.uint16)),
         in_tensors("codes", lambda x: x.transpose(0, 1, 3, 2)),
         in_tensors("codes", lambda x: x * 0 + 128),
         in_tensors("codes", lambda x: np.int16(5)),
@@ -348,7 +351,55 @@ def test_a_whole_file_with_wrong_content_is_refused(saved, tiny_image, change) -
 def test_time_and_read_count_may_be_left_out(saved, tiny_image, taken) -> None:
     rewrite(saved, in_manifest("taken", None))
     rewrite(saved, in_manifest("reads", None))
-    assert same(Capture.load(saved, tiny_image), taken)
+    assert same(Capture.load(saved, tiny_image), replace(taken, reads=-1))
+
+
+def test_wide_integers_are_taken_too(saved, tiny_image, taken) -> None:
+    rewrite(saved, in_tensors("inputs", lambda x: x.astype(np.int32)))
+    rewrite(saved, in_tensors("codes", lambda x: x.astype(np.int32)))
+    loaded = Capture.load(saved, tiny_image)
+    assert loaded.layers[0].codes.dtype == np.int32
+    np.testing.assert_array_equal(loaded.layers[0].codes, taken.layers[0].codes)
+
+
+def test_codes_of_sixteen_bits_without_sign_are_kept(tiny_model, tiny_inputs, tmp_path) -> None:
+    wide = {"dac.bits": 16, "dac.signed": False, "adc.bits": 16, "mapping.pedestal": "digital"}
+    image = image_of(tiny_model(), tiny_inputs, NOISELESS | wide)
+    die = Die.simulated(3)
+    captured = take(image, tiny_inputs, die)
+    captured.save(tmp_path / "a.pimccap")
+    loaded = Capture.load(tmp_path / "a.pimccap", image)
+    assert same(loaded, captured)
+    device = Session(image, die).device
+    replay = ReplayDevice(image, loaded)
+    for layer in image.layers:
+        record, where = loaded.layers[layer.index], Region.of(image, layer)
+        assert record.inputs.dtype == record.codes.dtype == np.int32
+        assert max(record.inputs.max(), record.codes.max()) > 2**15
+        inputs = torch.from_numpy(record.inputs.astype(np.float32))[None]
+        again = device.read(where, inputs)
+        np.testing.assert_array_equal(record.codes[0], again[0].numpy())
+        torch.testing.assert_close(replay.read(where, inputs), again)
+
+
+def test_the_reads_before_are_noted(tiny_image, tiny_inputs) -> None:
+    session = Session(tiny_image, Die.simulated(3))
+    data = Dataset.of(tiny_inputs)
+    assert capture(session, data, OPTIONS, outputs=False).reads == 0
+    assert isinstance(session.device, SimDevice)
+    served = session.device.reads
+    assert served > 0
+    assert capture(session, data, OPTIONS, outputs=False).reads == served
+    recorded = Session(tiny_image, Uncounted(session.device))
+    assert capture(recorded, data, OPTIONS, outputs=False).reads == -1
+
+
+class Uncounted:
+    """A device with the methods of the protocol and no count."""
+
+    def __init__(self, inner: SimDevice) -> None:
+        self.name, self.program = inner.name, inner.program
+        self.written, self.read = inner.written, inner.read
 
 
 def test_a_file_that_cannot_be_written_leaves_nothing(taken, tmp_path) -> None:

@@ -18,7 +18,7 @@ from pimc.api import compile as compile_model
 from pimc.chip import Chip
 from pimc.converters import adc_limits, dac_limits
 from pimc.image import Image, ImageLayer
-from pimc.runtime.crossbar import CrossbarLayer, memory_per_image
+from pimc.runtime.crossbar import CrossbarLayer
 from pimc.runtime.device import Region
 from pimc.runtime.die import Die
 from pimc.runtime.session import Session
@@ -339,9 +339,3 @@ def test_errors_of_a_die_show_in_the_output() -> None:
     (y,) = session.run(None, {"x": x})
     close(y, quantized(image, x) @ weight + layer.bias, 1e-4)
     assert np.abs(y - run(image, x)).max() > 0.01
-
-
-def test_memory_grows_with_positions() -> None:
-    image = compile_model(Op("MatMul", 2).model(normal(0, 40, 9), None), CHIP)
-    layer = only_layer(image)
-    assert memory_per_image(layer, 6) == 6 * memory_per_image(layer, 1) > 6 * 4 * 40

@@ -142,6 +142,8 @@ def test_dead_lines_carry_no_current() -> None:
     assert np.array_equal(dead, rows[:, :, None] | cols[:, None, :])
     assert rows.mean() == pytest.approx(0.2, abs=4 * (0.16 / 900) ** 0.5)
     assert cols.mean() == pytest.approx(0.1, abs=4 * (0.09 / 600) ** 0.5)
+    # The reference cell of a dead wordline has no current either; a dead bitline is not its own.
+    assert np.array_equal(die.cells.reference_us == 0.0, rows)
     # Another array has other dead lines.
     assert not np.array_equal(rows[0], rows[1])
 

@@ -165,6 +165,52 @@ class TestGradientBreaks:
         """
         assert executor_of(text).gradient_breaks(["x"]) == []
 
+    @pytest.mark.parametrize(
+        ("nodes", "found"),
+        [
+            (f"b = {operator} (a)", [operator])
+            for operator in ("Round", "Floor", "Ceil", "Sign", "Hardmax")
+        ]
+        + [
+            ("i = Cast <to=7> (a)\n b = Cast <to=1> (i)", ["Cast"]),
+            ("i = CastLike (a, k)\n b = Cast <to=1> (i)", ["CastLike"]),
+            ("i = Cast <to=22> (a)\n b = Cast <to=1> (i)", ["Cast"]),
+            ("i = ArgMax <keepdims=1> (a)\n b = Cast <to=1> (i)", ["ArgMax"]),
+            ("i = BitCast <to=6> (a)\n b = Cast <to=1> (i)", ["BitCast"]),
+            ("r = Floor (a)\n b = Sub (a, r)", ["Floor"]),
+        ],
+    )
+    def test_what_has_no_slope_is_named(self, nodes: str, found: list[str]) -> None:
+        text = f"f (float[2,3] x) => (float[2,N] y) {{ a = Mul (x, x)\n {nodes}\n y = Neg (b) }}"
+        model = model_of(text, k=np.zeros(1, np.int64))
+        model.opset_import[0].version = 26
+        executor = Executor(ir.from_proto(model))
+        assert [node.op_type for node in executor.gradient_breaks(["x"])] == found
+        assert executor.gradient_breaks(["x"], ["a"]) == []
+
+    @pytest.mark.parametrize(
+        "nodes",
+        [
+            "i = Cast <to=7> (a)\n y = Gather (w, i)",
+            "i = ArgMax (a)\n y = Gather (w, i)",
+            "r = Round (a)\n i = Cast <to=7> (r)\n y = Reshape (w, i)",
+            "r = Round (a)\n s = Shape (r)\n y = Reshape (w, s)",
+            "r = Floor (a)\n c = Greater (r, a)\n y = Where (c, w, a)",
+            "c = Cast <to=9> (a)\n y = Where (c, w, a)",
+            "i = Cast <to=7> (a)\n v = Concat <axis=0> (z, z)\n y = OneHot (i, n, v)",
+            "i = Round (a)",
+        ],
+    )
+    def test_where_a_value_goes_is_no_gradient_path(self, nodes: str) -> None:
+        last = "" if " y = " in nodes else "\n y = Neg (a)"
+        executor = executor_of(
+            f"f (float[3] x) => (float[N] y) {{ a = Mul (x, x)\n {nodes}{last} }}",
+            w=np.ones(3, np.float32),
+            z=np.ones(1, np.float32),
+            n=np.array(4),
+        )
+        assert executor.gradient_breaks(["x"]) == []
+
     def test_inside_a_branch(self) -> None:
         text = """
         f (float[1,2,6,6] x, float[R,5] rois, bool c) => (float[R,2,2,2] y) {

@@ -350,3 +350,37 @@ def test_quantised_convolution_per_channel() -> None:
     # both round a float product: a tie may fall on either side
     assert np.abs(ours.astype(int) - theirs.astype(int)).max() <= 1
     assert (ours != theirs).mean() < 0.02
+
+
+@pytest.mark.parametrize("auto_pad", ["NOTSET", "SAME_UPPER", "SAME_LOWER"])
+@pytest.mark.parametrize("output_shape", [[7, 8], [8, 9], [8, 10]])
+def test_transposed_convolution_to_a_given_shape(auto_pad: str, output_shape: list[int]) -> None:
+    inputs: list[np.ndarray | None] = [normal(1, 1, 4, 5), normal(1, 2, 3, 3, seed=1)]
+    attributes = {"strides": [2, 2], "auto_pad": auto_pad, "output_shape": output_shape}
+    check(single("ConvTranspose", inputs, 18, **attributes), inputs)
+
+
+@pytest.mark.parametrize("shape", [[], [2], [2, 3]])
+@pytest.mark.parametrize("value", [None, np.array([7]), np.array([2.5], np.float32)])
+def test_a_constant_of_any_shape(shape: list[int], value: np.ndarray | None) -> None:
+    inputs: list[np.ndarray | None] = [np.array(shape, np.int64)]
+    attributes = {} if value is None else {"value": onnx.numpy_helper.from_array(value)}
+    check(single("ConstantOfShape", inputs, 18, **attributes), inputs)
+
+
+def test_the_sign_of_everything() -> None:
+    floats = np.array([np.nan, -np.inf, -2.0, -0.0, 0.0, 3.0, np.inf], np.float32)
+    for values in (floats, np.array([-5, 0, 9])):
+        inputs: list[np.ndarray | None] = [values]
+        check(single("Sign", inputs), inputs)
+
+
+@pytest.mark.parametrize("scale", [0.1, 0.3, 0.6, 0.7, 1.1, 1.7, 2.2, 1 / 3])
+def test_the_length_after_resizing_by_a_fraction(scale: float) -> None:
+    for length in (10, 20, 30):
+        x = normal(1, 1, length, 1)
+        scales = np.array([1, 1, scale, 1], np.float32)
+        model = single("Resize", [x, None, scales], 19, mode="nearest")
+        model.graph.node[0].input[1] = ""
+        ((ours, theirs),) = both(model, [x, None, scales])
+        assert ours.shape == theirs.shape

@@ -16,6 +16,7 @@ from pimc.image import Image
 from pimc.packing import pack_levels
 from pimc.runtime.device import Region
 from pimc.runtime.die import Die
+from pimc.runtime.drivers import require_programmed
 from pimc.runtime.program import Journal, Programmed, program, write
 from pimc.runtime.sim import SimDevice
 
@@ -64,7 +65,9 @@ class Bench:
             raise DeviceError("the chip does not answer", where=self.name)
         self.calls -= 1
         taken = ~np.isin(cells, list(self.refuses))
-        self.inner.program(cells[taken], levels[taken])
+        held = self.inner.die.cells.g_us.reshape(-1)[cells[~taken]].copy()
+        self.inner.program(cells, levels)
+        self.inner.die.cells.g_us.reshape(-1)[cells[~taken]] = held
         self.seen += cells.tolist()
         return taken
 
@@ -121,14 +124,24 @@ def test_arrays_to_skip() -> None:
     assert {cell // 20 for cell in bench.seen} == {1}
 
 
-def test_cells_that_do_not_take_a_write_are_an_error() -> None:
-    with pytest.raises(DeviceError, match="2 of 15 cells could not be written") as caught:
-        program(image_of(), Bench(refuses=frozenset({21, 22})))
+def test_cells_that_do_not_take_a_write_are_counted() -> None:
+    image, bench = image_of(), Bench(refuses=frozenset({2, 21, 22}))
+    assert program(image, bench) == Programmed(45, 0, 3, cells_missed=3)
+    require_programmed(image, bench)
+    cells = np.array([20, 21, 22, 23])
+    assert write(bench, cells, np.zeros(4, np.uint16)) == 2
+    assert write(bench, cells[[0, 3]], np.zeros(2, np.uint16)) == 0
+
+
+def test_a_device_that_takes_nothing_is_an_error() -> None:
+    with pytest.raises(DeviceError, match="not one of 15 cells could be written") as caught:
+        program(image_of(), Bench(refuses=frozenset(range(20, 40))))
     assert caught.value.where == "sim:1"
+    assert caught.value.hint
 
 
 def test_writing_nothing_does_not_ask_the_device() -> None:
-    write(Bench(calls=0), np.zeros(0, np.int64), np.zeros(0, np.uint16))
+    assert write(Bench(calls=0), np.zeros(0, np.int64), np.zeros(0, np.uint16)) == 0
 
 
 # --- journal ---------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import torch
 from pimc.api import compile as compile_model
 from pimc.data import Dataset
 from pimc.errors import CaptureError, DeviceError
+from pimc.runtime import drivers
 from pimc.runtime.capture import Capture, CaptureOptions, capture, capture_layer
 from pimc.runtime.device import Device, Region
 from pimc.runtime.die import Die
@@ -106,3 +107,13 @@ def test_opening_a_file(taken, tiny_image, tiny_model, tiny_chip, tmp_path) -> N
     other = compile_model(tiny_model(seed=1), tiny_chip)
     with pytest.raises(CaptureError, match="another image"):
         ReplayDevice.open(other, die=tmp_path / "a.pimccap")
+
+
+def test_the_driver_is_found_without_installed_metadata(
+    taken, tiny_image, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(drivers, "entry_points", lambda group: ())
+    assert [info.name for info in drivers.devices()] == ["replay", "sim"]
+    assert all(info.available and info.description for info in drivers.devices())
+    taken.save(tmp_path / "a.pimccap")
+    assert drivers.open_device("replay", tiny_image, die=tmp_path / "a.pimccap").name == "sim:3"

@@ -106,7 +106,7 @@ def test_a_read_is_the_sum_over_cells(kind: str, pedestal: str, signed: bool) ->
 
 
 @pytest.mark.parametrize("pedestal", PEDESTALS)
-@pytest.mark.parametrize("bits", [1, 4, 8])
+@pytest.mark.parametrize("bits", [2, 4, 8])
 @pytest.mark.parametrize("signed", [False, True])
 def test_codes_stop_at_the_ends_of_the_converter(pedestal: str, bits: int, signed: bool) -> None:
     chip = QUIET.with_(**{"mapping.pedestal": pedestal, "adc.bits": bits})
@@ -257,6 +257,32 @@ def test_noise_is_repeatable_by_its_seed() -> None:
 def test_no_input_no_noise() -> None:
     codes = device_of(NOISY, converters=False).read(region(), torch.zeros(1, 2, 4, 9))
     assert (codes == 0).all()
+
+
+def test_a_dead_wordline_gives_nothing_and_adds_no_noise() -> None:
+    rates = {"faults.dead_row_rate": 0.5, "faults.dead_col_rate": 0.2}
+    device, where = device_of(NOISY.with_(**rates), converters=False), region(lsb_us=1.0)
+    dead = (device.die.cells.reference_us == 0.0).reshape(-1)
+    lines = where.cells // 6
+    on = np.where(where.cells >= 0, dead[lines], False).transpose(0, 2, 1)
+    assert on.any()
+    assert not on.all()
+    # (blocks, rows): drive rows whose wordlines are dead in the array of one column.
+    for column in range(5):
+        inputs = torch.from_numpy(on[:, column].astype(np.float32) * 100)[None, :, :, None]
+        assert (device.read(where, inputs)[:, :, column] == 0).all()
+        alive = torch.from_numpy(~on[:, column]).float()[None, :, :, None] * 100
+        assert (device.read(where, alive)[:, 0, column] != 0).all()
+
+
+def test_it_counts_its_reads() -> None:
+    device = device_of(BASE)
+    assert device.reads == 0
+    # Three reads for the columns of each of two blocks, by 3 · 7 vectors.
+    device.read(region(), vectors(BASE, True))
+    assert device.reads == 3 * 2 * 3 * 7
+    device.read(region(), vectors(BASE, True, batch=1, positions=2))
+    assert device.reads == 6 * (21 + 2)
 
 
 # --- door ------------------------------------------------------------------------------------
