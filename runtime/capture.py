@@ -31,6 +31,8 @@ __all__ = [
 
 #: Part of the ADC's range that a probe vector may fill.
 _PROBE_FILL = 0.8
+#: Standard deviations of the write errors that must fit into it as well.
+_PROBE_SIGMAS = 3.0
 #: Input vectors of a layer among which those to keep are chosen.
 _POOL = 2048
 
@@ -182,6 +184,10 @@ def _probes(
     if layer.input_signed and not two_phases(chip, True):
         pattern = 2 * pattern - 1
     current = torch.einsum("brc,brv->bcv", target, pattern).abs().amax(dim=(1, 2))
+    # Room for what cells and reference are away from their targets.
+    sigma_us = np.asarray(chip.cell.sigma.sigma_us(levels_us)).max()
+    driven = pattern.abs().sum(dim=1).amax(dim=1)
+    current = current + _PROBE_SIGMAS * float(sigma_us) * (2 * driven).sqrt()
     full_scale = 2 ** (chip.adc.bits - 1) * layer.adc_lsb_us * _PROBE_FILL
     high = dac_limits(chip, layer.input_signed)[1]
     strength = (full_scale / current.clamp_min(1e-9)).floor().clamp(1, high)

@@ -91,33 +91,33 @@ Case = tuple[Sequence[NodeProto], Sequence[int], Mapping[str, Array]]
 def proved(b: int) -> dict[str, Case]:
     """Networks that treat their ``b`` samples apart."""
     return {
-    "reshape to [b, -1]": (node("Reshape", "t"), (b, 3, 4), {"t": int64(b, -1)}),
-    "reshape to [-1, 12]": (node("Reshape", "t"), (b, 3, 4), {"t": int64(-1, 12)}),
-    "reshape to [0, -1]": (node("Reshape", "t"), (b, 3, 4), {"t": int64(0, -1)}),
-    "reshape, zeros allowed": (
-        node("Reshape", "t", allowzero=1), (b, 3, 4), {"t": int64(b, 12)},
-    ),
-    "flatten": (node("Flatten"), (b, 3, 4), {}),
-    "reduced without its axis": (
-        node("ReduceSum", "a", keepdims=0), (b, 3, 4), {"a": int64(-1)},
-    ),
-    "broadcast constant": (node("Add", "c"), (b, 3, 4), {"c": normal(1, 3, 4)}),
-    "convolution": (node("Conv", "w"), (b, 3, 5, 5), {"w": normal(4, 3, 3, 3)}),
-    "gemm": (node("Gemm", "w", "c"), (b, 3), {"w": normal(3, 5), "c": normal(5)}),
-    "resize by scales": (
-        node("Resize", "", "s"), (b, 3, 4, 4), {"s": np.array([1, 1, 2, 2], np.float32)},
-    ),
-    "gather of another axis": (node("Gather", "i", axis=1), (b, 3, 4), {"i": int64(2, 0)}),
-    "slice of another axis": (
-        node("Slice", "s", "e", "a"), (b, 3, 4), {"s": int64(1), "e": int64(3), "a": int64(2)},
-    ),
-    "pad of other axes": (node("Pad", "p"), (b, 3, 4), {"p": int64(0, 1, 0, 0, 0, 2)}),
-    "attention": (
-        ATTENTION, (b, 3, 4),
-        {"w": normal(4, 4), "heads": int64(b, 3, 2, 2), "joined": int64(b, 3, 4),
-         "scale": normal(4), "one": int64(1)},
-    ),
-}  # fmt: skip
+        "reshape to [b, -1]": (node("Reshape", "t"), (b, 3, 4), {"t": int64(b, -1)}),
+        "reshape to [-1, 12]": (node("Reshape", "t"), (b, 3, 4), {"t": int64(-1, 12)}),
+        "reshape to [0, -1]": (node("Reshape", "t"), (b, 3, 4), {"t": int64(0, -1)}),
+        "reshape, zeros allowed": (
+            node("Reshape", "t", allowzero=1), (b, 3, 4), {"t": int64(b, 12)},
+        ),
+        "flatten": (node("Flatten"), (b, 3, 4), {}),
+        "reduced without its axis": (
+            node("ReduceSum", "a", keepdims=0), (b, 3, 4), {"a": int64(-1)},
+        ),
+        "broadcast constant": (node("Add", "c"), (b, 3, 4), {"c": normal(1, 3, 4)}),
+        "convolution": (node("Conv", "w"), (b, 3, 5, 5), {"w": normal(4, 3, 3, 3)}),
+        "gemm": (node("Gemm", "w", "c"), (b, 3), {"w": normal(3, 5), "c": normal(5)}),
+        "resize by scales": (
+            node("Resize", "", "s"), (b, 3, 4, 4), {"s": np.array([1, 1, 2, 2], np.float32)},
+        ),
+        "gather of another axis": (node("Gather", "i", axis=1), (b, 3, 4), {"i": int64(2, 0)}),
+        "slice of another axis": (
+            node("Slice", "s", "e", "a"), (b, 3, 4), {"s": int64(1), "e": int64(3), "a": int64(2)},
+        ),
+        "pad of other axes": (node("Pad", "p"), (b, 3, 4), {"p": int64(0, 1, 0, 0, 0, 2)}),
+        "attention": (
+            ATTENTION, (b, 3, 4),
+            {"w": normal(4, 4), "heads": int64(b, 3, 2, 2), "joined": int64(b, 3, 4),
+             "scale": normal(4), "one": int64(1)},
+        ),
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("batch", [1, 2])

@@ -10,6 +10,7 @@ import onnx_ir as ir
 import pytest
 import torch
 
+from pimc.api import Options
 from pimc.api import compile as compile_model
 from pimc.chip import Chip
 from pimc.data import Dataset
@@ -29,6 +30,8 @@ from pimc.runtime.program import program, write
 from pimc.runtime.session import Session
 from pimc.runtime.sim import SimDevice
 
+#: Weights as near to the float network as rounding lets them be.
+UNCLIPPED = Options(write_noise=0.0)
 VARIANTS = [(k, p) for k in ("offset", "differential", "sliced") for p in ("reference", "digital")]
 
 
@@ -134,7 +137,7 @@ def test_the_default_capture_leaves_little_of_the_error(images, tiny_inputs, var
 @pytest.mark.parametrize("signed", [True, False])
 def test_uncertainty_is_calibrated(tiny_model, tiny_inputs, signed) -> None:
     chip = chip_of(("offset", "reference"), **{"dac.signed": signed})
-    image = compile_model(tiny_model(), chip, calib=tiny_inputs)
+    image = compile_model(tiny_model(), chip, calib=tiny_inputs, options=UNCLIPPED)
     found = errors(image, tiny_inputs, CaptureOptions(), range(8))
     assert 0.8 < found.z.std() < 1.25
     assert 0.5 < (np.abs(found.z) < 1).mean() < 0.85
@@ -200,8 +203,10 @@ def test_a_second_capture_adds_to_the_first(image, tiny_inputs) -> None:
 # --- clipped codes -----------------------------------------------------------------------------
 
 
-def test_clipped_codes_are_known_to_be_clipped(image, tiny_inputs) -> None:
+def test_clipped_codes_are_known_to_be_clipped(tiny_model, tiny_inputs) -> None:
     """Against an estimate that takes clipped codes for true ones."""
+    chip = chip_of(("offset", "reference"))
+    image = compile_model(tiny_model(), chip, calib=tiny_inputs, options=UNCLIPPED)
     die = Die.simulated(2)
     # Vectors for the image's range overdrive an ADC of a third of it.
     wide = capture(Session(image, die), Dataset.of(tiny_inputs), CaptureOptions(), outputs=False)
@@ -254,7 +259,9 @@ def test_row_correction_removes_the_reference_error(
     tiny_model, tiny_inputs, kind, calibrated
 ) -> None:
     chip = chip_of((kind, "reference"), **{"read_noise.relative": 0.0}).with_array(16, 8)
-    image = compile_model(tiny_model(), chip, calib=tiny_inputs if calibrated else None)
+    image = compile_model(
+        tiny_model(), chip, calib=tiny_inputs if calibrated else None, options=UNCLIPPED
+    )
     device = exact_cells(image, 6)
     raw = Session(image, device)
     estimates = {

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pimc.api import Options
 from pimc.api import compile as compile_model
 from pimc.chip import Chip
 from pimc.image import Image, ImageLayer
@@ -19,6 +20,8 @@ from pimc.runtime.die import Die
 from pimc.runtime.program import program
 from pimc.runtime.sim import SimDevice
 
+#: Weights as near to the float network as rounding lets them be.
+UNCLIPPED = Options(write_noise=0.0)
 VARIANTS = [(k, p) for k in ("offset", "differential", "sliced") for p in ("reference", "digital")]
 
 
@@ -28,7 +31,7 @@ def image_of(
     kind, pedestal = variant
     mapping = {"mapping.kind": kind, "mapping.pedestal": pedestal}
     chip = Chip.default().with_array(64, 32).with_(**(mapping | changes))
-    return compile_model(tiny_model(), chip, calib=tiny_inputs)
+    return compile_model(tiny_model(), chip, calib=tiny_inputs, options=UNCLIPPED)
 
 
 def programmed(image: Image, seed: int = 3) -> SimDevice:

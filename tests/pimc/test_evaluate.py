@@ -22,7 +22,7 @@ from pimc.evaluate import (
     wilson_interval,
 )
 from pimc.progress import silent, ticking, track
-from pimc.runtime.session import Session, inputs_of
+from pimc.runtime.session import NodeArg, Session, inputs_of
 from pimc.runtime.teacher import has_teacher, teacher_array
 
 
@@ -99,7 +99,7 @@ def test_a_network_that_is_no_classifier_is_refused(tiny_inputs) -> None:
             self.shape = shape
 
         def get_inputs(self):
-            return [onnx.ValueInfoProto(name="x")]
+            return [NodeArg("x", ["N", 2, 8, 8], "tensor(float)")]
 
         def run(self, names, feed):
             return [np.zeros(self.shape)]
