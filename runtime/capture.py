@@ -32,7 +32,7 @@ __all__ = [
 #: Part of the ADC's range that a probe vector may fill.
 _PROBE_FILL = 0.8
 #: Standard deviations of the write errors that must fit into it as well.
-_PROBE_SIGMAS = 3.0
+_PROBE_SIGMAS = 2.5
 #: Input vectors of a layer among which those to keep are chosen.
 _POOL = 2048
 

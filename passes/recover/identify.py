@@ -101,7 +101,10 @@ def identify(
         known = torch.where(at_high, torch.maximum(current, expected), current)
         known = torch.where(at_low, torch.minimum(known, expected), known)
         found, spread = _posterior(inputs, known, mean, variance, noise)
-    return replace(estimate, mean_us=found.numpy(), variance=spread.numpy())
+    # A clipped code was filled in from the estimate itself and tells it nothing new.
+    told = 1.0 - (at_low | at_high).double().mean(dim=1, keepdim=True)
+    precision = 1.0 / variance + told * (1.0 / spread - 1.0 / variance)
+    return replace(estimate, mean_us=found.numpy(), variance=(1.0 / precision).numpy())
 
 
 def reference_error(estimate: CellEstimate, image: Image, layer: ImageLayer) -> Array64:
