@@ -9,7 +9,7 @@ from pathlib import Path
 
 import onnx
 import onnx_ir as ir
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # no stubs
 from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 
 from pimc.errors import ModelError

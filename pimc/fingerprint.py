@@ -42,7 +42,7 @@ def file_fingerprint(path: Path) -> str:
         ModelError: not an ONNX file, or one of the files cannot be read.
     """
     import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # no stubs
 
     try:
         data = path.read_bytes()
