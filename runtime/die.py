@@ -129,7 +129,7 @@ class Die:
 
     def program(self, cells: npt.NDArray[np.int64], levels: npt.NDArray[Any]) -> None:
         """Write ``levels`` into ``cells`` (addresses); every write draws its own error."""
-        chip, state = self._attached(), self.cells
+        chip, state = self.attached(), self.cells
         index = np.unravel_index(cells, state.level.shape)
         target = np.asarray(chip.cell.g_levels_us)[levels]
         if self.perfect:
@@ -147,7 +147,7 @@ class Die:
         Raises:
             UsageError: the file cannot be written.
         """
-        chip = self._attached()
+        chip = self.attached()
         manifest = {"seed": self.seed, "perfect": self.perfect, "chip": chip.to_dict()}
         container.save(path, *container.seal(FORMAT, VERSION, manifest, vars(self.cells)))
 
@@ -164,7 +164,12 @@ class Die:
         cells = Cells(**{name: value.copy() for name, value in tensors.items()})
         return Die(manifest["seed"], manifest["perfect"], chip, cells)
 
-    def _attached(self) -> Chip:
+    def attached(self) -> Chip:
+        """The design this is a specimen of.
+
+        Raises:
+            DeviceError: the die was never attached to a chip.
+        """
         if self.chip is None:
             raise DeviceError("the die belongs to no chip yet", where=self.name)
         return self.chip

@@ -11,24 +11,34 @@ import torch
 
 from pimc.chip import Chip
 from pimc.converters import adc_limits
-from pimc.errors import DeviceError
+from pimc.runtime.bank import Bank, bank_of
 from pimc.runtime.device import Region
-from pimc.runtime.die import Die, Stuck
+from pimc.runtime.die import Die
 
 
 @dataclass(frozen=True)
-class _Bank:
-    """What one region's cells hold, ready to multiply: (blocks, columns, rows), µS."""
+class _Loaded:
+    """A bank as tensors, ready to multiply; rows come last."""
 
     g: torch.Tensor
-    #: Variance of one read a unit of squared input, (blocks, columns, rows); None without noise.
     variance: torch.Tensor | None
-    #: The same for the reference columns, (blocks, reads, rows): those read together share one.
     reference_variance: torch.Tensor | None
-    #: (blocks, columns): which of its block's reads a column belongs to.
     read_of_column: torch.Tensor
-    #: Array reads that one input vector takes, of all blocks together.
     reads: int
+
+    @staticmethod
+    def of(bank: Bank, device: torch.device) -> _Loaded:
+        def by_column(values: npt.NDArray[np.float32]) -> torch.Tensor:
+            return torch.from_numpy(np.ascontiguousarray(values.transpose(0, 2, 1))).to(device)
+
+        variance, reference = bank.variance, bank.reference_variance
+        return _Loaded(
+            by_column(bank.g_us),
+            None if variance is None else by_column(variance),
+            None if reference is None else by_column(reference),
+            torch.from_numpy(bank.read_of_column).to(device),
+            bank.reads,
+        )
 
 
 class SimDevice:
@@ -68,7 +78,7 @@ class SimDevice:
         self.device = torch.device(device)
         self._generator = torch.Generator(self.device)
         self._generator.manual_seed((die.seed * 0x9E3779B97F4A7C15 + read_seed + 1) % 2**63)
-        self._banks: WeakKeyDictionary[Region, _Bank] = WeakKeyDictionary()
+        self._banks: WeakKeyDictionary[Region, _Loaded] = WeakKeyDictionary()
 
     @property
     def name(self) -> str:
@@ -91,7 +101,7 @@ class SimDevice:
         """ADC codes for DAC codes; see :class:`~pimc.runtime.device.Device`."""
         bank = self._banks.get(region)
         if bank is None:
-            bank = self._banks[region] = self._bank(region)
+            bank = self._banks[region] = _Loaded.of(bank_of(self.die, region), self.device)
         self.reads += bank.reads * inputs.shape[0] * inputs.shape[3]
         current = torch.matmul(bank.g, inputs)
         if bank.variance is not None:
@@ -120,61 +130,3 @@ class SimDevice:
         noise = torch.zeros_like(variance)
         self._add_noise(noise, variance)
         current.sub_(noise.gather(2, which[None, :, :, None].expand_as(current)))
-
-    def _bank(self, region: Region) -> _Bank:
-        cells, chip = region.cells, self.chip
-        state = self.die.cells
-        present = cells >= 0
-        if cells.max(initial=-1) >= state.level.size:
-            raise DeviceError("the die has fewer arrays than the image uses", where=self.name)
-        g = np.where(present, state.g_us.reshape(-1)[cells], 0.0)
-        line = np.where(present, cells // chip.array.cols, 0)
-        reference = np.where(present, state.reference_us.reshape(-1)[line], 0.0)
-        # Where a line is dead no current flows, and none fluctuates.
-        conducting = present & (state.stuck.reshape(-1)[cells] != Stuck.OPEN)
-        subtract = chip.mapping.pedestal == "reference"
-        noisy = not self.die.perfect and (
-            chip.read_noise.relative > 0 or chip.read_noise.sigma_us > 0
-        )
-        which = _read_of_column(region, chip)
-        return _Bank(
-            g=self._tensor(g - reference if subtract else g),
-            variance=self._tensor(self._variance(g, conducting)) if noisy else None,
-            reference_variance=(
-                self._tensor(_one_column_a_read(self._variance(reference, reference > 0), which))
-                if noisy and subtract
-                else None
-            ),
-            read_of_column=torch.from_numpy(which).to(self.device),
-            reads=int((which.max(axis=1) + 1).sum()),
-        )
-
-    def _variance(
-        self, g: npt.NDArray[np.floating], present: npt.NDArray[np.bool_]
-    ) -> npt.NDArray[np.floating]:
-        noise = self.chip.read_noise
-        return np.where(present, (noise.relative * g) ** 2 + noise.sigma_us**2, 0.0)
-
-    def _tensor(self, values: npt.NDArray[np.floating]) -> torch.Tensor:
-        by_column = np.ascontiguousarray(values.transpose(0, 2, 1), dtype=np.float32)
-        return torch.from_numpy(by_column).to(self.device)
-
-
-def _read_of_column(region: Region, chip: Chip) -> npt.NDArray[np.int64]:
-    """(blocks, columns): which of its block's reads a column belongs to, counted from 0.
-
-    Columns are read together where they lie in one array, on the same wordlines.
-    """
-    lines = region.cells // chip.array.cols
-    changes = (np.diff(lines, axis=2, prepend=lines[:, :, :1]) != 0).any(axis=1)
-    which: npt.NDArray[np.int64] = changes.cumsum(axis=1)
-    return which
-
-
-def _one_column_a_read(
-    values: npt.NDArray[np.floating], which: npt.NDArray[np.int64]
-) -> npt.NDArray[np.floating]:
-    """(blocks, rows, columns) → (blocks, rows, reads of the block), one column of each."""
-    count = int(which.max(initial=0)) + 1
-    first = np.stack([(which == k).argmax(axis=1) for k in range(count)], axis=1)
-    return np.take_along_axis(values, first[:, None, :], axis=2)
