@@ -1,4 +1,4 @@
-"""Draws the pictures of docs/physics.md into docs/images: ``python docs/physics_figures.py [NAME …]``."""
+"""Draws the pictures of docs/physics.md: ``python docs/physics_figures.py [NAME …]``."""
 
 from __future__ import annotations
 
