@@ -1,0 +1,386 @@
+"""The fused read: from a layer's input to sums of ADC codes, without anything in between in memory.
+
+A sample's DAC codes are kept as pairs of channels (two 16-bit numbers in one int32), padded,
+columns parted by stride, so that every row of a convolution finds eight neighbouring positions in
+eight neighbouring numbers: no input vector is ever cut out. What one conversion needs, the current
+and the variance of its noise, comes out of whole-number multiplications and is exact; draw,
+rounding and the sum over tiles follow while it is in the nearest cache.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import float32, int32, njit, uint32
+
+from pimc.runtime.fused.draws import mixed, philox, polar
+from pimc.runtime.fused.lanes import CHUNK, COLUMNS, LANES, multiply_four, multiply_one
+from pimc.runtime.noise import REFERENCE, STREAM, STRETCH
+
+_FAST = {"nogil": True, "cache": True, "error_model": "numpy"}
+#: Products and sums may be contracted; nothing else about floating point is loosened.
+_CONTRACT = {"contract"}
+
+
+class Shape(NamedTuple):
+    """Sizes of one sample: channels, input and output sizes, and of its buffer of codes."""
+
+    channels: int
+    height: int
+    width: int
+    pad_top: int
+    pad_left: int
+    #: Columns x of one remainder x mod ``stride`` lie together, ``length`` numbers of them.
+    stride: int
+    length: int
+    #: Rows of the buffer, and numbers in it.
+    lines: int
+    size: int
+
+
+class Drive(NamedTuple):
+    """How a value becomes what a wordline is driven with, in one bit plane.
+
+    Attributes:
+        step: input units of one DAC code.
+        low, high: limits of a code.
+        bit: which bit of a code's magnitude drives the line; -1: the code itself.
+        linear: noise variance grows with the drive, not its square (pulses).
+        shift: squares are rounded to multiples of 2**shift, so that 16 bits hold them.
+        weight: what the plane's ADC codes count for.
+    """
+
+    step: float
+    low: int
+    high: int
+    bit: int
+    linear: bool
+    shift: int
+    weight: float
+
+
+class Rows(NamedTuple):
+    """Where positions and rows lie in the buffer of codes.
+
+    Attributes:
+        together: samples that are worked on at a time.
+        bases: place of each vector of eight positions, sample after sample.
+        samples: sample of each vector.
+        positions: number of each vector's first position.
+        valid: how many of its positions exist.
+        offsets: place of every pair of rows relative to a position, block after block.
+        starts: where each block's offsets begin, and the end of the last.
+    """
+
+    together: int
+    bases: npt.NDArray[np.int64]
+    samples: npt.NDArray[np.int64]
+    positions: npt.NDArray[np.int64]
+    valid: npt.NDArray[np.int64]
+    offsets: npt.NDArray[np.int32]
+    starts: npt.NDArray[np.int64]
+
+
+class Cells(NamedTuple):
+    """What the cells hold, packed for :func:`multiply`: pairs of rows, groups of four columns.
+
+    Attributes:
+        current: conductances in units of their quantum, block after block, group after group.
+        variance: the same of the variances a unit of squared drive; empty without noise.
+        common: the same of the reference columns' variances, reads in place of columns.
+        slope: (blocks, columns) ADC codes a unit of current.
+        offset: (blocks, columns) ADC codes added.
+        sigma: (blocks, columns) ADC codes a unit of the root of a column's variance.
+        shared: (blocks, columns) the same of the reference column's.
+        read: (blocks, columns) which of its block's reads a column belongs to.
+    """
+
+    current: npt.NDArray[np.int32]
+    variance: npt.NDArray[np.int32]
+    common: npt.NDArray[np.int32]
+    slope: npt.NDArray[np.float32]
+    offset: npt.NDArray[np.float32]
+    sigma: npt.NDArray[np.float32]
+    shared: npt.NDArray[np.float32]
+    read: npt.NDArray[np.int64]
+
+
+class Reading(NamedTuple):
+    """The ADC's limits, the layer's blocks, and the keys of its draws.
+
+    Attributes:
+        low, high: limits of an ADC code.
+        row_blocks: blocks that one output adds up.
+        columns: columns of a block.
+        reads: the most reads of a block; 0 without a reference column's noise.
+        key_0, key_1: key of the device's read noise.
+        region: number of the region.
+        vector: number of the first sample's first input vector.
+    """
+
+    low: float
+    high: float
+    row_blocks: int
+    columns: int
+    reads: int
+    key_0: int
+    key_1: int
+    region: int
+    vector: int
+
+
+@njit(fastmath=_CONTRACT, **_FAST)  # type: ignore[untyped-decorator]
+def to_codes(lower, upper, step, low, high, codes):  # type: ignore[no-untyped-def]
+    """DAC codes of neighbouring positions of two channels, as pairs."""
+    for i in range(len(codes)):
+        a = int32(np.rint(min(max(lower[i] / step, low), high)))
+        b = int32(np.rint(min(max(upper[i] / step, low), high)))
+        codes[i] = int32(int32(b << int32(16)) | int32(a & int32(0xFFFF)))
+
+
+@njit(**_FAST)  # type: ignore[untyped-decorator]
+def fill(x, shape, drive, codes):  # type: ignore[no-untyped-def]
+    """DAC codes of one sample ``x`` (channels, height, width) into its buffer."""
+    step, low, high = float32(drive.step), float32(drive.low), float32(drive.high)
+    stride, line = shape.stride, shape.stride * shape.length
+    nothing = np.zeros(shape.width, np.float32)
+    below, above = np.zeros_like(nothing), np.zeros_like(nothing)
+    for pair in range((shape.channels + 1) // 2):
+        alone = 2 * pair + 1 == shape.channels
+        for y in range(shape.height):
+            lower = x[2 * pair, y]
+            upper = nothing if alone else x[2 * pair + 1, y]
+            begin = (pair * shape.lines + y + shape.pad_top) * line
+            if stride == 1:
+                start = begin + shape.pad_left
+                to_codes(lower, upper, step, low, high, codes[start : start + shape.width])
+                continue
+            for phase in range(stride):
+                first = (phase - shape.pad_left) % stride
+                start = begin + phase * shape.length + (first + shape.pad_left) // stride
+                count = (shape.width - first + stride - 1) // stride
+                for i in range(count):
+                    below[i], above[i] = lower[first + i * stride], upper[first + i * stride]
+                to_codes(below, above, step, low, high, codes[start : start + count])
+
+
+@njit(**_FAST)  # type: ignore[untyped-decorator]
+def take_bit(codes, bit, driven):  # type: ignore[no-untyped-def]
+    """One bit of the magnitude of every code, with the code's sign."""
+    for i in range(len(codes)):
+        a, b = int32(int32(codes[i] << int32(16)) >> int32(16)), int32(codes[i] >> int32(16))
+        sign_a, sign_b = int32(a >> int32(31)), int32(b >> int32(31))
+        a = int32(int32(int32(int32(a ^ sign_a) - sign_a) >> int32(bit)) & int32(1))
+        b = int32(int32(int32(int32(b ^ sign_b) - sign_b) >> int32(bit)) & int32(1))
+        a, b = int32(int32(a ^ sign_a) - sign_a), int32(int32(b ^ sign_b) - sign_b)
+        driven[i] = int32(int32(b << int32(16)) | int32(a & int32(0xFFFF)))
+
+
+@njit(**_FAST)  # type: ignore[untyped-decorator]
+def square(driven, linear, shift, squares):  # type: ignore[no-untyped-def]
+    """What variance grows with, for every drive: its square, rounded, or its magnitude."""
+    half = int32(int32(int32(1) << int32(shift)) >> int32(1))
+    for i in range(len(driven)):
+        a, b = int32(int32(driven[i] << int32(16)) >> int32(16)), int32(driven[i] >> int32(16))
+        if linear:
+            a, b = int32(abs(a)), int32(abs(b))
+        else:
+            a = int32(int32(int32(a * a) + half) >> int32(shift))
+            b = int32(int32(int32(b * b) + half) >> int32(shift))
+        squares[i] = int32(int32(b << int32(16)) | a)
+
+
+@njit(**_FAST)  # type: ignore[untyped-decorator]
+def hashed(number, own_0, own_1, key_0, key_1):  # type: ignore[no-untyped-def]
+    """Keys of input vectors by their numbers, twice over, in a stretch."""
+    for p in range(len(number)):
+        key_0[p] = mixed(number[p], own_0[p], own_1[p])
+        key_1[p] = mixed(uint32(number[p] + uint32(1)), own_0[p], own_1[p])
+
+
+@njit(**_FAST)  # type: ignore[untyped-decorator]
+def vector_keys(reading, first, samples, positions, valid, size, scratch, key_0, key_1, exists):  # type: ignore[no-untyped-def]
+    """Keys of a chunk's input vectors, and which of its positions exist.
+
+    Args:
+        first: the chunk's first sample; ``samples`` counts from it.
+        size: input vectors of a sample.
+        scratch: (3, positions) uint32.
+    """
+    stretch = np.int64(-1)
+    own_0, own_1 = uint32(0), uint32(0)
+    for j in range(len(samples)):
+        start = reading.vector + (first + samples[j]) * size + positions[j]
+        for lane in range(LANES):
+            p, vector = j * LANES + lane, start + lane
+            if vector // STRETCH != stretch:
+                stretch = vector // STRETCH
+                own_0, own_1 = philox(
+                    uint32(stretch), uint32(stretch >> 32), uint32(reading.region),
+                    uint32(STREAM), uint32(reading.key_0), uint32(reading.key_1),
+                )  # fmt: skip
+            scratch[0, p], scratch[1, p] = own_0, own_1
+            scratch[2, p] = uint32(2 * (vector % STRETCH))
+            exists[p] = int32(lane < valid[j])
+    count = len(exists)
+    hashed(scratch[2, :count], scratch[0, :count], scratch[1, :count], key_0, key_1)
+
+
+@njit(fastmath=_CONTRACT, **_FAST)  # type: ignore[untyped-decorator]
+def draw(key_0, key_1, number, radius, x, y):  # type: ignore[no-untyped-def]
+    """A pair of draws for every position, as :func:`polar` gives them."""
+    number = uint32(uint32(2) * number)
+    for p in range(len(radius)):
+        radius[p], x[p], y[p] = polar(
+            mixed(number, key_0[p], key_1[p]),
+            mixed(uint32(number + uint32(1)), key_0[p], key_1[p]),
+        )
+
+
+@njit(fastmath=_CONTRACT, **_FAST)  # type: ignore[untyped-decorator]
+def spread(squares, radius, direction, noise):  # type: ignore[no-untyped-def]
+    """Noise of a reference column, in roots of its variance's quantum."""
+    for p in range(len(noise)):
+        noise[p] = direction[p] * math.sqrt(radius[p] * float32(squares[p]))
+
+
+@njit(fastmath=_CONTRACT, **_FAST)  # type: ignore[untyped-decorator]
+def quiet(sums, slope, offset, low, high, exists, clipped, totals):  # type: ignore[no-untyped-def]
+    """Convert a column at a chunk's positions without noise; count clipped codes."""
+    for p in range(len(totals)):
+        level = np.rint(float32(sums[p]) * slope + offset)
+        code = min(max(level, low), high)
+        clipped[p] = int32(clipped[p] + int32(int32(code != level) & exists[p]))
+        totals[p] += code
+
+
+@njit(fastmath=_CONTRACT, **_FAST)  # type: ignore[untyped-decorator]
+def noisy(  # type: ignore[no-untyped-def]
+    sums, squares, common, radius, direction, slope, offset, sigma, shared,
+    low, high, exists, clipped, totals,
+):  # fmt: skip
+    """Convert a column at a chunk's positions; count clipped codes."""
+    for p in range(len(totals)):
+        level = float32(sums[p]) * slope + offset - common[p] * shared
+        level += math.sqrt(radius[p] * float32(squares[p])) * sigma * direction[p]
+        level = np.rint(level)
+        code = min(max(level, low), high)
+        clipped[p] = int32(clipped[p] + int32(int32(code != level) & exists[p]))
+        totals[p] += code
+
+
+@njit(**_FAST)  # type: ignore[untyped-decorator]
+def scatter(totals, samples, positions, valid, columns, wide, weight, out):  # type: ignore[no-untyped-def]
+    """Add a chunk's totals to (samples, groups · columns, positions)."""
+    for row in range(out.shape[1]):
+        total = totals[row // columns * wide * COLUMNS + row % columns]
+        for j in range(len(samples)):
+            values = total[j * LANES : j * LANES + valid[j]]
+            place = out[samples[j], row, positions[j] : positions[j] + valid[j]]
+            for lane in range(len(values)):
+                place[lane] += weight * values[lane]
+
+
+@njit(**_FAST)  # type: ignore[untyped-decorator]
+def convert(lines, squares, plane, part, rows, cells, reading, drawn, totals, clipped):  # type: ignore[no-untyped-def]
+    """Add one chunk's codes to ``totals``: every block, every column.
+
+    Args:
+        part: the chunk's vectors, a slice of ``rows.bases``.
+        drawn: keys of its vectors, and which positions exist.
+    """
+    key_0, key_1, exists = drawn
+    blocks, bases = len(rows.starts) - 1, rows.bases[part]
+    count, loud = len(exists), len(cells.variance) > 0
+    wide = (reading.columns + COLUMNS - 1) // COLUMNS
+    low, high = float32(reading.low), float32(reading.high)
+    sums, variances = np.empty((COLUMNS, count), np.int32), np.empty((COLUMNS, count), np.int32)
+    common = np.zeros((max(reading.reads, 1), count), np.float32)
+    radius, directions = np.empty(count, np.float32), np.empty((2, count), np.float32)
+    for block in range(blocks):
+        start, end = rows.starts[block], rows.starts[block + 1]
+        offsets, number = rows.offsets[start:end], plane * blocks + block
+        for read in range(reading.reads):
+            weights = cells.common[start * reading.reads + read * (end - start) :]
+            multiply_one(squares, offsets, bases, weights, variances[0])
+            pair = uint32(REFERENCE + number * reading.reads + read)
+            draw(key_0, key_1, pair, radius, directions[0], directions[1])
+            spread(variances[0], radius, directions[0], common[read])
+        for group in range(wide):
+            place = (start * wide + group * (end - start)) * COLUMNS
+            multiply_four(lines, offsets, bases, cells.current[place:], sums)
+            if loud:
+                multiply_four(squares, offsets, bases, cells.variance[place:], variances)
+            for c in range(COLUMNS):
+                column = group * COLUMNS + c
+                total = totals[block // reading.row_blocks * wide * COLUMNS + column, :count]
+                slope, offset = cells.slope[block, column], cells.offset[block, column]
+                if not loud:
+                    quiet(sums[c], slope, offset, low, high, exists, clipped, total)
+                    continue
+                if c % 2 == 0:
+                    pair = uint32((number * wide * COLUMNS + column) // 2)
+                    draw(key_0, key_1, pair, radius, directions[0], directions[1])
+                noisy(
+                    sums[c], variances[c], common[cells.read[block, column]],
+                    radius, directions[c % 2], slope, offset,
+                    cells.sigma[block, column], cells.shared[block, column],
+                    low, high, exists, clipped, total,
+                )  # fmt: skip
+
+
+@njit(**_FAST)  # type: ignore[untyped-decorator]
+def add_codes(x, out, first, last, shape, drives, rows, cells, reading):  # type: ignore[no-untyped-def]
+    """Add the codes of samples ``first`` to ``last`` to ``out``.
+
+    Args:
+        x: (samples, channels, height, width) float32.
+        out: (samples, groups · columns, positions) float32 sums over row blocks and bit planes.
+        drives: one for every bit plane.
+
+    Returns:
+        How many codes were clipped.
+    """
+    size = shape.size
+    # A vector may be read past the end of the last line.
+    codes = np.zeros(rows.together * size + LANES, np.int32)
+    driven, squares = np.zeros_like(codes), np.zeros_like(codes)
+    wide = (reading.columns + COLUMNS - 1) // COLUMNS
+    groups = (len(rows.starts) - 1) // reading.row_blocks
+    totals = np.empty((groups * wide * COLUMNS, CHUNK), np.float32)
+    keys, exists = np.zeros((2, CHUNK), np.uint32), np.zeros(CHUNK, np.int32)
+    clipped, scratch = np.zeros(CHUNK, np.int32), np.zeros((3, CHUNK), np.uint32)
+    each = len(rows.bases) // rows.together
+    for sample in range(first, last, rows.together):
+        here = min(rows.together, last - sample)
+        for number in range(here):
+            fill(x[sample + number], shape, drives[0], codes[number * size :])
+        for plane, drive in enumerate(drives):
+            if drive.bit >= 0:
+                take_bit(codes, drive.bit, driven)
+            lines = driven if drive.bit >= 0 else codes
+            if len(cells.variance) > 0:
+                square(lines, drive.linear, drive.shift, squares)
+            for chunk in range(0, here * each, CHUNK // LANES):
+                part = slice(chunk, min(chunk + CHUNK // LANES, here * each))
+                samples, positions, valid = (
+                    rows.samples[part],
+                    rows.positions[part],
+                    rows.valid[part],
+                )
+                count = len(samples) * LANES
+                vector_keys(
+                    reading, sample, samples, positions, valid, out.shape[2], scratch,
+                    keys[0, :count], keys[1, :count], exists[:count],
+                )  # fmt: skip
+                totals[:, :count] = 0
+                drawn = (keys[0, :count], keys[1, :count], exists[:count])
+                convert(lines, squares, plane, part, rows, cells, reading, drawn, totals, clipped)
+                scatter(
+                    totals, samples, positions, valid, reading.columns, wide,
+                    float32(drive.weight), out[sample:],
+                )  # fmt: skip
+    return clipped.sum()
