@@ -16,6 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pimc.cell_sections import Retention, Sigma, Variation
 from pimc.chip_sections import (
     Adc,
     Array,
@@ -26,10 +27,9 @@ from pimc.chip_sections import (
     Mapping,
     Programming,
     ReadNoise,
-    Section,
-    Sigma,
 )
 from pimc.errors import ChipError
+from pimc.section import Section
 from pimc.strict import Rule, did_you_mean, key, parse_toml, plain_table, read_table, read_toml
 
 __all__ = [
@@ -45,7 +45,9 @@ __all__ = [
     "Mapping",
     "Programming",
     "ReadNoise",
+    "Retention",
     "Sigma",
+    "Variation",
 ]
 
 SCHEMA = 1
@@ -69,6 +71,13 @@ class Chip(Section):
     source: str = field(default="", metadata=key("str", "where the numbers come from, with DOI"))
     array: Array = field(metadata=key("table", "the crossbar array", table=Array))
     cell: Cell = field(metadata=key("table", "the cell", table=Cell))
+    variation: Variation = field(
+        default_factory=Variation,
+        metadata=key("table", "deviation that no write redraws", table=Variation),
+    )
+    retention: Retention = field(
+        default_factory=Retention, metadata=key("table", "change with time", table=Retention)
+    )
     read_noise: ReadNoise = field(
         default_factory=ReadNoise, metadata=key("table", "noise of a read", table=ReadNoise)
     )
