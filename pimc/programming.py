@@ -63,7 +63,8 @@ class _Gaussian(ABC):
 
     def sample(self, target_us: Array64, normals: Array64) -> Array64:
         """Conductances after a write in µS."""
-        return target_us + normals[0] * self.sigma_us(target_us)
+        landed: Array64 = target_us + normals[0] * self.sigma_us(target_us)
+        return landed
 
 
 @dataclass(frozen=True)
@@ -132,4 +133,5 @@ class Lognormal:
 
     def sample(self, target_us: Array64, normals: Array64) -> Array64:
         """G' = G exp(s z − s²/2)."""
-        return target_us * np.exp(self.ln_sigma * normals[0] - self.ln_sigma**2 / 2)
+        landed: Array64 = target_us * np.exp(self.ln_sigma * normals[0] - self.ln_sigma**2 / 2)
+        return landed

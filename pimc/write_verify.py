@@ -59,7 +59,8 @@ class WriteVerify:
         # φ(a)/(1 − p) by the scaled complement of erf, which does not run out of digits.
         outside = 1 + np.sqrt(2 / np.pi) * a / erfcx(a / np.sqrt(2))
         variance = success * np.maximum(inside, 0.0) + (1 - success) * outside
-        return np.sqrt(spread**2 * variance + self.relaxation.sigma_us(target_us) ** 2)
+        total: Array64 = spread**2 * variance + self.relaxation.sigma_us(target_us) ** 2
+        return np.asarray(np.sqrt(total))
 
     def accepted(self, target_us: Array64, normals: Array64) -> npt.NDArray[np.bool_]:
         """Whether the cells of these draws (as for :meth:`sample`) were accepted."""
@@ -83,8 +84,9 @@ class WriteVerify:
         below = ndtri(np.maximum(2 * tail * np.minimum(outer, 1 - outer), tiny))
         missed = np.where(outer < 0.5, below, -below)
         landed = np.where(rank < success, ndtri(tail + inner * (1 - 2 * tail)), missed)
-        landing = landed * self.pulse.sigma_us(target_us)
-        return target_us + landing + normals[1] * self.relaxation.sigma_us(target_us)
+        relaxed = normals[1] * self.relaxation.sigma_us(target_us)
+        held: Array64 = target_us + landed * self.pulse.sigma_us(target_us) + relaxed
+        return held
 
     def _ever(self, accepts: Array64) -> Array64:
         return np.asarray(-np.expm1(self.max_pulses * np.log1p(-np.minimum(accepts, _NEARLY))))

@@ -166,16 +166,15 @@ class Die:
     def held_us(self, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """What cells (addresses, any shape) conduct now, in µS."""
         chip, state = self.attached(), self.cells
-        g, level, age, writes, stuck = (
-            values.reshape(-1)[cells]
-            for values in (state.g_us, state.level, state.age_s, state.writes, state.stuck)
-        )
+        g = state.g_us.reshape(-1)[cells]
         model = None if self.perfect else retention_of(chip)
-        moved = (stuck == Stuck.FREE) & (level != UNWRITTEN) & (age > 0)
-        if model is None or not moved.any():
+        if model is None:
             return g
+        level, age = state.level.reshape(-1)[cells], state.age_s.reshape(-1)[cells]
+        moved = (state.stuck.reshape(-1)[cells] == Stuck.FREE) & (level != UNWRITTEN) & (age > 0)
         target = np.asarray(chip.cell.g_levels_us)[level[moved]]
-        draws = philox.normal(self.seed, Stream.RETENTION, cells[moved], writes[moved] - 1)
+        write = state.writes.reshape(-1)[cells[moved]] - 1
+        draws = philox.normal(self.seed, Stream.RETENTION, cells[moved], write)
         g[moved] = aged_us(model, g[moved], target, age[moved], draws)
         return g
 
@@ -187,7 +186,7 @@ class Die:
         chip, g = self.attached(), self.cells.reference_us.reshape(-1)[lines]
         model = None if self.perfect else retention_of(chip)
         moved = g > 0
-        if model is None or self.clock_s == 0 or not moved.any():
+        if model is None or self.clock_s == 0:
             return g
         levels_us = chip.cell.g_levels_us
         target = np.full(int(moved.sum()), levels_us[len(levels_us) // 2])

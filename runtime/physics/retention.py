@@ -75,7 +75,8 @@ class SigmaAt:
         before = np.minimum(at.astype(np.int64), len(instants) - 2)
         share = at - before
         low, high = (np.take_along_axis(variances, n[None], 0)[0] for n in (before, before + 1))
-        return np.sqrt(np.maximum(low + share * (high - low) - variances[0], 0.0))
+        gained = np.maximum(low + share * (high - low) - variances[0], 0.0)
+        return np.asarray(np.sqrt(gained))
 
 
 def _logarithmic(retention: Retention, g_max_us: float) -> RetentionModel:
