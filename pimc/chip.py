@@ -10,11 +10,15 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import math
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
 
 from pimc.cell_sections import Retention, Sigma, Variation
 from pimc.chip_sections import (
@@ -154,6 +158,17 @@ class Chip(Section):
         if self.cell.spacing == "linear":
             del table["cell"]["g_levels_us"]
         return {"schema": SCHEMA, **table}
+
+    def spread_us(self, g_us: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Standard deviation in µS of what a cell of any die holds after a write to ``g_us``.
+
+        √(σ² + (r G)²) with the programming error σ(G) and r² the sum of the squared shares of the
+        variation; :meth:`Sigma.sigma_us` is the part that another write draws anew.
+        """
+        shares = (self.variation.cell_relative, self.variation.row_relative,
+                  self.variation.col_relative)  # fmt: skip
+        lasting = math.hypot(*shares) * np.asarray(g_us, dtype=np.float64)
+        return np.asarray(np.hypot(self.cell.sigma.sigma_us(g_us), lasting))
 
     @functools.cached_property
     def fingerprint(self) -> str:

@@ -127,14 +127,14 @@ def held_us(image: Image, layer: ImageLayer) -> npt.NDArray[np.float64]:
 
 
 def programming_error(image: Image, layer: ImageLayer) -> float:
-    """Expected Σ(w − ŵ)² / Σŵ² of the written layer about its codes, from the chip's σ(G).
+    """Expected Σ(w − ŵ)² / Σŵ² of the written layer about its codes, from the chip's spread σ(G).
 
     ŵ = s Σ_p c_p (G_p − G_zero), Var w = s² Σ_p c_p² σ(G_p)² with column scale s.
     """
     held = held_us(image, layer)
     shape = (layer.groups, layer.rows, layer.cols, layer.planes)
     book = image.codebook
-    sigma = image.chip.cell.sigma.sigma_us(held).reshape(shape)
+    sigma = image.chip.spread_us(held).reshape(shape)
     scale = layer.scale.astype(np.float64).reshape(layer.groups, 1, layer.cols)
     zero = book.values_us[layer.zero].reshape(layer.groups, 1, layer.cols)
     weight = scale * (held.reshape(shape) @ book.coefficients - zero)
