@@ -94,9 +94,9 @@ class Measurement:
         text = f"""\
 # Levels and programming error as measured. All else was not measured: fill it in, see docs/chip.md.
 schema = {SCHEMA}
-name = {json.dumps(name)}
-description = {json.dumps(f"{len(means)} levels, measured: {count}")}
-source = {json.dumps(self.source)}
+name = {_quoted(name)}
+description = "{len(means)} levels, measured: {count}"
+source = {_quoted(self.source)}
 
 [array]
 rows = 128
@@ -116,6 +116,12 @@ table_us = {sigmas}
 """
         Chip.from_dict(parse_toml(text.encode(), name, ChipError), name)
         return text
+
+
+def _quoted(text: str) -> str:
+    """A TOML string; bytes of a file name that are no text become question marks."""
+    plain = text.encode("utf-8", "replace").decode()
+    return json.dumps(plain, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _values_of(header: tuple[str, ...], where: str) -> tuple[str, ...]:
