@@ -21,6 +21,7 @@ __all__ = ["ENTRY_POINT_GROUP", "Plugin"]
 
 ENTRY_POINT_GROUP = "pimc.physics"
 _PREFIX = "programming."
+_MOST_DRAWS = 64
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Plugin:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_model", self._call(_installed(self.name), *self.parameters))
+        if not 1 <= self.draws <= _MOST_DRAWS:
+            raise self._wrong(f"takes {self.draws} draws, not 1 to {_MOST_DRAWS}")
 
     @property
     def draws(self) -> int:

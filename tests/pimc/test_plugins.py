@@ -36,6 +36,9 @@ class Pair(Root):
     def sample(self, target_us, normals):
         return target_us + (normals[0] + normals[1]) * self.sigma_us(target_us) / np.sqrt(2)
 
+class Idle(Root):
+    draws = 0
+
 class Negative(Root):
     def sigma_us(self, target_us):
         return -target_us
@@ -56,7 +59,7 @@ class Fails(Root):
     def sigma_us(self, target_us):
         raise RuntimeError("no calibration")
 '''
-NAMES = ("Root", "Pair", "Negative", "Shape", "Nan", "Text", "Fails", "Missing")
+NAMES = ("Root", "Pair", "Idle", "Negative", "Shape", "Nan", "Text", "Fails", "Missing")
 
 
 @pytest.fixture
@@ -96,6 +99,7 @@ def test_a_plugin_is_one_kind_among_others(name: str, lab: Callable[..., Chip]) 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
+        ("idle", "the plugin takes 0 draws, not 1 to 64"),
         ("negative", "programming.negative: the plugin returned a negative standard deviation"),
         ("shape", r"the plugin returned float64 of shape \(99,\), not numbers of shape \(2,\)"),
         ("nan", "the plugin returned a value that is not finite"),
