@@ -18,7 +18,7 @@ from pimc.runtime.physics.programming import reference_us, verified, written_us
 from pimc.runtime.physics.retention import aged_us, retention_of
 from pimc.runtime.physics.streams import Stream
 
-__all__ = ["LONGEST_S", "UNWRITTEN", "Cells", "Die", "Stuck"]
+__all__ = ["LONGEST_S", "UNWRITTEN", "Cells", "Die", "Stream", "Stuck"]
 
 FORMAT = "pimc-die"
 #: 2 added the ages; dies of version 1 are read as freshly written.

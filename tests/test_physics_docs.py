@@ -22,7 +22,7 @@ from pimc.chip import Chip
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 TEXT = (DOCS / "physics.md").read_text(encoding="utf-8")
-FIGURES: dict[str, Any] = runpy.run_path(str(DOCS / "physics_figures.py"))
+SCRIPT: dict[str, Any] = runpy.run_path(str(DOCS / "physics_figures.py"))
 
 
 def blocks(language: str) -> list[str]:
@@ -101,13 +101,13 @@ print(float(chip.cell.sigma.sigma_us(40.0)), float(die.cells.g_us.std()))
 
 def test_every_picture_is_shown_and_drawn() -> None:
     shown = re.findall(r"!\[[^\]]+\]\(images/physics-([\w-]+)\.png\)", TEXT)
-    assert sorted(shown) == sorted(FIGURES["FIGURES"])
+    assert sorted(shown) == sorted(SCRIPT["FIGURES"])
     for name in shown:
         header = (DOCS / "images" / f"physics-{name}.png").read_bytes()[:24]
         assert struct.unpack(">II", header[16:]) == (480, 300)
 
 
-@pytest.mark.parametrize("name", sorted(FIGURES["FIGURES"]))
+@pytest.mark.parametrize("name", sorted(SCRIPT["FIGURES"]))
 def test_a_picture_is_drawn_from_the_code(name: str, tmp_path: Path) -> None:
-    draw: Callable[[str, Path], Path] = FIGURES["draw"]
+    draw: Callable[[str, Path], Path] = SCRIPT["draw"]
     assert draw(name, tmp_path).read_bytes().startswith(b"\x89PNG")

@@ -106,7 +106,10 @@ def test_a_plugin_is_one_kind_among_others(name: str, lab: Callable[..., Chip]) 
         ("text", "the plugin returned <U1 of shape"),
         ("fails", "programming.fails: the plugin failed: no calibration"),
         ("missing", "programming.missing: the plugin cannot be loaded: .*Missing"),
-        ("roof", r"no such plugin \(did you mean root\?\) \(installed are fails, missing, .*root"),
+        (
+            "roof",
+            r"no such plugin \(did you mean root\?\) \(installed are fails, idle, missing, .*root",
+        ),
     ],
 )
 def test_a_plugin_that_is_wrong_says_so(name: str, message: str, lab: Callable[..., Chip]) -> None:
