@@ -23,7 +23,7 @@ class _Chips(click.Group):
     """``import`` is a command; anything else is what ``show`` is asked."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args or args[0] not in (_SHOW, _IMPORT, "-h", "--help"):
+        if not args or args[0] not in (_SHOW, _IMPORT):
             args = [_SHOW, *args]
         return super().parse_args(ctx, args)
 
@@ -32,7 +32,10 @@ class _Chips(click.Group):
 @click.argument("name", required=False, metavar="[NAME|FILE]")
 @click.option("--toml", is_flag=True, help="Print the chip file, to start an own one from.")
 def show(settings: Settings, name: str | None, toml: bool) -> Report:
-    """List the shipped chips, or show one of them or a chip file. The word show may be left out."""
+    """List the shipped chips, or show one of them or a chip file.
+
+    The word show may be left out. `pimc chips import` makes a chip file from measured data.
+    """
     from pimc.chip import Chip
     from pimc.errors import UsageError
 
@@ -92,11 +95,7 @@ def import_(settings: Settings, csv: Path, output: Path | None, name: str | None
     return Report(data, facts(pairs), answer=False)
 
 
-@click.group(
-    cls=_Chips,
-    commands={_SHOW: show, _IMPORT: import_},
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+@click.group(cls=_Chips, commands={_SHOW: show, _IMPORT: import_})
 def chips() -> None:
     """List the shipped chips, show one, or make a chip file from measured data."""
 
