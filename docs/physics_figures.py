@@ -7,13 +7,111 @@ from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pimc.chip import Chip
+from pimc.programming import Polynomial
+from pimc.runtime.die import Die
+from pimc.write_verify import WriteVerify
+
 IMAGES = Path(__file__).parent / "images"
 
+
+def programming(axes: Axes) -> None:
+    """σ(G) of the shipped chips."""
+    for name in Chip.shipped():
+        cell = Chip.load(name).cell
+        g_us = np.linspace(cell.g_min_us, cell.g_max_us, 200)
+        axes.plot(g_us / cell.g_max_us, 100 * cell.sigma.sigma_us(g_us) / cell.range_us, label=name)
+    axes.set(xlabel="G / g_max", ylabel="σ in % of the range", ylim=(0, None))
+    axes.figure.legend(loc="outside upper center", ncols=5, frameon=False, fontsize=8)
+
+
+def landing(axes: Axes) -> None:
+    """What cells hold that were asked for 20 µS, by kind of error, each with σ 4.4 to 5.1 µS."""
+    verify = {"tolerance_us": 4.0, "max_pulses": 3, "pulse_coefficients_us": [7.0],
+              "relaxation_coefficients_us": [0.5]}  # fmt: skip
+    kinds = {
+        "constant": {"constant_us": 5.0},
+        "lognormal": {"ln_sigma": 0.25},
+        "write_verify": verify,
+    }
+    for kind, keys in kinds.items():
+        chip = _written(Chip.default().with_(**{"cell.sigma": {"kind": kind} | keys}))
+        held = chip.cells.g_us.reshape(-1)
+        axes.hist(held, np.linspace(0, 45, 91), density=True, histtype="step", label=kind)
+    axes.set(xlabel="conductance after the write in µS", ylabel="share per µS")
+    axes.legend(frameon=False, fontsize=8)
+
+
+def write_verify(axes: Axes) -> None:
+    """Pulses and spread against the tolerance."""
+    widths, target = np.linspace(0.1, 3, 120), np.zeros(1)
+    models = [WriteVerify(a, 10, Polynomial((1.0,)), Polynomial((0.3,))) for a in widths]
+    axes.plot(widths, [m.pulses(target)[0] for m in models], color="C0", label="pulses")
+    axes.set(xlabel="tolerance / σ of a pulse", ylabel="pulses a cell", ylim=(0, None))
+    right = axes.twinx()
+    right.plot(widths, [m.success(target)[0] for m in models], "C1--", label="accepted")
+    right.plot(widths, [m.sigma_us(target)[0] for m in models], "C2:", label="σ / σ of a pulse")
+    right.set(ylim=(0, 1.1))
+    axes.figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=8)
+
+
+def variation(axes: Axes) -> None:
+    """One array's factors: rows and columns stand out from the cells' own share."""
+    shares = {"cell_relative": 0.03, "row_relative": 0.04, "col_relative": 0.04}
+    die = _written(Chip.default().with_array(64, 64).with_sigma(0.0).with_(variation=shares))
+    factor = die.cells.g_us[0] / die.cells.g_us[0].mean()
+    drawn = axes.imshow(factor, cmap="RdBu_r", vmin=0.85, vmax=1.15)
+    axes.figure.colorbar(drawn, label="conductance / mean")
+    axes.set(xlabel="bitline", ylabel="wordline")
+
+
+def faults(axes: Axes) -> None:
+    """One array with stuck cells and dead lines, all cells asked for the same level."""
+    rates = {"stuck_gmax_rate": 0.0175, "stuck_gmin_rate": 0.0904, "dead_row_rate": 0.03,
+             "dead_col_rate": 0.03}  # fmt: skip
+    die = _written(Chip.default().with_array(64, 64).with_(faults=rates))
+    drawn = axes.imshow(die.cells.g_us[0], cmap="viridis", vmin=0, vmax=40)
+    axes.figure.colorbar(drawn, label="conductance in µS")
+    axes.set(xlabel="bitline", ylabel="wordline")
+
+
+def retention(axes: Axes) -> None:
+    """Standard deviation about the target against time since the write."""
+    for name, level in (("neurram", 8), ("neurram", 15), ("cmo", 16)):
+        die = _written(Chip.load(name).with_array(128, 128), level)
+        target = die.attached().cell.g_levels_us[level]
+        cells, seconds, spread = np.arange(128 * 128), [], []
+        for instant in np.geomspace(1, 3e7, 40):
+            die.age(instant - die.clock_s)
+            seconds.append(instant)
+            spread.append(float((die.held_us(cells) - target).std()))
+        axes.semilogx(seconds, spread, label=f"{name}, {target:.0f} µS")
+    axes.set(xlabel="seconds since the write", ylabel="σ about the target in µS", ylim=(0, None))
+    axes.legend(frameon=False, fontsize=8)
+
+
+def _written(chip: Chip, level: int = 7) -> Die:
+    """A die of one array, all cells written with one level."""
+    die = Die.simulated(1)
+    die.attach(chip, 1)
+    size = die.cells.level.size
+    die.program(np.arange(size), np.full(size, level))
+    return die
+
+
 #: What draws each picture, by the name in ``physics-NAME.png``.
-FIGURES: dict[str, Callable[[Axes], None]] = {}
+FIGURES: dict[str, Callable[[Axes], None]] = {
+    "faults": faults,
+    "landing": landing,
+    "programming": programming,
+    "retention": retention,
+    "variation": variation,
+    "write-verify": write_verify,
+}
 
 
 def draw(name: str, folder: Path = IMAGES) -> Path:

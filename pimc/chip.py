@@ -10,12 +10,17 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import math
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+import numpy.typing as npt
+
+from pimc.cell_sections import Retention, Sigma, Variation
 from pimc.chip_sections import (
     Adc,
     Array,
@@ -26,10 +31,9 @@ from pimc.chip_sections import (
     Mapping,
     Programming,
     ReadNoise,
-    Section,
-    Sigma,
 )
 from pimc.errors import ChipError
+from pimc.section import Section
 from pimc.strict import Rule, did_you_mean, key, parse_toml, plain_table, read_table, read_toml
 
 __all__ = [
@@ -45,7 +49,9 @@ __all__ = [
     "Mapping",
     "Programming",
     "ReadNoise",
+    "Retention",
     "Sigma",
+    "Variation",
 ]
 
 SCHEMA = 1
@@ -69,6 +75,13 @@ class Chip(Section):
     source: str = field(default="", metadata=key("str", "where the numbers come from, with DOI"))
     array: Array = field(metadata=key("table", "the crossbar array", table=Array))
     cell: Cell = field(metadata=key("table", "the cell", table=Cell))
+    variation: Variation = field(
+        default_factory=Variation,
+        metadata=key("table", "deviation that no write redraws", table=Variation),
+    )
+    retention: Retention = field(
+        default_factory=Retention, metadata=key("table", "change with time", table=Retention)
+    )
     read_noise: ReadNoise = field(
         default_factory=ReadNoise, metadata=key("table", "noise of a read", table=ReadNoise)
     )
@@ -145,6 +158,17 @@ class Chip(Section):
         if self.cell.spacing == "linear":
             del table["cell"]["g_levels_us"]
         return {"schema": SCHEMA, **table}
+
+    def spread_us(self, g_us: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Standard deviation in µS of what a cell of any die holds after a write to ``g_us``.
+
+        √(σ² + (r G)²) with the programming error σ(G) and r² the sum of the squared shares of the
+        variation; :meth:`Sigma.sigma_us` is the part that another write draws anew.
+        """
+        shares = (self.variation.cell_relative, self.variation.row_relative,
+                  self.variation.col_relative)  # fmt: skip
+        lasting = math.hypot(*shares) * np.asarray(g_us, dtype=np.float64)
+        return np.asarray(np.hypot(self.cell.sigma.sigma_us(g_us), lasting))
 
     @functools.cached_property
     def fingerprint(self) -> str:

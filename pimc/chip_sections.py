@@ -7,43 +7,18 @@ Import these names from :mod:`pimc.chip`.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping as MappingType
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
-from pimc.errors import ChipError
-from pimc.strict import Rule, key, setting, settle
-
-_SIGMA_KEYS: MappingType[str, frozenset[str]] = {
-    "constant": frozenset({"fraction_of_range", "constant_us"}),
-    "polynomial": frozenset({"coefficients_us"}),
-    "table": frozenset({"g_us", "table_us"}),
-}
-
-
-def _increasing(values: tuple[float, ...]) -> bool:
-    return all(low < high for low, high in itertools.pairwise(values))
+from pimc.cell_sections import Sigma, increasing
+from pimc.section import Section
+from pimc.strict import Rule, key, setting
 
 
 def _linear_levels(cell: Any) -> tuple[float, ...]:
     return tuple(np.linspace(cell.g_min_us, cell.g_max_us, cell.levels).tolist())
-
-
-def _only_own_keys(sigma: Any) -> bool:
-    others = frozenset().union(*_SIGMA_KEYS.values()) - _SIGMA_KEYS[sigma.kind]
-    return all(getattr(sigma, name) in (None, ()) for name in others)
-
-
-class Section:
-    """A table of the chip file; made in Python it is held to the same rules."""
-
-    def __post_init__(self) -> None:
-        if problems := settle(self):
-            raise ChipError("; ".join(problems), where=type(self).__name__)
 
 
 @dataclass(frozen=True)
@@ -57,82 +32,6 @@ class Array(Section):
 
 
 @dataclass(frozen=True)
-class Sigma(Section):
-    """Programming error: standard deviation of (conductance after a write − target).
-
-    ``g_min_us`` and ``g_max_us`` are no keys of the file: the cell fills them in.
-    """
-
-    RULES: ClassVar[tuple[Rule, ...]] = (
-        Rule("kind", _only_own_keys, "keys of another kind of sigma are set"),
-        Rule(
-            "kind",
-            lambda s: (
-                s.kind != "constant" or (s.fraction_of_range is None) != (s.constant_us is None)
-            ),
-            "constant needs exactly one of fraction_of_range and constant_us",
-        ),
-        Rule(
-            "coefficients_us",
-            lambda s: s.kind != "polynomial" or len(s.coefficients_us) > 0,
-            "polynomial needs coefficients_us, constant term first",
-        ),
-        Rule(
-            "table_us",
-            lambda s: s.kind != "table" or 0 < len(s.g_us) == len(s.table_us),
-            "table needs g_us and table_us of the same length",
-        ),
-        Rule("g_us", lambda s: _increasing(s.g_us), "must be strictly increasing"),
-    )
-
-    kind: str = setting(
-        "constant", "str", "form of σ(G)", choices=("constant", "polynomial", "table")
-    )
-    fraction_of_range: float | None = setting(
-        None, "float", "constant: σ as a fraction of g_max − g_min", low=0, high=1
-    )
-    constant_us: float | None = setting(None, "float", "constant: σ in µS", low=0)
-    coefficients_us: tuple[float, ...] = setting(
-        (), "floats", "polynomial: σ in µS by powers of the variable, constant first"
-    )
-    variable: str = setting(
-        "g_us", "str", "polynomial: G in µS, or x = G/g_max", choices=("g_us", "x")
-    )
-    g_us: tuple[float, ...] = setting(
-        (), "floats", "table: conductances measured at, increasing", low=0
-    )
-    table_us: tuple[float, ...] = setting(
-        (), "floats", "table: σ at g_us, linear in between", low=0
-    )
-    g_min_us: float = 0.0
-    g_max_us: float = 0.0
-
-    def sigma_us(self, g_us: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Standard deviation of the programming error in µS, never negative.
-
-        Args:
-            g_us: target conductances in µS, any shape.
-
-        Returns:
-            float64 of the same shape. Tables are held constant beyond their ends.
-
-        Raises:
-            ChipError: σ is relative to the range of a cell, and this is not a cell's sigma.
-        """
-        g = np.asarray(g_us, dtype=np.float64)
-        if self.g_max_us <= 0 and (self.fraction_of_range is not None or self.variable == "x"):
-            raise ChipError("sigma relative to a range has no cell", where="Sigma")
-        if self.kind == "polynomial":
-            at = g / self.g_max_us if self.variable == "x" else g
-            return np.maximum(np.polynomial.polynomial.polyval(at, self.coefficients_us), 0.0)
-        if self.kind == "table":
-            return np.asarray(np.interp(g, self.g_us, self.table_us), dtype=np.float64)
-        if self.constant_us is not None:
-            return np.full(g.shape, self.constant_us)
-        return np.full(g.shape, (self.fraction_of_range or 0.0) * (self.g_max_us - self.g_min_us))
-
-
-@dataclass(frozen=True)
 class Cell(Section):
     """One cell: its conductance levels and how exactly they are written."""
 
@@ -140,7 +39,7 @@ class Cell(Section):
         Rule("g_min_us", lambda c: c.g_min_us < c.g_max_us, "must be below g_max_us"),
         Rule(
             "levels",
-            lambda c: c.g_min_us >= c.g_max_us or _increasing(_linear_levels(c)),
+            lambda c: c.g_min_us >= c.g_max_us or increasing(_linear_levels(c)),
             "too many for so small a range",
         ),
         Rule(
@@ -153,7 +52,7 @@ class Cell(Section):
             lambda c: c.spacing != "table" or len(c.g_levels_us) == c.levels,
             "must have one entry a level",
         ),
-        Rule("g_levels_us", lambda c: _increasing(c.g_levels_us), "must be strictly increasing"),
+        Rule("g_levels_us", lambda c: increasing(c.g_levels_us), "must be strictly increasing"),
         Rule(
             "g_levels_us",
             lambda c: (
@@ -184,7 +83,7 @@ class Cell(Section):
         super().__post_init__()
         if self.spacing == "linear":
             object.__setattr__(self, "g_levels_us", _linear_levels(self))
-        bound = Sigma(**{**vars(self.sigma), "g_min_us": self.g_min_us, "g_max_us": self.g_max_us})
+        bound = replace(self.sigma, g_min_us=self.g_min_us, g_max_us=self.g_max_us)
         object.__setattr__(self, "sigma", bound)
 
     @property

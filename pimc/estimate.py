@@ -1,4 +1,4 @@
-"""Energy and latency of one inference, and the cost of programming, from a chip's figures.
+"""Energy and latency of one inference, and the error of programming, from a chip's figures.
 
 These are first-order sums over the schedule: what converters and arrays take. The digital
 part of the network, data movement and leakage are not counted.
@@ -23,12 +23,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Inference",
-    "Writing",
     "held_us",
     "inference",
     "positions",
     "programming_error",
-    "writing",
 ]
 
 #: Mean square of an input over full scale squared, for inputs spread evenly over the range.
@@ -53,14 +51,6 @@ class Inference:
     def energy_pj(self) -> float:
         """All parts together."""
         return self.dac_pj + self.adc_pj + self.array_pj
-
-
-@dataclass(frozen=True)
-class Writing:
-    """Cost of writing cells one after the other."""
-
-    energy_pj: float
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -107,18 +97,6 @@ def inference(image: Image) -> Inference | None:
     return Inference(*total.tolist())
 
 
-def writing(chip: Chip, cells: int) -> Writing:
-    """Cost of writing ``cells`` cells, one after the other.
-
-    E = cells · pulses_per_cell · pulse_energy_pj,  t = cells · pulses_per_cell · pulse_ns
-    """
-    pulses = cells * chip.programming.pulses_per_cell
-    return Writing(
-        energy_pj=pulses * chip.programming.pulse_energy_pj,
-        seconds=pulses * chip.programming.pulse_ns * 1e-9,
-    )
-
-
 def positions(image: Image, graph: ir.Model | None = None) -> dict[str, int | None]:
     """Input vectors of each layer a sample, by layer name; None where shapes are not known.
 
@@ -149,14 +127,14 @@ def held_us(image: Image, layer: ImageLayer) -> npt.NDArray[np.float64]:
 
 
 def programming_error(image: Image, layer: ImageLayer) -> float:
-    """Expected Σ(w − ŵ)² / Σŵ² of the written layer about its codes, from the chip's σ(G).
+    """Expected Σ(w − ŵ)² / Σŵ² of the written layer about its codes, from the chip's spread σ(G).
 
     ŵ = s Σ_p c_p (G_p − G_zero), Var w = s² Σ_p c_p² σ(G_p)² with column scale s.
     """
     held = held_us(image, layer)
     shape = (layer.groups, layer.rows, layer.cols, layer.planes)
     book = image.codebook
-    sigma = image.chip.cell.sigma.sigma_us(held).reshape(shape)
+    sigma = image.chip.spread_us(held).reshape(shape)
     scale = layer.scale.astype(np.float64).reshape(layer.groups, 1, layer.cols)
     zero = book.values_us[layer.zero].reshape(layer.groups, 1, layer.cols)
     weight = scale * (held.reshape(shape) @ book.coefficients - zero)

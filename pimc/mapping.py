@@ -110,7 +110,7 @@ def codebook(chip: Chip) -> Codebook:
     levels_us = np.asarray(chip.cell.g_levels_us, dtype=np.float64)
     levels, coefficients = _PLANES[chip.mapping.kind](levels_us, chip.mapping.slices)
     values = levels_us[levels] @ coefficients
-    sigma = chip.cell.sigma.sigma_us(levels_us)
+    sigma = chip.spread_us(levels_us)
     # All cells at the middle level: there a reference column takes the whole pedestal off.
     middle_us = levels_us[len(levels_us) // 2]
     centre = middle_us * coefficients.sum()

@@ -11,12 +11,13 @@ import numpy.typing as npt
 
 from pimc.files import replacing
 from pimc.image import Image
+from pimc.measured import Measurement
 
 if TYPE_CHECKING:
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
-__all__ = ["accuracy_picture", "level_map_picture"]
+__all__ = ["accuracy_picture", "level_map_picture", "measured_picture"]
 
 _BEFORE, _AFTER, _REFERENCE, _REWRITTEN = "#b9c2cc", "#1f6f8b", "#444444", "#e4572e"
 _DPI = 150
@@ -94,6 +95,36 @@ def level_map_picture(
         figure.legend(loc="outside upper center", frameon=False, fontsize=9)
     axes.set_xlabel("bitline")
     axes.set_ylabel("wordline")
+    _save(figure, path)
+
+
+def measured_picture(path: str | Path, found: Measurement) -> None:
+    """Measured conductances by level, with the mean and the standard deviation fitted to them.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    figure = _figure(6.4, 3.6)
+    axes = figure.add_subplot()
+    position = np.arange(len(found.levels))
+    for number, level in enumerate(found.levels):
+        # Spread over a part of the level's width by order, so that equal values stay apart.
+        shift = np.linspace(-0.35, 0.35, len(level.samples_us))
+        axes.plot(number + shift, level.samples_us, ".", color=_BEFORE, markersize=2, zorder=1)
+    axes.errorbar(
+        position,
+        [level.mean_us for level in found.levels],
+        [level.sigma_us for level in found.levels],
+        fmt="_",
+        color=_AFTER,
+        capsize=3,
+        label="mean ± σ",
+    )
+    axes.set_xticks(position[:: -(-len(position) // 16)])
+    axes.set_xlabel("level")
+    axes.set_ylabel("conductance in µS")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=9)
     _save(figure, path)
 
 

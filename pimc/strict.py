@@ -9,6 +9,7 @@ All problems of a table are found before any is reported.
 from __future__ import annotations
 
 import difflib
+import itertools
 import math
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,7 +25,7 @@ from pimc.errors import PimcError
 _INF = math.inf
 _KEY = "pimc.key"
 
-Kind = Literal["int", "float", "bool", "str", "floats", "ints", "table"]
+Kind = Literal["int", "float", "bool", "str", "floats", "ints", "rows", "table"]
 
 _KIND_NAMES: Mapping[str, str] = {
     "int": "a whole number",
@@ -33,6 +34,7 @@ _KIND_NAMES: Mapping[str, str] = {
     "str": "a string",
     "floats": "a list of numbers",
     "ints": "a list of whole numbers",
+    "rows": "a list of lists of numbers",
     "table": "a table",
 }
 
@@ -101,6 +103,7 @@ _KIND_TESTS: Mapping[str, Callable[[Any], bool]] = {
     "str": lambda value: isinstance(value, str),
     "floats": lambda value: _is_list(value) and all(map(_is_float, value)),
     "ints": lambda value: _is_list(value) and all(map(_is_int, value)),
+    "rows": lambda value: _is_list(value) and all(map(_KIND_TESTS["floats"], value)),
 }
 _KIND_CASTS: Mapping[str, Callable[[Any], Any]] = {
     "int": int,
@@ -109,6 +112,7 @@ _KIND_CASTS: Mapping[str, Callable[[Any], Any]] = {
     "str": str,
     "floats": lambda value: tuple(float(item) for item in value),
     "ints": lambda value: tuple(int(item) for item in value),
+    "rows": lambda value: tuple(tuple(float(item) for item in row) for row in value),
 }
 
 
@@ -130,6 +134,8 @@ def _within(item: Key, value: Any) -> bool:
     if item.kind in ("str", "bool"):
         return not item.choices or value in item.choices
     numbers = value if isinstance(value, tuple) else (value,)
+    if item.kind == "rows":
+        numbers = tuple(itertools.chain(*value))
     return all(
         # NaN fails every comparison; infinity is refused even where there is no bound.
         abs(number) < _INF and item.low <= number <= item.high and number > item.above
@@ -234,8 +240,12 @@ def plain_table(instance: Any) -> dict[str, Any]:
         if info.table is not None:
             plain[item.name] = plain_table(value)
         else:
-            plain[item.name] = list(value) if isinstance(value, tuple) else value
+            plain[item.name] = _lists(value)
     return plain
+
+
+def _lists(value: Any) -> Any:
+    return [_lists(item) for item in value] if isinstance(value, tuple) else value
 
 
 def read_toml(path: Path, error: type[PimcError]) -> dict[str, Any]:

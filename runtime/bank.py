@@ -47,9 +47,9 @@ def bank_of(die: Die, region: Region) -> Bank:
     if cells.max(initial=-1) >= state.level.size:
         raise DeviceError("the die has fewer arrays than the image uses", where=die.name)
     present = cells >= 0
-    g = np.where(present, state.g_us.reshape(-1)[cells], 0.0)
+    g = np.where(present, die.held_us(cells), 0.0)
     line = np.where(present, cells // chip.array.cols, 0)
-    reference = np.where(present, state.reference_us.reshape(-1)[line], 0.0)
+    reference = np.where(present, die.reference_held_us(line), 0.0)
     # Where a line is dead no current flows, and none fluctuates.
     conducting = present & (state.stuck.reshape(-1)[cells] != Stuck.OPEN)
     subtract = chip.mapping.pedestal == "reference"

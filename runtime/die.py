@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -12,41 +11,31 @@ import numpy.typing as npt
 
 from pimc import container
 from pimc.chip import Chip
-from pimc.errors import DeviceError
+from pimc.errors import DeviceError, UsageError
 from pimc.runtime import philox
+from pimc.runtime.physics.faults import Stuck, draw_faults, with_faults
+from pimc.runtime.physics.programming import reference_us, verified, written_us
+from pimc.runtime.physics.retention import aged_us, retention_of
+from pimc.runtime.physics.streams import Stream
+
+__all__ = ["LONGEST_S", "UNWRITTEN", "Cells", "Die", "Stream", "Stuck"]
 
 FORMAT = "pimc-die"
-VERSION = 1
+#: 2 added the ages; dies of version 1 are read as freshly written.
+VERSION = 2
 SUFFIX = ".die"
+
+#: The longest time a die is aged by at once: thirty thousand years.
+LONGEST_S = 1e12
 
 #: Level of a cell that was never written.
 UNWRITTEN = -1
 
 
-class Stream(IntEnum):
-    """Independent streams of a die's random numbers; the values are part of the physics."""
-
-    PROGRAMMING = 0
-    STUCK = 1
-    REFERENCE = 2
-    DEAD_ROW = 3
-    DEAD_COL = 4
-
-
-class Stuck(IntEnum):
-    """What holds a cell."""
-
-    FREE = 0
-    AT_G_MIN = 1
-    AT_G_MAX = 2
-    #: On a dead wordline or bitline: no current at all.
-    OPEN = 3
-
-
 @dataclass
 class Cells:
     """State of a die's cells, (arrays, rows, cols) each; ``reference_us`` is (arrays, rows),
-    zero on dead wordlines.
+    zero on dead wordlines. Conductances are those right after the write, ``age_s`` ago.
     """
 
     level: npt.NDArray[np.int16]
@@ -54,6 +43,7 @@ class Cells:
     stuck: npt.NDArray[np.uint8]
     g_us: npt.NDArray[np.float32]
     reference_us: npt.NDArray[np.float32]
+    age_s: npt.NDArray[np.float32]
 
 
 @dataclass
@@ -64,13 +54,18 @@ class Die:
 
     Attributes:
         seed: key of all its random numbers.
-        perfect: no programming error, no stuck cell, no read noise.
+        perfect: no programming error, no stuck cell, no read noise, no change with time.
         chip: the design, once attached.
+        clock_s: seconds that passed since it was made.
+        revision: how often it was written to or aged, in this process; what was derived from
+            its conductances holds as long as this stays.
     """
 
     seed: int = 0
     perfect: bool = False
     chip: Chip | None = None
+    clock_s: float = 0.0
+    revision: int = field(default=0, repr=False, compare=False)
     _cells: Cells | None = field(default=None, repr=False)
 
     @staticmethod
@@ -127,19 +122,78 @@ class Die:
                 *(np.concatenate([getattr(old, n), getattr(fresh, n)]) for n in vars(old))
             )
 
-    def program(self, cells: npt.NDArray[np.int64], levels: npt.NDArray[Any]) -> None:
-        """Write ``levels`` into ``cells`` (addresses); every write draws its own error."""
+    def program(
+        self, cells: npt.NDArray[np.int64], levels: npt.NDArray[Any]
+    ) -> npt.NDArray[np.bool_]:
+        """Write ``levels`` into ``cells`` (addresses); every write draws its own error.
+
+        Returns:
+            True where the write went through. Only a chip with ``sigma.kind = "write_verify"``
+            notices where it did not: out of pulses, or stuck elsewhere.
+        """
         chip, state = self.attached(), self.cells
         index = np.unravel_index(cells, state.level.shape)
         target = np.asarray(chip.cell.g_levels_us)[levels]
-        if self.perfect:
-            g = target
-        else:
-            draws = philox.normal(self.seed, Stream.PROGRAMMING, cells, state.writes[index])
-            g = np.maximum(target + draws * chip.cell.sigma.sigma_us(target), 0.0)
+        stuck = state.stuck[index]
+        g, accepted = target, np.ones(target.shape, np.bool_)
+        if not self.perfect:
+            g, accepted = written_us(chip, self.seed, cells, target, state.writes[index])
+        held = with_faults(chip, stuck, g)
         state.level[index] = levels
         state.writes[index] += 1
-        state.g_us[index] = _held(chip, state.stuck[index], g)
+        state.g_us[index] = held
+        state.age_s[index] = 0.0
+        self.revision += 1
+        return np.where(stuck == Stuck.FREE, accepted, verified(chip, held, target))
+
+    def age(self, seconds: float) -> None:
+        """Let time pass.
+
+        Raises:
+            UsageError: a time that is negative, no number or beyond :data:`LONGEST_S`.
+            DeviceError: the die was never attached to a chip.
+        """
+        if not 0 <= seconds <= LONGEST_S:
+            raise UsageError(
+                f"a die does not age by {seconds:g} s",
+                where=self.name,
+                hint=f"give seconds, 0 to {LONGEST_S:g}",
+            )
+        self.cells.age_s += np.float32(seconds)
+        self.clock_s += seconds
+        self.revision += 1
+
+    def held_us(self, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """What cells (addresses, any shape) conduct now, in µS."""
+        chip, state = self.attached(), self.cells
+        g = state.g_us.reshape(-1)[cells]
+        model = None if self.perfect else retention_of(chip)
+        if model is None:
+            return g
+        level, age = state.level.reshape(-1)[cells], state.age_s.reshape(-1)[cells]
+        moved = (state.stuck.reshape(-1)[cells] == Stuck.FREE) & (level != UNWRITTEN) & (age > 0)
+        target = np.asarray(chip.cell.g_levels_us)[level[moved]]
+        write = state.writes.reshape(-1)[cells[moved]] - 1
+        draws = philox.normal(self.seed, Stream.RETENTION, cells[moved], write)
+        g[moved] = aged_us(model, g[moved], target, age[moved], draws)
+        return g
+
+    def reference_held_us(self, lines: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """What the reference columns' cells conduct now, in µS, by number of their wordline.
+
+        They were written when the die was made.
+        """
+        chip, g = self.attached(), self.cells.reference_us.reshape(-1)[lines]
+        model = None if self.perfect else retention_of(chip)
+        moved = g > 0
+        if model is None or self.clock_s == 0:
+            return g
+        levels_us = chip.cell.g_levels_us
+        target = np.full(int(moved.sum()), levels_us[len(levels_us) // 2])
+        draws = philox.normal(self.seed, Stream.RETENTION_REFERENCE, lines[moved])
+        age = np.full(target.shape, self.clock_s)
+        g[moved] = aged_us(model, g[moved], target, age, draws)
+        return g
 
     def save(self, path: str | Path) -> None:
         """Write the die to a file, whole or not at all.
@@ -147,8 +201,12 @@ class Die:
         Raises:
             UsageError: the file cannot be written.
         """
-        chip = self.attached()
-        manifest = {"seed": self.seed, "perfect": self.perfect, "chip": chip.to_dict()}
+        manifest = {
+            "seed": self.seed,
+            "perfect": self.perfect,
+            "clock_s": self.clock_s,
+            "chip": self.attached().to_dict(),
+        }
         container.save(path, *container.seal(FORMAT, VERSION, manifest, vars(self.cells)))
 
     @staticmethod
@@ -160,9 +218,12 @@ class Die:
         """
         manifest, tensors = container.load(path, FORMAT, VERSION, DeviceError)
         chip = Chip.from_dict(manifest["chip"])
+        if manifest["version"] < 2:
+            tensors["age_s"] = np.zeros(tensors["level"].shape, np.float32)
         # The container's tensors are read-only views; a die is written to.
         cells = Cells(**{name: value.copy() for name, value in tensors.items()})
-        return Die(manifest["seed"], manifest["perfect"], chip, cells)
+        clock_s = manifest.get("clock_s", 0.0)
+        return Die(manifest["seed"], manifest["perfect"], chip, clock_s, _cells=cells)
 
     def attached(self) -> Chip:
         """The design this is a specimen of.
@@ -180,38 +241,16 @@ class Die:
         cell = np.arange(first * rows * cols, arrays * rows * cols).reshape(shape)
         line = np.arange(first * rows, arrays * rows).reshape(shape[:2])
         stuck, dead_row = np.zeros(shape, np.uint8), np.zeros(shape[:2], np.bool_)
-        if not self.perfect:
-            stuck, dead_row = self._faults(chip, cell, line)
-        levels_us = np.asarray(chip.cell.g_levels_us)
+        levels_us = chip.cell.g_levels_us
         reference = np.full(shape[:2], levels_us[len(levels_us) // 2])
         if not self.perfect:
-            draws = philox.normal(self.seed, Stream.REFERENCE, line)
-            reference = np.maximum(reference + draws * chip.cell.sigma.sigma_us(reference), 0.0)
+            stuck, dead_row = draw_faults(chip, self.seed, cell, line)
+            reference = reference_us(chip, self.seed, line)
         return Cells(
             level=np.full(shape, UNWRITTEN, np.int16),
             writes=np.zeros(shape, np.uint32),
             stuck=stuck,
-            g_us=_held(chip, stuck, chip.cell.g_min_us).astype(np.float32),
+            g_us=with_faults(chip, stuck, chip.cell.g_min_us).astype(np.float32),
             reference_us=np.where(dead_row, 0.0, reference).astype(np.float32),
+            age_s=np.zeros(shape, np.float32),
         )
-
-    def _faults(
-        self, chip: Chip, cell: npt.NDArray[np.int64], line: npt.NDArray[np.int64]
-    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
-        """What holds each cell, and which wordlines are dead, for numbers of cells and lines."""
-        faults = chip.faults
-        draw = philox.uniform(self.seed, Stream.STUCK, cell)
-        at_max = draw < faults.stuck_gmax_rate
-        at_min = ~at_max & (draw < faults.stuck_gmax_rate + faults.stuck_gmin_rate)
-        rows, cols = cell.shape[1:]
-        column = line[:, :1] // rows * cols + np.arange(cols)
-        dead_row = philox.uniform(self.seed, Stream.DEAD_ROW, line) < faults.dead_row_rate
-        dead_col = philox.uniform(self.seed, Stream.DEAD_COL, column) < faults.dead_col_rate
-        dead = dead_row[:, :, None] | dead_col[:, None, :]
-        kind = np.select([dead, at_max, at_min], [Stuck.OPEN, Stuck.AT_G_MAX, Stuck.AT_G_MIN], 0)
-        return kind.astype(np.uint8), dead_row
-
-
-def _held(chip: Chip, stuck: npt.NDArray[np.uint8], g_us: npt.ArrayLike) -> npt.NDArray[Any]:
-    """Conductances of cells that would hold ``g_us`` if nothing else held them."""
-    return np.choose(stuck, [g_us, chip.cell.g_min_us, chip.cell.g_max_us, 0.0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,6 +15,9 @@ import numpy.typing as npt
 from pimc.errors import DeviceError
 from pimc.image import Image
 from pimc.runtime.device import Device
+
+#: So many cells that all refuse are no coincidence; fewer may all be stuck or out of pulses.
+PROOF = 8
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,14 @@ class Programmed:
         cells_kept: cells that already were asked for theirs.
         arrays_written: arrays with a cell that was written.
         cells_missed: of the written cells those whose write did not go through.
+        writes: how many cells were written to each level; not compared.
     """
 
     cells_written: int
     cells_kept: int
     arrays_written: int
     cells_missed: int = 0
+    writes: tuple[int, ...] = field(default=(), compare=False, repr=False)
 
 
 def program(
@@ -48,10 +53,11 @@ def program(
         done: called after each array with its number, when the device has taken it.
 
     Raises:
-        DeviceError: the device failed, or an array took none of its writes.
+        DeviceError: the device failed, or an array took none of many writes.
     """
     per_array = image.chip.array.rows * image.chip.array.cols
     written = kept = touched = missed = 0
+    writes = np.zeros(image.chip.cell.levels, np.int64)
     for array in range(image.arrays):
         if array in skip:
             continue
@@ -60,23 +66,24 @@ def program(
         levels = image.levels[array].reshape(-1)[inside]
         stale = device.written(cells) != levels
         missed += write(device, cells[stale], levels[stale])
+        writes += np.bincount(levels[stale], minlength=len(writes))
         written += int(stale.sum())
         kept += int((~stale).sum())
         touched += bool(stale.any())
         done(array)
-    return Programmed(written, kept, touched, missed)
+    return Programmed(written, kept, touched, missed, tuple(writes.tolist()))
 
 
 def write(device: Device, cells: npt.NDArray[np.int64], levels: npt.NDArray[np.uint16]) -> int:
     """Write cells; returns how many did not take it. A chip has some stuck cells.
 
     Raises:
-        DeviceError: not one of the cells could be written.
+        DeviceError: not one of :data:`PROOF` cells or more could be written.
     """
     if not len(cells):
         return 0
     missed = int((~device.program(cells, levels)).sum())
-    if missed == len(cells):
+    if missed == len(cells) >= PROOF:
         raise DeviceError(
             f"not one of {missed:,} cells could be written",
             where=device.name,

@@ -79,6 +79,7 @@ class SimDevice:
         self._generator = torch.Generator(self.device)
         self._generator.manual_seed((die.seed * 0x9E3779B97F4A7C15 + read_seed + 1) % 2**63)
         self._banks: WeakKeyDictionary[Region, _Loaded] = WeakKeyDictionary()
+        self._revision = die.revision  # of the die that the banks were made from
 
     @property
     def name(self) -> str:
@@ -89,9 +90,7 @@ class SimDevice:
         self, cells: npt.NDArray[np.int64], levels: npt.NDArray[np.uint16]
     ) -> npt.NDArray[np.bool_]:
         """Write cells; see :class:`~pimc.runtime.device.Device`."""
-        self.die.program(cells, levels)
-        self._banks.clear()
-        return np.ones(len(cells), dtype=np.bool_)
+        return self.die.program(cells, levels)
 
     def written(self, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """The level each cell was last asked to hold."""
@@ -99,6 +98,9 @@ class SimDevice:
 
     def read(self, region: Region, inputs: torch.Tensor) -> torch.Tensor:
         """ADC codes for DAC codes; see :class:`~pimc.runtime.device.Device`."""
+        if self._revision != self.die.revision:
+            self._banks.clear()
+            self._revision = self.die.revision
         bank = self._banks.get(region)
         if bank is None:
             bank = self._banks[region] = _Loaded.of(bank_of(self.die, region), self.device)

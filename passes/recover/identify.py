@@ -143,18 +143,18 @@ def reference_variance(image: Image) -> float:
     if image.chip.mapping.pedestal != "reference":
         return 0.0
     reference = np.asarray([image.codebook.reference_us])
-    return float(image.chip.cell.sigma.sigma_us(reference)[0] ** 2)
+    return float(image.chip.spread_us(reference)[0] ** 2)
 
 
 def _write_variance(image: Image) -> float:
     """Variance of a cell's own write error, mean over the levels, µS²."""
     levels_us = np.asarray(image.chip.cell.g_levels_us)
-    return float(np.mean(np.asarray(image.chip.cell.sigma.sigma_us(levels_us)) ** 2))
+    return float(np.mean(np.asarray(image.chip.spread_us(levels_us)) ** 2))
 
 
 def _statistics(image: Image, level: npt.NDArray[Any]) -> tuple[Array64, Array64]:
     levels_us = np.asarray(image.chip.cell.g_levels_us)
-    sigma_us = np.asarray(image.chip.cell.sigma.sigma_us(levels_us))
+    sigma_us = np.asarray(image.chip.spread_us(levels_us))
     return levels_us[level] - image.codebook.reference_us, sigma_us[level]
 
 

@@ -146,7 +146,8 @@ class _Problem:
         fallback = (layer.scale * layer.gain).astype(np.float64).reshape(match.shape)
         fit = np.where(match > 0, match / np.where(power > 0, power, 1.0), fallback)[:, None, :]
         sigma = np.asarray(chip.cell.sigma.sigma_us(np.asarray(chip.cell.g_levels_us)))
-        limit = STUCK_SIGMAS * np.sqrt(estimate.variance + sigma.max() ** 2)
+        spread = chip.spread_us(np.asarray(chip.cell.g_levels_us)).max()
+        limit = STUCK_SIGMAS * np.sqrt(estimate.variance + spread**2)
         sound = np.abs(estimate.error_us - common) < limit
         return _Problem(
             held_us=held + book.reference_us,

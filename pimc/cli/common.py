@@ -16,6 +16,7 @@ import click
 from pimc.progress import Progress, progress
 
 __all__ = [
+    "DURATION",
     "FILE",
     "FLOATS",
     "SEED_LIMIT",
@@ -137,6 +138,26 @@ class _Size(_ParamType):
         return int(match[1]), int(match[2])
 
 
+class _Duration(_ParamType):
+    """``1d``, ``90 s``: a time span in seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        if isinstance(value, float):
+            return value
+        match = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*(s|min|h|d|y)", str(value).strip())
+        if match is None:
+            self.fail(f"{value!r} is no time such as 90s, 5min, 12h, 1d or 10y", param, ctx)
+        return float(match[1]) * SECONDS[match[2]]
+
+
+#: Seconds of the units that a time may be given in; a year has 365.25 days.
+SECONDS: Mapping[str, float] = {
+    "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0, "y": 31_557_600.0,
+}  # fmt: skip
+
+DURATION = _Duration()
 FLOATS = _Floats()
 SIZE = _Size()
 

@@ -29,11 +29,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "diff": ("pimc.cli.look:diff", "Compare two images: the cells to rewrite"),
     "verify": ("pimc.cli.verify:verify", "Ideal runtime against the golden model, layer by layer"),
     "program": ("pimc.cli.program:program", "Write an image into a chip or a die file"),
+    "age": ("pimc.cli.program:age", "Let time pass for a die file"),
     "run": ("pimc.cli.run:run", "Outputs for inputs"),
     "eval": ("pimc.cli.run:eval_", "Accuracy on labelled data over one or many dies"),
     "capture": ("pimc.cli.recover:capture", "Record what a die really computes"),
     "recover": ("pimc.cli.recover:recover", "Make a programmed die accurate again"),
-    "chips": ("pimc.cli.listing:chips", "Shipped chips"),
+    "chips": ("pimc.cli.chips:chips", "Shipped chips; a chip file from measured data"),
     "ops": ("pimc.cli.listing:ops", "Which operators go on the array"),
     "devices": ("pimc.cli.listing:devices", "Installed device drivers"),
 }

@@ -1,4 +1,4 @@
-"""``pimc program``."""
+"""``pimc program`` and ``pimc age``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pimc.cli.common import FILE, Report, Settings, command, image_argument, note
+from pimc.cli.common import DURATION, FILE, Report, Settings, command, image_argument, note
 from pimc.cli.text import engineering, facts
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pimc.runtime.device import Device
     from pimc.runtime.program import Journal, Programmed
 
-__all__ = ["CHECKPOINT_S", "program"]
+__all__ = ["CHECKPOINT_S", "age", "program"]
 
 #: Seconds between two savings of a die file; arrays are noted as done after it is saved.
 CHECKPOINT_S = 2.0
@@ -70,6 +70,29 @@ def program(
         raise
     journal.remove()
     return _report(loaded, chip, die, result, len(finished), time.perf_counter() - start)
+
+
+@command("age")
+@click.argument("time", type=DURATION)
+@click.option("--die", type=FILE, required=True, help="Die file; it is rewritten in place.")
+def age(settings: Settings, time: float, die: Path) -> Report:
+    """Let TIME pass for a die file: 90s, 5min, 12h, 1d or 10y.
+
+    What that does to the cells says the chip's [retention].
+    """
+    from pimc.runtime.die import Die
+
+    specimen = Die.load(die)
+    specimen.age(time)
+    specimen.save(die)
+    kind = specimen.attached().retention.kind
+    data = {"die": str(die), "passed_s": time, "clock_s": specimen.clock_s, "retention": kind}
+    pairs = [
+        ("die", f"{specimen.name}, {die}"),
+        ("passed", f"{time:,.10g} s, {specimen.clock_s:,.10g} s since it was made"),
+        ("retention", "none: the chip's cells do not change" if kind == "none" else kind),
+    ]
+    return Report(data, facts(pairs), answer=False)
 
 
 @dataclass
@@ -126,9 +149,9 @@ def _report(
     resumed: int,
     seconds: float,
 ) -> Report:
-    from pimc.estimate import writing
+    from pimc.write_cost import writing
 
-    cost = writing(image.chip, result.cells_written)
+    cost = writing(image.chip, result.writes)
     data = {
         "device": device.name,
         "die": None if die is None else str(die),
@@ -137,6 +160,8 @@ def _report(
         "cells_kept": result.cells_kept,
         "arrays_written": result.arrays_written,
         "arrays_resumed": resumed,
+        "estimated_pulses": cost.pulses,
+        "estimated_missed": cost.missed,
         "estimated_energy_pj": cost.energy_pj,
         "estimated_seconds": cost.seconds,
         "seconds": round(seconds, 3),
@@ -149,8 +174,10 @@ def _report(
         ("kept", f"{result.cells_kept:,} cells that already held their level{before}"),
         (
             "estimate",
-            f"{engineering(cost.seconds, 's')} on the chip, "
-            f"{engineering(cost.energy_pj * 1e-12, 'J')}",
+            f"{cost.pulses:,.0f} pulses, {engineering(cost.seconds, 's')} on the chip, "
+            f"{engineering(cost.energy_pj * 1e-12, 'J')}"
+            + f", {cost.missed:,.0f} cells out of pulses"
+            * (cost.missed >= 0.5),
         ),
     ]
     return Report(data, facts(pairs), answer=False)

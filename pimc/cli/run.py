@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pimc.cli.common import (
+    DURATION,
     FILE,
     SEED_LIMIT,
     Report,
@@ -43,6 +44,7 @@ DIES = 5
 @click.option("-o", "--output", type=FILE, help="OUT.npz, or OUT.npy for a single output.")
 @click.option("--die", type=FILE, help="A programmed die; without, one is drawn from --seed.")
 @click.option("--device", default="sim", show_default=True, help="See `pimc devices`.")
+@click.option("--age", type=DURATION, help="Time between writing and reading a drawn die: 1d.")
 @click.option("--ideal", is_flag=True, help="Cells that hold exactly what they should, no noise.")
 @click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True)
 def run(
@@ -52,6 +54,7 @@ def run(
     output: Path | None,
     die: Path | None,
     device: str,
+    age: float | None,
     ideal: bool,
     batch_size: int,
 ) -> Report:
@@ -63,7 +66,7 @@ def run(
     loaded = Image.load(find_image(image))
     target = output or Path(f"{source.stem}.out.npz")
     _one_of({"--die": die, "--ideal": ideal})
-    session = _session(loaded, settings.seed, die, device, ideal)
+    session = _session(loaded, settings.seed, die, device, ideal, age)
     keys = file_keys(target, [arg.name for arg in session.get_outputs()])
     feed = load_inputs(source, session.get_inputs())
     start = time.perf_counter()
@@ -93,6 +96,7 @@ def run(
 @click.option("--dies", type=click.IntRange(1), help="Dies drawn from --seed on [default: 5].")
 @click.option("--die", type=FILE, help="A programmed die.")
 @click.option("--device", default="sim", show_default=True, help="See `pimc devices`.")
+@click.option("--age", type=DURATION, help="Time between writing and reading a drawn die: 1d.")
 @click.option("--ideal", is_flag=True, help="Perfect cells with the chip's converters.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first samples.")
 @click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True)
@@ -159,6 +163,7 @@ def eval_(settings: Settings, image: Path | None, **chosen: Any) -> Report:
         "accuracy_interval_95": list(interval),
         "accuracy_per_die": values,
         "dies": names,
+        "age_s": chosen["age"] or 0.0,
         "images_per_second": rate,
         "min_accuracy": wanted,
         "ok": passed,
@@ -174,17 +179,30 @@ def _one_of(options: Mapping[str, object]) -> None:
         raise UsageError(f"{' and '.join(given)} exclude each other", hint="give one of them")
 
 
-def _session(image: Image, seed: int, die: Path | None, device: str, ideal: bool) -> Session:
-    """A session on perfect cells, on a programmed die or chip, or on a die drawn from ``seed``."""
-    from pimc.errors import DeviceError
+def _session(
+    image: Image, seed: int, die: Path | None, device: str, ideal: bool, age_s: float | None
+) -> Session:
+    """A session on perfect cells, on a programmed die or chip, or on a die drawn from ``seed``.
+
+    A drawn die is read ``age_s`` after it was written.
+    """
+    from pimc.errors import DeviceError, UsageError
     from pimc.runtime.die import Die
     from pimc.runtime.drivers import open_device, require_programmed
     from pimc.runtime.session import Session
 
+    drawn = die is None and device == "sim" and not ideal
+    if age_s is not None and not drawn:
+        raise UsageError(
+            "--age is for dies that are drawn from --seed", hint="a die file ages by `pimc age`"
+        )
     if ideal:
         return Session(image, Die.ideal(), seed=seed)
-    if die is None and device == "sim":
-        return Session(image, Die.simulated(seed), seed=seed)
+    if drawn:
+        specimen = Die.simulated(seed)
+        session = Session(image, specimen, seed=seed)
+        specimen.age(age_s or 0.0)
+        return session
     if die is not None and device == "sim" and not die.exists():
         raise DeviceError("no such die file", str(die), "make it with `pimc program`")
     chip = open_device(device, image, die=die, seed=seed)
@@ -196,10 +214,10 @@ def _sessions(image: Image, seed: int, chosen: Mapping[str, Any]) -> Iterator[Se
     """One session at a time: of one die or chip, or of dies drawn from ``seed`` on."""
     die, device, ideal = chosen["die"], chosen["device"], chosen["ideal"]
     if ideal or die is not None or device != "sim":
-        yield _session(image, seed, die, device, ideal)
+        yield _session(image, seed, die, device, ideal, chosen["age"])
         return
     for number in range(chosen["dies"] or DIES):
-        yield _session(image, (seed + number) % SEED_LIMIT, None, device, False)
+        yield _session(image, (seed + number) % SEED_LIMIT, None, device, False, chosen["age"])
 
 
 def _share(value: float | None) -> float | None:

@@ -133,7 +133,7 @@ program.CHECKPOINT_S = 0
 write = Die.program
 def slowly(self, *arguments):
     time.sleep(0.2)
-    write(self, *arguments)
+    return write(self, *arguments)
 Die.program = slowly
 main(["program", "--die", "cut.die"])
 """

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pimc.chip import Chip
@@ -37,6 +37,7 @@ def listed(levels_us: list[float]) -> Chip:
     return BASE.with_(**ends, **rest)
 
 
+@settings(deadline=None)  # thousands of codes, one by one
 @given(chips)
 def test_a_code_is_the_weighted_sum_of_its_cells(chip: Chip) -> None:
     book = codebook(chip)

@@ -1,0 +1,123 @@
+"""Retention: how far a cell has moved since it was written.
+
+One small class a kind; ``[retention]`` of a chip file chooses one. Formulas and sources stand
+in ``docs/physics.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from pimc.cell_sections import Retention
+from pimc.chip import Chip
+from pimc.programming import Polynomial
+
+__all__ = ["Logarithmic", "RetentionModel", "SigmaAt", "retention_of"]
+
+Array64 = npt.NDArray[np.float64]
+
+
+class RetentionModel(Protocol):
+    """A change since the write: normal, of this mean and spread, drawn once a write."""
+
+    def shift_us(self, target_us: Array64, age_s: Array64) -> Array64:
+        """Mean change in µS of cells written to ``target_us``, ``age_s`` > 0 seconds ago."""
+        ...
+
+    def sigma_us(self, target_us: Array64, age_s: Array64) -> Array64:
+        """Standard deviation of the change in µS."""
+        ...
+
+
+@dataclass(frozen=True)
+class Logarithmic:
+    """Mean and spread that grow with the logarithm of time, whatever the conductance."""
+
+    shift: float
+    growth: float
+    sigma_1s: float
+
+    def shift_us(self, target_us: Array64, age_s: Array64) -> Array64:
+        """Grows as a ln(t/s); 0 in the first second, for which nothing is published."""
+        return self.shift * np.log(np.maximum(age_s, 1.0))
+
+    def sigma_us(self, target_us: Array64, age_s: Array64) -> Array64:
+        """σ = b ln(t/s) + c, 0 where that is negative."""
+        return np.maximum(self.growth * np.log(age_s) + self.sigma_1s, 0.0)
+
+
+@dataclass(frozen=True)
+class SigmaAt:
+    """Spread known at some instants; the first is that of the programming error.
+
+    Attributes:
+        at_s: seconds after the write, increasing.
+        sigmas: σ(G) at each of them.
+    """
+
+    at_s: tuple[float, ...]
+    sigmas: tuple[Polynomial, ...]
+
+    def shift_us(self, target_us: Array64, age_s: Array64) -> Array64:
+        """No change of the mean."""
+        return np.zeros(target_us.shape)
+
+    def sigma_us(self, target_us: Array64, age_s: Array64) -> Array64:
+        """√(σ²(t) − σ²(t₀)): variances in between are linear in ln t, constant after the last."""
+        variances = np.stack([sigma.sigma_us(target_us) ** 2 for sigma in self.sigmas])
+        instants = np.log(self.at_s)
+        at = np.interp(np.log(age_s), instants, np.arange(len(instants), dtype=np.float64))
+        before = np.minimum(at.astype(np.int64), len(instants) - 2)
+        share = at - before
+        low, high = (np.take_along_axis(variances, n[None], 0)[0] for n in (before, before + 1))
+        gained = np.maximum(low + share * (high - low) - variances[0], 0.0)
+        return np.asarray(np.sqrt(gained))
+
+
+def _logarithmic(retention: Retention, g_max_us: float) -> RetentionModel:
+    return Logarithmic(
+        retention.log_shift_us or 0.0, retention.log_sigma_us or 0.0, retention.sigma_1s_us or 0.0
+    )
+
+
+def _sigma_at(retention: Retention, g_max_us: float) -> RetentionModel:
+    unit = g_max_us if retention.variable == "x" else 1.0
+    return SigmaAt(retention.at_s, tuple(Polynomial(c, unit) for c in retention.coefficients_us))
+
+
+_MODELS: Mapping[str, Callable[[Retention, float], RetentionModel | None]] = {
+    "none": lambda retention, g_max_us: None,
+    "log": _logarithmic,
+    "sigma_at": _sigma_at,
+}
+
+
+def retention_of(chip: Chip) -> RetentionModel | None:
+    """How the chip's cells change with time; None where they do not."""
+    return _MODELS[chip.retention.kind](chip.retention, chip.cell.g_max_us)
+
+
+def aged_us(
+    model: RetentionModel,
+    g_us: npt.NDArray[np.floating],
+    target_us: Array64,
+    age_s: npt.NDArray[np.floating],
+    normals: Array64,
+) -> Array64:
+    """Conductances now in µS, 0 or more, of cells that held ``g_us`` right after their write.
+
+    Args:
+        model: the chip's retention.
+        g_us: conductances after the write.
+        target_us: what the cells were asked to hold.
+        age_s: seconds since the write, above 0.
+        normals: one standard normal a write, the same at every age.
+    """
+    age = age_s.astype(np.float64)
+    change = model.shift_us(target_us, age) + model.sigma_us(target_us, age) * normals
+    return np.maximum(g_us + change, 0.0)
