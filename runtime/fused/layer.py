@@ -1,0 +1,195 @@
+"""The fused read of one layer: its cells packed, the work shared out to threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pimc.chip import Chip
+from pimc.converters import adc_limits, dac_limits, plane_weights, two_phases
+from pimc.image import ImageLayer
+from pimc.runtime.adc import Adc
+from pimc.runtime.fixed import LARGEST_CODE, FixedBank
+from pimc.runtime.fused.kernel import Cells, Drive, Reading, add_codes
+from pimc.runtime.fused.lanes import COLUMNS
+from pimc.runtime.fused.layout import Layout
+
+Array32 = npt.NDArray[np.float32]
+
+#: Input vectors of a matrix product that are worked on like one sample of a convolution.
+_STRIP = 64
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Which draws of read noise a read takes.
+
+    Attributes:
+        key: of the device, from :func:`pimc.runtime.noise.read_key`.
+        region: number of the region.
+        vector: number of the first input vector.
+    """
+
+    key: tuple[int, int]
+    region: int
+    vector: int
+
+
+@dataclass(frozen=True, eq=False)
+class FusedBank:
+    """A region's cells and converters, packed for the layouts that were met."""
+
+    fixed: FixedBank
+    adc: Adc
+    read_of_column: npt.NDArray[np.int64]
+    _packed: dict[Layout, Cells] = field(default_factory=dict, repr=False)
+
+    def cells(self, layout: Layout) -> Cells:
+        """The cells as the kernel takes them."""
+        if layout not in self._packed:
+            self._packed[layout] = self._pack(layout)
+        return self._packed[layout]
+
+    def _pack(self, layout: Layout) -> Cells:
+        current, variance, common = self.fixed.current, self.fixed.variance, self.fixed.common
+        blocks, columns = self.read_of_column.shape
+        nothing = np.zeros(0, np.int32)
+        padding = ((0, 0), (0, -columns % COLUMNS))
+
+        def scaled(values: torch.Tensor | float, unit: float = 1.0) -> Array32:
+            whole = torch.as_tensor(values).reshape(-1, 1 if isinstance(values, float) else columns)
+            spread = np.broadcast_to(whole.cpu().numpy(), (blocks, columns)) * unit
+            return np.pad(spread, padding).astype(np.float32)
+
+        square = self.fixed.square_unit
+        return Cells(
+            current=layout.packed(current.whole),
+            variance=nothing if variance is None else layout.packed(variance.whole),
+            common=nothing if common is None else layout.packed(common.whole, 1),
+            slope=scaled(self.adc.rate, current.quantum),
+            offset=scaled(self.adc.offset),
+            sigma=scaled(self.adc.rate, _root(variance, square)),
+            shared=scaled(self.adc.rate, _root(common, square)),
+            read=np.pad(self.read_of_column, padding),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class FusedLayer:
+    """Reads one layer from its input to code sums; layouts are kept by input size."""
+
+    chip: Chip
+    layer: ImageLayer
+    _layouts: dict[tuple[int, ...], Layout] = field(default_factory=dict, repr=False)
+
+    @staticmethod
+    def fits(chip: Chip, layer: ImageLayer) -> bool:
+        """Whether a layer's inputs, as its chip drives them, are small whole numbers."""
+        return (
+            layer.input_scale is not None
+            and dac_limits(chip, layer.input_signed)[1] <= LARGEST_CODE
+            and not two_phases(chip, layer.input_signed)
+            and chip.cell.iv_alpha == 0
+        )
+
+    def layout(self, x: torch.Tensor) -> Layout:
+        """Where an input's rows and positions lie."""
+        layer = self.layer
+        if layer.window is None:
+            channels, size = x.shape[-1], (1, _STRIP)
+        else:
+            channels, size = x.shape[1], (1, *x.shape[2:])[-2:]
+        if (channels, *size) not in self._layouts:
+            self._layouts[channels, *size] = Layout.of(
+                layer.window, channels, size, layer.groups, layer.rows, layer.input_block
+            )
+        return self._layouts[channels, *size]
+
+    def read(
+        self, bank: FusedBank, x: torch.Tensor, draws: Draws
+    ) -> tuple[torch.Tensor, int]:
+        """Codes added over row blocks and bit planes, and how many of them were clipped.
+
+        Args:
+            x: the layer's input, float32 on the processor.
+
+        Returns:
+            (samples, groups · columns, positions); the samples of a matrix product are the first
+            dimension of its input.
+        """
+        layout = self.layout(x)
+        samples = self._samples(x)
+        cells, layer = bank.cells(layout), self.layer
+        low, high = adc_limits(self.chip, layer.input_signed)
+        blocks, columns = bank.read_of_column.shape
+        common = bank.fixed.common
+        reading = Reading(
+            float(low), float(high), layer.row_blocks, columns,
+            0 if common is None else common.whole.shape[2],
+            *draws.key, draws.region, draws.vector,
+        )  # fmt: skip
+        groups = blocks // layer.row_blocks
+        out = np.zeros((len(samples), groups * columns, layout.positions), np.float32)
+        clipped = _shared_out(
+            len(samples),
+            lambda first, last: add_codes(
+                samples, out, first, last, layout.shape, self._drives(bank), layout.rows,
+                cells, reading,
+            ),  # fmt: skip
+        )
+        if layer.window is not None:
+            return torch.from_numpy(out), clipped
+        flat = torch.from_numpy(out).transpose(1, 2).flatten(0, 1)[: x[..., 0].numel()]
+        return flat.reshape(len(x), -1, flat.shape[1]).transpose(1, 2), clipped
+
+    def vectors(self, x: torch.Tensor) -> int:
+        """Input vectors of one sample of ``x``."""
+        return x[0, ..., 0].numel() if self.layer.window is None else self.layout(x).positions
+
+    def _drives(self, bank: FusedBank) -> tuple[Drive, ...]:
+        chip, signed = self.chip, self.layer.input_signed
+        low, high = dac_limits(chip, signed)
+        serial, linear = chip.dac.mode == "bit_serial", chip.dac.mode == "pulse_count"
+        return tuple(
+            Drive(
+                float(self.layer.input_scale or 1.0), low, high, bit if serial else -1,
+                linear, bank.fixed.shift, float(weight),
+            )  # fmt: skip
+            for bit, weight in enumerate(plane_weights(chip, signed))
+        )
+
+    def _samples(self, x: torch.Tensor) -> Array32:
+        """The input as (samples, channels, height, width)."""
+        if self.layer.window is not None:
+            return (x if x.dim() == 4 else x.unsqueeze(2)).contiguous().numpy()
+        vectors = x.reshape(-1, x.shape[-1])
+        strips = -(-len(vectors) // _STRIP)
+        padded = vectors.new_zeros(strips * _STRIP, vectors.shape[1])
+        padded[: len(vectors)] = vectors
+        turned = padded.reshape(strips, _STRIP, -1).transpose(1, 2).unsqueeze(2)
+        return turned.contiguous().numpy()
+
+
+def _root(fixed: object, square: float) -> float:
+    quantum = getattr(fixed, "quantum", 0.0)
+    return float(np.sqrt(quantum * square))
+
+
+def _shared_out(count: int, work: Callable[[int, int], int]) -> int:
+    """The sum of ``work`` over parts of ``range(count)``, one a thread of torch's."""
+    threads = min(torch.get_num_threads(), count)
+    if threads <= 1:
+        return work(0, count)
+    cuts = [count * part // threads for part in range(threads + 1)]
+    return sum(_pool(threads).map(work, cuts[:-1], cuts[1:]))
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="pimc-read")
