@@ -8,12 +8,17 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pimc.chip import Chip
+from pimc.chip import Chip, ReadNoise
 from pimc.programming import Polynomial
 from pimc.runtime.die import Die
+from pimc.runtime.physics import read_noise
+from pimc.runtime.physics.disturb import disturbed_us
+from pimc.runtime.physics.ir_drop import METHODS
+from pimc.runtime.physics.iv import driven
 from pimc.write_verify import WriteVerify
 
 IMAGES = Path(__file__).parent / "images"
@@ -103,6 +108,67 @@ def _written(chip: Chip, level: int = 7) -> Die:
     return die
 
 
+def white_noise(axes: Axes) -> None:
+    """σ of one read over the range of two chips."""
+    for name, label in (("generic-128", "generic-128: 1 % of G"), ("cmo", "cmo, after 1 s")):
+        chip = Chip.load(name)
+        g_us = np.linspace(chip.cell.g_min_us, chip.cell.g_max_us, 200)
+        axes.plot(g_us, np.sqrt(read_noise.variance_us2(chip.read_noise, g_us)), label=label)
+    axes.set(xlabel="G (µS)", ylabel="σ of a read (µS)")
+    axes.legend()
+
+
+def telegraph(axes: Axes) -> None:
+    """Three cells with a trap over time."""
+    noise = ReadNoise(rtn_share=1.0, rtn_amplitude=0.05, rtn_duty=0.3, rtn_dwell_samples=64)
+    samples = np.arange(0, 2048, 16)
+    cells = np.arange(3)
+    factor = [read_noise.telegraph(noise, 1, read_noise.CELL, cells, n) for n in samples]
+    for cell, g_us in zip(cells, (10, 20, 30), strict=True):
+        axes.step(samples, g_us * np.asarray(factor)[:, cell], where="post")
+        axes.axhline(g_us, color="0.7", linewidth=0.8, zorder=0)
+    axes.set(xlabel="network inputs", ylabel="G (µS)")
+
+
+def disturb(axes: Axes) -> None:
+    """A cell of 5 µS under reads, with and without alternating polarity."""
+    chip = Chip.default().with_(**{"disturb.tau0_s": 1.0})
+    reads = np.logspace(0, 8, 200)
+    for volt in (0.1, 0.2, 0.3):
+        at = chip.with_(**{"array.v_read_v": volt})
+        axes.semilogx(reads, disturbed_us(at, np.full(200, 5.0), reads), label=f"{volt} V")
+    alternating = chip.with_(**{"array.v_read_v": 0.3, "disturb.net_stress": 0.01})
+    g_us = disturbed_us(alternating, np.full(200, 5.0), reads)
+    axes.semilogx(reads, g_us, "--", color="C2", label="0.3 V, 1 % net")
+    axes.set(xlabel="reads of 100 ns", ylabel="G (µS)")
+    axes.legend(fontsize="small")
+
+
+def iv(axes: Axes) -> None:
+    """Current over voltage for some curvatures."""
+    codes = torch.arange(-127, 128).float()
+    for alpha in (0.0, 1.0, 2.0, 4.0):
+        axes.plot(codes / 127, driven(codes, 127, alpha) / 127, label=f"α = {alpha:g}")
+    axes.set(xlabel="V over full scale", ylabel="I over full scale")
+    axes.legend(fontsize="small")
+
+
+def ir_drop(axes: Axes) -> None:
+    """What wires leave of every bitline's current where all inputs are at full scale."""
+    g_us = np.random.default_rng(0).choice(Chip.default().cell.g_levels_us, (128, 128))
+    for colour, wire_ohm in (("C0", 0.35), ("C1", 1.0)):
+        first, exact = (
+            METHODS[name](g_us, np.arange(128), 128, wire_ohm).effective_us(g_us).sum(axis=0)
+            for name in ("first", "exact")
+        )
+        ideal = g_us.sum(axis=0)
+        axes.plot(100 * exact / ideal, color=colour, label=f"{wire_ohm:g} Ω, exact")
+        axes.plot(100 * first / ideal, ":", color="black", linewidth=1.2)
+    axes.plot([], ":", color="black", label="first order")
+    axes.set(xlabel="bitline, counted from the drivers", ylabel="current that is left (%)")
+    axes.legend(fontsize="small")
+
+
 #: What draws each picture, by the name in ``physics-NAME.png``.
 FIGURES: dict[str, Callable[[Axes], None]] = {
     "faults": faults,
@@ -111,6 +177,11 @@ FIGURES: dict[str, Callable[[Axes], None]] = {
     "retention": retention,
     "variation": variation,
     "write-verify": write_verify,
+    "white-noise": white_noise,
+    "telegraph": telegraph,
+    "disturb": disturb,
+    "iv": iv,
+    "ir-drop": ir_drop,
 }
 
 

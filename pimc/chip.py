@@ -26,6 +26,7 @@ from pimc.chip_sections import (
     Array,
     Cell,
     Dac,
+    Disturb,
     Faults,
     Hierarchy,
     Mapping,
@@ -44,6 +45,7 @@ __all__ = [
     "Cell",
     "Chip",
     "Dac",
+    "Disturb",
     "Faults",
     "Hierarchy",
     "Mapping",
@@ -84,6 +86,9 @@ class Chip(Section):
     )
     read_noise: ReadNoise = field(
         default_factory=ReadNoise, metadata=key("table", "noise of a read", table=ReadNoise)
+    )
+    disturb: Disturb = field(
+        default_factory=Disturb, metadata=key("table", "what reads change", table=Disturb)
     )
     dac: Dac = field(default_factory=Dac, metadata=key("table", "input converters", table=Dac))
     adc: Adc = field(default_factory=Adc, metadata=key("table", "output converters", table=Adc))

@@ -7,6 +7,7 @@ need it.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from pimc.plan import Window
@@ -19,12 +20,14 @@ def unfold(x: torch.Tensor, window: Window | None) -> torch.Tensor:
     """Input vectors of ``x``: (batch, groups · rows, positions).
 
     A convolution's input is (batch, channels, *spatial) with one or two spatial
-    dimensions; a matrix product's is (..., rows), and its vectors become positions.
+    dimensions; a matrix product's is (batch, ..., rows), and the vectors of a sample become
+    positions.
     """
     import torch.nn.functional as F
 
     if window is None:
-        return x.reshape(-1, x.shape[-1]).t().unsqueeze(0)
+        batch = x.shape[0] if x.ndim > 1 else 1
+        return x.reshape(batch, math.prod(x.shape[1:-1]), x.shape[-1]).transpose(1, 2)
     x = pad(x, window)
     if len(window.kernel) == 1:
         x = x.unsqueeze(2)
@@ -38,7 +41,7 @@ def unfold(x: torch.Tensor, window: Window | None) -> torch.Tensor:
 def refold(y: torch.Tensor, x: torch.Tensor, window: Window | None) -> torch.Tensor:
     """Outputs (batch, columns, positions) in the shape the layer's output has for ``x``."""
     if window is None:
-        return y[0].t().reshape(*x.shape[:-1], y.shape[1])
+        return y.transpose(1, 2).reshape(*x.shape[:-1], y.shape[1])
     return y.reshape(x.shape[0], y.shape[1], *output_size(tuple(x.shape[2:]), window))
 
 

@@ -1,16 +1,24 @@
-"""The bank: what the cells of one region conduct and fluctuate by, when it is read."""
+"""The bank: what the cells of one region conduct and fluctuate by, when it is read.
+
+Whatever is linear and holds still for a while is part of the bank, so that it costs nothing at
+a read: what cells hold, read disturb, the state of traps, the resistance of wires.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from pimc.chip import Chip
-from pimc.errors import DeviceError
 from pimc.runtime.device import Region
 from pimc.runtime.die import Die, Stuck
+from pimc.runtime.physics import read_noise
+from pimc.runtime.physics.disturb import PARTS, disturbed_us, disturbs
+from pimc.runtime.physics.ir_drop import Wires
+from pimc.runtime.site import Floats, Ints, Mask, Site, site_of
 
 Array32 = npt.NDArray[np.float32]
 
@@ -33,68 +41,111 @@ class Bank:
     g_us: Array32 = field(repr=False)
     variance: Array32 | None = field(repr=False)
     reference_variance: Array32 | None = field(repr=False)
-    read_of_column: npt.NDArray[np.int64] = field(repr=False)
+    read_of_column: Ints = field(repr=False)
     reads: int
 
 
-def bank_of(die: Die, region: Region) -> Bank:
+def epoch_samples(chip: Chip) -> int | None:
+    """For how many samples (network inputs) a bank stays valid; None for good."""
+    periods = []
+    if chip.read_noise.rtn_share > 0:
+        periods.append(chip.read_noise.rtn_dwell_samples)
+    if disturbs(chip):
+        periods.append(chip.disturb.every_samples)
+    return math.gcd(*periods) if periods else None
+
+
+def bank_of(
+    die: Die,
+    region: Region,
+    epoch: int = 0,
+    *,
+    noise_seed: int = 0,
+    stress: Ints | None = None,
+    site: Site | None = None,
+) -> Bank:
     """The bank of a region of a die that is attached to its chip.
+
+    Args:
+        epoch: which stretch of :func:`epoch_samples` samples it is for, counted from 0.
+        noise_seed: seed of what changes from epoch to epoch.
+        stress: (arrays, rows) what reads did to the wordlines so far; the die's own if None.
+        site: the region's, where it is known already.
 
     Raises:
         DeviceError: the region has cells that the die has not.
     """
-    chip, state, cells = die.attached(), die.cells, region.cells
-    if cells.max(initial=-1) >= state.level.size:
-        raise DeviceError("the die has fewer arrays than the image uses", where=die.name)
-    present = cells >= 0
-    g = np.where(present, die.held_us(cells), 0.0)
-    line = np.where(present, cells // chip.array.cols, 0)
-    reference = np.where(present, die.reference_held_us(line), 0.0)
-    # Where a line is dead no current flows, and none fluctuates.
-    conducting = present & (state.stuck.reshape(-1)[cells] != Stuck.OPEN)
+    chip, state = die.attached(), die.cells
+    site = site or site_of(die, region)
+    g, reference = site.held_us, site.reference_us
+    if disturbs(chip) and not die.perfect:
+        g, reference = _disturbed(
+            die, site, g, reference, state.stress if stress is None else stress
+        )
+    sample = epoch * (epoch_samples(chip) or 0)
+    g = _telegraph(chip, noise_seed, read_noise.CELL, site.cells, site.cell_traps, sample, g)
+    reference = _telegraph(
+        chip, noise_seed, read_noise.REFERENCE, site.lines, site.reference_traps, sample, reference
+    )
     subtract = chip.mapping.pedestal == "reference"
-    noise = chip.read_noise
-    noisy = not die.perfect and (noise.relative > 0 or noise.sigma_us > 0)
-    which = read_of_column(cells, chip)
+    noisy = not die.perfect and read_noise.is_noisy(chip.read_noise)
+    variance = _variance(chip, g, site.conducting) if noisy else None
+    beside = _variance(chip, reference, reference > 0) if noisy and subtract else None
+    g, variance = _through(site.cell_wires, g, variance)
+    reference, beside = _through(site.reference_wires, reference, beside)
     return Bank(
-        g_us=_single(g - reference if subtract else g),
-        variance=_single(_variance(chip, g, conducting)) if noisy else None,
-        reference_variance=(
-            _single(_one_column_a_read(_variance(chip, reference, reference > 0), which))
-            if noisy and subtract
-            else None
-        ),
-        read_of_column=which,
-        reads=int((which.max(axis=1) + 1).sum()),
+        g_us=_single(g - site.of_columns(reference) if subtract else g),
+        variance=None if variance is None else _single(variance),
+        reference_variance=None if beside is None else _single(beside),
+        read_of_column=site.read_of_column,
+        reads=int((site.read_of_column.max(axis=1) + 1).sum()),
     )
 
 
-def read_of_column(cells: npt.NDArray[np.int64], chip: Chip) -> npt.NDArray[np.int64]:
-    """(blocks, columns): which of its block's reads a column belongs to, counted from 0.
-
-    Columns are read together where they lie in one array, on the same wordlines.
-    """
-    lines = cells // chip.array.cols
-    changes = (np.diff(lines, axis=2, prepend=lines[:, :, :1]) != 0).any(axis=1)
-    which: npt.NDArray[np.int64] = changes.cumsum(axis=1)
-    return which
-
-
-def _variance(
-    chip: Chip, g: npt.NDArray[np.floating], present: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.floating]:
-    noise = chip.read_noise
-    return np.where(present, (noise.relative * g) ** 2 + noise.sigma_us**2, 0.0)
+def _disturbed(
+    die: Die, site: Site, g: Floats, reference: Floats, stress: Ints
+) -> tuple[Floats, Floats]:
+    """What cells and reference cells hold after the reads that their wordlines have seen."""
+    chip, state = die.attached(), die.cells
+    seen = stress.reshape(-1)[site.lines]
+    # Cells written meanwhile, through another device, may be newer than what ``stress`` counts.
+    since = np.maximum(site.of_columns(seen) - state.stress_before.reshape(-1)[site.cells], 0)
+    free = site.present & (state.stuck.reshape(-1)[site.cells] == Stuck.FREE)
+    return (
+        np.where(free, disturbed_us(chip, g, since / PARTS), g),
+        np.where(reference > 0, disturbed_us(chip, reference, seen / PARTS), reference),
+    )
 
 
-def _single(values: npt.NDArray[np.floating]) -> Array32:
+def _telegraph(
+    chip: Chip,
+    seed: int,
+    streams: read_noise.Streams,
+    cells: Ints,
+    traps: Mask | None,
+    sample: int,
+    g: Floats,
+) -> Floats:
+    if traps is None:
+        return g
+    changed = g.copy()
+    changed[traps] *= read_noise.telegraph(chip.read_noise, seed, streams, cells[traps], sample)
+    return changed
+
+
+def _through(
+    wires: Wires | None, g: Floats, variance: Floats | None
+) -> tuple[Floats, Floats | None]:
+    """Current and noise behind the wires, a unit of input."""
+    if wires is None:
+        return g, variance
+    damped = None if variance is None else variance * wires.share**2
+    return wires.effective_us(g), damped
+
+
+def _variance(chip: Chip, g: Floats, present: Mask) -> Floats:
+    return np.where(present, read_noise.variance_us2(chip.read_noise, g), 0.0)
+
+
+def _single(values: Floats) -> Array32:
     return np.ascontiguousarray(values, dtype=np.float32)
-
-
-def _one_column_a_read(
-    values: npt.NDArray[np.floating], which: npt.NDArray[np.int64]
-) -> npt.NDArray[np.floating]:
-    """(blocks, rows, columns) → (blocks, rows, reads of the block), one column of each."""
-    count = int(which.max(initial=0)) + 1
-    first = np.stack([(which == k).argmax(axis=1) for k in range(count)], axis=1)
-    return np.take_along_axis(values, first[:, None, :], axis=2)

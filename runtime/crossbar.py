@@ -135,8 +135,10 @@ class CrossbarLayer:
 
     def _read(self, blocks: torch.Tensor) -> torch.Tensor:
         if two_phases(self.chip, self.layer.input_signed):
-            positive = self.device.read(self.region, blocks.clamp_min(0))
-            return positive - self.device.read(self.region, (-blocks).clamp_min(0))
+            # In one read, so that a sample of the batch is one sample to the device as well.
+            phases = torch.cat([blocks.clamp_min(0), (-blocks).clamp_min(0)], dim=3)
+            positive, negative = self.device.read(self.region, phases).chunk(2, dim=3)
+            return positive - negative
         return self.device.read(self.region, blocks)
 
     def _sum(

@@ -81,7 +81,8 @@ class Device(Protocol):
 
         Args:
             region: the cells to activate.
-            inputs: (batch, blocks, rows, positions) whole numbers as floats.
+            inputs: (batch, blocks, rows, positions) whole numbers as floats; all that a network
+                input needs at once, as one entry of the batch.
 
         Returns:
             (batch, blocks, columns, positions) ADC codes, whole numbers as floats.

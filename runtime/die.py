@@ -13,6 +13,7 @@ from pimc import container
 from pimc.chip import Chip
 from pimc.errors import DeviceError, UsageError
 from pimc.runtime import philox
+from pimc.runtime.physics.disturb import disturbs
 from pimc.runtime.physics.faults import Stuck, draw_faults, with_faults
 from pimc.runtime.physics.programming import reference_us, verified, written_us
 from pimc.runtime.physics.retention import aged_us, retention_of
@@ -21,7 +22,7 @@ from pimc.runtime.physics.streams import Stream
 __all__ = ["LONGEST_S", "UNWRITTEN", "Cells", "Die", "Stream", "Stuck"]
 
 FORMAT = "pimc-die"
-#: 2 added the ages; dies of version 1 are read as freshly written.
+#: 2 added ages and stress; dies of version 1 are read as freshly written and never read.
 VERSION = 2
 SUFFIX = ".die"
 
@@ -36,6 +37,10 @@ UNWRITTEN = -1
 class Cells:
     """State of a die's cells, (arrays, rows, cols) each; ``reference_us`` is (arrays, rows),
     zero on dead wordlines. Conductances are those right after the write, ``age_s`` ago.
+
+    ``stress`` is (arrays, rows): what reads did to each wordline so far, in parts of a read at
+    full scale (:mod:`pimc.runtime.physics.disturb`); ``stress_before`` is what of it came before
+    the cell's last write, (arrays, 0, 0) on a chip whose reads disturb nothing.
     """
 
     level: npt.NDArray[np.int16]
@@ -44,6 +49,8 @@ class Cells:
     g_us: npt.NDArray[np.float32]
     reference_us: npt.NDArray[np.float32]
     age_s: npt.NDArray[np.float32]
+    stress: npt.NDArray[np.int64]
+    stress_before: npt.NDArray[np.int64]
 
 
 @dataclass
@@ -143,6 +150,8 @@ class Die:
         state.writes[index] += 1
         state.g_us[index] = held
         state.age_s[index] = 0.0
+        if disturbs(chip):
+            state.stress_before[index] = state.stress[index[:2]]
         self.revision += 1
         return np.where(stuck == Stuck.FREE, accepted, verified(chip, held, target))
 
@@ -219,7 +228,9 @@ class Die:
         manifest, tensors = container.load(path, FORMAT, VERSION, DeviceError)
         chip = Chip.from_dict(manifest["chip"])
         if manifest["version"] < 2:
-            tensors["age_s"] = np.zeros(tensors["level"].shape, np.float32)
+            shape = tensors["level"].shape
+            tensors["age_s"] = np.zeros(shape, np.float32)
+            tensors |= _unread(chip, shape)
         # The container's tensors are read-only views; a die is written to.
         cells = Cells(**{name: value.copy() for name, value in tensors.items()})
         clock_s = manifest.get("clock_s", 0.0)
@@ -253,4 +264,11 @@ class Die:
             g_us=with_faults(chip, stuck, chip.cell.g_min_us).astype(np.float32),
             reference_us=np.where(dead_row, 0.0, reference).astype(np.float32),
             age_s=np.zeros(shape, np.float32),
+            **_unread(chip, shape),
         )
+
+
+def _unread(chip: Chip, shape: tuple[int, ...]) -> dict[str, npt.NDArray[np.int64]]:
+    """Stress of (arrays, rows, cols) cells that were never read."""
+    before = shape if disturbs(chip) else (*shape[:1], 0, 0)
+    return {"stress": np.zeros(shape[:2], np.int64), "stress_before": np.zeros(before, np.int64)}

@@ -22,6 +22,8 @@ from pimc.errors import DeviceError, PimcError, UsageError
 from pimc.image import Image
 from pimc.runtime.device import ENTRY_POINT_GROUP, Device
 from pimc.runtime.die import Die
+from pimc.runtime.physics.disturb import disturbs
+from pimc.runtime.physics.ir_drop import Method
 from pimc.runtime.sim import SimDevice
 from pimc.strict import did_you_mean
 
@@ -29,6 +31,7 @@ __all__ = [
     "DeviceInfo",
     "devices",
     "flush",
+    "keep_disturb",
     "observer",
     "open_device",
     "open_replay",
@@ -47,7 +50,9 @@ class DeviceInfo(NamedTuple):
     available: bool
 
 
-def open_sim(image: Image, *, die: Path | None = None, seed: int = 0) -> SimDevice:
+def open_sim(
+    image: Image, *, die: Path | None = None, seed: int = 0, ir_drop: Method = "first"
+) -> SimDevice:
     """A simulated die, kept in a die file.
 
     The one in the file ``die`` if there is one, else a new one of ``seed``, which is the seed
@@ -57,7 +62,7 @@ def open_sim(image: Image, *, die: Path | None = None, seed: int = 0) -> SimDevi
         DeviceError: the die file is damaged, or its die is one of another chip.
     """
     specimen = Die.load(die) if die is not None and die.exists() else Die.simulated(seed)
-    return SimDevice(specimen, image.chip, image.arrays, read_seed=seed)
+    return SimDevice(specimen, image.chip, image.arrays, read_seed=seed, ir_drop=ir_drop)
 
 
 def open_replay(image: Image, *, die: Path | None = None, seed: int = 0) -> Device:
@@ -71,15 +76,29 @@ def open_replay(image: Image, *, die: Path | None = None, seed: int = 0) -> Devi
 _BUILT_IN: dict[str, Factory] = {"sim": open_sim, "replay": open_replay}
 
 
-def open_device(name: str, image: Image, *, die: Path | None = None, seed: int = 0) -> Device:
+def open_device(
+    name: str,
+    image: Image,
+    *,
+    die: Path | None = None,
+    seed: int = 0,
+    ir_drop: Method | None = None,
+) -> Device:
     """The device that driver ``name`` gives for an image.
 
+    Args:
+        ir_drop: how a simulated chip's wires are taken into account; others have real ones.
+
     Raises:
-        UsageError: no driver of this name is installed.
+        UsageError: no driver of this name is installed, or ``ir_drop`` is given to a real chip.
         DeviceError: the driver cannot be loaded, or the device cannot be reached.
     """
+    if ir_drop is not None and name != "sim":
+        raise UsageError("IR drop is worked out for the simulated chip only", where=name)
     factory = _BUILT_IN.get(name) or _installed(name)
     try:
+        if ir_drop is not None:
+            return factory(image, die=die, seed=seed, ir_drop=ir_drop)
         return factory(image, die=die, seed=seed)
     except PimcError:
         raise
@@ -90,11 +109,11 @@ def open_device(name: str, image: Image, *, die: Path | None = None, seed: int =
 
 
 def observer(device: Device, seed: int) -> Device:
-    """The same chip for looking on: a simulated one with read noise of its own."""
+    """The same chip for looking on: a simulated one with read noise of its own, and no wear."""
     if not isinstance(device, SimDevice):
         return device
     arrays = len(device.die.cells.level)
-    return SimDevice(device.die, device.chip, arrays, read_seed=seed + 1)
+    return SimDevice(device.die, device.chip, arrays, read_seed=seed + 1, wears=False)
 
 
 def flush(device: Device, die: Path | None) -> None:
@@ -105,6 +124,16 @@ def flush(device: Device, die: Path | None) -> None:
     """
     if isinstance(device, SimDevice) and die is not None:
         device.die.save(die)
+
+
+def keep_disturb(device: Device, die: Path | None) -> None:
+    """Save what reads changed in a simulated die, where its chip says that they change anything.
+
+    Raises:
+        UsageError: the die file cannot be written.
+    """
+    if isinstance(device, SimDevice) and disturbs(device.chip):
+        flush(device, die)
 
 
 def require_programmed(image: Image, device: Device) -> None:

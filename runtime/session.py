@@ -19,6 +19,7 @@ from pimc.runtime.crossbar import CrossbarLayer
 from pimc.runtime.device import Device
 from pimc.runtime.die import Die
 from pimc.runtime.executor import ArrayCall, Executor
+from pimc.runtime.physics.ir_drop import Method
 from pimc.runtime.program import program
 from pimc.runtime.sim import SimDevice
 
@@ -45,10 +46,12 @@ class Session:
             the cells hold exactly what the image says and reads are free of noise.
         seed: seed of the read noise.
         device: torch device to compute on.
+        ir_drop: how a simulated die's wires are taken into account: ``first`` order or ``exact``.
 
     Raises:
         ImageError: the image cannot be read.
         DeviceError: the die is of another chip, or the chip failed.
+        UsageError: no such treatment of IR drop.
     """
 
     def __init__(
@@ -59,9 +62,10 @@ class Session:
         seed: int = 0,
         converters: bool = True,
         device: str = "cpu",
+        ir_drop: Method = "first",
     ) -> None:
         self.image = image if isinstance(image, Image) else Image.load(image)
-        self.device = _attach(self.image, die or Die.ideal(), seed, converters, device)
+        self.device = _attach(self.image, die or Die.ideal(), seed, converters, device, ir_drop)
         self.layers = {
             layer.name: CrossbarLayer.of(self.image, layer, self.device, device)
             for layer in self.image.layers
@@ -129,7 +133,12 @@ class Session:
 
 
 def _attach(
-    image: Image, die: Die | Device, seed: int, converters: bool, torch_device: str
+    image: Image,
+    die: Die | Device,
+    seed: int,
+    converters: bool,
+    torch_device: str,
+    ir_drop: Method,
 ) -> Device:
     if not isinstance(die, Die):
         return die
@@ -140,6 +149,7 @@ def _attach(
         read_seed=seed,
         converters=converters,
         device=torch_device,
+        ir_drop=ir_drop,
     )
     program(image, device)
     return device

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from pimc.chip import Chip
-from pimc.converters import adc_limits
-from pimc.runtime.bank import Bank, bank_of
+from pimc.converters import adc_limits, dac_limits
+from pimc.runtime.bank import Bank
+from pimc.runtime.banks import Banks
 from pimc.runtime.device import Region
 from pimc.runtime.die import Die
+from pimc.runtime.physics.ir_drop import Method
+from pimc.runtime.physics.iv import driven
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,16 @@ class SimDevice:
         converters: False leaves the ADC out: currents come back unrounded and unclipped,
             which is what an ADC of enough bits would give.
         device: torch device the arithmetic runs on.
+        ir_drop: how the resistance of wires is worked out, where the chip's wires have any:
+            to first order, or exactly from Kirchhoff's laws.
+        wears: reads disturb the die itself, where the chip says that reads disturb.
 
     Attributes:
         reads: array reads so far: activations of one array by one input vector.
 
     Raises:
         DeviceError: the die is one of another chip.
+        UsageError: no such treatment of IR drop.
     """
 
     def __init__(
@@ -69,6 +75,8 @@ class SimDevice:
         read_seed: int = 0,
         converters: bool = True,
         device: str | torch.device = "cpu",
+        ir_drop: Method = "first",
+        wears: bool = True,
     ) -> None:
         die.attach(chip, arrays)
         self.die = die
@@ -77,9 +85,15 @@ class SimDevice:
         self.reads = 0
         self.device = torch.device(device)
         self._generator = torch.Generator(self.device)
-        self._generator.manual_seed((die.seed * 0x9E3779B97F4A7C15 + read_seed + 1) % 2**63)
-        self._banks: WeakKeyDictionary[Region, _Loaded] = WeakKeyDictionary()
-        self._revision = die.revision  # of the die that the banks were made from
+        noise_seed = (die.seed * 0x9E3779B97F4A7C15 + read_seed + 1) % 2**63
+        self._generator.manual_seed(noise_seed)
+        self._banks = Banks(
+            die,
+            lambda bank: _Loaded.of(bank, self.device),
+            noise_seed=noise_seed,
+            ir_drop=ir_drop,
+            wears=wears,
+        )
 
     @property
     def name(self) -> str:
@@ -98,13 +112,21 @@ class SimDevice:
 
     def read(self, region: Region, inputs: torch.Tensor) -> torch.Tensor:
         """ADC codes for DAC codes; see :class:`~pimc.runtime.device.Device`."""
-        if self._revision != self.die.revision:
-            self._banks.clear()
-            self._revision = self.die.revision
-        bank = self._banks.get(region)
-        if bank is None:
-            bank = self._banks[region] = _Loaded.of(bank_of(self.die, region), self.device)
+        parts = [self._read(region, bank, part) for bank, part in self._banks.over(region, inputs)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _read(self, region: Region, bank: _Loaded, inputs: torch.Tensor) -> torch.Tensor:
+        """Codes of inputs that all meet the same bank."""
+        if not self.die.perfect:
+            high = dac_limits(self.chip, region.signed)[1]
+            inputs = driven(inputs, high, self.chip.cell.iv_alpha)
         self.reads += bank.reads * inputs.shape[0] * inputs.shape[3]
+        if inputs.shape[3] == 1:
+            # One vector a sample: side by side they are one product instead of many.
+            return self._codes(region, bank, inputs.transpose(0, 3)).transpose(0, 3)
+        return self._codes(region, bank, inputs)
+
+    def _codes(self, region: Region, bank: _Loaded, inputs: torch.Tensor) -> torch.Tensor:
         current = torch.matmul(bank.g, inputs)
         if bank.variance is not None:
             # Independent Gaussian noise of the cells sums to Gaussian noise of the output

@@ -27,6 +27,7 @@ __all__ = [
     "data_options",
     "digital_option",
     "image_argument",
+    "ir_drop_option",
     "note",
 ]
 
@@ -189,6 +190,15 @@ def data_options(function: Function) -> Function:
 def image_argument(function: Function) -> Function:
     """IMAGE, which may be left out where only one stands in the current folder."""
     return click.argument("image", required=False, type=FILE)(function)
+
+
+def ir_drop_option(function: Function) -> Function:
+    """``--ir-drop``; None where it was not given."""
+    return click.option(
+        "--ir-drop",
+        type=click.Choice(["first", "exact"]),
+        help="Wires of a simulated chip: to first order [default], or by nodal analysis.",
+    )(function)
 
 
 def digital_option(function: Function) -> Function:

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pimc.cli.common import FILE, Report, Settings, command, data_options, image_argument
+from pimc.cli.common import (
+    FILE,
+    Report,
+    Settings,
+    command,
+    data_options,
+    image_argument,
+    ir_drop_option,
+)
 from pimc.cli.text import facts, percent, table
 
 if TYPE_CHECKING:
@@ -19,6 +27,7 @@ if TYPE_CHECKING:
     from pimc.passes.recover.loop import Recovery
     from pimc.runtime.capture import Capture
     from pimc.runtime.device import Device
+    from pimc.runtime.physics.ir_drop import Method
 
 __all__ = ["capture", "recover"]
 
@@ -37,6 +46,7 @@ _CALIB = click.option(
 @data_options
 @click.option("--die", type=FILE, help="A programmed die; without, one is drawn from --seed.")
 @click.option("--device", default="sim", show_default=True, help="See `pimc devices`.")
+@ir_drop_option
 @click.option("--vectors", type=click.IntRange(2), default=512, show_default=True)
 @click.option("--repeats", type=click.IntRange(1), default=4, show_default=True)
 @click.option("--taken", default="", help="Time to note in the capture, e.g. an ISO 8601 date.")
@@ -51,18 +61,20 @@ def capture(settings: Settings, image: Path | None, **chosen: Any) -> Report:
     from pimc.lookup import find_image
     from pimc.runtime.capture import SUFFIX, CaptureOptions
     from pimc.runtime.capture import capture as take
+    from pimc.runtime.drivers import keep_disturb
     from pimc.runtime.session import Session
 
     path = find_image(image)
     loaded = Image.load(path)
     data = _calibration(loaded, chosen)
-    device = _programmed(loaded, chosen["device"], chosen["die"], settings.seed)
+    device = _programmed(loaded, chosen["device"], chosen["die"], settings.seed, chosen["ir_drop"])
     options = CaptureOptions(chosen["vectors"], chosen["repeats"], seed=settings.seed)
     captured = take(
         Session(loaded, device), data, options, progress=settings.progress, taken=chosen["taken"]
     )
     target = chosen["output"] or path.with_suffix(SUFFIX)
     captured.save(target)
+    keep_disturb(device, chosen["die"])
     result = {
         "output": str(target),
         "die": device.name,
@@ -199,7 +211,9 @@ def _shape(image: Image) -> tuple[int | None, ...]:
     return input_shape(inputs_of(image))
 
 
-def _programmed(image: Image, driver: str, die: Path | None, seed: int) -> Device:
+def _programmed(
+    image: Image, driver: str, die: Path | None, seed: int, ir_drop: Method | None = None
+) -> Device:
     """The device, holding the image; a die that is only now drawn is written first."""
     from pimc.errors import UsageError
     from pimc.runtime.drivers import open_device, require_programmed
@@ -209,7 +223,7 @@ def _programmed(image: Image, driver: str, die: Path | None, seed: int) -> Devic
         raise UsageError(
             "no such file", where=str(die), hint="make a programmed die with `pimc program --die`"
         )
-    device = open_device(driver, image, die=die, seed=seed)
+    device = open_device(driver, image, die=die, seed=seed, ir_drop=ir_drop)
     if driver == "sim" and die is None:
         program(image, device)
     require_programmed(image, device)

@@ -18,11 +18,13 @@ from pimc.cli.common import (
     command,
     data_options,
     image_argument,
+    ir_drop_option,
 )
 from pimc.cli.text import facts, percent
 
 if TYPE_CHECKING:
     from pimc.image import Image
+    from pimc.runtime.physics.ir_drop import Method
     from pimc.runtime.session import Session
 
 __all__ = ["DIES", "eval_", "run"]
@@ -46,6 +48,7 @@ DIES = 5
 @click.option("--device", default="sim", show_default=True, help="See `pimc devices`.")
 @click.option("--age", type=DURATION, help="Time between writing and reading a drawn die: 1d.")
 @click.option("--ideal", is_flag=True, help="Cells that hold exactly what they should, no noise.")
+@ir_drop_option
 @click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True)
 def run(
     settings: Settings,
@@ -56,17 +59,19 @@ def run(
     device: str,
     age: float | None,
     ideal: bool,
+    ir_drop: Method | None,
     batch_size: int,
 ) -> Report:
     """Outputs for inputs, written to a file by output name (default: INPUT.out.npz)."""
     from pimc.cli.arrays import file_keys, load_inputs, run_in_batches, save_outputs
     from pimc.image import Image
     from pimc.lookup import find_image
+    from pimc.runtime.drivers import keep_disturb
 
     loaded = Image.load(find_image(image))
     target = output or Path(f"{source.stem}.out.npz")
     _one_of({"--die": die, "--ideal": ideal})
-    session = _session(loaded, settings.seed, die, device, ideal, age)
+    session = _session(loaded, settings.seed, die, device, ideal, age, ir_drop)
     keys = file_keys(target, [arg.name for arg in session.get_outputs()])
     feed = load_inputs(source, session.get_inputs())
     start = time.perf_counter()
@@ -74,6 +79,7 @@ def run(
     outputs = {keys[name]: value for name, value in found.items()}
     seconds = time.perf_counter() - start
     save_outputs(target, outputs)
+    keep_disturb(session.device, die)
     data = {
         "device": session.device.name,
         "output": str(target),
@@ -98,6 +104,7 @@ def run(
 @click.option("--device", default="sim", show_default=True, help="See `pimc devices`.")
 @click.option("--age", type=DURATION, help="Time between writing and reading a drawn die: 1d.")
 @click.option("--ideal", is_flag=True, help="Perfect cells with the chip's converters.")
+@ir_drop_option
 @click.option("--limit", type=click.IntRange(1), help="Only the first samples.")
 @click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True)
 @click.option(
@@ -125,6 +132,7 @@ def eval_(settings: Settings, image: Path | None, **chosen: Any) -> Report:
     )
     from pimc.image import Image
     from pimc.lookup import find_image
+    from pimc.runtime.drivers import keep_disturb
     from pimc.runtime.session import inputs_of
     from pimc.runtime.teacher import has_teacher
 
@@ -149,6 +157,7 @@ def eval_(settings: Settings, image: Path | None, **chosen: Any) -> Report:
         name = session.device.name
         values.append(accuracy(session, batches, progress=progress, description=name))
         names.append(name)
+        keep_disturb(session.device, chosen["die"])
     rate = len(values) * len(data) / max(time.perf_counter() - start, 1e-9)
     mean = float(np.mean(values))
     several = len(values) > 1
@@ -180,7 +189,13 @@ def _one_of(options: Mapping[str, object]) -> None:
 
 
 def _session(
-    image: Image, seed: int, die: Path | None, device: str, ideal: bool, age_s: float | None
+    image: Image,
+    seed: int,
+    die: Path | None,
+    device: str,
+    ideal: bool,
+    age_s: float | None,
+    ir_drop: Method | None,
 ) -> Session:
     """A session on perfect cells, on a programmed die or chip, or on a die drawn from ``seed``.
 
@@ -197,15 +212,16 @@ def _session(
             "--age is for dies that are drawn from --seed", hint="a die file ages by `pimc age`"
         )
     if ideal:
+        _one_of({"--ideal": ideal, "--ir-drop": ir_drop})
         return Session(image, Die.ideal(), seed=seed)
     if drawn:
         specimen = Die.simulated(seed)
-        session = Session(image, specimen, seed=seed)
+        session = Session(image, specimen, seed=seed, ir_drop=ir_drop or "first")
         specimen.age(age_s or 0.0)
         return session
     if die is not None and device == "sim" and not die.exists():
         raise DeviceError("no such die file", str(die), "make it with `pimc program`")
-    chip = open_device(device, image, die=die, seed=seed)
+    chip = open_device(device, image, die=die, seed=seed, ir_drop=ir_drop)
     require_programmed(image, chip)
     return Session(image, chip)
 
@@ -213,11 +229,14 @@ def _session(
 def _sessions(image: Image, seed: int, chosen: Mapping[str, Any]) -> Iterator[Session]:
     """One session at a time: of one die or chip, or of dies drawn from ``seed`` on."""
     die, device, ideal = chosen["die"], chosen["device"], chosen["ideal"]
+    ir_drop = chosen["ir_drop"]
     if ideal or die is not None or device != "sim":
-        yield _session(image, seed, die, device, ideal, chosen["age"])
+        yield _session(image, seed, die, device, ideal, chosen["age"], ir_drop)
         return
     for number in range(chosen["dies"] or DIES):
-        yield _session(image, (seed + number) % SEED_LIMIT, None, device, False, chosen["age"])
+        yield _session(
+            image, (seed + number) % SEED_LIMIT, None, device, False, chosen["age"], ir_drop
+        )
 
 
 def _share(value: float | None) -> float | None:

@@ -28,6 +28,10 @@ class Stream(IntEnum):
     VARIATION_REFERENCE_COL = 9
     RETENTION = 10
     RETENTION_REFERENCE = 11
+    TRAP = 12
+    TRAP_STATE = 13
+    REFERENCE_TRAP = 14
+    REFERENCE_TRAP_STATE = 15
 
 
 def normals(

@@ -255,13 +255,16 @@ chips = st.fixed_dictionaries(
         "name": st.text(min_size=1).filter(str.strip),
         "array": st.fixed_dictionaries(
             {"rows": st.integers(1, 4096), "cols": st.integers(1, 4096)},
-            optional={"v_read_v": st.floats(0.01, 5)},
+            optional={"v_read_v": st.floats(0.01, 5), "wire_ohm": rate},
         ),
         "cell": linear_cells | table_cells,
     },
     optional={
         "source": st.text(),
-        "read_noise": st.fixed_dictionaries({"relative": rate, "sigma_us": number}),
+        "read_noise": st.fixed_dictionaries(
+            {"relative": rate, "sigma_us": number}, optional={"log_us": number, "rtn_share": rate}
+        ),
+        "disturb": st.fixed_dictionaries({"tau0_s": number}, optional={"g_sat_us": number}),
         "dac": st.fixed_dictionaries({"bits": bits, "signed": st.booleans()}),
         "adc": st.fixed_dictionaries({"bits": bits, "energy_pj": number}),
         "mapping": st.fixed_dictionaries(

@@ -216,7 +216,7 @@ def test_values_beyond_a_static_range_are_clipped() -> None:
 
 @pytest.mark.parametrize("calibrated", [False, True])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_drivers_without_negative_voltages_read_twice(
+def test_drivers_without_negative_voltages_read_in_two_phases(
     variant: tuple[str, str], calibrated: bool
 ) -> None:
     op, x = Op("MatMul", 2), normal(1, 5, 40)
@@ -239,7 +239,8 @@ def test_drivers_without_negative_voltages_read_twice(
     device.seen = []
     bound = CrossbarLayer.of(image, layer, device, "cpu")
     _, record = bound.record(torch.from_numpy(x))
-    positive, negative = device.seen
+    (inputs,) = device.seen
+    positive, negative = inputs.chunk(2, dim=3)
     assert positive.min() == negative.min() == 0
     assert not (positive * negative).any()
     assert torch.equal(positive - negative, record.inputs)
@@ -254,19 +255,19 @@ def test_the_record_is_what_the_arrays_saw_and_gave() -> None:
     layer = only_layer(image)
     session = Session(image, Die.simulated(2))
     y, record = session.layers[layer.name].record(torch.from_numpy(x))
-    assert record.inputs.shape == (1, 3, 16, 5)
-    assert record.codes.shape == (1, 3, 9, 5)
+    assert record.inputs.shape == (5, 3, 16, 1)
+    assert record.codes.shape == (5, 3, 9, 1)
     assert np.array_equal(record.inputs, torch.round(record.inputs))
     assert layer.input_scale is not None
-    inputs = record.inputs.flatten(1, 2)[0, :40].T.numpy() * layer.input_scale
+    inputs = record.inputs.flatten(1, 2)[:, :40, 0].numpy() * layer.input_scale
     assert inputs == pytest.approx(quantized(image, x), rel=1e-6)
-    assert (record.inputs[0, 2, 8:] == 0).all()  # rows that the last tile does not have
+    assert (record.inputs[:, 2, 8:] == 0).all()  # rows that the last tile does not have
     low, high = adc_limits(CHIP, True)
     assert low <= record.codes.min() < record.codes.max() <= high
     # The output is the sum of the codes, in the layer's units.
     book = image.codebook
-    current = record.codes.sum(dim=1)[0].T.numpy() * layer.adc_lsb_us
-    total = record.inputs.sum(dim=(1, 2))[0].numpy()[:, None]
+    current = record.codes.sum(dim=1)[:, :, 0].numpy() * layer.adc_lsb_us
+    total = record.inputs.sum(dim=(1, 2)).numpy()
     current = current - total * book.pedestal_us(layer.zero)
     wanted = current * layer.scale * layer.input_scale + layer.bias
     close(y.numpy(), wanted, 1e-5)

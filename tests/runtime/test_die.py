@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from pimc import container
 from pimc.chip import Chip
 from pimc.errors import DeviceError, UsageError
-from pimc.runtime.die import UNWRITTEN, Die, Stuck
+from pimc.runtime.die import FORMAT, UNWRITTEN, VERSION, Die, Stuck
 
 SMALL = Chip.default().with_array(8, 6)
 FAULTY = Chip.default().with_(
@@ -222,3 +223,17 @@ def test_damaged_die_files_are_refused(tmp_path: Path) -> None:
         Die.load(tmp_path / "none.die")
     with pytest.raises(UsageError):
         die_of(SMALL).save(tmp_path / "none" / "x.die")
+
+
+def test_dies_of_the_first_format_are_read_as_fresh(tmp_path: Path) -> None:
+    path, die = tmp_path / "x.die", die_of(SMALL)
+    fill(die, 3)
+    die.save(path)
+    manifest, tensors = container.load(path, FORMAT, VERSION, DeviceError)
+    content = {name: manifest[name] for name in ("seed", "perfect", "chip")}
+    old = {n: v for n, v in tensors.items() if n not in ("age_s", "stress", "stress_before")}
+    container.save(path, *container.seal(FORMAT, 1, content, old))
+    loaded = Die.load(path)
+    assert loaded.clock_s == 0
+    for name, value in vars(die.cells).items():
+        assert np.array_equal(vars(loaded.cells)[name], value), name

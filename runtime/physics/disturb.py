@@ -1,0 +1,65 @@
+"""Read disturb: every read pushes the cells of its wordlines a little.
+
+Phenomenological. No accepted formula exists; this one has the shape of what is reported: a
+stretched exponential in time under voltage, faster by a factor e every few tens of millivolts.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from pimc.chip import Chip
+
+if TYPE_CHECKING:
+    import torch
+
+#: Stress is counted in whole parts of one read at full scale, so that its sum does not depend
+#: on the order in which it is added up.
+PARTS = 1 << 20
+
+
+def disturbs(chip: Chip) -> bool:
+    """Whether reads change the cells of a chip."""
+    return chip.disturb.tau0_s > 0.0
+
+
+def disturbed_us(
+    chip: Chip, g_us: npt.NDArray[np.floating], reads: npt.NDArray[np.floating]
+) -> npt.NDArray[np.float64]:
+    """Conductances in µS after ``reads`` reads at full scale.
+
+    G(n) = G₀ + (G_sat − G₀)·(1 − exp(−(n·t_read/τ)^β)) with τ = τ₀·exp(−V_read/V₀).
+
+    Args:
+        g_us: G₀, what the cells held after their last write.
+        reads: n, broadcasts against ``g_us``.
+    """
+    disturb = chip.disturb
+    end_us = chip.cell.g_max_us if disturb.g_sat_us is None else disturb.g_sat_us
+    tau_s = disturb.tau0_s * math.exp(-chip.array.v_read_v / disturb.v0_v)
+    stress = disturb.net_stress * chip.array.read_ns * 1e-9 / tau_s * reads
+    g: npt.NDArray[np.float64] = g_us - (end_us - g_us) * np.expm1(-(stress**disturb.beta))
+    return g
+
+
+def stress_table(chip: Chip, high: int) -> npt.NDArray[np.int64]:
+    """Stress of one read by DAC codes 0…``high``, in parts of a full-scale read.
+
+    Time counts in units of τ, so a read at voltage V is worth τ(V_read)/τ(V) =
+    exp((V − V_read)/V₀) reads at full scale, and none at 0 V.
+    """
+    below_v = (np.arange(high + 1) / high - 1.0) * chip.array.v_read_v
+    full_scale = PARTS * np.exp(below_v / chip.disturb.v0_v)
+    worth: npt.NDArray[np.int64] = np.rint(full_scale).astype(np.int64)
+    worth[0] = 0
+    return worth
+
+
+def stress_of(table: torch.Tensor, codes: torch.Tensor) -> npt.NDArray[np.int64]:
+    """(blocks, rows) stress of reading DAC codes (batch, blocks, rows, positions)."""
+    parts = table[codes.abs().long()].sum(dim=(0, 3))
+    return np.asarray(parts.cpu().numpy(), np.int64)

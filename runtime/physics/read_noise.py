@@ -1,0 +1,76 @@
+"""What a read adds to a cell: white noise, and telegraph noise of traps."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from pimc.chip import ReadNoise
+from pimc.runtime import philox
+from pimc.runtime.physics.streams import Stream
+
+Array64 = npt.NDArray[np.float64]
+
+
+class Streams(NamedTuple):
+    """Random streams of one kind of cell: which have a trap, and the state it is in."""
+
+    trap: Stream
+    state: Stream
+
+
+CELL = Streams(Stream.TRAP, Stream.TRAP_STATE)
+REFERENCE = Streams(Stream.REFERENCE_TRAP, Stream.REFERENCE_TRAP_STATE)
+
+
+def variance_us2(noise: ReadNoise, g_us: npt.NDArray[np.floating]) -> Array64:
+    """Variance in µS² of one read of cells that hold ``g_us`` (µS, any shape).
+
+    Three independent parts: proportional to G, constant, and growing with log10 G as published
+    for CMO/HfOx cells (arXiv 2502.04524), σ = 0.0277·log10(G)·√ln((t + t_r)/(2·t_r)); its
+    logarithm counts as 0 below 1 µS.
+    """
+    variance = np.square(noise.relative * np.asarray(g_us, np.float64))
+    variance += noise.sigma_us**2
+    if noise.log_us > 0.0:
+        time = math.log((noise.log_time_s + noise.log_t_r_s) / (2 * noise.log_t_r_s))
+        variance += np.square(noise.log_us * np.log10(np.maximum(g_us, 1.0))) * time
+    return variance
+
+
+def is_noisy(noise: ReadNoise) -> bool:
+    """Whether reads have white noise."""
+    return max(noise.relative, noise.sigma_us, noise.log_us) > 0.0
+
+
+def trapped(
+    noise: ReadNoise, seed: int, streams: Streams, cells: npt.NDArray[np.int64]
+) -> npt.NDArray[np.bool_]:
+    """Which of ``cells`` (addresses, any shape) have a trap, for good; ``seed`` is the die's."""
+    return philox.uniform(seed, streams.trap, cells) < noise.rtn_share
+
+
+def telegraph(
+    noise: ReadNoise,
+    seed: int,
+    streams: Streams,
+    cells: npt.NDArray[np.int64],
+    sample: int,
+) -> Array64:
+    """Factor on G of cells with a trap, at one sample.
+
+    A trap is in one of two states, G·(1 − amplitude·duty) and G·(1 + amplitude·(1 − duty)), in
+    the upper one with probability ``duty``: the mean is G, the variance amplitude²·duty·(1 − duty)
+    of G². All states are redrawn every ``rtn_dwell_samples`` samples.
+
+    Args:
+        seed: of the read noise, apart from the die's.
+        cells: addresses of cells with a trap, any shape.
+        sample: number of the network input, counted from 0.
+    """
+    dwell = sample // noise.rtn_dwell_samples
+    upper = philox.uniform(seed, streams.state, cells, dwell) < noise.rtn_duty
+    return 1.0 + noise.rtn_amplitude * (upper.astype(np.float64) - noise.rtn_duty)
