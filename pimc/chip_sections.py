@@ -54,6 +54,14 @@ class Array(Section):
     cols: int = setting(128, "int", "bitlines (outputs) of one array", low=1, high=65536)
     read_ns: float = setting(100.0, "float", "time of one read step without conversion", above=0)
     v_read_v: float = setting(0.2, "float", "read voltage of a full-scale input", above=0, high=5)
+    active_rows: int = setting(
+        0, "int", "most wordlines that one read may drive, 0 for all", low=0, high=65536
+    )
+
+    @property
+    def driven_rows(self) -> int:
+        """Wordlines that one read may drive at most."""
+        return min(self.active_rows or self.rows, self.rows)
 
 
 @dataclass(frozen=True)
@@ -209,6 +217,12 @@ class Dac(Section):
         Rule("bits", lambda d: d.bits >= 2 or not d.signed, "a signed code needs 2 bits or more"),
     )
 
+    mode: str = setting(
+        "parallel",
+        "str",
+        "an input as one voltage, as one read a bit, or as a number of pulses",
+        choices=("parallel", "bit_serial", "pulse_count"),
+    )
     bits: int = setting(8, "int", "bits of an input code", low=1, high=16)
     signed: bool = setting(True, "bool", "both polarities can be applied: codes ±(2^(bits−1) − 1)")
     energy_pj: float = setting(3.12, "float", "energy of one input conversion", low=0)
@@ -218,8 +232,40 @@ class Dac(Section):
 class Adc(Section):
     """Output converters."""
 
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "full_scale_us",
+            lambda a: a.range != "fixed" or a.full_scale_us is not None,
+            'range = "fixed" needs it',
+        ),
+    )
+
     bits: int = setting(8, "int", "bits of an output code", low=2, high=16)
-    range: str = setting("layer", "str", "what shares one full-scale setting", choices=("layer",))
+    range: str = setting(
+        "layer",
+        "str",
+        "what shares one full-scale setting",
+        choices=("fixed", "layer", "column"),
+    )
+    full_scale_us: float | None = setting(
+        None,
+        "float",
+        "fixed: a column's current at the largest code, µS at full-scale input",
+        above=0,
+    )
+    range_method: str = setting(
+        "mse",
+        "str",
+        "a calibrated range is that of least squared error, or a percentile of the currents",
+        choices=("mse", "percentile"),
+    )
+    percentile: float = setting(
+        99.95, "float", "percentile: share of currents inside the range, %", low=50, high=100
+    )
+    gain_error: float = setting(
+        0.0, "float", "σ of a column's ADC gain over its nominal gain", low=0, high=1
+    )
+    offset_error_lsb: float = setting(0.0, "float", "σ of a column's ADC offset, codes", low=0)
     energy_pj: float = setting(1.56, "float", "energy of one output conversion", low=0)
     convert_ns: float = setting(0.78125, "float", "time of one conversion", above=0)
     columns_per_adc: int = setting(
@@ -231,8 +277,22 @@ class Adc(Section):
 class Mapping(Section):
     """How a weight becomes cells, and where the pedestal is removed."""
 
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "pair",
+            lambda m: m.pair == "columns" or m.kind == "differential",
+            'rows and arrays are only for kind = "differential"',
+        ),
+    )
+
     kind: str = setting(
         "offset", "str", "cells of a weight", choices=("offset", "differential", "sliced")
+    )
+    pair: str = setting(
+        "columns",
+        "str",
+        "differential: where the two cells of a weight lie",
+        choices=("columns", "rows", "arrays"),
     )
     pedestal: str = setting(
         "reference",

@@ -19,7 +19,7 @@ from pimc import container
 from pimc.chip import Chip
 from pimc.container import Tensor
 from pimc.errors import ChipError, ImageError
-from pimc.mapping import Codebook, codebook
+from pimc.mapping import Codebook, by_weight, codebook
 from pimc.packing import bits_per_cell, pack_levels, unpack_levels
 from pimc.plan import Window
 from pimc.strict import Key, check_value
@@ -38,7 +38,7 @@ TILE_FIELDS = (
 #: Tensors every layer has, named ``layer.NNNN.<field>``.
 COLUMN_FIELDS = ("zero", "scale", "gain", "bias")
 #: Tensors a layer may have.
-OPTIONAL_FIELDS = ("row_correction", "teacher_weight", "teacher_bias")
+OPTIONAL_FIELDS = ("row_correction", "adc_column_lsb_us", "teacher_weight", "teacher_bias")
 
 _NEWER = "the image may be of a newer pimc: update pimc, or compile the model again"
 _COUNT = Key("int", "", low=1)
@@ -78,11 +78,15 @@ class ImageLayer:
 
     Attributes:
         index: position in the image, also in the ``tiles`` tensor.
-        row_block: rows a tile; row block ``t`` of a group starts at row ``t · row_block``.
-        col_block: physical columns a tile; the reference column of a tile is common to them.
+        row_block: wordlines a tile; row block ``t`` of a group starts at wordline
+            ``t · row_block``.
+        col_block: bitlines a tile; the reference column of a tile is common to them.
         planes: cells a weight.
-        row_correction: (groups, col_blocks, rows) µS, subtracted digitally from every column
-            of a column block, times the row's input; None before a recovery found it.
+        adc_lsb_us: current of one ADC code, µS times DAC code, where columns share one range.
+        row_correction: (groups, col_blocks, wordlines) µS, subtracted digitally from every
+            column of a column block, times the wordline's input; None before a recovery found it.
+        adc_column_lsb_us: (groups, bitlines) current of one ADC code where every column has a
+            range of its own, shared by its row blocks; else None.
         teacher_weight, teacher_bias: the float network, (groups, rows, cols) and
             (groups * cols,); None in an image written without a teacher.
     """
@@ -109,16 +113,52 @@ class ImageLayer:
     row_correction: Tensor | None = field(default=None, repr=False)
     teacher_weight: Tensor | None = field(default=None, repr=False)
     teacher_bias: Tensor | None = field(default=None, repr=False)
+    adc_column_lsb_us: Tensor | None = field(default=None, repr=False)
+    layout: str = "columns"
+
+    @property
+    def wordlines(self) -> int:
+        """Physical rows, a group."""
+        return self.rows * (self.planes if self.layout == "rows" else 1)
+
+    @property
+    def bitlines(self) -> int:
+        """Physical columns, a group."""
+        return self.cols * (1 if self.layout == "rows" else self.planes)
 
     @property
     def row_blocks(self) -> int:
         """Tiles one under the other, a group."""
-        return -(-self.rows // self.row_block)
+        return -(-self.wordlines // self.row_block)
+
+    @property
+    def block_of_bitline(self) -> npt.NDArray[np.int64]:
+        """(bitlines,) which of the tiles side by side a physical column lies in."""
+        if self.layout != "arrays":
+            return np.arange(self.bitlines) // self.col_block
+        plane, column = np.divmod(np.arange(self.bitlines), self.cols)
+        return plane * -(-self.cols // self.col_block) + column // self.col_block
 
     @property
     def col_blocks(self) -> int:
         """Tiles side by side, a group."""
-        return -(-self.cols * self.planes // self.col_block)
+        return int(self.block_of_bitline[-1]) + 1
+
+    @property
+    def lsb_us(self) -> float | npt.NDArray[np.float32]:
+        """Current of one ADC code: one number, or (groups · row_blocks, bitlines)."""
+        if self.adc_column_lsb_us is None:
+            return self.adc_lsb_us
+        return np.repeat(self.adc_column_lsb_us, self.row_blocks, axis=0)
+
+    def by_weight(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Values of cells (groups · row_blocks, row_block, bitlines) by weight.
+
+        Returns:
+            (groups, rows, cols, planes); the padding of the last block is left out.
+        """
+        grouped = values.reshape(self.groups, -1, self.bitlines)[:, : self.wordlines]
+        return by_weight(grouped, self.planes, self.layout)
 
 
 @dataclass(frozen=True)
@@ -176,7 +216,9 @@ class Image:
         if not isinstance(entries, list):
             raise ImageError("layers: missing, or no list", "manifest", _NEWER)
         return tuple(
-            _layer(f"layer {index} of the manifest", index, entry, self.tensors)
+            _layer(
+                f"layer {index} of the manifest", index, entry, self.tensors, self.codebook.layout
+            )
             for index, entry in enumerate(entries)
         )
 
@@ -207,15 +249,13 @@ class Image:
         return mask
 
     def cells(self, layer: ImageLayer) -> npt.NDArray[np.int64]:
-        """Address of every cell of a layer: (groups · row_blocks, row_block, cols · planes).
+        """Address of every cell of a layer: (groups · row_blocks, row_block, bitlines).
 
         An address is ``(array · rows + wordline) · cols + bitline``; −1 pads the last block.
         """
         array = self.chip.array
         blocks = layer.row_blocks
-        cells = np.full(
-            (layer.groups * blocks, layer.row_block, layer.cols * layer.planes), -1, np.int64
-        )
+        cells = np.full((layer.groups * blocks, layer.row_block, layer.bitlines), -1, np.int64)
         tiles = self.tensors["tiles"]
         for number in np.flatnonzero(tiles[:, 0] == layer.index):
             tile = dict(zip(TILE_FIELDS, tiles[number].tolist(), strict=True))
@@ -277,7 +317,9 @@ class Image:
         return Image(*container.load(path, FORMAT, VERSION, ImageError))
 
 
-def _layer(where: str, index: int, entry: object, tensors: Mapping[str, Tensor]) -> ImageLayer:
+def _layer(
+    where: str, index: int, entry: object, tensors: Mapping[str, Tensor], layout: str
+) -> ImageLayer:
     if not isinstance(entry, Mapping):
         raise ImageError(f"must be an object, not {entry!r}", where, _NEWER)
     keys = {**_LAYER_KEYS}
@@ -292,7 +334,7 @@ def _layer(where: str, index: int, entry: object, tensors: Mapping[str, Tensor])
     if missing:
         raise ImageError(f"has no tensor {', '.join(missing)}", where, _NEWER)
     fields |= {n: tensors.get(layer_tensor(index, n)) for n in (*COLUMN_FIELDS, *OPTIONAL_FIELDS)}
-    return ImageLayer(index=index, window=window, **fields)
+    return ImageLayer(index=index, window=window, layout=layout, **fields)
 
 
 def _checked(entry: Mapping[str, Any], keys: Mapping[str, Key], where: str) -> dict[str, Any]:

@@ -29,19 +29,19 @@ class Region:
         cells: (blocks, rows, columns) addresses ``(array · array_rows + wordline) ·
             array_cols + bitline``; −1 where a block has no cell. A block's columns may lie
             in several arrays; its rows get the same inputs in each.
-        lsb_us: current of one ADC code, µS times DAC code.
-        signed: DAC codes may be negative.
+        lsb_us: current of one ADC code, µS times DAC code: one number, or (blocks, columns).
+        signed: the layer's inputs may be negative.
     """
 
     name: str
     cells: npt.NDArray[np.int64] = field(repr=False)
-    lsb_us: float
+    lsb_us: float | npt.NDArray[np.float32]
     signed: bool
 
     @staticmethod
     def of(image: Image, layer: ImageLayer) -> Region:
         """The region of one layer of an image."""
-        return Region(layer.name, image.cells(layer), layer.adc_lsb_us, layer.input_signed)
+        return Region(layer.name, image.cells(layer), layer.lsb_us, layer.input_signed)
 
 
 @runtime_checkable
@@ -84,7 +84,8 @@ class Device(Protocol):
             inputs: (batch, blocks, rows, positions) whole numbers as floats.
 
         Returns:
-            (batch, blocks, columns, positions) ADC codes, whole numbers as floats.
+            (batch, blocks, columns, positions) ADC codes, whole numbers as floats; of a
+            bit-serial input the codes of the bit planes, shifted and added.
 
         Raises:
             DeviceError: the chip does not answer.

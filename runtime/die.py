@@ -31,6 +31,8 @@ class Stream(IntEnum):
     REFERENCE = 2
     DEAD_ROW = 3
     DEAD_COL = 4
+    ADC_GAIN = 32
+    ADC_OFFSET = 33
 
 
 class Stuck(IntEnum):
