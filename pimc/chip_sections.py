@@ -217,15 +217,15 @@ class Dac(Section):
         Rule("bits", lambda d: d.bits >= 2 or not d.signed, "a signed code needs 2 bits or more"),
     )
 
+    bits: int = setting(8, "int", "bits of an input code", low=1, high=16)
+    signed: bool = setting(True, "bool", "both polarities can be applied: codes ±(2^(bits−1) − 1)")
+    energy_pj: float = setting(3.12, "float", "energy of one input conversion", low=0)
     mode: str = setting(
         "parallel",
         "str",
         "an input as one voltage, as one read a bit, or as a number of pulses",
         choices=("parallel", "bit_serial", "pulse_count"),
     )
-    bits: int = setting(8, "int", "bits of an input code", low=1, high=16)
-    signed: bool = setting(True, "bool", "both polarities can be applied: codes ±(2^(bits−1) − 1)")
-    energy_pj: float = setting(3.12, "float", "energy of one input conversion", low=0)
 
 
 @dataclass(frozen=True)
@@ -247,6 +247,11 @@ class Adc(Section):
         "what shares one full-scale setting",
         choices=("fixed", "layer", "column"),
     )
+    energy_pj: float = setting(1.56, "float", "energy of one output conversion", low=0)
+    convert_ns: float = setting(0.78125, "float", "time of one conversion", above=0)
+    columns_per_adc: int = setting(
+        128, "int", "columns that share one ADC, in turn", low=1, high=65536
+    )
     full_scale_us: float | None = setting(
         None,
         "float",
@@ -266,11 +271,6 @@ class Adc(Section):
         0.0, "float", "σ of a column's ADC gain over its nominal gain", low=0, high=1
     )
     offset_error_lsb: float = setting(0.0, "float", "σ of a column's ADC offset, codes", low=0)
-    energy_pj: float = setting(1.56, "float", "energy of one output conversion", low=0)
-    convert_ns: float = setting(0.78125, "float", "time of one conversion", above=0)
-    columns_per_adc: int = setting(
-        128, "int", "columns that share one ADC, in turn", low=1, high=65536
-    )
 
 
 @dataclass(frozen=True)
@@ -288,12 +288,6 @@ class Mapping(Section):
     kind: str = setting(
         "offset", "str", "cells of a weight", choices=("offset", "differential", "sliced")
     )
-    pair: str = setting(
-        "columns",
-        "str",
-        "differential: where the two cells of a weight lie",
-        choices=("columns", "rows", "arrays"),
-    )
     pedestal: str = setting(
         "reference",
         "str",
@@ -301,6 +295,12 @@ class Mapping(Section):
         choices=("reference", "digital"),
     )
     slices: int = setting(2, "int", "sliced: cells of one weight", low=2, high=8)
+    pair: str = setting(
+        "columns",
+        "str",
+        "differential: where the two cells of a weight lie",
+        choices=("columns", "rows", "arrays"),
+    )
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,8 @@ class ImageLayer:
         if self.layout != "arrays":
             return np.arange(self.bitlines) // self.col_block
         plane, column = np.divmod(np.arange(self.bitlines), self.cols)
-        return plane * -(-self.cols // self.col_block) + column // self.col_block
+        blocks_a_plane = -(-self.cols // self.col_block)
+        return np.asarray(plane * blocks_a_plane + column // self.col_block)
 
     @property
     def col_blocks(self) -> int:
@@ -217,7 +218,7 @@ class Image:
             raise ImageError("layers: missing, or no list", "manifest", _NEWER)
         return tuple(
             _layer(
-                f"layer {index} of the manifest", index, entry, self.tensors, self.codebook.layout
+                f"layer {index} of the manifest", index, entry, self.tensors, self.chip.mapping.pair
             )
             for index, entry in enumerate(entries)
         )

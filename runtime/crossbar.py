@@ -144,8 +144,8 @@ class CrossbarLayer:
     def _lines(self, blocks: torch.Tensor) -> torch.Tensor:
         """What all wordlines get, (batch, groups, wordlines, positions): blocks put together."""
         layer = self.layer
-        grouped = blocks.unflatten(1, (layer.groups, layer.row_blocks)).flatten(2, 3)
-        return grouped[:, :, : layer.wordlines]
+        grouped: torch.Tensor = blocks.unflatten(1, (layer.groups, layer.row_blocks))
+        return grouped.flatten(2, 3)[:, :, : layer.wordlines]
 
     def _driven(self, grouped: torch.Tensor) -> torch.Tensor:
         """What inputs (batch, groups, rows, positions) put on (…, wordlines, positions)."""
@@ -157,7 +157,8 @@ class CrossbarLayer:
         drive = self.digital.drive
         if drive is None:
             return lines
-        return (lines.unflatten(2, (self.layer.rows, -1)) / drive).mean(dim=3)
+        by_row: torch.Tensor = lines.unflatten(2, (self.layer.rows, -1))
+        return (by_row / drive).mean(dim=3)
 
     def _read(self, blocks: torch.Tensor) -> torch.Tensor:
         if two_phases(self.chip, self.layer.input_signed):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pimc.chip import Chip
 from pimc.converters import adc_limits, dac_limits
 from pimc.mapping import Codebook, codebook
-from pimc.passes.ranges import adc_lsb_us, input_scale, synthetic_codes
+from pimc.passes.ranges import adc_range, input_scale, synthetic_codes
 from pimc.passes.rounding import Codes, Grid, choose_grid, round_nearest
 
 Array64 = npt.NDArray[np.float64]
@@ -115,7 +115,7 @@ def test_adc_range_is_no_worse_than_the_largest_current(
     rng = np.random.default_rng(0)
     book, codes, grid = layer(chip, (2, 40, 5))
     vectors = synthetic_codes(chip, signed, 40, 2, rng)
-    lsb = adc_lsb_us(chip, book, codes, grid, vectors, signed, rng)
+    lsb = adc_range(chip, book, codes, grid, vectors, signed, rng).lsb_us
     currents = currents_of(chip, book, codes, vectors)
     # What a column's error does to the output: factor of its plane times scale of its weight.
     weight = np.repeat(grid.scale, book.planes, axis=1) * np.tile(book.coefficients, 5)
@@ -135,7 +135,7 @@ def test_a_margin_leaves_room() -> None:
     rng = np.random.default_rng(0)
     book, codes, grid = layer(EXACT, (1, 40, 5))
     vectors = synthetic_codes(EXACT, True, 40, 1, rng)
-    lsb = adc_lsb_us(EXACT, book, codes, grid, vectors, True, rng, margin=2.0)
+    lsb = adc_range(EXACT, book, codes, grid, vectors, True, rng, margin=2.0).lsb_us
     largest = np.abs(currents_of(EXACT, book, codes, vectors)).max()
     assert lsb * adc_limits(EXACT, True)[1] == pytest.approx(2 * largest, rel=1e-6)
 
@@ -147,9 +147,9 @@ def test_programming_errors_widen_the_range() -> None:
     codes = np.full((1, 8, 3), book.middle, np.uint16)
     grid = Grid(np.ones((1, 3)), np.full((1, 3), book.middle, np.uint16))
     vectors = np.full((1, 4, 8), 100.0)
-    exact = adc_lsb_us(EXACT, book, codes, grid, vectors, True, np.random.default_rng(0))
+    exact = adc_range(EXACT, book, codes, grid, vectors, True, np.random.default_rng(0)).lsb_us
     assert exact == 1.0  # no current at all
-    noisy = adc_lsb_us(chip, book, codes, grid, vectors, True, np.random.default_rng(0))
+    noisy = adc_range(chip, book, codes, grid, vectors, True, np.random.default_rng(0)).lsb_us
     sigma = 0.1 * 38.0 * 100.0 * 8**0.5
     assert 0.1 * sigma < noisy * 127 < 4 * sigma
 
@@ -159,7 +159,7 @@ def test_the_same_seed_gives_the_same_range() -> None:
     book, codes, grid = layer(chip, (1, 40, 5))
     vectors = synthetic_codes(chip, True, 40, 1, np.random.default_rng(3))
     first, second = (
-        adc_lsb_us(chip, book, codes, grid, vectors, True, np.random.default_rng(4))
+        adc_range(chip, book, codes, grid, vectors, True, np.random.default_rng(4)).lsb_us
         for _ in range(2)
     )
     assert first == second
