@@ -17,23 +17,6 @@ from pimc.runtime.die import Die, Stream
 Array64 = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Saturation:
-    """How many conversions of a layer met the end of the converter's range."""
-
-    conversions: int = 0
-    clipped: int = 0
-
-    @property
-    def share(self) -> float:
-        """Part of the conversions whose current lay outside the range."""
-        return self.clipped / self.conversions if self.conversions else 0.0
-
-    def __add__(self, other: Saturation) -> Saturation:
-        """Both together."""
-        return Saturation(self.conversions + other.conversions, self.clipped + other.clipped)
-
-
 @dataclass(frozen=True, eq=False)
 class Adc:
     """The converters of one region; tensors are (blocks, columns, 1).

@@ -44,12 +44,35 @@ class Region:
         return Region(layer.name, image.cells(layer), layer.lsb_us, layer.input_signed)
 
 
+@dataclass(frozen=True)
+class Saturation:
+    """How many conversions of a layer met the end of the converter's range."""
+
+    conversions: int = 0
+    clipped: int = 0
+
+    @property
+    def share(self) -> float:
+        """Part of the conversions whose current lay outside the range."""
+        return self.clipped / self.conversions if self.conversions else 0.0
+
+    def __add__(self, other: Saturation) -> Saturation:
+        """Both together."""
+        return Saturation(self.conversions + other.conversions, self.clipped + other.clipped)
+
+
+def saturation_of(device: Device) -> dict[str, Saturation]:
+    """Saturation by layer since the device was opened; empty where it does not count it."""
+    return dict(getattr(device, "saturation", {}))
+
+
 @runtime_checkable
 class Device(Protocol):
     """A chip that can be programmed and read.
 
-    A device may count what it did in an attribute ``reads``: array reads (one array activated by
-    one input vector) so far. Captures note it.
+    A device may count what it did: in an attribute ``reads`` array reads (one array activated by
+    one input vector, or by one bit plane of it) so far, which captures note; in an attribute
+    ``saturation`` a :class:`Saturation` a layer name.
     """
 
     @property

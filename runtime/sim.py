@@ -11,10 +11,10 @@ import torch
 
 from pimc.chip import Chip
 from pimc.converters import plane_weights
-from pimc.runtime.adc import Adc, Saturation
+from pimc.runtime.adc import Adc
 from pimc.runtime.bank import Bank, bank_of
 from pimc.runtime.dac import bit_planes, noise_drive
-from pimc.runtime.device import Region
+from pimc.runtime.device import Region, Saturation
 from pimc.runtime.die import Die
 
 

@@ -28,6 +28,8 @@ __all__ = ["DIES", "eval_", "run"]
 
 #: Dies that ``pimc eval`` draws where none is named.
 DIES = 5
+#: Share of clipped conversions from which on a layer is named.
+SATURATION_SHOWN = 1e-3
 
 
 @command("run")
@@ -121,6 +123,7 @@ def eval_(settings: Settings, image: Path | None, **chosen: Any) -> Report:
     )
     from pimc.image import Image
     from pimc.lookup import find_image
+    from pimc.runtime.device import Saturation, saturation_of
     from pimc.runtime.session import inputs_of
     from pimc.runtime.teacher import has_teacher
 
@@ -140,11 +143,14 @@ def eval_(settings: Settings, image: Path | None, **chosen: Any) -> Report:
     if has_teacher(loaded):
         in_float = accuracy(float_session(loaded), batches, progress=progress, description="float")
     names, values = [], []
+    saturation: dict[str, Saturation] = {}
     start = time.perf_counter()
     for session in _sessions(loaded, settings.seed, chosen):
         name = session.device.name
         values.append(accuracy(session, batches, progress=progress, description=name))
         names.append(name)
+        for layer, found in saturation_of(session.device).items():
+            saturation[layer] = saturation.get(layer, Saturation()) + found
     rate = len(values) * len(data) / max(time.perf_counter() - start, 1e-9)
     mean = float(np.mean(values))
     several = len(values) > 1
@@ -159,6 +165,7 @@ def eval_(settings: Settings, image: Path | None, **chosen: Any) -> Report:
         "accuracy_interval_95": list(interval),
         "accuracy_per_die": values,
         "dies": names,
+        "saturation": {layer: found.share for layer, found in saturation.items()},
         "images_per_second": rate,
         "min_accuracy": wanted,
         "ok": passed,
@@ -212,6 +219,7 @@ def _text(result: Mapping[str, Any]) -> str:
     low, high = result["accuracy_interval_95"]
     spread = f" ± {percent(result['accuracy_std'])} over {len(values)} dies" * (len(values) > 1)
     each = "  ".join(f"{n} {percent(v)}" for n, v in zip(names, values, strict=True))
+    clipped = {k: v for k, v in result["saturation"].items() if v > SATURATION_SHOWN}
     wanted = result["min_accuracy"]
     verdict = "reached" if result["ok"] else "NOT reached"
     pairs = [
@@ -220,6 +228,7 @@ def _text(result: Mapping[str, Any]) -> str:
         ("accuracy", percent(result["accuracy_mean"]) + spread),
         ("95 % interval", f"{percent(low)} to {percent(high)}"),
         ("dies", each),
+        ("saturation", "  ".join(f"{k} {percent(v)}" for k, v in clipped.items())),
         ("speed", f"{result['images_per_second']:,.0f} images a second"),
         ("minimum", "" if wanted is None else f"{percent(wanted)} {verdict}"),
     ]
