@@ -32,13 +32,24 @@ from pimc.runtime.sim import SimDevice
 
 #: Weights as near to the float network as rounding lets them be.
 UNCLIPPED = Options(write_noise=0.0)
-VARIANTS = [(k, p) for k in ("offset", "differential", "sliced") for p in ("reference", "digital")]
+#: Mapping and pedestal; differential pairs lie on columns, rows or arrays.
+VARIANTS = [
+    (kind, pedestal)
+    for kind in ("offset", "differential", "rows", "arrays", "sliced")
+    for pedestal in ("reference", "digital")
+]
+
+
+def mapping_keys(variant: tuple[str, str]) -> dict[str, Any]:
+    kind, pedestal = variant
+    keys: dict[str, Any] = {"mapping.kind": kind, "mapping.pedestal": pedestal}
+    if kind in ("rows", "arrays"):
+        keys |= {"mapping.kind": "differential", "mapping.pair": kind}
+    return keys
 
 
 def chip_of(variant: tuple[str, str], **changes: Any) -> Chip:
-    kind, pedestal = variant
-    mapping = {"mapping.kind": kind, "mapping.pedestal": pedestal}
-    return Chip.default().with_array(64, 32).with_(**mapping, **changes)
+    return Chip.default().with_array(64, 32).with_(**mapping_keys(variant), **changes)
 
 
 def truth(image: Image, die: Die, layer: ImageLayer) -> np.ndarray:

@@ -21,14 +21,25 @@ from pimc.runtime.program import program
 from pimc.runtime.session import Session
 from pimc.runtime.sim import SimDevice
 
-VARIANTS = [(k, p) for k in ("offset", "differential", "sliced") for p in ("reference", "digital")]
+#: Mapping and pedestal; differential pairs lie on columns, rows or arrays.
+VARIANTS = [
+    (kind, pedestal)
+    for kind in ("offset", "differential", "rows", "arrays", "sliced")
+    for pedestal in ("reference", "digital")
+]
+
+
+def mapping_keys(variant: tuple[str, str]) -> dict[str, Any]:
+    kind, pedestal = variant
+    keys: dict[str, Any] = {"mapping.kind": kind, "mapping.pedestal": pedestal}
+    if kind in ("rows", "arrays"):
+        keys |= {"mapping.kind": "differential", "mapping.pair": kind}
+    return keys
 
 
 def chip_of(variant: tuple[str, str] = VARIANTS[0], *, dac_signed: bool = True) -> Chip:
-    kind, pedestal = variant
     changes: dict[str, Any] = {
-        "mapping.kind": kind,
-        "mapping.pedestal": pedestal,
+        **mapping_keys(variant),
         "read_noise.relative": 0.0,
         "dac.signed": dac_signed,
     }
