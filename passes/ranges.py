@@ -27,10 +27,10 @@ _PARTS = np.geomspace(1.0, 0.1, 30)
 #: Values that an input range is judged on, vectors an ADC range is.
 _VALUES, _VECTORS = 32768, 256
 #: Bit planes of so many vectors together, as neighbouring planes tell much the same.
-_PLANE_VECTORS = 64
+_PLANE_VECTORS = 128
 #: Specimens of the write errors that a column's own range is fitted to, so that it does not
 #: depend on the errors of one.
-_SPECIMENS = 8
+_SPECIMENS = 4
 
 
 def input_scale(vectors: Array64, low: int, high: int) -> float:
@@ -141,12 +141,11 @@ def _currents(
     lines = (some[..., None] * book.drive).reshape(*some.shape[:2], -1)
     levels_us = np.asarray(chip.cell.g_levels_us)
     target_us = levels_us[book.levels[codes]]
-    parts = max(1, min(_SPECIMENS, lines.shape[1])) if by_column else 1
     height, found, weights = block_size(chip)[0], [], []
-    for part in np.array_split(lines, parts, axis=1):
+    for _ in range(_SPECIMENS if by_column else 1):
         error_us = rng.standard_normal(target_us.shape) * chip.cell.sigma.sigma_us(target_us)
         cells = on_lines(target_us + error_us - book.reference_us, book.layout)
-        for weight, plane in zip(planes, bit_planes(part, planes), strict=True):
+        for weight, plane in zip(planes, bit_planes(lines, planes), strict=True):
             for k in range(0, plane.shape[2], height):
                 found.append(plane[:, :, k : k + height] @ cells[:, k : k + height])
                 weights.append(np.full(plane.shape[1], float(weight) ** 2))

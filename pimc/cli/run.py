@@ -28,8 +28,8 @@ __all__ = ["DIES", "eval_", "run"]
 
 #: Dies that ``pimc eval`` draws where none is named.
 DIES = 5
-#: Share of clipped conversions from which on a layer is named.
-SATURATION_SHOWN = 1e-3
+#: Share of clipped conversions above which a layer is named, and how many are.
+SATURATION_SHOWN, SATURATED_SHOWN = 1e-3, 4
 
 
 @command("run")
@@ -219,7 +219,6 @@ def _text(result: Mapping[str, Any]) -> str:
     low, high = result["accuracy_interval_95"]
     spread = f" ± {percent(result['accuracy_std'])} over {len(values)} dies" * (len(values) > 1)
     each = "  ".join(f"{n} {percent(v)}" for n, v in zip(names, values, strict=True))
-    clipped = {k: v for k, v in result["saturation"].items() if v > SATURATION_SHOWN}
     wanted = result["min_accuracy"]
     verdict = "reached" if result["ok"] else "NOT reached"
     pairs = [
@@ -228,8 +227,16 @@ def _text(result: Mapping[str, Any]) -> str:
         ("accuracy", percent(result["accuracy_mean"]) + spread),
         ("95 % interval", f"{percent(low)} to {percent(high)}"),
         ("dies", each),
-        ("saturation", "  ".join(f"{k} {percent(v)}" for k, v in clipped.items())),
+        ("saturation", _saturated(result["saturation"])),
         ("speed", f"{result['images_per_second']:,.0f} images a second"),
         ("minimum", "" if wanted is None else f"{percent(wanted)} {verdict}"),
     ]
     return facts(pairs)
+
+
+def _saturated(shares: Mapping[str, float]) -> str:
+    """The layers whose converters clip most, where any clips noticeably."""
+    found = sorted((-share, layer) for layer, share in shares.items() if share > SATURATION_SHOWN)
+    shown = "  ".join(f"{layer} {percent(-share)}" for share, layer in found[:SATURATED_SHOWN])
+    more = len(found) - SATURATED_SHOWN
+    return f"{shown}  and {more} more" if more > 0 else shown
