@@ -213,7 +213,8 @@ def _room(image: Image, layer: ImageLayer, pattern: torch.Tensor) -> torch.Tenso
     lsb = torch.as_tensor(np.broadcast_to(layer.lsb_us, cells.shape[::2]).copy()).float()
     current = torch.einsum("brc,brv->bcv", target, pattern).abs().amax(dim=2)
     codes = ((current + error[:, None]) / lsb).amax(dim=1)
-    return 2 ** (chip.adc.bits - 1) * _PROBE_FILL / codes.clamp_min(1e-9)
+    room: torch.Tensor = 2 ** (chip.adc.bits - 1) * _PROBE_FILL / codes.clamp_min(1e-9)
+    return room
 
 
 def _outputs(

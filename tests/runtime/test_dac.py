@@ -9,9 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pimc import converters
 from pimc.chip import Chip
 from pimc.converters import adc_limits, code_limits, dac_limits, plane_weights
+from pimc.converters import bit_planes as planes_of
 from pimc.runtime.dac import bit_planes
 from pimc.runtime.device import Region
 from pimc.runtime.die import Die
@@ -24,8 +24,8 @@ MODES = ["parallel", "bit_serial", "pulse_count"]
 LSB_US = 3.0
 
 
-def device_of(chip: Chip, **options: bool) -> tuple[SimDevice, Region]:
-    device = SimDevice(Die.simulated(5), chip, 1, **options)
+def device_of(chip: Chip, *, converters: bool = True) -> tuple[SimDevice, Region]:
+    device = SimDevice(Die.simulated(5), chip, 1, converters=converters)
     levels = np.random.default_rng(2).integers(0, chip.cell.levels, 48).astype(np.uint16)
     device.program(np.arange(48), levels)
     return device, Region("w", np.arange(48).reshape(1, 8, 6), LSB_US, True)
@@ -52,7 +52,7 @@ def test_bit_planes_are_those_of_the_vocabulary(bits: int, seed: int) -> None:
     found = list(bit_planes(inputs, weights))
     assert tuple(weight for weight, _ in found) == weights
     planes = np.stack([plane.numpy() for _, plane in found])
-    assert np.array_equal(planes, converters.bit_planes(codes, weights))
+    assert np.array_equal(planes, planes_of(codes, weights))
     assert np.array_equal(inputs.numpy(), codes)
 
 
@@ -71,7 +71,7 @@ def test_every_bit_plane_is_converted_on_its_own() -> None:
     inputs = vectors(chip, 50)
     g, reference = cells_of(device)
     weights = plane_weights(chip, True)
-    planes = converters.bit_planes(inputs[0, 0].numpy(), weights)
+    planes = planes_of(inputs[0, 0].numpy(), weights)
     current = np.einsum("kc,bkv->bcv", g - reference, planes) / LSB_US
     # Where single precision may fall on the other side of a half, either code is right.
     clear = (np.abs(current - np.floor(current) - 0.5) > 1e-3).all(axis=0)
@@ -92,7 +92,7 @@ def variance_of(mode: str, device: SimDevice, x: Array64) -> tuple[Array64, floa
     relative, (g, reference) = device.chip.read_noise.relative, cells_of(device)
     high = dac_limits(device.chip, True)[1]
     weights = np.asarray(plane_weights(device.chip, True), np.float64)
-    planes = converters.bit_planes(x, tuple(map(int, weights)))
+    planes = planes_of(x, tuple(map(int, weights)))
     drive = {
         "parallel": x**2,
         "bit_serial": np.tensordot(weights**2, planes**2, 1),
@@ -114,7 +114,7 @@ def sampled(mode: str, device: SimDevice, x: Array64, rng: np.random.Generator) 
         factors = [1.0] * high
     else:
         weights = plane_weights(device.chip, True)
-        sigma, driven = relative, list(converters.bit_planes(x, weights))
+        sigma, driven = relative, list(planes_of(x, weights))
         factors = [float(weight) for weight in weights]
     for factor, line in zip(factors, driven, strict=True):
         cells = g * (1 + sigma * rng.standard_normal((draws, *g.shape)))
