@@ -36,6 +36,8 @@ def emit(plan: Plan, chip: Chip, options: Mapping[str, Any], *, teacher: bool = 
     tensors |= _lines(plan)
     for index, (layer, quantized) in enumerate(zip(plan.layers, plan.quantized, strict=True)):
         tensors |= {layer_tensor(index, f): getattr(quantized, f) for f in COLUMN_FIELDS}
+        if quantized.adc_column_lsb_us is not None:
+            tensors[layer_tensor(index, "adc_column_lsb_us")] = quantized.adc_column_lsb_us
         if teacher:
             tensors[layer_tensor(index, "teacher_weight")] = layer.weight
             tensors[layer_tensor(index, "teacher_bias")] = layer.bias
@@ -52,7 +54,7 @@ def emit(plan: Plan, chip: Chip, options: Mapping[str, Any], *, teacher: bool = 
 
 def _layers(plan: Plan, chip: Chip) -> list[dict[str, Any]]:
     height, width = block_size(chip)
-    planes = codebook(chip).planes
+    book = codebook(chip)
     return [
         {
             "name": layer.name,
@@ -61,8 +63,8 @@ def _layers(plan: Plan, chip: Chip) -> list[dict[str, Any]]:
             "groups": layer.groups,
             "rows": layer.rows,
             "cols": layer.cols,
-            "planes": planes,
-            "row_block": min(height, layer.rows),
+            "planes": book.planes,
+            "row_block": min(height, layer.rows * book.row_planes),
             "col_block": width,
             "window": asdict(layer.window) if layer.window else None,
             "input_scale": quantized.input_scale,

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from pimc.chip import Chip
 from pimc.faults import FaultMap
-from pimc.mapping import codebook
+from pimc.mapping import Codebook, codebook, on_lines
 from pimc.plan import Lines, Place, Plan, Tile
 
 Array64 = npt.NDArray[np.float64]
@@ -50,11 +50,16 @@ class MapCells:
 
 
 def tile_levels(plan: Plan, chip: Chip, tile: Tile) -> npt.NDArray[np.uint16]:
-    """Levels of a tile's cells, (rows, physical columns)."""
-    codes = plan.quantized[tile.layer].codes[tile.group]
-    levels = codebook(chip).levels[codes[tile.row : tile.row + tile.rows]]
-    block: npt.NDArray[np.uint16] = levels.reshape(tile.rows, -1)
-    return block[:, tile.col : tile.col + tile.cols]
+    """Levels of a tile's cells, (wordlines, bitlines)."""
+    book = codebook(chip)
+    codes = plan.quantized[tile.layer].codes[tile.group, _rows(tile, book)]
+    levels: npt.NDArray[np.uint16] = on_lines(book.levels[codes], book.layout)
+    return levels[:, tile.col : tile.col + tile.cols]
+
+
+def _rows(tile: Tile, book: Codebook) -> slice:
+    """The layer's rows that lie in a tile, which begins and ends with whole weights."""
+    return slice(tile.row // book.row_planes, (tile.row + tile.rows) // book.row_planes)
 
 
 def _assign(
@@ -85,14 +90,13 @@ def _assign(
 
 
 def _importance(plan: Plan, chip: Chip, tile: Tile) -> Array64:
-    """Mean square of the output error a µS of each cell, (rows, physical columns)."""
+    """Mean square of the output error a µS of each cell, (wordlines, bitlines)."""
     quantized, layer, book = plan.quantized[tile.layer], plan.layers[tile.layer], codebook(chip)
     scale = quantized.scale.reshape(layer.groups, layer.cols)[tile.group].astype(np.float64)
-    every = (scale[:, None] * book.coefficients).reshape(-1)
-    columns = every[tile.col : tile.col + tile.cols] ** 2
-    rows = quantized.importance[tile.group, tile.row : tile.row + tile.rows].astype(np.float64)
-    squared: Array64 = rows[:, None] * columns
-    return squared
+    rows = quantized.importance[tile.group, _rows(tile, book)].astype(np.float64)
+    every = np.multiply.outer(rows, scale**2)[..., None] * book.coefficients**2
+    squared: Array64 = on_lines(every, book.layout)
+    return squared[:, tile.col : tile.col + tile.cols]
 
 
 def _best(wanted: Array64, held_us: Array64, importance: Array64) -> npt.NDArray[np.int64]:

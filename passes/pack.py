@@ -17,7 +17,9 @@ class Pack:
     """Give every tile a rectangle of an array.
 
     ``dense`` uses the fewest arrays; tiles that share an array but get different inputs
-    are read one after the other. ``single`` gives every tile an array of its own.
+    are read one after the other. ``single`` gives every tile an array of its own. Where the
+    cells of a weight lie in different arrays, the tiles of the second plane take the places of
+    the first in as many arrays again.
     """
 
     name: ClassVar[str] = "pack"
@@ -25,9 +27,24 @@ class Pack:
 
     def __call__(self, plan: Plan, chip: Chip) -> Plan:
         """Fill ``plan.places``."""
-        places = _PACKERS[self.packing](plan.tiles, chip.array.rows, chip.array.cols)
-        arrays = 1 + max((place.array for place in places), default=-1)
-        return replace(plan, stage=self.name, places=tuple(places), arrays=arrays)
+        planes = _planes(plan, chip)
+        first = [tile for tile, plane in zip(plan.tiles, planes, strict=True) if plane == 0]
+        packed = _PACKERS[self.packing](first, chip.array.rows, chip.array.cols)
+        arrays = 1 + max((place.array for place in packed), default=-1)
+        # Each plane lists the same tiles in the same order.
+        unused = [iter(packed) for _ in range(1 + max(planes, default=0))]
+        places = []
+        for plane in planes:
+            place = next(unused[plane])
+            places.append(replace(place, array=place.array + plane * arrays))
+        return replace(plan, stage=self.name, places=tuple(places), arrays=arrays * len(unused))
+
+
+def _planes(plan: Plan, chip: Chip) -> list[int]:
+    """Which plane each tile holds where planes lie in different arrays, else 0."""
+    if chip.mapping.pair != "arrays":
+        return [0] * len(plan.tiles)
+    return [tile.col // plan.layers[tile.layer].cols for tile in plan.tiles]
 
 
 @dataclass

@@ -13,7 +13,7 @@ from pimc.chip import Chip
 from pimc.converters import dac_limits
 from pimc.mapping import Codebook, codebook
 from pimc.passes import rounding
-from pimc.passes.ranges import adc_lsb_us, input_scale, synthetic_codes
+from pimc.passes.ranges import AdcRange, adc_range, input_scale, synthetic_codes
 from pimc.plan import Layer, Plan, Quantized
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ class Quantize:
         codes = rounding.round_nearest(weight, grid, book)
         signed = not layer.nonnegative_input
         vectors = synthetic_codes(chip, signed, layer.rows, layer.groups, _rng(layer))
-        lsb = adc_lsb_us(chip, book, codes, grid, vectors, signed, _rng(layer), margin=2.0)
-        return _quantized(layer, grid, codes, book, layer.bias, importance, None, signed, lsb)
+        adc = adc_range(chip, book, codes, grid, vectors, signed, _rng(layer), margin=2.0)
+        return _quantized(layer, grid, codes, book, layer.bias, importance, None, signed, adc)
 
     def _with_data(
         self, plan: Plan, chip: Chip, book: Codebook, run: Calibration
@@ -133,9 +133,9 @@ class Quantize:
         shift = mean - _column_mean(layer, y)
         y += shift if layer.window is None else shift.view(1, -1, *(1,) * (y.dim() - 2))
         bias = (layer.bias + shift.numpy()).astype(np.float32)
-        lsb = adc_lsb_us(chip, book, codes, grid, grouped, signed, _rng(layer))
+        adc = adc_range(chip, book, codes, grid, grouped, signed, _rng(layer))
         power = np.square(grouped).mean(axis=1)
-        return _quantized(layer, grid, codes, book, bias, power, scale, signed, lsb), y
+        return _quantized(layer, grid, codes, book, bias, power, scale, signed, adc), y
 
 
 def _quantized(
@@ -147,7 +147,7 @@ def _quantized(
     importance: Array64,
     scale: float | None,
     signed: bool,
-    lsb: float,
+    adc: AdcRange,
 ) -> Quantized:
     error = rounding.weights_of(book, grid, codes) - layer.weight
     power = float((layer.weight.astype(np.float64) ** 2).sum())
@@ -160,7 +160,8 @@ def _quantized(
         importance=importance.astype(np.float32),
         input_scale=scale,
         input_signed=signed,
-        adc_lsb_us=lsb,
+        adc_lsb_us=adc.lsb_us,
+        adc_column_lsb_us=adc.column_lsb_us,
         # Rounded: the last bits of a float64 sum differ between machines.
         weight_error=float(np.float32((error**2).sum() / power)) if power else 0.0,
     )

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pimc.chip import Chip
 from pimc.errors import ChipError
-from pimc.mapping import codebook
+from pimc.mapping import Codebook, codebook
 from pimc.plan import Plan, Tile
 
 
@@ -15,8 +15,9 @@ from pimc.plan import Plan, Tile
 class Tiling:
     """Cut every layer's matrix into blocks no larger than one array.
 
-    The cells of one weight stay in one block. Blocks are full but for the last of each
-    direction, which packs better than equal blocks.
+    The cells of one weight stay in one block, or, where the mapping lays them in different
+    arrays, at the same place of blocks of the same size. Blocks are full but for the last of
+    each direction, which packs better than equal blocks.
     """
 
     name: ClassVar[str] = "tile"
@@ -25,39 +26,57 @@ class Tiling:
         """Fill ``plan.tiles``.
 
         Raises:
-            ChipError: the arrays are too narrow for one weight.
+            ChipError: an array cannot hold one weight.
         """
         height, width = block_size(chip)
-        planes = codebook(chip).planes
+        book = codebook(chip)
         tiles = [
-            Tile(
-                number,
-                group,
-                row,
-                min(height, layer.rows - row),
-                col,
-                min(width, layer.cols * planes - col),
-            )
+            Tile(number, group, row, rows, col, cols)
             for number, layer in enumerate(plan.layers)
             for group in range(layer.groups)
-            for row in range(0, layer.rows, height)
-            for col in range(0, layer.cols * planes, width)
+            for row, rows in _cuts(layer.rows * book.row_planes, height)
+            for col, cols in _columns(layer.cols, book, width)
         ]
         return replace(plan, stage=self.name, tiles=tuple(tiles))
 
 
+def _cuts(length: int, block: int) -> list[tuple[int, int]]:
+    """Start and size of blocks that cover ``length``."""
+    return [(start, min(block, length - start)) for start in range(0, length, block)]
+
+
+def _columns(cols: int, book: Codebook, width: int) -> list[tuple[int, int]]:
+    """First bitline and bitlines of the tiles side by side; planes apart are cut apart."""
+    if book.layout != "arrays":
+        return _cuts(cols * book.col_planes, width)
+    return [
+        (plane * cols + col, size)
+        for plane in range(book.planes)
+        for col, size in _cuts(cols, width)
+    ]
+
+
 def block_size(chip: Chip) -> tuple[int, int]:
-    """Rows and physical columns of a full block.
+    """Wordlines and bitlines of a full block.
 
     Raises:
-        ChipError: the arrays are too narrow for one weight.
+        ChipError: an array cannot hold one weight.
     """
-    planes = codebook(chip).planes
-    width = chip.array.cols // planes * planes
+    book = codebook(chip)
+    together = 1 if book.layout == "arrays" else book.col_planes
+    height = chip.array.driven_rows // book.row_planes * book.row_planes
+    width = chip.array.cols // together * together
     if width == 0:
         raise ChipError(
-            f"one weight takes {planes} cells of a row, an array has {chip.array.cols} columns",
+            f"one weight takes {together} cells of a row, an array has {chip.array.cols} columns",
             where="array.cols",
             hint="use wider arrays or another mapping",
         )
-    return chip.array.rows, width
+    if height == 0:
+        raise ChipError(
+            f"one weight takes {book.row_planes} cells of a column, "
+            f"a read drives {chip.array.driven_rows} row",
+            where="array.active_rows" if chip.array.active_rows else "array.rows",
+            hint="use higher arrays or another mapping",
+        )
+    return height, width

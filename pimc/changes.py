@@ -19,6 +19,7 @@ __all__ = ["Changes", "changes"]
 _FIELDS = (
     *COLUMN_FIELDS,
     "row_correction",
+    "adc_column_lsb_us",
     "groups",
     "rows",
     "cols",

@@ -58,6 +58,8 @@ __all__ = [
 
 SCHEMA = 1
 DEFAULT_CHIP = "generic-128"
+#: What single precision holds exactly: a sum of codes, shifted by their bit planes, must fit.
+_SUM_BITS = 24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +72,16 @@ class Chip(Section):
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule("name", lambda c: c.name.strip(), "must not be empty"),
+        Rule(
+            "mapping.pair",
+            lambda c: c.mapping.pair != "rows" or c.dac.signed,
+            "rows needs dac.signed: the second wordline gets the inverted input",
+        ),
+        Rule(
+            "dac.mode",
+            lambda c: c.dac.mode != "bit_serial" or c.dac.bits + c.adc.bits <= _SUM_BITS,
+            f"bit_serial sums codes of more than {_SUM_BITS} bits, dac.bits + adc.bits",
+        ),
     )
 
     name: str = field(metadata=key("str", "short name, shown in reports"))
@@ -229,7 +241,8 @@ class Chip(Section):
 
     def with_mapping(self, kind: str) -> Chip:
         """A copy with another mapping: offset, differential or sliced."""
-        return self.with_(**{"mapping.kind": kind})
+        pair = self.mapping.pair if kind == "differential" else "columns"
+        return self.with_(**{"mapping.kind": kind, "mapping.pair": pair})
 
     def with_sigma(self, fraction_of_range: float) -> Chip:
         """A copy whose programming error is the same fraction of the range at every level."""

@@ -32,6 +32,14 @@ class Array(Section):
     wire_ohm: float = setting(
         0.0, "float", "resistance of a wire from cell to cell; 0 = no IR drop", low=0, high=1e6
     )
+    active_rows: int = setting(
+        0, "int", "most wordlines that one read may drive, 0 for all", low=0, high=65536
+    )
+
+    @property
+    def driven_rows(self) -> int:
+        """Wordlines that one read may drive at most."""
+        return min(self.active_rows or self.rows, self.rows)
 
 
 @dataclass(frozen=True)
@@ -172,24 +180,70 @@ class Dac(Section):
     bits: int = setting(8, "int", "bits of an input code", low=1, high=16)
     signed: bool = setting(True, "bool", "both polarities can be applied: codes ±(2^(bits−1) − 1)")
     energy_pj: float = setting(3.12, "float", "energy of one input conversion", low=0)
+    mode: str = setting(
+        "parallel",
+        "str",
+        "an input as one voltage, as one read a bit, or as a number of pulses",
+        choices=("parallel", "bit_serial", "pulse_count"),
+    )
 
 
 @dataclass(frozen=True)
 class Adc(Section):
     """Output converters."""
 
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "full_scale_us",
+            lambda a: a.range != "fixed" or a.full_scale_us is not None,
+            'range = "fixed" needs it',
+        ),
+    )
+
     bits: int = setting(8, "int", "bits of an output code", low=2, high=16)
-    range: str = setting("layer", "str", "what shares one full-scale setting", choices=("layer",))
+    range: str = setting(
+        "layer",
+        "str",
+        "what shares one full-scale setting",
+        choices=("fixed", "layer", "column"),
+    )
     energy_pj: float = setting(1.56, "float", "energy of one output conversion", low=0)
     convert_ns: float = setting(0.78125, "float", "time of one conversion", above=0)
     columns_per_adc: int = setting(
         128, "int", "columns that share one ADC, in turn", low=1, high=65536
     )
+    full_scale_us: float | None = setting(
+        None,
+        "float",
+        "fixed: a column's current at the largest code, µS at full-scale input",
+        above=0,
+    )
+    range_method: str = setting(
+        "mse",
+        "str",
+        "a calibrated range is that of least squared error, or a percentile of the currents",
+        choices=("mse", "percentile"),
+    )
+    percentile: float = setting(
+        99.95, "float", "percentile: share of currents inside the range, %", low=50, high=100
+    )
+    gain_error: float = setting(
+        0.0, "float", "σ of a column's ADC gain over its nominal gain", low=0, high=1
+    )
+    offset_error_lsb: float = setting(0.0, "float", "σ of a column's ADC offset, codes", low=0)
 
 
 @dataclass(frozen=True)
 class Mapping(Section):
     """How a weight becomes cells, and where the pedestal is removed."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "pair",
+            lambda m: m.pair == "columns" or m.kind == "differential",
+            'rows and arrays are only for kind = "differential"',
+        ),
+    )
 
     kind: str = setting(
         "offset", "str", "cells of a weight", choices=("offset", "differential", "sliced")
@@ -201,6 +255,12 @@ class Mapping(Section):
         choices=("reference", "digital"),
     )
     slices: int = setting(2, "int", "sliced: cells of one weight", low=2, high=8)
+    pair: str = setting(
+        "columns",
+        "str",
+        "differential: where the two cells of a weight lie",
+        choices=("columns", "rows", "arrays"),
+    )
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from pimc.chip import Chip
-from pimc.converters import two_phases
+from pimc.converters import dac_limits, plane_weights, reads_per_vector
 from pimc.image import TILE_FIELDS, Image, ImageLayer
 from pimc.plan import ARRAY_OP, DOMAIN, layer_of
 
@@ -28,9 +27,6 @@ __all__ = [
     "positions",
     "programming_error",
 ]
-
-#: Mean square of an input over full scale squared, for inputs spread evenly over the range.
-MEAN_SQUARE_INPUT = 1 / 3
 
 
 @dataclass(frozen=True)
@@ -66,31 +62,35 @@ class _Reads:
 def inference(image: Image) -> Inference | None:
     """Cost of one sample; None where the graph does not tell a layer's positions.
 
-    With P positions of a layer, φ = 2 phases for signed inputs on a driver without negative
-    voltages (else 1), and sums over the activations of arrays a with R wordlines and C
-    bitlines in use:
+    With P positions of a layer, B reads a vector (1, or one a bit plane), φ = 2 phases for signed
+    inputs on a driver without negative voltages (else 1), and sums over the activations of
+    arrays a with R wordlines and C bitlines in use:
 
-        E_dac = P φ Σ_a R_a · dac.energy_pj            E_adc = P φ Σ_a C_a · adc.energy_pj
-        E_array = P · array.v_read_v² · ⟨x²⟩ · Σ G · array.read_ns,  ⟨x²⟩ = 1/3
-        t = P φ Σ_steps (array.read_ns + adc.convert_ns · max_a min(C_a, adc.columns_per_adc))
+        E_dac = P φ B Σ_a R_a · dac.energy_pj          E_adc = P φ B Σ_a C_a · adc.energy_pj
+        E_array = P · array.v_read_v² · d · Σ G · array.read_ns
+        t = P φ B Σ_steps (n · array.read_ns + adc.convert_ns · max_a min(C_a, columns_per_adc))
 
-    Σ G is over the conductances the image asks for and, with a reference column, its cells.
+    Σ G is over the conductances the image asks for and, with a reference column, its cells. n is
+    the number of pulses of a read, 1 or the largest code. d is the mean of what a wordline is
+    driven with, in full-scale reads of ``read_ns``, for inputs spread evenly over the range:
+    ⟨x²⟩ = 1/3 of a voltage, B/2 of bit planes, half the largest code of pulses.
     Arrays of one step are read at the same time, layers one after the other.
     """
     count = positions(image)
     if any(value is None for value in count.values()):
         return None
-    chip, reads = image.chip, _reads(image)
+    chip, found = image.chip, _reads(image)
     total = np.zeros(4)
     for layer in image.layers:
-        mine = reads.layer == layer.index
-        phases = 2 if two_phases(chip, layer.input_signed) else 1
+        mine = found.layer == layer.index
+        reads = reads_per_vector(chip, layer.input_signed)
+        rows, cols = float(found.rows[mine].sum()), float(found.cols[mine].sum())
         cost = np.array(
             [
-                phases * float(reads.rows[mine].sum()) * chip.dac.energy_pj,
-                phases * float(reads.cols[mine].sum()) * chip.adc.energy_pj,
-                _array_pj(image, layer, float(reads.rows[mine].sum())),
-                phases * _latency_ns(chip, reads.step[mine], reads.cols[mine]),
+                reads * rows * chip.dac.energy_pj,
+                reads * cols * chip.adc.energy_pj,
+                _array_pj(image, layer, rows),
+                reads * _latency_ns(image, layer, found.step[mine], found.cols[mine]),
             ]
         )
         total += (count[layer.name] or 0) * cost
@@ -118,12 +118,10 @@ def positions(image: Image, graph: ir.Model | None = None) -> dict[str, int | No
 
 
 def held_us(image: Image, layer: ImageLayer) -> npt.NDArray[np.float64]:
-    """Conductances that the image asks for: (groups, rows, cols · planes) in µS."""
+    """Conductances that the image asks for: (groups, rows, cols, planes) in µS."""
     cells = image.cells(layer)
     levels = image.levels.reshape(-1)[np.maximum(cells, 0)]
-    held = np.asarray(image.chip.cell.g_levels_us)[levels]
-    stacked = held.reshape(layer.groups, layer.row_blocks * layer.row_block, -1)
-    return stacked[:, : layer.rows]
+    return layer.by_weight(np.asarray(image.chip.cell.g_levels_us)[levels])
 
 
 def programming_error(image: Image, layer: ImageLayer) -> float:
@@ -132,12 +130,11 @@ def programming_error(image: Image, layer: ImageLayer) -> float:
     ŵ = s Σ_p c_p (G_p − G_zero), Var w = s² Σ_p c_p² σ(G_p)² with column scale s.
     """
     held = held_us(image, layer)
-    shape = (layer.groups, layer.rows, layer.cols, layer.planes)
     book = image.codebook
-    sigma = image.chip.spread_us(held).reshape(shape)
+    sigma = image.chip.spread_us(held)
     scale = layer.scale.astype(np.float64).reshape(layer.groups, 1, layer.cols)
     zero = book.values_us[layer.zero].reshape(layer.groups, 1, layer.cols)
-    weight = scale * (held.reshape(shape) @ book.coefficients - zero)
+    weight = scale * (held @ book.coefficients - zero)
     variance = scale**2 * (sigma**2 @ book.coefficients**2)
     power = float((weight**2).sum())
     return float(variance.sum()) / power if power else 0.0
@@ -164,14 +161,28 @@ def read_steps(image: Image) -> int:
 
 
 def _array_pj(image: Image, layer: ImageLayer, wordlines: float) -> float:
-    chip = image.chip
+    chip, signed = image.chip, layer.input_signed
+    driven = {
+        "parallel": 1 / 3,
+        "bit_serial": len(plane_weights(chip, signed)) / 2,
+        "pulse_count": dac_limits(chip, signed)[1] / 2,
+    }[chip.dac.mode]
     total_us = float(held_us(image, layer).sum())
     total_us += wordlines * image.codebook.reference_us
     # V² · µS · ns is 1e-3 pJ.
-    return 1e-3 * chip.array.v_read_v**2 * MEAN_SQUARE_INPUT * total_us * chip.array.read_ns
+    return 1e-3 * chip.array.v_read_v**2 * driven * total_us * chip.array.read_ns
 
 
-def _latency_ns(chip: Chip, step: npt.NDArray[np.int64], cols: npt.NDArray[np.int64]) -> float:
+def _latency_ns(
+    image: Image,
+    layer: ImageLayer,
+    step: npt.NDArray[np.int64],
+    cols: npt.NDArray[np.int64],
+) -> float:
+    """Time of one read of every tile of a layer."""
+    chip = image.chip
+    pulses = dac_limits(chip, layer.input_signed)[1] if chip.dac.mode == "pulse_count" else 1
     turns = np.minimum(cols, chip.adc.columns_per_adc)
     longest = [int(turns[step == number].max()) for number in np.unique(step)]
-    return sum(chip.array.read_ns + chip.adc.convert_ns * turn for turn in longest)
+    read_ns = pulses * chip.array.read_ns
+    return sum(read_ns + chip.adc.convert_ns * turn for turn in longest)

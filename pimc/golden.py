@@ -19,6 +19,7 @@ from onnx import helper, numpy_helper
 from pimc.converters import dac_limits
 from pimc.estimate import held_us
 from pimc.image import Image, ImageLayer
+from pimc.mapping import by_weight
 from pimc.plan import ARRAY_OP, DOMAIN, Window
 
 __all__ = ["array_values", "golden_model", "held_weight"]
@@ -32,11 +33,10 @@ def held_weight(image: Image, layer: ImageLayer) -> npt.NDArray[np.float64]:
     """
     held = held_us(image, layer)
     if layer.row_correction is not None:
-        block = np.arange(layer.cols * layer.planes) // layer.col_block
-        held = held - layer.row_correction.astype(np.float64)[:, block].transpose(0, 2, 1)
+        spread = layer.row_correction.astype(np.float64)[:, layer.block_of_bitline]
+        held = held - by_weight(spread.transpose(0, 2, 1), layer.planes, layer.layout)
     book = image.codebook
-    shape = (layer.groups, layer.rows, layer.cols, layer.planes)
-    effective = held.reshape(shape) @ book.coefficients
+    effective = held @ book.coefficients
     zero = book.values_us[layer.zero].reshape(layer.groups, 1, layer.cols)
     factor = layer.scale.astype(np.float64) * layer.gain
     weight: npt.NDArray[np.float64] = factor.reshape(zero.shape) * (effective - zero)

@@ -19,13 +19,32 @@ from pimc import container
 from pimc.chip import Chip
 from pimc.container import Tensor
 from pimc.errors import ChipError, ImageError
+from pimc.image_layer import (
+    COLUMN_FIELDS,
+    NEWER,
+    OPTIONAL_FIELDS,
+    ImageLayer,
+    layer_tensor,
+    read_layer,
+    table,
+)
 from pimc.mapping import Codebook, codebook
 from pimc.packing import bits_per_cell, pack_levels, unpack_levels
-from pimc.plan import Window
-from pimc.strict import Key, check_value
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+
+__all__ = [
+    "COLUMN_FIELDS",
+    "FORMAT",
+    "OPTIONAL_FIELDS",
+    "SUFFIX",
+    "TILE_FIELDS",
+    "VERSION",
+    "Image",
+    "ImageLayer",
+    "layer_tensor",
+]
 
 FORMAT = "pimc-image"
 VERSION = 1
@@ -35,90 +54,6 @@ SUFFIX = ".pimc"
 TILE_FIELDS = (
     "layer", "group", "row", "rows", "col", "cols", "array", "array_row", "array_col",
 )  # fmt: skip
-#: Tensors every layer has, named ``layer.NNNN.<field>``.
-COLUMN_FIELDS = ("zero", "scale", "gain", "bias")
-#: Tensors a layer may have.
-OPTIONAL_FIELDS = ("row_correction", "teacher_weight", "teacher_bias")
-
-_NEWER = "the image may be of a newer pimc: update pimc, or compile the model again"
-_COUNT = Key("int", "", low=1)
-#: What a layer's and a window's entry in the manifest must hold; other keys are not looked at.
-_LAYER_KEYS: Mapping[str, Key] = {
-    "name": Key("str", ""),
-    "output": Key("str", ""),
-    "op": Key("str", ""),
-    "groups": _COUNT,
-    "rows": _COUNT,
-    "cols": _COUNT,
-    "planes": _COUNT,
-    "row_block": _COUNT,
-    "col_block": _COUNT,
-    "input_scale": Key("float", "", above=0),
-    "input_signed": Key("bool", ""),
-    "adc_lsb_us": Key("float", "", above=0),
-    "weight_error": Key("float", "", low=0),
-}
-_WINDOW_KEYS: Mapping[str, Key] = {
-    "kernel": Key("ints", "", low=1),
-    "strides": Key("ints", "", low=1),
-    "dilations": Key("ints", "", low=1),
-    "pads": Key("ints", "", low=0),
-    "auto_pad": Key("str", "", choices=("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")),
-}
-
-
-def layer_tensor(index: int, name: str) -> str:
-    """Name of a layer's tensor."""
-    return f"layer.{index:04d}.{name}"
-
-
-@dataclass(frozen=True)
-class ImageLayer:
-    """One layer of an image; vectors over columns are (groups * cols,).
-
-    Attributes:
-        index: position in the image, also in the ``tiles`` tensor.
-        row_block: rows a tile; row block ``t`` of a group starts at row ``t · row_block``.
-        col_block: physical columns a tile; the reference column of a tile is common to them.
-        planes: cells a weight.
-        row_correction: (groups, col_blocks, rows) µS, subtracted digitally from every column
-            of a column block, times the row's input; None before a recovery found it.
-        teacher_weight, teacher_bias: the float network, (groups, rows, cols) and
-            (groups * cols,); None in an image written without a teacher.
-    """
-
-    index: int
-    name: str
-    output: str
-    op: str
-    groups: int
-    rows: int
-    cols: int
-    planes: int
-    row_block: int
-    col_block: int
-    window: Window | None
-    input_scale: float | None
-    input_signed: bool
-    adc_lsb_us: float
-    weight_error: float
-    zero: Tensor = field(repr=False)
-    scale: Tensor = field(repr=False)
-    gain: Tensor = field(repr=False)
-    bias: Tensor = field(repr=False)
-    row_correction: Tensor | None = field(default=None, repr=False)
-    teacher_weight: Tensor | None = field(default=None, repr=False)
-    teacher_bias: Tensor | None = field(default=None, repr=False)
-
-    @property
-    def row_blocks(self) -> int:
-        """Tiles one under the other, a group."""
-        return -(-self.rows // self.row_block)
-
-    @property
-    def col_blocks(self) -> int:
-        """Tiles side by side, a group."""
-        return -(-self.cols * self.planes // self.col_block)
 
 
 @dataclass(frozen=True)
@@ -151,9 +86,9 @@ class Image:
             ImageError: none is there, or one with keys or values that this pimc does not know.
         """
         try:
-            return Chip.from_dict(_table(self.manifest, "chip", "manifest"))
+            return Chip.from_dict(table(self.manifest, "chip", "manifest"))
         except ChipError as cause:
-            raise ImageError(cause.message, "chip of the manifest", cause.hint or _NEWER) from cause
+            raise ImageError(cause.message, "chip of the manifest", cause.hint or NEWER) from cause
 
     @cached_property
     def codebook(self) -> Codebook:
@@ -174,9 +109,11 @@ class Image:
         """
         entries = self.manifest.get("layers")
         if not isinstance(entries, list):
-            raise ImageError("layers: missing, or no list", "manifest", _NEWER)
+            raise ImageError("layers: missing, or no list", "manifest", NEWER)
         return tuple(
-            _layer(f"layer {index} of the manifest", index, entry, self.tensors)
+            read_layer(
+                f"layer {index} of the manifest", index, entry, self.tensors, self.chip.mapping.pair
+            )
             for index, entry in enumerate(entries)
         )
 
@@ -207,15 +144,13 @@ class Image:
         return mask
 
     def cells(self, layer: ImageLayer) -> npt.NDArray[np.int64]:
-        """Address of every cell of a layer: (groups · row_blocks, row_block, cols · planes).
+        """Address of every cell of a layer: (groups · row_blocks, row_block, bitlines).
 
         An address is ``(array · rows + wordline) · cols + bitline``; −1 pads the last block.
         """
         array = self.chip.array
         blocks = layer.row_blocks
-        cells = np.full(
-            (layer.groups * blocks, layer.row_block, layer.cols * layer.planes), -1, np.int64
-        )
+        cells = np.full((layer.groups * blocks, layer.row_block, layer.bitlines), -1, np.int64)
         tiles = self.tensors["tiles"]
         for number in np.flatnonzero(tiles[:, 0] == layer.index):
             tile = dict(zip(TILE_FIELDS, tiles[number].tolist(), strict=True))
@@ -275,39 +210,3 @@ class Image:
             ImageError: not an image, damaged, altered, or of a newer format version.
         """
         return Image(*container.load(path, FORMAT, VERSION, ImageError))
-
-
-def _layer(where: str, index: int, entry: object, tensors: Mapping[str, Tensor]) -> ImageLayer:
-    if not isinstance(entry, Mapping):
-        raise ImageError(f"must be an object, not {entry!r}", where, _NEWER)
-    keys = {**_LAYER_KEYS}
-    if entry.get("input_scale", 0) is None:
-        del keys["input_scale"]  # each input vector is scaled on its own
-    fields = {"input_scale": None, **_checked(entry, keys, where)}
-    window = None
-    if entry.get("window", 0) is not None:
-        inner = f"window of {where}"
-        window = Window(**_checked(_table(entry, "window", where), _WINDOW_KEYS, inner))
-    missing = [n for n in COLUMN_FIELDS if layer_tensor(index, n) not in tensors]
-    if missing:
-        raise ImageError(f"has no tensor {', '.join(missing)}", where, _NEWER)
-    fields |= {n: tensors.get(layer_tensor(index, n)) for n in (*COLUMN_FIELDS, *OPTIONAL_FIELDS)}
-    return ImageLayer(index=index, window=window, **fields)
-
-
-def _checked(entry: Mapping[str, Any], keys: Mapping[str, Key], where: str) -> dict[str, Any]:
-    """The values of ``keys`` in ``entry``."""
-    found = {name: check_value(key, entry[name]) for name, key in keys.items() if name in entry}
-    problems = [f"{name}: missing" for name in keys if name not in entry]
-    problems += [f"{name}: {problem}" for name, (_, problem) in found.items() if problem]
-    if problems:
-        raise ImageError("; ".join(problems), where, _NEWER)
-    return {name: value for name, (value, _) in found.items()}
-
-
-def _table(entry: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
-    value = entry.get(name)
-    if not isinstance(value, Mapping):
-        text = f"must be an object, not {value!r}" if name in entry else "missing"
-        raise ImageError(f"{name}: {text}", where, _NEWER)
-    return value

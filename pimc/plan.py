@@ -112,7 +112,9 @@ class Quantized:
         input_scale: input units per DAC code, or None: each vector's largest magnitude is
             mapped to the largest code.
         input_signed: DAC codes are symmetric about zero, else they start at zero.
-        adc_lsb_us: current of one ADC code, in µS times DAC code.
+        adc_lsb_us: current of one ADC code, in µS times DAC code; the largest where every
+            column has its own.
+        adc_column_lsb_us: (groups, bitlines) that of each column, or None.
         weight_error: Σ(ŵ − w)² / Σw² of the layer.
     """
 
@@ -126,14 +128,15 @@ class Quantized:
     input_signed: bool
     adc_lsb_us: float
     weight_error: float
+    adc_column_lsb_us: Floats | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
 class Tile:
     """A block of one layer's matrix no larger than an array.
 
-    ``row``/``rows`` count inputs and ``col``/``cols`` physical columns (outputs × planes)
-    inside group ``group`` of layer number ``layer``.
+    ``row``/``rows`` count wordlines and ``col``/``cols`` bitlines, as the mapping lays the
+    cells of weights on them, inside group ``group`` of layer number ``layer``.
     """
 
     layer: int

@@ -61,6 +61,8 @@ def ranges_are_positive(plan: Plan, chip: Chip) -> Iterator[str]:
     for layer, quantized in zip(plan.layers, plan.quantized, strict=True):
         dynamic = quantized.input_scale is None
         ranges = [quantized.adc_lsb_us, 1.0 if dynamic else quantized.input_scale]
+        if quantized.adc_column_lsb_us is not None:
+            ranges += quantized.adc_column_lsb_us.reshape(-1).tolist()
         values = np.array([*quantized.scale.tolist(), *ranges], np.float64)
         if not (np.isfinite(values).all() and values.min() > 0):
             yield layer.name
@@ -68,14 +70,15 @@ def ranges_are_positive(plan: Plan, chip: Chip) -> Iterator[str]:
 
 def tiles_cover_layers(plan: Plan, chip: Chip) -> Iterator[str]:
     """the tiles of a layer cover each of its cells once"""
-    planes = codebook(chip).planes
+    book = codebook(chip)
     tiles: dict[int, list[Tile]] = {}
     for tile in plan.tiles:
         tiles.setdefault(tile.layer, []).append(tile)
     if not all(0 <= number < len(plan.layers) for number in tiles):
         yield plan.model_name
     for number, layer in enumerate(plan.layers):
-        covered = np.zeros((layer.groups, layer.rows, layer.cols * planes), np.bool_)
+        shape = (layer.groups, layer.rows * book.row_planes, layer.cols * book.col_planes)
+        covered = np.zeros(shape, np.bool_)
         area = 0
         for t in tiles.get(number, []):
             if t.group not in range(layer.groups) or min(t.row, t.col) < 0:
@@ -88,9 +91,10 @@ def tiles_cover_layers(plan: Plan, chip: Chip) -> Iterator[str]:
 
 
 def tiles_fit_arrays(plan: Plan, chip: Chip) -> Iterator[str]:
-    """no tile is larger than an array"""
+    """no tile is larger than an array, or has more rows than one read may drive"""
+    rows = chip.array.driven_rows
     for number, tile in enumerate(plan.tiles):
-        if tile.rows > chip.array.rows or tile.cols > chip.array.cols:
+        if tile.rows > rows or tile.cols > chip.array.cols:
             yield f"tile {number}"
 
 

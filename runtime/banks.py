@@ -27,12 +27,14 @@ class _Reader(Generic[Loaded]):
 
     Attributes:
         samples: network inputs so far.
+        vectors: input vectors so far.
         stress: (arrays, rows) of the region's own reads since the start; None where reads
             disturb nothing.
         epoch: which one the bank is for; None while there is no bank.
     """
 
     samples: int = 0
+    vectors: int = 0
     stress: Ints | None = None
     site: Site | None = None
     bank: Loaded | None = None
@@ -47,9 +49,12 @@ class Banks(Generic[Loaded]):
     written to or aged) and, since then, the region's own reads.
 
     Args:
-        load: what the device makes of a bank.
+        load: what the device makes of a region's bank.
         noise_seed: seed of what changes from epoch to epoch.
         wears: reads add to the die's stress.
+
+    Attributes:
+        disturbs: reads change what cells hold, so :meth:`over` must see their DAC codes.
 
     Raises:
         UsageError: no such treatment of IR drop.
@@ -58,7 +63,7 @@ class Banks(Generic[Loaded]):
     def __init__(
         self,
         die: Die,
-        load: Callable[[Bank], Loaded],
+        load: Callable[[Region, Bank], Loaded],
         *,
         noise_seed: int = 0,
         ir_drop: Method = "first",
@@ -72,7 +77,7 @@ class Banks(Generic[Loaded]):
         self._wears = wears
         chip = die.attached()
         self._every = None if die.perfect else epoch_samples(chip)
-        self._disturbs = disturbs(chip) and not die.perfect
+        self.disturbs = disturbs(chip) and not die.perfect
         self._revision = die.revision
         self._start = die.cells.stress.copy()
         self._readers: WeakKeyDictionary[Region, _Reader[Loaded]] = WeakKeyDictionary()
@@ -84,10 +89,17 @@ class Banks(Generic[Loaded]):
         for reader in self._readers.values():
             reader.site = reader.bank = reader.epoch = reader.stress = None
 
-    def over(self, region: Region, codes: torch.Tensor) -> Iterator[tuple[Loaded, torch.Tensor]]:
-        """Parts of DAC codes (batch, blocks, rows, positions), each with the bank it meets.
+    def over(
+        self, region: Region, inputs: torch.Tensor, vectors: int
+    ) -> Iterator[tuple[Loaded, torch.Tensor, int]]:
+        """Parts of inputs (samples, …), each with its bank and the number of its first vector.
 
         A part counts as read when the next one is asked for.
+
+        Args:
+            inputs: DAC codes (samples, blocks, rows, positions) where reads disturb; else anything
+                with a first dimension of samples.
+            vectors: input vectors of a sample.
 
         Raises:
             DeviceError: the region has cells that the die has not.
@@ -96,13 +108,16 @@ class Banks(Generic[Loaded]):
             self._renew()
         reader = self._readers.setdefault(region, _Reader())
         while True:
-            room = len(codes) if self._every is None else self._every - reader.samples % self._every
-            part, codes = codes[:room], codes[room:]
-            yield self._bank(region, reader), part
-            if self._disturbs:
+            room = len(inputs)
+            if self._every is not None:
+                room = self._every - reader.samples % self._every
+            part, inputs = inputs[:room], inputs[room:]
+            yield self._bank(region, reader), part, reader.vectors
+            if self.disturbs:
                 self._stressed(region, reader, part)
             reader.samples += len(part)
-            if not len(codes):
+            reader.vectors += len(part) * vectors
+            if not len(inputs):
                 return
 
     def _bank(self, region: Region, reader: _Reader[Loaded]) -> Loaded:
@@ -117,7 +132,7 @@ class Banks(Generic[Loaded]):
                 stress=stress,
                 site=self._site(region, reader),
             )
-            reader.bank, reader.epoch = self._load(bank), epoch
+            reader.bank, reader.epoch = self._load(region, bank), epoch
         return reader.bank
 
     def _site(self, region: Region, reader: _Reader[Loaded]) -> Site:

@@ -10,7 +10,12 @@ import numpy.typing as npt
 import onnx_ir as ir
 import torch
 
-from pimc.converters import adc_limits, dac_limits, two_phases
+from pimc.converters import (
+    code_limits,
+    dac_limits,
+    line_limits,
+    two_phases,
+)
 from pimc.data import Dataset
 from pimc.image import Image, ImageLayer
 from pimc.plan import layer_of
@@ -106,8 +111,8 @@ def capture_layer(
     driven = inputs.clamp_min(0) if two_phases(chip, signed) else inputs
     codes = torch.cat([device.read(bound.region, driven[None]).cpu() for _ in range(repeats)])
     return LayerCapture(
-        inputs=as_codes(driven.numpy(), dac_limits(chip, signed)),
-        codes=as_codes(codes.numpy(), adc_limits(chip, signed)),
+        inputs=as_codes(driven.numpy(), line_limits(chip, signed)),
+        codes=as_codes(codes.numpy(), code_limits(chip, signed)),
         outputs=bound.outputs_of(codes.mean(dim=0, keepdim=True), driven[None])[0].numpy(),
     )
 
@@ -173,26 +178,43 @@ def _spanning(pool: torch.Tensor, count: int, generator: torch.Generator) -> tor
 def _probes(
     image: Image, layer: ImageLayer, count: int, generator: torch.Generator
 ) -> torch.Tensor:
-    """Random on-off vectors (blocks, rows, count), as strong as the ADC's range allows."""
+    """Random vectors (blocks, wordlines, count), as strong as the ADC's range allows.
+
+    Wordlines are on or off, all of one strength; with bit-serial inputs their codes are drawn
+    at random, which makes an on-off pattern of every bit plane, and fewer wordlines are driven
+    where the range asks for it.
+    """
+    chip, signed = image.chip, layer.input_signed
+    blocks, lines, _ = image.cells(layer).shape
+    on = torch.randint(0, 2, (blocks, lines, count), generator=generator).float()
+    # The second wordline of a pair is driven apart from the first: both cells come to light.
+    sign = torch.from_numpy(np.resize(image.codebook.drive, lines)).float()[:, None]
+    if signed and not two_phases(chip, True):
+        sign, on = sign * (2 * on - 1), torch.ones_like(on)
+    high = dac_limits(chip, signed)[1]
+    room = _room(image, layer, sign * on)[:, None, None]
+    if chip.dac.mode != "bit_serial":
+        return sign * on * room.floor().clamp(1, high)
+    codes = torch.randint(1, high + 1, on.shape, generator=generator)
+    return sign * codes * (torch.rand(on.shape, generator=generator) < room)
+
+
+def _room(image: Image, layer: ImageLayer, pattern: torch.Tensor) -> torch.Tensor:
+    """(blocks,) how many times the unit ``pattern`` fits into the ADC's range."""
     chip = image.chip
     cells = image.cells(layer)
     levels_us = np.asarray(chip.cell.g_levels_us)
     target_us = levels_us[image.levels.reshape(-1)[cells]] - image.codebook.reference_us
     target = torch.from_numpy(np.where(cells >= 0, target_us, 0.0)).float()
-    blocks, rows, _ = target.shape
-    pattern = torch.randint(0, 2, (blocks, rows, count), generator=generator).float()
-    if layer.input_signed and not two_phases(chip, True):
-        pattern = 2 * pattern - 1
-    current = torch.einsum("brc,brv->bcv", target, pattern).abs().amax(dim=(1, 2))
     # Room for what cells and reference are away from their targets.
     sigma_us = np.asarray(chip.cell.sigma.sigma_us(levels_us)).max()
     driven = pattern.abs().sum(dim=1).amax(dim=1)
-    current = current + _PROBE_SIGMAS * float(sigma_us) * (2 * driven).sqrt()
-    full_scale = 2 ** (chip.adc.bits - 1) * layer.adc_lsb_us * _PROBE_FILL
-    high = dac_limits(chip, layer.input_signed)[1]
-    strength = (full_scale / current.clamp_min(1e-9)).floor().clamp(1, high)
-    probes: torch.Tensor = pattern * strength[:, None, None]
-    return probes
+    error = _PROBE_SIGMAS * float(sigma_us) * (2 * driven).sqrt()
+    lsb = torch.as_tensor(np.broadcast_to(layer.lsb_us, cells.shape[::2]).copy()).float()
+    current = torch.einsum("brc,brv->bcv", target, pattern).abs().amax(dim=2)
+    codes = ((current + error[:, None]) / lsb).amax(dim=1)
+    room: torch.Tensor = 2 ** (chip.adc.bits - 1) * _PROBE_FILL / codes.clamp_min(1e-9)
+    return room
 
 
 def _outputs(

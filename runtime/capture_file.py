@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pimc import container
-from pimc.converters import adc_limits, dac_limits
+from pimc.converters import code_limits, line_limits
 from pimc.errors import CaptureError
 from pimc.image import Image, layer_tensor
 
@@ -39,8 +39,9 @@ class LayerCapture:
     """What the tiles of one layer gave for known inputs.
 
     Attributes:
-        inputs: (blocks, rows, vectors) DAC codes.
-        codes: (repeats, blocks, columns, vectors) ADC codes; every read draws new noise.
+        inputs: (blocks, rows, vectors) DAC codes on the wordlines.
+        codes: (repeats, blocks, columns, vectors) ADC codes, those of bit planes shifted and
+            added; every read draws new noise.
         outputs: (groups · cols, vectors) the layer's output, mean of the repeats.
     """
 
@@ -132,8 +133,8 @@ def _check_layer(image: Image, index: int, record: LayerCapture, where: str) -> 
     layer = image.layers[index]
     blocks, rows, columns = image.cells(layer).shape
     repeats, vectors = record.codes.shape[0], record.inputs.shape[-1]
-    dac = dac_limits(image.chip, layer.input_signed)
-    adc = adc_limits(image.chip, layer.input_signed)
+    dac = line_limits(image.chip, layer.input_signed)
+    adc = code_limits(image.chip, layer.input_signed)
     floats, finite = ("float32",), (-np.inf, np.inf)
     expected: dict[str, tuple[tuple[str, ...], tuple[int, ...], tuple[float, float]]] = {
         "inputs": (_CODE_TYPES, (blocks, rows, vectors), dac),

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from pimc.chip import Chip
 from pimc.converters import dac_limits, two_phases
 from pimc.image import Image, ImageLayer
-from pimc.runtime.device import Device, Region
-from pimc.vectors import refold, unfold
+from pimc.runtime.device import Device, LayerDevice, Region
+from pimc.vectors import convolve, refold, unfold
 
 
 @dataclass(frozen=True)
@@ -30,23 +30,27 @@ class Record:
 @dataclass(frozen=True, eq=False)
 class Digital:
     """The digital constants of a layer as tensors; letters: g groups, n outputs, q column
-    blocks, c physical columns, k rows.
+    blocks, c bitlines, k wordlines.
 
     Attributes:
         scale: (g·n, 1) output units per µS and DAC code, gain included, input scale not.
         bias: (g·n, 1).
-        coefficients: (planes, 1).
+        lsb: (g, c, 1) µS times DAC code a code, or one number.
+        drive: (wordlines a weight, 1) what each gets a unit of input, or None for one wordline.
+        factors: (bitlines a weight, 1).
         pedestal: (g·n, 1) µS, or None where every column's zero is the reference.
         row_correction: (g, q, k) µS, or None.
-        block_of_column: (c,) column block of each physical column.
+        block_of_bitline: (c,) column block of each bitline.
     """
 
     scale: torch.Tensor
     bias: torch.Tensor
-    coefficients: torch.Tensor
+    lsb: torch.Tensor | float
+    drive: torch.Tensor | None
+    factors: torch.Tensor
     pedestal: torch.Tensor | None
     row_correction: torch.Tensor | None
-    block_of_column: torch.Tensor
+    block_of_bitline: torch.Tensor
 
     @staticmethod
     def of(image: Image, layer: ImageLayer, device: torch.device) -> Digital:
@@ -55,16 +59,18 @@ class Digital:
         def tensor(values: object) -> torch.Tensor:
             return torch.as_tensor(values, dtype=torch.float32).to(device)
 
-        pedestal = tensor(image.codebook.pedestal_us(layer.zero))
+        book, lsb = image.codebook, layer.adc_column_lsb_us
+        pedestal = tensor(book.pedestal_us(layer.zero))
         correction = layer.row_correction
         return Digital(
             scale=tensor(layer.scale * layer.gain)[:, None],
             bias=tensor(layer.bias.copy())[:, None],
-            coefficients=tensor(image.codebook.coefficients)[:, None],
+            lsb=layer.adc_lsb_us if lsb is None else tensor(lsb.copy())[:, :, None],
+            drive=tensor(book.drive)[:, None] if book.row_planes > 1 else None,
+            factors=tensor(book.factors)[:, None],
             pedestal=pedestal[:, None] if bool(pedestal.any()) else None,
             row_correction=tensor(correction.copy()) if correction is not None else None,
-            block_of_column=torch.arange(layer.cols * layer.planes, device=device)
-            // layer.col_block,
+            block_of_bitline=torch.as_tensor(layer.block_of_bitline).to(device),
         )
 
 
@@ -86,14 +92,17 @@ class CrossbarLayer:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """The layer's output for its input, both in the shapes of the ONNX graph."""
-        return self.record(x)[0]
+        y = self._read_layer(x)
+        return self.record(x)[0] if y is None else y
 
     def record(self, x: torch.Tensor) -> tuple[torch.Tensor, Record]:
         """The layer's output, and what the arrays saw and gave."""
         inputs, step = self.convert(x)
         blocks = self.blocks(inputs)
         codes = self._read(blocks)
-        return refold(self._sum(codes, inputs, step), x, self.layer.window), Record(blocks, codes)
+        grouped = inputs.unflatten(1, (self.layer.groups, self.layer.rows))
+        y = self._sum(codes, blocks, grouped, step)
+        return refold(y, x, self.layer.window), Record(blocks, codes)
 
     def convert(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | float]:
         """DAC codes (batch, g·k, positions), and the input units of one code.
@@ -114,24 +123,43 @@ class CrossbarLayer:
         return codes.flatten(1, 2), step.squeeze(2).repeat_interleave(layer.cols, dim=1)
 
     def blocks(self, codes: torch.Tensor) -> torch.Tensor:
-        """DAC codes cut into row blocks: (batch, groups · row_blocks, row_block, positions)."""
+        """DAC codes of all wordlines: (batch, groups · row_blocks, row_block, positions)."""
         layer = self.layer
-        padding = layer.row_blocks * layer.row_block - layer.rows
-        grouped: torch.Tensor = codes.unflatten(1, (layer.groups, layer.rows))
+        padding = layer.row_blocks * layer.row_block - layer.wordlines
+        lines = self._driven(codes.unflatten(1, (layer.groups, layer.rows)))
         if padding:
-            grouped = F.pad(grouped, (0, 0, 0, padding))
-        return grouped.reshape(
+            lines = F.pad(lines, (0, 0, 0, padding))
+        return lines.reshape(
             codes.shape[0], layer.groups * layer.row_blocks, layer.row_block, codes.shape[2]
         )
 
     def outputs_of(self, codes: torch.Tensor, blocks: torch.Tensor) -> torch.Tensor:
         """Outputs (batch, groups · cols, positions) for ADC codes and row blocks of DAC codes.
 
-        With a dynamic range the unit is one DAC code.
+        With a dynamic range the unit is one DAC code. Where a weight takes several wordlines
+        that are not driven by one input, the input is the mean of what each was driven for.
         """
-        inputs = blocks.unflatten(1, (self.layer.groups, self.layer.row_blocks)).flatten(2, 3)
-        inputs = inputs[:, :, : self.layer.rows].flatten(1, 2)
-        return self._sum(codes, inputs, self.layer.input_scale or 1.0)
+        inputs = self._inputs(self._lines(blocks))
+        return self._sum(codes, blocks, inputs, self.layer.input_scale or 1.0)
+
+    def _lines(self, blocks: torch.Tensor) -> torch.Tensor:
+        """What all wordlines get, (batch, groups, wordlines, positions): blocks put together."""
+        layer = self.layer
+        grouped: torch.Tensor = blocks.unflatten(1, (layer.groups, layer.row_blocks))
+        return grouped.flatten(2, 3)[:, :, : layer.wordlines]
+
+    def _driven(self, grouped: torch.Tensor) -> torch.Tensor:
+        """What inputs (batch, groups, rows, positions) put on (…, wordlines, positions)."""
+        drive = self.digital.drive
+        return grouped if drive is None else (grouped[:, :, :, None] * drive).flatten(2, 3)
+
+    def _inputs(self, lines: torch.Tensor) -> torch.Tensor:
+        """Inputs (batch, groups, rows, positions) that drive wordlines like this."""
+        drive = self.digital.drive
+        if drive is None:
+            return lines
+        by_row: torch.Tensor = lines.unflatten(2, (self.layer.rows, -1))
+        return (by_row / drive).mean(dim=3)
 
     def _read(self, blocks: torch.Tensor) -> torch.Tensor:
         if two_phases(self.chip, self.layer.input_signed):
@@ -142,22 +170,83 @@ class CrossbarLayer:
         return self.device.read(self.region, blocks)
 
     def _sum(
-        self, codes: torch.Tensor, inputs: torch.Tensor, step: torch.Tensor | float
+        self,
+        codes: torch.Tensor,
+        blocks: torch.Tensor,
+        inputs: torch.Tensor,
+        step: torch.Tensor | float,
     ) -> torch.Tensor:
         """(batch, g·n, positions): tiles added, planes combined, pedestals taken off."""
         layer, digital = self.layer, self.digital
-        batch, positions = codes.shape[0], codes.shape[3]
-        current: torch.Tensor = codes.unflatten(1, (layer.groups, layer.row_blocks)).sum(dim=2)
-        current = current * layer.adc_lsb_us
-        grouped = inputs.unflatten(1, (layer.groups, layer.rows))
+        summed: torch.Tensor = codes.unflatten(1, (layer.groups, layer.row_blocks)).sum(dim=2)
+        common = total = None
         if digital.row_correction is not None:
-            common = torch.matmul(digital.row_correction, grouped)
-            current = current - common[:, :, digital.block_of_column]
-        if layer.planes > 1:
-            current = current.unflatten(2, (layer.cols, layer.planes))
-            current = (current * digital.coefficients).sum(dim=3)
-        current = current.reshape(batch, layer.groups * layer.cols, positions)
+            common = torch.matmul(digital.row_correction, self._lines(blocks))
         if digital.pedestal is not None:
-            total = grouped.sum(dim=2).repeat_interleave(layer.cols, dim=1)
-            current = current - digital.pedestal * total
-        return current * (digital.scale * step) + digital.bias
+            total = inputs.sum(dim=2)
+        return self._outputs(summed, common, total, step)
+
+    def _outputs(
+        self,
+        codes: torch.Tensor,
+        common: torch.Tensor | None,
+        total: torch.Tensor | None,
+        step: torch.Tensor | float,
+    ) -> torch.Tensor:
+        """(batch, g·n, positions) for codes (batch, groups, bitlines, positions) of all tiles.
+
+        Args:
+            common: (batch, groups, column blocks, positions) what the rows' corrections take off, in
+                µS.
+            total: (batch, groups, positions) sums of the inputs that the pedestal is taken off by.
+        """
+        layer, digital = self.layer, self.digital
+        scale = digital.scale * step
+        if common is None and total is None and len(digital.factors) == 1:
+            lsb = (
+                digital.lsb.flatten(0, 1) if isinstance(digital.lsb, torch.Tensor) else digital.lsb
+            )
+            return torch.addcmul(digital.bias, codes.flatten(1, 2), scale * lsb)
+        current = codes * digital.lsb
+        if common is not None:
+            current = current - common[:, :, digital.block_of_bitline]
+        if len(digital.factors) > 1:
+            apart = layer.layout == "arrays"
+            shape = (-1, layer.cols) if apart else (layer.cols, -1)
+            current = current.unflatten(2, shape)
+            current = current.transpose(2, 3) if apart else current
+            current = (current * digital.factors).sum(dim=3)
+        current = current.flatten(1, 2)
+        if total is not None and digital.pedestal is not None:
+            current = current - digital.pedestal * total.repeat_interleave(layer.cols, dim=1)
+        return current * scale + digital.bias
+
+    def _read_layer(self, x: torch.Tensor) -> torch.Tensor | None:
+        """The layer's output where the device reads whole layers, else None."""
+        layer, digital, step = self.layer, self.digital, self.layer.input_scale
+        if step is None or not isinstance(self.device, LayerDevice):
+            return None
+        codes = self.device.read_layer(self.region, layer, x)
+        if codes is None:
+            return None
+        common = total = None
+        if digital.row_correction is not None:
+            by_line = digital.row_correction
+            if digital.drive is not None:
+                by_line = by_line.unflatten(2, (layer.rows, -1)) * digital.drive[:, 0]
+                by_line = by_line.sum(dim=3)
+            common = self._products(x, by_line)
+        if digital.pedestal is not None:
+            total = self._products(x, x.new_ones(layer.groups, 1, layer.rows))[:, :, 0]
+        summed = codes.unflatten(1, (layer.groups, layer.bitlines))
+        return refold(self._outputs(summed, common, total, step), x, layer.window)
+
+    def _products(self, x: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """DAC codes of ``x`` times (groups, n, rows): (batch, groups, n, positions)."""
+        layer = self.layer
+        codes = (x / layer.input_scale).round_().clamp_(*dac_limits(self.chip, layer.input_signed))
+        if layer.window is None:
+            return torch.matmul(rows, unfold(codes, None).unsqueeze(1))
+        kernel = rows.flatten(0, 1).reshape(rows.shape[0] * rows.shape[1], -1, *layer.window.kernel)
+        y = convolve(codes, kernel, None, layer.window, layer.groups)
+        return y.flatten(2).unflatten(1, rows.shape[:2])

@@ -29,27 +29,55 @@ class Region:
         cells: (blocks, rows, columns) addresses ``(array · array_rows + wordline) ·
             array_cols + bitline``; −1 where a block has no cell. A block's columns may lie
             in several arrays; its rows get the same inputs in each.
-        lsb_us: current of one ADC code, µS times DAC code.
-        signed: DAC codes may be negative.
+        lsb_us: current of one ADC code, µS times DAC code: one number, or (blocks, columns).
+        signed: the layer's inputs may be negative.
     """
 
     name: str
     cells: npt.NDArray[np.int64] = field(repr=False)
-    lsb_us: float
+    lsb_us: float | npt.NDArray[np.float32]
     signed: bool
 
     @staticmethod
     def of(image: Image, layer: ImageLayer) -> Region:
         """The region of one layer of an image."""
-        return Region(layer.name, image.cells(layer), layer.adc_lsb_us, layer.input_signed)
+        return Region(layer.name, image.cells(layer), layer.lsb_us, layer.input_signed)
+
+    @property
+    def number(self) -> int:
+        """A number that no other region of a die has: the address of its first cell."""
+        return int(self.cells.flat[0])
+
+
+@dataclass(frozen=True)
+class Saturation:
+    """How many conversions of a layer met the end of the converter's range."""
+
+    conversions: int = 0
+    clipped: int = 0
+
+    @property
+    def share(self) -> float:
+        """Part of the conversions whose current lay outside the range."""
+        return self.clipped / self.conversions if self.conversions else 0.0
+
+    def __add__(self, other: Saturation) -> Saturation:
+        """Both together."""
+        return Saturation(self.conversions + other.conversions, self.clipped + other.clipped)
+
+
+def saturation_of(device: Device) -> dict[str, Saturation]:
+    """Saturation by layer since the device was opened; empty where it does not count it."""
+    return dict(getattr(device, "saturation", {}))
 
 
 @runtime_checkable
 class Device(Protocol):
     """A chip that can be programmed and read.
 
-    A device may count what it did in an attribute ``reads``: array reads (one array activated by
-    one input vector) so far. Captures note it.
+    A device may count what it did: in an attribute ``reads`` array reads (one array activated by
+    one input vector, or by one bit plane of it) so far, which captures note; in an attribute
+    ``saturation`` a :class:`Saturation` a layer name.
     """
 
     @property
@@ -85,9 +113,27 @@ class Device(Protocol):
                 input needs at once, as one entry of the batch.
 
         Returns:
-            (batch, blocks, columns, positions) ADC codes, whole numbers as floats.
+            (batch, blocks, columns, positions) ADC codes, whole numbers as floats; of a
+            bit-serial input the codes of the bit planes, shifted and added.
 
         Raises:
             DeviceError: the chip does not answer.
+        """
+        ...
+
+
+@runtime_checkable
+class LayerDevice(Protocol):
+    """A device that cuts input vectors itself and adds up the codes of a layer's row blocks."""
+
+    def read_layer(self, region: Region, layer: ImageLayer, x: torch.Tensor) -> torch.Tensor | None:
+        """Sums of ADC codes for a layer's input in the shape of the ONNX graph.
+
+        The same as :meth:`Device.read` of the DAC codes of ``x`` and a sum over row blocks, up to
+        float rounding.
+
+        Returns:
+            (samples, groups · bitlines, positions), or None where the device does not know how to
+            read this layer.
         """
         ...

@@ -7,7 +7,7 @@ conductance or finer, hundreds of times below what writing leaves.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -66,31 +66,42 @@ class FixedBank:
     Attributes:
         shift: squares of the drive are rounded to multiples of ``2**shift``, so that they fit
             into 15 bits.
+        square_unit: what one unit of the squares counts, DAC codes squared.
     """
 
     current: Fixed
     variance: Fixed | None
     common: Fixed | None
     shift: int
+    square_unit: float
 
     @staticmethod
     def of(bank: Bank, chip: Chip, signed: bool) -> FixedBank:
         """The fixed-point form of a bank for the drives of a layer."""
         largest = plane_full_scale(chip, signed)
-        linear = chip.dac.mode == "pulse_count"
-        shift = 0 if linear else max(0, (largest**2).bit_length() - 15)
-        square = largest if linear else rounded_square(largest, shift)
+        pulses = chip.dac.mode == "pulse_count"
+        shift = 0 if pulses else max(0, (largest**2).bit_length() - 15)
+        square = largest if pulses else (largest**2 + (1 << shift >> 1)) >> shift
         levels = chip.cell.g_levels_us
         step = levels[1] - levels[0] if chip.cell.spacing == "linear" else None
+
+        def squared(values: npt.NDArray[np.float32] | None) -> Fixed | None:
+            return None if values is None else Fixed.of(values, square)
+
         return FixedBank(
             Fixed.of(bank.g_us, largest, step),
-            None if bank.variance is None else Fixed.of(bank.variance, square),
-            None if bank.reference_variance is None
-            else Fixed.of(bank.reference_variance, square),
+            squared(bank.variance),
+            squared(bank.reference_variance),
             shift,
-        )  # fmt: skip
+            float(largest if pulses else 1 << shift),
+        )
 
-
-def rounded_square(drive: int, shift: int) -> int:
-    """A drive's square in multiples of ``2**shift``, halves up."""
-    return (drive * drive + (1 << shift >> 1)) >> shift
+    def rounded(self, bank: Bank) -> Bank:
+        """``bank`` with the numbers that fixed point can hold."""
+        variance, common = self.variance, self.common
+        return replace(
+            bank,
+            g_us=self.current.values,
+            variance=None if variance is None else variance.values,
+            reference_variance=None if common is None else common.values,
+        )

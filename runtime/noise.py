@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from pimc.runtime.philox import philox
@@ -59,6 +58,11 @@ def vector_keys(key: tuple[int, int], region: int, first: int, count: int) -> to
     own = torch.from_numpy(np.stack(words[:2])[:, index].astype(np.int64))
     number = torch.from_numpy(2 * (vector % STRETCH))
     return torch.stack([_mixed(number, own), _mixed(number + 1, own)])
+
+
+def pairs(columns: int) -> int:
+    """Pairs of draws that the columns of a block have: theirs are numbered in fours."""
+    return -(-columns // 4) * 2
 
 
 def normals(keys: torch.Tensor, first: int, count: int) -> torch.Tensor:

@@ -3,44 +3,45 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from pimc.chip import Chip
-from pimc.converters import adc_limits, dac_limits
+from pimc.converters import dac_limits, plane_weights
+from pimc.image import ImageLayer
+from pimc.runtime.adc import Adc
 from pimc.runtime.bank import Bank
 from pimc.runtime.banks import Banks
-from pimc.runtime.device import Region
+from pimc.runtime.dac import bit_planes, noise_drive
+from pimc.runtime.device import Region, Saturation
 from pimc.runtime.die import Die
+from pimc.runtime.fixed import LARGEST_CODE, FixedBank
+from pimc.runtime.fused import Draws, FusedBank, FusedLayer
+from pimc.runtime.noise import REFERENCE, normals, pairs, read_key, vector_keys
 from pimc.runtime.physics.ir_drop import Method
 from pimc.runtime.physics.iv import driven
 
 
 @dataclass(frozen=True)
 class _Loaded:
-    """A bank as tensors, ready to multiply; rows come last."""
+    """A bank as tensors, ready to multiply, rows last; and the converters behind it.
+
+    Attributes:
+        fused: the same for the fused read; None where codes are too large for fixed point.
+        shift: the drive's squares are rounded as they are there.
+    """
 
     g: torch.Tensor
     variance: torch.Tensor | None
     reference_variance: torch.Tensor | None
     read_of_column: torch.Tensor
     reads: int
-
-    @staticmethod
-    def of(bank: Bank, device: torch.device) -> _Loaded:
-        def by_column(values: npt.NDArray[np.float32]) -> torch.Tensor:
-            return torch.from_numpy(np.ascontiguousarray(values.transpose(0, 2, 1))).to(device)
-
-        variance, reference = bank.variance, bank.reference_variance
-        return _Loaded(
-            by_column(bank.g_us),
-            None if variance is None else by_column(variance),
-            None if reference is None else by_column(reference),
-            torch.from_numpy(bank.read_of_column).to(device),
-            bank.reads,
-        )
+    adc: Adc
+    fused: FusedBank | None
+    shift: int
 
 
 class SimDevice:
@@ -57,9 +58,12 @@ class SimDevice:
         ir_drop: how the resistance of wires is worked out, where the chip's wires have any:
             to first order, or exactly from Kirchhoff's laws.
         wears: reads disturb the die itself, where the chip says that reads disturb.
+        fused: layers may be read from their input to code sums in one go, where the processor
+            can; the torch path gives the same up to float rounding.
 
     Attributes:
-        reads: array reads so far: activations of one array by one input vector.
+        reads: array reads so far: activations of one array by one input vector, or by one bit
+            plane of it.
 
     Raises:
         DeviceError: the die is one of another chip.
@@ -77,6 +81,7 @@ class SimDevice:
         device: str | torch.device = "cpu",
         ir_drop: Method = "first",
         wears: bool = True,
+        fused: bool = True,
     ) -> None:
         die.attach(chip, arrays)
         self.die = die
@@ -84,16 +89,18 @@ class SimDevice:
         self.converters = converters
         self.reads = 0
         self.device = torch.device(device)
-        self._generator = torch.Generator(self.device)
-        noise_seed = (die.seed * 0x9E3779B97F4A7C15 + read_seed + 1) % 2**63
-        self._generator.manual_seed(noise_seed)
-        self._banks = Banks(
+        self._key = read_key(die.seed, read_seed)
+        self._banks: Banks[_Loaded] = Banks(
             die,
-            lambda bank: _Loaded.of(bank, self.device),
-            noise_seed=noise_seed,
+            self._loaded,
+            noise_seed=self._key[0] | self._key[1] << 32,
             ir_drop=ir_drop,
             wears=wears,
         )
+        self._fuses = fused and converters and self.device.type == "cpu"
+        self._fused: WeakKeyDictionary[Region, FusedLayer] = WeakKeyDictionary()
+        self._conversions: dict[str, int] = {}
+        self._clipped: dict[str, torch.Tensor] = {}
 
     @property
     def name(self) -> str:
@@ -110,47 +117,150 @@ class SimDevice:
         """The level each cell was last asked to hold."""
         return self.die.cells.level.reshape(-1)[cells].astype(np.int64)
 
+    @property
+    def saturation(self) -> dict[str, Saturation]:
+        """What the converters of each layer met so far."""
+        return {
+            name: Saturation(count, int(self._clipped[name]))
+            for name, count in self._conversions.items()
+        }
+
     def read(self, region: Region, inputs: torch.Tensor) -> torch.Tensor:
         """ADC codes for DAC codes; see :class:`~pimc.runtime.device.Device`."""
-        parts = [self._read(region, bank, part) for bank, part in self._banks.over(region, inputs)]
+        parts = [
+            self._read(region, bank, part, first)
+            for bank, part, first in self._banks.over(region, inputs, inputs.shape[3])
+        ]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def _read(self, region: Region, bank: _Loaded, inputs: torch.Tensor) -> torch.Tensor:
-        """Codes of inputs that all meet the same bank."""
-        if not self.die.perfect:
-            high = dac_limits(self.chip, region.signed)[1]
-            inputs = driven(inputs, high, self.chip.cell.iv_alpha)
-        self.reads += bank.reads * inputs.shape[0] * inputs.shape[3]
+    def read_layer(self, region: Region, layer: ImageLayer, x: torch.Tensor) -> torch.Tensor | None:
+        """See :class:`~pimc.runtime.device.LayerDevice`."""
+        fused = self._fused.get(region)
+        if fused is None:
+            if not self._fuses or self._banks.disturbs or not FusedLayer.fits(self.chip, layer):
+                return None
+            fused = self._fused[region] = FusedLayer(self.chip, layer)
+        planes, parts = len(plane_weights(self.chip, region.signed)), []
+        vectors = fused.vectors(x)
+        for bank, part, first in self._banks.over(region, x, vectors):
+            assert bank.fused is not None  # FusedLayer.fits
+            codes, clipped = fused.read(bank.fused, part, Draws(self._key, region.number, first))
+            parts.append(codes)
+            count = planes * len(part) * vectors
+            self.reads += bank.reads * count
+            self._count(region, count * bank.read_of_column.numel(), torch.tensor(clipped))
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _loaded(self, region: Region, bank: Bank) -> _Loaded:
+        """What a bank is read with."""
+
+        def by_column(values: npt.NDArray[np.float32]) -> torch.Tensor:
+            turned = np.ascontiguousarray(values.transpose(0, 2, 1))
+            return torch.from_numpy(turned).to(self.device)
+
+        adc, fused, shift = Adc.of(self.die, region, self.device), None, 0
+        if self._whole(region):
+            fixed = FixedBank.of(bank, self.chip, region.signed)
+            fused, shift = FusedBank(fixed, adc, bank.read_of_column), fixed.shift
+            bank = fixed.rounded(bank)
+        variance, common = bank.variance, bank.reference_variance
+        return _Loaded(
+            by_column(bank.g_us),
+            None if variance is None else by_column(variance),
+            None if common is None else by_column(common),
+            torch.from_numpy(bank.read_of_column).to(self.device),
+            bank.reads,
+            adc,
+            fused,
+            shift,
+        )
+
+    def _whole(self, region: Region) -> bool:
+        """Whether wordlines are driven with whole numbers small enough for fixed point."""
+        largest = dac_limits(self.chip, region.signed)[1]
+        return self.converters and largest <= LARGEST_CODE and self.chip.cell.iv_alpha == 0
+
+    def _read(
+        self, region: Region, bank: _Loaded, inputs: torch.Tensor, first: int
+    ) -> torch.Tensor:
+        """Codes of inputs that all meet the same bank, shifted and added over bit planes."""
         if inputs.shape[3] == 1:
             # One vector a sample: side by side they are one product instead of many.
-            return self._codes(region, bank, inputs.transpose(0, 3)).transpose(0, 3)
-        return self._codes(region, bank, inputs)
+            turned = inputs.transpose(0, 3)
+            return self._read_planes(region, bank, turned, first).transpose(0, 3)
+        return self._read_planes(region, bank, inputs, first)
 
-    def _codes(self, region: Region, bank: _Loaded, inputs: torch.Tensor) -> torch.Tensor:
-        current = torch.matmul(bank.g, inputs)
+    def _read_planes(
+        self, region: Region, bank: _Loaded, inputs: torch.Tensor, first: int
+    ) -> torch.Tensor:
+        weights = plane_weights(self.chip, region.signed)
+        keys = None
         if bank.variance is not None:
+            count = inputs.shape[0] * inputs.shape[3]
+            keys = vector_keys(self._key, region.number, first, count).to(self.device)
+        if self.chip.dac.mode != "bit_serial":
+            return self._read_once(region, bank, inputs, keys, 0)
+        batch, blocks, _, positions = inputs.shape
+        total = torch.zeros(batch, blocks, bank.g.shape[1], positions, device=self.device)
+        for plane, (weight, bits) in enumerate(bit_planes(inputs, weights)):
+            total.add_(self._read_once(region, bank, bits, keys, plane), alpha=weight)
+        return total
+
+    def _read_once(
+        self,
+        region: Region,
+        bank: _Loaded,
+        inputs: torch.Tensor,
+        keys: torch.Tensor | None,
+        plane: int,
+    ) -> torch.Tensor:
+        """One read and its conversion."""
+        chip, full_scale = self.chip, dac_limits(self.chip, region.signed)[1]
+        if chip.dac.mode == "parallel" and not self.die.perfect:
+            inputs = driven(inputs, full_scale, chip.cell.iv_alpha)
+        self.reads += bank.reads * inputs.shape[0] * inputs.shape[3]
+        current = torch.matmul(bank.g, inputs)
+        if keys is not None and bank.variance is not None:
             # Independent Gaussian noise of the cells sums to Gaussian noise of the output
             # with variance Σ x² σ², so one draw an output is exact.
-            square = inputs.square()
-            self._add_noise(current, torch.matmul(bank.variance, square))
+            drive = noise_drive(chip, region.signed, inputs, bank.shift)
+            columns, first = bank.g.shape[1], plane * len(bank.g) * pairs(bank.g.shape[1])
+            noise = _noise(torch.matmul(bank.variance, drive), keys, first, pairs(columns))
+            current.add_(noise)
             if bank.reference_variance is not None:
-                common = torch.matmul(bank.reference_variance, square)
-                self._add_common(current, common, bank.read_of_column)
+                variance = torch.matmul(bank.reference_variance, drive)
+                first = REFERENCE + plane * variance.shape[1] * variance.shape[2]
+                shared = _common(variance, keys, first)
+                which = bank.read_of_column[None, :, :, None]
+                current.sub_(shared.gather(2, which.expand_as(current)))
+        return self._convert(region, bank, current)
+
+    def _convert(self, region: Region, bank: _Loaded, current: torch.Tensor) -> torch.Tensor:
+        """Codes of one read's currents, which are overwritten; saturation is counted."""
         if not self.converters:
-            return current / region.lsb_us
-        low, high = adc_limits(self.chip, region.signed)
-        return current.mul_(1.0 / region.lsb_us).round_().clamp_(low, high)
+            return current.mul_(bank.adc.nominal)
+        codes, clipped = bank.adc.convert(current)
+        self._count(region, codes.numel(), clipped)
+        return codes
 
-    def _add_noise(self, current: torch.Tensor, variance: torch.Tensor) -> None:
-        noise = torch.randn(
-            current.shape, generator=self._generator, device=self.device, dtype=current.dtype
-        )
-        current.addcmul_(noise, variance.sqrt_())
+    def _count(self, region: Region, conversions: int, clipped: torch.Tensor) -> None:
+        name = region.name
+        self._conversions[name] = self._conversions.get(name, 0) + conversions
+        self._clipped[name] = self._clipped.get(name, clipped.new_zeros(())) + clipped
 
-    def _add_common(
-        self, current: torch.Tensor, variance: torch.Tensor, which: torch.Tensor
-    ) -> None:
-        """Noise of the reference columns: one draw a read and vector, for all its columns."""
-        noise = torch.zeros_like(variance)
-        self._add_noise(noise, variance)
-        current.sub_(noise.gather(2, which[None, :, :, None].expand_as(current)))
+
+def _noise(
+    variance: torch.Tensor, keys: torch.Tensor, first: int, pairs_a_block: int
+) -> torch.Tensor:
+    """Noise of columns (batch, blocks, columns, positions), from pair ``first`` on."""
+    batch, blocks, columns, positions = variance.shape
+    draws = normals(keys, first, blocks * pairs_a_block)
+    draws = draws.reshape(blocks, 2 * pairs_a_block, batch, positions)[:, :columns]
+    return draws.permute(2, 0, 1, 3) * variance.sqrt()
+
+
+def _common(variance: torch.Tensor, keys: torch.Tensor, first: int) -> torch.Tensor:
+    """Noise of reference columns (batch, blocks, reads, positions): a pair each, one half used."""
+    batch, blocks, reads, positions = variance.shape
+    draws = normals(keys, first, blocks * reads)[:, 0]
+    return draws.reshape(blocks, reads, batch, positions).permute(2, 0, 1, 3) * variance.sqrt()

@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pimc.converters import adc_limits
+from pimc.converters import adc_limits, plane_weights, rounding_variance
 from pimc.image import Image, ImageLayer
 from pimc.runtime.capture import LayerCapture
+from pimc.runtime.dac import bit_planes
 
 Array64 = npt.NDArray[np.float64]
 
@@ -37,12 +38,15 @@ class CellEstimate:
         target_us: what the cell was asked to hold, less the reference's nominal conductance.
         mean_us: the estimate of the same as its column sees it.
         variance: variance of the estimate, µS².
+        offset: (blocks, columns) what each column's converter adds to one conversion, µS times
+            DAC code.
     """
 
     present: npt.NDArray[np.bool_] = field(repr=False)
     target_us: Array64 = field(repr=False)
     mean_us: Array64 = field(repr=False)
     variance: Array64 = field(repr=False)
+    offset: Array64 = field(repr=False)
 
     @property
     def error_us(self) -> Array64:
@@ -62,6 +66,7 @@ def prior(image: Image, layer: ImageLayer) -> CellEstimate:
         np.where(present, target, 0.0),
         np.where(present, target, 0.0),
         np.where(present, variance, 1e-12),
+        np.zeros(cells.shape[::2]),
     )
 
 
@@ -78,33 +83,95 @@ def rewritten(
     common = reference_error(estimate, image, layer)
     mean = np.where(changed, target + common, estimate.mean_us)
     variance = np.where(changed, sigma**2 + estimate.variance, estimate.variance)
-    return CellEstimate(estimate.present, target, mean, variance)
+    return replace(estimate, target_us=target, mean_us=mean, variance=variance)
 
 
 def identify(
     estimate: CellEstimate, image: Image, layer: ImageLayer, capture: LayerCapture
 ) -> CellEstimate:
     """The estimate brought up to date with a capture."""
-    lsb = layer.adc_lsb_us
+    chip, signed = image.chip, layer.input_signed
     codes = torch.from_numpy(capture.codes.astype(np.float64))
     inputs = torch.from_numpy(capture.inputs.astype(np.float64)).transpose(1, 2)
-    current = codes.mean(dim=0).transpose(1, 2) * lsb
-    low, high = adc_limits(image.chip, layer.input_signed)
-    at_low = (codes <= low).any(dim=0).transpose(1, 2)
-    at_high = (codes >= high).any(dim=0).transpose(1, 2)
-    noise = _noise(codes, lsb)
+    lsb = torch.from_numpy(np.broadcast_to(layer.lsb_us, estimate.offset.shape).astype(np.float64))
+    lsb = lsb[:, None, :]
+    noise = _noise(codes, lsb, rounding_variance(chip, signed))
+    clipping = _Clipping(codes, lsb, inputs, plane_weights(chip, signed), adc_limits(chip, signed))
     mean = torch.from_numpy(estimate.mean_us)
     variance = torch.from_numpy(estimate.variance)
+    if chip.adc.offset_error_lsb:
+        # An offset is one more cell of its column that every conversion reads.
+        each = float(sum(clipping.weights))
+        inputs = torch.cat([inputs, inputs.new_full((*inputs.shape[:2], 1), each)], dim=2)
+        mean = torch.cat([mean, torch.zeros_like(lsb)], dim=1)
+        variance = torch.cat([variance, (chip.adc.offset_error_lsb * lsb) ** 2], dim=1)
     found, spread = mean, variance
     for _ in range(_CLIP_PASSES):
-        expected = inputs @ found
-        known = torch.where(at_high, torch.maximum(current, expected), current)
-        known = torch.where(at_low, torch.minimum(known, expected), known)
+        known, clipped = clipping.filled(found)
         found, spread = _posterior(inputs, known, mean, variance, noise)
     # A clipped code was filled in from the estimate itself and tells it nothing new.
-    told = 1.0 - (at_low | at_high).double().mean(dim=1, keepdim=True)
+    told = 1.0 - clipped.double().mean(dim=1, keepdim=True)
     precision = 1.0 / variance + told * (1.0 / spread - 1.0 / variance)
-    return replace(estimate, mean_us=found.numpy(), variance=(1.0 / precision).numpy())
+    rows = estimate.mean_us.shape[1]
+    offset = found[:, rows].numpy() if found.shape[1] > rows else estimate.offset
+    return replace(
+        estimate,
+        mean_us=found[:, :rows].numpy(),
+        variance=(1.0 / precision[:, :rows]).numpy(),
+        offset=offset,
+    )
+
+
+@dataclass(frozen=True)
+class _Clipping:
+    """Fills in what converters clipped, by what an estimate says they would have given.
+
+    Shapes: codes (repeats, blocks, columns, vectors); lsb (blocks, 1, columns); inputs
+    (blocks, vectors, rows).
+    """
+
+    codes: torch.Tensor
+    lsb: torch.Tensor
+    inputs: torch.Tensor
+    weights: tuple[int, ...]
+    limits: tuple[int, int]
+
+    def filled(self, found: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Currents (blocks, vectors, columns), and which of them are filled in.
+
+        Args:
+            found: (blocks, rows or more, columns) the estimate; its row after the last is that
+                of the offsets.
+        """
+        current = self.codes.mean(dim=0).transpose(1, 2) * self.lsb
+        return self._single(current, found) if len(self.weights) == 1 else self._sum(current, found)
+
+    def _expected(self, driven: torch.Tensor, found: torch.Tensor) -> torch.Tensor:
+        rows = driven.shape[2]
+        return driven @ found[:, :rows] + found[:, rows:].sum(dim=1, keepdim=True)
+
+    def _single(
+        self, current: torch.Tensor, found: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """A code at a limit says on which side of it the current lies."""
+        low, high = self.limits
+        at_low = (self.codes <= low).any(dim=0).transpose(1, 2)
+        at_high = (self.codes >= high).any(dim=0).transpose(1, 2)
+        expected = self._expected(self.inputs, found)
+        known = torch.where(at_high, torch.maximum(current, expected), current)
+        known = torch.where(at_low, torch.minimum(known, expected), known)
+        return known, at_low | at_high
+
+    def _sum(self, current: torch.Tensor, found: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """A sum of codes does not show which of them was at a limit: only the estimate does."""
+        low, high = self.limits
+        clipped = torch.zeros_like(current, dtype=torch.bool)
+        for weight, driven in bit_planes(self.inputs, self.weights):
+            expected = self._expected(driven, found) / self.lsb
+            lost = expected - expected.clamp(low, high)
+            current = current + weight * lost * self.lsb
+            clipped |= lost != 0
+        return current, clipped
 
 
 def reference_error(estimate: CellEstimate, image: Image, layer: ImageLayer) -> Array64:
@@ -119,7 +186,7 @@ def reference_error(estimate: CellEstimate, image: Image, layer: ImageLayer) -> 
         return common
     error = estimate.error_us
     sound = estimate.present & (np.abs(error) < STUCK_SIGMAS * np.sqrt(own + shared))
-    block = np.arange(error.shape[2]) // layer.col_block
+    block = layer.block_of_bitline
     for number in range(layer.col_blocks):
         inside = np.flatnonzero(block == number)
         count = sound[:, :, inside].sum(axis=2, keepdims=True)
@@ -129,12 +196,12 @@ def reference_error(estimate: CellEstimate, image: Image, layer: ImageLayer) -> 
 
 
 def row_correction(estimate: CellEstimate, image: Image, layer: ImageLayer) -> Any:
-    """The image's ``row_correction``, (groups, col_blocks, rows); None without a reference."""
+    """The image's ``row_correction``, (groups, col_blocks, wordlines); None without reference."""
     if image.chip.mapping.pedestal != "reference":
         return None
-    first = np.arange(layer.col_blocks) * layer.col_block
+    first = np.unique(layer.block_of_bitline, return_index=True)[1]
     common = reference_error(estimate, image, layer)[:, :, first]
-    by_group = common.reshape(layer.groups, -1, layer.col_blocks)[:, : layer.rows]
+    by_group = common.reshape(layer.groups, -1, layer.col_blocks)[:, : layer.wordlines]
     return np.ascontiguousarray(by_group.transpose(0, 2, 1), dtype=np.float32)
 
 
@@ -158,14 +225,16 @@ def _statistics(image: Image, level: npt.NDArray[Any]) -> tuple[Array64, Array64
     return levels_us[level] - image.codebook.reference_us, sigma_us[level]
 
 
-def _noise(codes: torch.Tensor, lsb: float) -> torch.Tensor:
-    """(blocks, 1, columns) variance of a mean code: read noise over the repeats, and rounding."""
+def _noise(codes: torch.Tensor, lsb: torch.Tensor, rounding: float) -> torch.Tensor:
+    """(blocks, 1, columns) variance of a mean current: read noise over repeats, and rounding.
+
+    ``rounding`` is the variance of a code's rounding, codes².
+    """
     repeats = codes.shape[0]
-    rounding = lsb**2 / 12
     if repeats < 2:
-        return torch.full((codes.shape[1], 1, codes.shape[2]), rounding, dtype=codes.dtype)
-    read = codes.var(dim=0).mean(dim=-1)[:, None, :] * lsb**2
-    return read / repeats + rounding
+        return rounding * lsb**2
+    read = codes.var(dim=0).mean(dim=-1)[:, None, :]
+    return (read / repeats + rounding) * lsb**2
 
 
 def _posterior(

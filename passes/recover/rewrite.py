@@ -129,14 +129,10 @@ class _Problem:
         influence: Influence,
         again: bool,
     ) -> _Problem:
-        book, chip = image.codebook, image.chip
+        book, chip, cells = image.codebook, image.chip, image.cells(layer)
         common = reference_error(estimate, image, layer)
 
-        def planes(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-            grouped = values.reshape(layer.groups, -1, values.shape[2])[:, : layer.rows]
-            return grouped.reshape(layer.groups, layer.rows, layer.cols, layer.planes)
-
-        held = planes(estimate.mean_us - common)
+        held = layer.by_weight(estimate.mean_us - common)
         shape = (layer.groups, 1, layer.cols)
         effective = held @ book.coefficients - book.pedestal_us(layer.zero).reshape(shape)
         wanted = np.asarray(layer.teacher_weight, np.float64)
@@ -151,10 +147,10 @@ class _Problem:
         sound = np.abs(estimate.error_us - common) < limit
         return _Problem(
             held_us=held + book.reference_us,
-            spread=planes(estimate.variance),
-            open_=planes(sound & estimate.present).copy(),
-            address=planes(image.cells(layer)),
-            barred=None if again else planes(image.levels.reshape(-1)[image.cells(layer)]),
+            spread=layer.by_weight(estimate.variance),
+            open_=layer.by_weight(sound & estimate.present).copy(),
+            address=layer.by_weight(cells),
+            barred=None if again else layer.by_weight(image.levels.reshape(-1)[cells]),
             unit=fit[..., None] * book.coefficients,
             residual_pull=influence.moments @ (fit * effective - wanted),
             moments=influence.moments,

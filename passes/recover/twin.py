@@ -10,7 +10,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 import torch
 
-from pimc.converters import dac_limits
+from pimc.converters import dac_limits, plane_weights, two_phases
 from pimc.image import Image, ImageLayer
 from pimc.passes.recover.identify import CellEstimate, reference_error
 from pimc.plan import layer_of
@@ -25,13 +25,11 @@ def effective_weight(image: Image, layer: ImageLayer, estimate: CellEstimate) ->
     What the digital side takes off, the pedestal and the rows' common error, is taken off.
     """
     book = image.codebook
-    held = estimate.mean_us - reference_error(estimate, image, layer)
-    grouped = held.reshape(layer.groups, -1, held.shape[2])[:, : layer.rows]
-    planes = grouped.reshape(layer.groups, layer.rows, layer.cols, layer.planes)
+    held = layer.by_weight(estimate.mean_us - reference_error(estimate, image, layer))
     shape = (layer.groups, 1, layer.cols)
     pedestal = book.pedestal_us(layer.zero).reshape(shape)
     scale = layer.scale.astype(np.float64).reshape(shape)
-    weight: Array64 = scale * (planes @ book.coefficients - pedestal)
+    weight: Array64 = scale * (held @ book.coefficients - pedestal)
     return weight
 
 
@@ -41,12 +39,15 @@ class TwinLayer:
 
     Attributes:
         kernel: as the teacher's: (rows, cols) or (groups · cols, channels a group, *kernel).
+        offset: (groups · cols,) what the converters' offsets add, output units over the gain; a
+            DAC code's worth where ranges are dynamic.
         gain, bias: (groups · cols,) trained.
     """
 
     layer: ImageLayer
     limits: tuple[int, int]
     kernel: torch.Tensor = field(repr=False)
+    offset: torch.Tensor = field(repr=False)
     gain: torch.nn.Parameter = field(repr=False)
     bias: torch.nn.Parameter = field(repr=False)
 
@@ -57,8 +58,8 @@ class TwinLayer:
             return self._dynamic(x)
         x = _convert(x, layer.input_scale, self.limits)
         if window is None:
-            return (x @ self.kernel) * self.gain + self.bias
-        y = convolve(x, self.kernel, None, window, layer.groups)
+            return (x @ self.kernel + self.offset) * self.gain + self.bias
+        y = convolve(x, self.kernel, self.offset, window, layer.groups)
         shape = (1, -1, *(1,) * len(window.kernel))
         return y * self.gain.view(shape) + self.bias.view(shape)
 
@@ -71,6 +72,8 @@ class TwinLayer:
         codes = _convert(vectors / step, 1.0, self.limits) * step
         matrix = self.kernel[None] if layer.window is None else self._matrix()
         y = torch.matmul(matrix.transpose(1, 2), codes).flatten(1, 2)
+        per_output = step.squeeze(2).repeat_interleave(layer.cols, dim=1)
+        y = y + self.offset.view(1, -1, 1) * per_output
         y = y * self.gain.view(1, -1, 1) + self.bias.view(1, -1, 1)
         return refold(y, x, layer.window)
 
@@ -110,16 +113,30 @@ class Twin:
         }
 
 
+def offset_current(image: Image, layer: ImageLayer, estimate: CellEstimate) -> Array64:
+    """(groups · cols,) what the converters' offsets add to each output, µS times DAC code.
+
+    Two phases are subtracted from each other and their offsets with them.
+    """
+    if two_phases(image.chip, layer.input_signed):
+        return np.zeros(layer.groups * layer.cols)
+    added = estimate.offset.reshape(layer.groups, layer.row_blocks, layer.bitlines).sum(axis=1)
+    each: Array64 = image.codebook.by_output(added) @ image.codebook.factors
+    return each.reshape(-1) * sum(plane_weights(image.chip, layer.input_signed))
+
+
 def _twin_layer(image: Image, layer: ImageLayer, estimate: CellEstimate, device: str) -> TwinLayer:
     weight = torch.from_numpy(effective_weight(image, layer, estimate)).float()
     if layer.window is None:
         kernel = weight[0]
     else:
         kernel = weight.transpose(1, 2).reshape(layer.groups * layer.cols, -1, *layer.window.kernel)
+    offset = layer.scale * offset_current(image, layer, estimate) * (layer.input_scale or 1.0)
     return TwinLayer(
         layer,
         dac_limits(image.chip, layer.input_signed),
         kernel.contiguous().to(device),
+        torch.from_numpy(offset).float().to(device),
         torch.nn.Parameter(torch.from_numpy(layer.gain.copy()).to(device)),
         torch.nn.Parameter(torch.from_numpy(layer.bias.copy()).to(device)),
     )

@@ -38,6 +38,18 @@ __all__ = ["check", "compile_"]
     type=click.Choice(["offset", "differential", "sliced"]),
     help="How a weight becomes cells.",
 )
+@click.option(
+    "--pair",
+    type=click.Choice(["columns", "rows", "arrays"]),
+    help="Where the two cells of a differential weight lie.",
+)
+@click.option(
+    "--set",
+    "keys",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a key of the chip, as in adc.bits=6; may be given again.",
+)
 @click.option("--calib", type=FILE, metavar="DATA", help="Inputs to choose the ranges on.")
 @data_options
 @click.option("--faults", type=FILE, metavar="CSV", help="Known faults of the die: array,row,col.")
@@ -154,14 +166,20 @@ def _output(model: Path, given: Path | None) -> Path:
 
 
 def _chip(chosen: dict[str, Any]) -> Chip:
+    from pimc.assignment import assignment
     from pimc.chip import Chip
 
     chip = Chip.load(chosen["chip"]) if chosen["chip"] else Chip.default()
     if chosen["mapping"] is not None:
         chip = chip.with_mapping(chosen["mapping"])
+    if chosen["pair"] is not None:
+        chip = chip.with_(**{"mapping.pair": chosen["pair"]})
     if chosen["levels"] is not None:
         chip = chip.with_levels(chosen["levels"])
-    return chip.with_array(*chosen["array"]) if chosen["array"] else chip
+    if chosen["array"]:
+        chip = chip.with_array(*chosen["array"])
+    # All at once: keys that need each other may come in any order.
+    return chip.with_(**dict(map(assignment, chosen["keys"])))
 
 
 def _check_preprocess(path: Path | None, preprocess: dict[str, Any]) -> None:

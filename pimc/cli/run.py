@@ -31,6 +31,8 @@ __all__ = ["DIES", "eval_", "run"]
 
 #: Dies that ``pimc eval`` draws where none is named.
 DIES = 5
+#: Share of clipped conversions above which a layer is named, and how many are.
+SATURATION_SHOWN, SATURATED_SHOWN = 1e-3, 4
 
 
 @command("run")
@@ -132,6 +134,7 @@ def eval_(settings: Settings, image: Path | None, **chosen: Any) -> Report:
     )
     from pimc.image import Image
     from pimc.lookup import find_image
+    from pimc.runtime.device import Saturation, saturation_of
     from pimc.runtime.drivers import keep_disturb
     from pimc.runtime.session import inputs_of
     from pimc.runtime.teacher import has_teacher
@@ -152,12 +155,15 @@ def eval_(settings: Settings, image: Path | None, **chosen: Any) -> Report:
     if has_teacher(loaded):
         in_float = accuracy(float_session(loaded), batches, progress=progress, description="float")
     names, values = [], []
+    saturation: dict[str, Saturation] = {}
     start = time.perf_counter()
     for session in _sessions(loaded, settings.seed, chosen):
         name = session.device.name
         values.append(accuracy(session, batches, progress=progress, description=name))
         names.append(name)
         keep_disturb(session.device, chosen["die"])
+        for layer, found in saturation_of(session.device).items():
+            saturation[layer] = saturation.get(layer, Saturation()) + found
     rate = len(values) * len(data) / max(time.perf_counter() - start, 1e-9)
     mean = float(np.mean(values))
     several = len(values) > 1
@@ -173,6 +179,7 @@ def eval_(settings: Settings, image: Path | None, **chosen: Any) -> Report:
         "accuracy_per_die": values,
         "dies": names,
         "age_s": chosen["age"] or 0.0,
+        "saturation": {layer: found.share for layer, found in saturation.items()},
         "images_per_second": rate,
         "min_accuracy": wanted,
         "ok": passed,
@@ -257,7 +264,16 @@ def _text(result: Mapping[str, Any]) -> str:
         ("accuracy", percent(result["accuracy_mean"]) + spread),
         ("95 % interval", f"{percent(low)} to {percent(high)}"),
         ("dies", each),
+        ("saturation", _saturated(result["saturation"])),
         ("speed", f"{result['images_per_second']:,.0f} images a second"),
         ("minimum", "" if wanted is None else f"{percent(wanted)} {verdict}"),
     ]
     return facts(pairs)
+
+
+def _saturated(shares: Mapping[str, float]) -> str:
+    """The layers whose converters clip most, where any clips noticeably."""
+    found = sorted((-share, layer) for layer, share in shares.items() if share > SATURATION_SHOWN)
+    shown = "  ".join(f"{layer} {percent(-share)}" for share, layer in found[:SATURATED_SHOWN])
+    more = len(found) - SATURATED_SHOWN
+    return f"{shown}  and {more} more" if more > 0 else shown

@@ -69,7 +69,7 @@ class FusedBank:
 
         square = self.fixed.square_unit
         return Cells(
-            current=layout.packed(current.whole),
+            current=layout.packed(current.whole, signed=True),
             variance=nothing if variance is None else layout.packed(variance.whole),
             common=nothing if common is None else layout.packed(common.whole, 1),
             slope=scaled(self.adc.rate, current.quantum),
@@ -107,13 +107,17 @@ class FusedLayer:
             channels, size = x.shape[1], (1, *x.shape[2:])[-2:]
         if (channels, *size) not in self._layouts:
             self._layouts[channels, *size] = Layout.of(
-                layer.window, channels, size, layer.groups, layer.rows, layer.input_block
+                layer.window,
+                channels,
+                size,
+                layer.groups,
+                layer.rows,
+                layer.row_block,
+                self._drive(),
             )
         return self._layouts[channels, *size]
 
-    def read(
-        self, bank: FusedBank, x: torch.Tensor, draws: Draws
-    ) -> tuple[torch.Tensor, int]:
+    def read(self, bank: FusedBank, x: torch.Tensor, draws: Draws) -> tuple[torch.Tensor, int]:
         """Codes added over row blocks and bit planes, and how many of them were clipped.
 
         Args:
@@ -139,9 +143,16 @@ class FusedLayer:
         clipped = _shared_out(
             len(samples),
             lambda first, last: add_codes(
-                samples, out, first, last, layout.shape, self._drives(bank), layout.rows,
-                cells, reading,
-            ),  # fmt: skip
+                samples,
+                out,
+                first,
+                last,
+                layout.shape,
+                self._drives(bank),
+                layout.rows,
+                cells,
+                reading,
+            ),
         )
         if layer.window is not None:
             return torch.from_numpy(out), clipped
@@ -152,15 +163,24 @@ class FusedLayer:
         """Input vectors of one sample of ``x``."""
         return x[0, ..., 0].numel() if self.layer.window is None else self.layout(x).positions
 
+    def _drive(self) -> tuple[int, ...]:
+        """Sign of the input on each wordline of a row."""
+        return (1, -1) if self.layer.layout == "rows" else (1,)
+
     def _drives(self, bank: FusedBank) -> tuple[Drive, ...]:
         chip, signed = self.chip, self.layer.input_signed
         low, high = dac_limits(chip, signed)
         serial, linear = chip.dac.mode == "bit_serial", chip.dac.mode == "pulse_count"
         return tuple(
             Drive(
-                float(self.layer.input_scale or 1.0), low, high, bit if serial else -1,
-                linear, bank.fixed.shift, float(weight),
-            )  # fmt: skip
+                float(self.layer.input_scale or 1.0),
+                low,
+                high,
+                bit if serial else -1,
+                linear,
+                bank.fixed.shift,
+                float(weight),
+            )
             for bit, weight in enumerate(plane_weights(chip, signed))
         )
 

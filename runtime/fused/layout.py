@@ -1,4 +1,4 @@
-"""Where the rows of a layer lie in the fused read's buffer of codes, and its weights packed for it."""
+"""Where the rows of a layer lie in the fused read's buffer of codes; weights packed for it."""
 
 from __future__ import annotations
 
@@ -23,14 +23,16 @@ class Layout:
     Attributes:
         shape: sizes of a sample and of its buffer.
         rows: places of positions and rows.
-        row_of: (2 · pairs) row of a block at each half of a pair, -1 where there is none; pairs
-            of block ``t`` begin at ``rows.starts[t]``.
+        row_of: (2 · pairs) wordline of a block at each half of a pair, -1 where there is none;
+            pairs of block ``t`` begin at ``rows.starts[t]``.
+        sign: (2 · pairs) with which sign that wordline gets the input.
         size: spatial size of the output.
     """
 
     shape: Shape
     rows: Rows
     row_of: Ints
+    sign: Ints
     size: tuple[int, ...]
 
     @staticmethod
@@ -41,10 +43,15 @@ class Layout:
         groups: int,
         rows: int,
         row_block: int,
+        drive: tuple[int, ...] = (1,),
     ) -> Layout:
         """The layout of a layer of ``groups`` · ``rows`` rows for inputs (channels, *size).
 
         A matrix product is a convolution of a single point: its vectors lie along the width.
+
+        Args:
+            row_block: wordlines of a block.
+            drive: sign of the input on each wordline of a row.
         """
         kernel, strides, dilations = (1, 1), (1, 1), (1, 1)
         pads, out = (0, 0, 0, 0), size
@@ -65,7 +72,9 @@ class Layout:
         line, lines = strides[1] * length, size[0] + pads[0] + pads[2]
         plane = -(-channels // 2) * lines * line
         shape = Shape(channels, *size, pads[0], pads[1], strides[1], length, lines, plane)
-        places, halves, starts = _pairs(kernel, groups, rows, row_block, channels)
+        places, lines_of, signs, starts = _pairs(
+            kernel, groups, rows, row_block, channels, np.asarray(drive)
+        )
         channel, y, x = places
         offsets = channel * shape.lines * line + y * dilations[0] * line
         x = x * dilations[1]
@@ -87,7 +96,8 @@ class Layout:
                 offsets=offsets.astype(np.int32),
                 starts=starts,
             ),
-            halves,
+            lines_of,
+            signs,
             out,
         )
 
@@ -97,19 +107,27 @@ class Layout:
         return prod(self.size)
 
     def packed(
-        self, values: npt.NDArray[np.int16], together: int = COLUMNS
+        self, values: npt.NDArray[np.int16], together: int = COLUMNS, *, signed: bool = False
     ) -> npt.NDArray[np.int32]:
-        """(blocks, rows, columns) as :class:`~pimc.runtime.fused.kernel.Cells` wants it."""
-        blocks, _, columns = values.shape
+        """(blocks, wordlines, columns) as :class:`~pimc.runtime.fused.kernel.Cells` wants it.
+
+        Args:
+            together: columns that are multiplied together.
+            signed: the values count with the sign of their wordline's input.
+        """
+        blocks, height, columns = values.shape
         wide = -(-columns // together)
-        padded = np.zeros((blocks, values.shape[1] + 1, wide * together), np.int16)
-        padded[:, : values.shape[1], :columns] = values  # the last row stays 0: no row
+        padded = np.zeros((blocks, height + 1, wide * together), np.int16)
+        padded[:, :height, :columns] = values  # the last row stays 0: no wordline
         parts = []
         for block in range(blocks):
             pairs = slice(2 * self.rows.starts[block], 2 * self.rows.starts[block + 1])
-            chosen = padded[block, self.row_of[pairs]].reshape(-1, 2, wide, together)
+            chosen = padded[block, self.row_of[pairs]]
+            if signed:
+                chosen = chosen * self.sign[pairs, None].astype(np.int16)
+            split = chosen.reshape(-1, 2, wide, together)
             # groups of columns, pairs of rows, columns, the two rows of a pair
-            parts.append(np.ascontiguousarray(chosen.transpose(2, 0, 3, 1)).view(np.int32))
+            parts.append(np.ascontiguousarray(split.transpose(2, 0, 3, 1)).view(np.int32))
         return np.concatenate([part.reshape(-1) for part in parts])
 
 
@@ -119,26 +137,33 @@ def _two(values: tuple[int, ...], one: int) -> tuple[int, int]:
 
 
 def _pairs(
-    kernel: tuple[int, int], groups: int, rows: int, row_block: int, channels: int
-) -> tuple[Ints, Ints, Ints]:
-    """Rows of every block by pairs of channels.
+    kernel: tuple[int, int], groups: int, rows: int, row_block: int, channels: int, drive: Ints
+) -> tuple[Ints, Ints, Ints, Ints]:
+    """Wordlines of every block by pairs of channels.
 
     Returns:
-        (3, pairs) pair of channels, y and x in the kernel; (2 · pairs) rows of the block;
-        (blocks + 1) first pair of every block.
+        (3, pairs) pair of channels, y and x in the kernel; (2 · pairs) wordlines of the block,
+        and their signs; (blocks + 1) first pair of every block.
     """
-    places, halves, starts = [], [], [0]
-    taps = kernel[0] * kernel[1]
+    places, lines, signs, starts = [], [], [], [0]
+    taps, each = kernel[0] * kernel[1], len(drive)
     for group in range(groups):
-        for first in range(0, rows, row_block):
-            row = np.arange(first, min(first + row_block, rows))
+        for first in range(0, rows * each, row_block):
+            line = np.arange(first, min(first + row_block, rows * each))
+            row, copy = np.divmod(line, each)
             channel = group * (channels // groups) + row // taps
-            place = channel // 2 * taps + row % taps
+            place = (channel // 2 * taps + row % taps) * each + copy
             unique, index = np.unique(place, return_inverse=True)
-            half = np.full((len(unique), 2), -1)
-            half[index, channel % 2] = row - first
-            tap = unique % taps
-            places.append(np.stack([unique // taps, tap // kernel[1], tap % kernel[1]]))
-            halves.append(half.reshape(-1))
+            half, sign = np.full((len(unique), 2), -1), np.ones((len(unique), 2), np.int64)
+            half[index, channel % 2], sign[index, channel % 2] = line - first, drive[copy]
+            pair, tap = np.divmod(unique // each, taps)
+            places.append(np.stack([pair, tap // kernel[1], tap % kernel[1]]))
+            lines.append(half.reshape(-1))
+            signs.append(sign.reshape(-1))
             starts.append(starts[-1] + len(unique))
-    return np.concatenate(places, axis=1), np.concatenate(halves), np.asarray(starts)
+    return (
+        np.concatenate(places, axis=1),
+        np.concatenate(lines),
+        np.concatenate(signs),
+        np.asarray(starts),
+    )

@@ -32,6 +32,8 @@ class Stream(IntEnum):
     TRAP_STATE = 13
     REFERENCE_TRAP = 14
     REFERENCE_TRAP_STATE = 15
+    ADC_GAIN = 32
+    ADC_OFFSET = 33
 
 
 def normals(

@@ -81,8 +81,13 @@ def harm(plan: Plan, chip: Chip, faults: FaultMap) -> float:
                 bitline = place.col + col if lines is None else lines.bitlines[col]
                 stuck = held[place.array, wordline, bitline]
                 if not np.isnan(stuck):
-                    output, plane = divmod(tile.col + col, book.planes)
-                    column = tile.group * plan.layers[tile.layer].cols + output
+                    cols = plan.layers[tile.layer].cols
+                    output, plane = {
+                        "columns": divmod(tile.col + col, book.planes),
+                        "rows": (tile.col + col, row % 2),
+                        "arrays": divmod(tile.col + col, cols)[::-1],
+                    }[book.layout]
+                    column = tile.group * cols + output
                     wanted = chip.cell.g_levels_us[levels[row, col]]
                     error = scale[column] * book.coefficients[plane] * (wanted - stuck)
                     total += float(error) ** 2
@@ -100,14 +105,16 @@ def mapped(plan: Plan, chip: Chip, faults: FaultMap | None) -> Plan:
     st.lists(
         st.tuples(st.integers(1, 2), st.integers(1, 20), st.integers(1, 7)), min_size=1, max_size=3
     ),
-    st.sampled_from(["offset", "differential", "sliced"]),
+    st.sampled_from(["offset", "differential", "rows", "arrays", "sliced"]),
     st.floats(0.0, 0.4),
     st.integers(0, 2**32 - 1),
 )
 def test_faults_harm_no_more_than_before(
     shapes: list[tuple[int, int, int]], kind: str, rate: float, seed: int
 ) -> None:
-    chip = BASE.with_mapping(kind)
+    pair = kind if kind in ("rows", "arrays") else "columns"
+    chip = BASE.with_mapping(kind if pair == "columns" else "differential")
+    chip = chip.with_(**{"mapping.pair": pair})
     plan = plan_of(chip, shapes, seed)
     faults = random_faults(plan, chip, rate, seed)
     before = harm(mapped(plan, chip, None), chip, faults)

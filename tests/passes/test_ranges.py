@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pimc.chip import Chip
-from pimc.converters import adc_limits, dac_limits
+from pimc.converters import adc_limits, bit_planes, dac_limits, plane_weights
 from pimc.mapping import Codebook, codebook
-from pimc.passes.ranges import adc_lsb_us, input_scale, synthetic_codes
+from pimc.passes.ranges import adc_range, input_scale, synthetic_codes
 from pimc.passes.rounding import Codes, Grid, choose_grid, round_nearest
 
 Array64 = npt.NDArray[np.float64]
@@ -115,7 +115,7 @@ def test_adc_range_is_no_worse_than_the_largest_current(
     rng = np.random.default_rng(0)
     book, codes, grid = layer(chip, (2, 40, 5))
     vectors = synthetic_codes(chip, signed, 40, 2, rng)
-    lsb = adc_lsb_us(chip, book, codes, grid, vectors, signed, rng)
+    lsb = adc_range(chip, book, codes, grid, vectors, signed, rng).lsb_us
     currents = currents_of(chip, book, codes, vectors)
     # What a column's error does to the output: factor of its plane times scale of its weight.
     weight = np.repeat(grid.scale, book.planes, axis=1) * np.tile(book.coefficients, 5)
@@ -135,7 +135,7 @@ def test_a_margin_leaves_room() -> None:
     rng = np.random.default_rng(0)
     book, codes, grid = layer(EXACT, (1, 40, 5))
     vectors = synthetic_codes(EXACT, True, 40, 1, rng)
-    lsb = adc_lsb_us(EXACT, book, codes, grid, vectors, True, rng, margin=2.0)
+    lsb = adc_range(EXACT, book, codes, grid, vectors, True, rng, margin=2.0).lsb_us
     largest = np.abs(currents_of(EXACT, book, codes, vectors)).max()
     assert lsb * adc_limits(EXACT, True)[1] == pytest.approx(2 * largest, rel=1e-6)
 
@@ -147,9 +147,9 @@ def test_programming_errors_widen_the_range() -> None:
     codes = np.full((1, 8, 3), book.middle, np.uint16)
     grid = Grid(np.ones((1, 3)), np.full((1, 3), book.middle, np.uint16))
     vectors = np.full((1, 4, 8), 100.0)
-    exact = adc_lsb_us(EXACT, book, codes, grid, vectors, True, np.random.default_rng(0))
+    exact = adc_range(EXACT, book, codes, grid, vectors, True, np.random.default_rng(0)).lsb_us
     assert exact == 1.0  # no current at all
-    noisy = adc_lsb_us(chip, book, codes, grid, vectors, True, np.random.default_rng(0))
+    noisy = adc_range(chip, book, codes, grid, vectors, True, np.random.default_rng(0)).lsb_us
     sigma = 0.1 * 38.0 * 100.0 * 8**0.5
     assert 0.1 * sigma < noisy * 127 < 4 * sigma
 
@@ -159,7 +159,85 @@ def test_the_same_seed_gives_the_same_range() -> None:
     book, codes, grid = layer(chip, (1, 40, 5))
     vectors = synthetic_codes(chip, True, 40, 1, np.random.default_rng(3))
     first, second = (
-        adc_lsb_us(chip, book, codes, grid, vectors, True, np.random.default_rng(4))
+        adc_range(chip, book, codes, grid, vectors, True, np.random.default_rng(4)).lsb_us
         for _ in range(2)
     )
     assert first == second
+
+
+# --- other ranges ----------------------------------------------------------------------------
+
+
+def seen_by_column(chip: Chip, book: Codebook, codes: Codes, vectors: Array64) -> Array64:
+    """(groups, reads, columns): the currents of all row blocks of each column."""
+    tiles = currents_of(chip, book, codes, vectors)
+    groups, blocks = len(codes), len(tiles) // len(codes)
+    return tiles.reshape(groups, blocks * vectors.shape[1], -1)
+
+
+@pytest.mark.parametrize("method", ["mse", "percentile"])
+def test_a_range_of_its_own_serves_a_column_better(method: str) -> None:
+    keys = {"adc.range_method": method, "adc.bits": 5}
+    layers, columns = (EXACT.with_(**{"adc.range": r}, **keys) for r in ("layer", "column"))
+    book, codes, grid = layer(layers, (2, 40, 5))
+    vectors = synthetic_codes(layers, True, 40, 2, np.random.default_rng(1))
+    one, own = (
+        adc_range(chip, book, codes, grid, vectors, True, np.random.default_rng(0))
+        for chip in (layers, columns)
+    )
+    assert one.column_lsb_us is None
+    assert own.column_lsb_us is not None
+    assert own.column_lsb_us.shape == (2, 5)
+    assert own.lsb_us == own.column_lsb_us.max()
+    low, high = adc_limits(layers, True)
+    currents = seen_by_column(layers, book, codes, vectors)
+    harm = [
+        np.square(np.clip(np.rint(currents / s), low, high) * s - currents).sum()
+        for s in (one.lsb_us, own.column_lsb_us[:, None, :])
+    ]
+    assert harm[1] < harm[0]
+
+
+def test_a_percentile_lies_where_the_chip_says() -> None:
+    chip = EXACT.with_(**{"adc.range_method": "percentile", "adc.percentile": 90.0})
+    book, codes, grid = layer(chip, (2, 40, 5))
+    vectors = synthetic_codes(chip, True, 40, 2, np.random.default_rng(1))
+    lsb = adc_range(chip, book, codes, grid, vectors, True, np.random.default_rng(0)).lsb_us
+    currents = np.abs(currents_of(chip, book, codes, vectors))
+    inside = (currents <= lsb * adc_limits(chip, True)[1]).mean()
+    assert inside == pytest.approx(0.9, abs=2 / currents.size)
+
+
+def test_a_fixed_range_asks_no_data() -> None:
+    chip = EXACT.with_(**{"adc.range": "fixed", "adc.full_scale_us": 100.0})
+    book, codes, grid = layer(chip, (1, 40, 5))
+    for scale in (1.0, 100.0):
+        vectors = np.full((1, 4, 40), scale)
+        found = adc_range(chip, book, codes, grid, vectors, True, np.random.default_rng(0))
+        assert found.lsb_us == pytest.approx(100.0 * 127 / 127)
+        assert found.column_lsb_us is None
+
+
+def test_bit_serial_ranges_are_fitted_to_bit_planes() -> None:
+    """What the ADC sees is one plane at a time, far below the current of whole codes."""
+    parallel, serial = EXACT, EXACT.with_(**{"dac.mode": "bit_serial"})
+    book, codes, grid = layer(parallel, (1, 40, 5))
+    vectors = synthetic_codes(parallel, True, 40, 1, np.random.default_rng(1))
+    lsb = [
+        adc_range(chip, book, codes, grid, vectors, True, np.random.default_rng(0)).lsb_us
+        for chip in (parallel, serial)
+    ]
+    planes = bit_planes(vectors, plane_weights(serial, True))
+    largest = max(np.abs(currents_of(serial, book, codes, plane)).max() for plane in planes)
+    assert 0.3 * largest < lsb[1] * adc_limits(serial, True)[1] <= largest * (1 + 1e-6)
+    assert lsb[1] < lsb[0] / 10
+
+
+def test_a_column_without_current_takes_the_coarsest_range() -> None:
+    chip = EXACT.with_(**{"adc.range": "column"})
+    book, codes, grid = layer(chip, (1, 20, 3))
+    codes[:, :, 1] = book.middle
+    vectors = synthetic_codes(chip, True, 20, 1, np.random.default_rng(1))
+    found = adc_range(chip, book, codes, grid, vectors, True, np.random.default_rng(0))
+    assert found.column_lsb_us is not None
+    assert found.column_lsb_us[0, 1] == found.lsb_us

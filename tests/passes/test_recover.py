@@ -241,6 +241,24 @@ def test_every_mapping_recovers(tiny_model, inputs, variant) -> None:
     assert len(bench.writes) <= 0.2 * image.used.sum()
 
 
+PAIR = {"mapping.kind": "differential"}
+OTHERS: list[dict[str, Any]] = [
+    {**PAIR, "mapping.pair": "rows", "array.active_rows": 30},
+    {**PAIR, "mapping.pair": "arrays", "dac.mode": "pulse_count"},
+    {"dac.mode": "bit_serial", "adc.range": "column", "adc.range_method": "percentile"},
+    {"adc.gain_error": 0.03, "adc.offset_error_lsb": 2.0},
+]
+
+
+@pytest.mark.parametrize("keys", OTHERS, ids=["rows", "arrays", "bit_serial", "adc_errors"])
+def test_every_layout_and_converter_recovers(tiny_model, inputs, keys) -> None:
+    image = tiny(tiny_model, inputs[:64], **keys)
+    bench = Bench(image, 2)
+    before = distance(image, bench, inputs[128:])
+    recovery = recover(image, bench, Dataset.of(inputs[:128]), TINY)
+    assert distance(recovery.image, bench, inputs[128:]) < 0.4 * before
+
+
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_dynamic_ranges_and_both_tasks(tiny_model, inputs, task) -> None:
     image = tiny(tiny_model, None)

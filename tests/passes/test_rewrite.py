@@ -22,15 +22,26 @@ from pimc.runtime.sim import SimDevice
 
 #: Weights as near to the float network as rounding lets them be.
 UNCLIPPED = Options(write_noise=0.0)
-VARIANTS = [(k, p) for k in ("offset", "differential", "sliced") for p in ("reference", "digital")]
+#: Mapping and pedestal; differential pairs lie on columns, rows or arrays.
+VARIANTS = [
+    (kind, pedestal)
+    for kind in ("offset", "differential", "rows", "arrays", "sliced")
+    for pedestal in ("reference", "digital")
+]
+
+
+def mapping_keys(variant: tuple[str, str]) -> dict[str, Any]:
+    kind, pedestal = variant
+    keys: dict[str, Any] = {"mapping.kind": kind, "mapping.pedestal": pedestal}
+    if kind in ("rows", "arrays"):
+        keys |= {"mapping.kind": "differential", "mapping.pair": kind}
+    return keys
 
 
 def image_of(
     tiny_model: Any, tiny_inputs: np.ndarray, variant: tuple[str, str], **changes: Any
 ) -> Image:
-    kind, pedestal = variant
-    mapping = {"mapping.kind": kind, "mapping.pedestal": pedestal}
-    chip = Chip.default().with_array(64, 32).with_(**(mapping | changes))
+    chip = Chip.default().with_array(64, 32).with_(**(mapping_keys(variant) | changes))
     return compile_model(tiny_model(), chip, calib=tiny_inputs, options=UNCLIPPED)
 
 
@@ -70,12 +81,8 @@ def proposals(image: Image, die: Die) -> list[Proposal]:
 
 def column_of(image: Image, layer: ImageLayer) -> dict[int, tuple[int, int]]:
     """(group, output) of each cell address."""
-    cells = image.cells(layer)
-    index = np.argwhere(cells >= 0)
-    return {
-        int(cells[tuple(at)]): (int(at[0]) // layer.row_blocks, int(at[2]) // layer.planes)
-        for at in index
-    }
+    cells = layer.by_weight(image.cells(layer))
+    return {int(cells[tuple(at)]): (int(at[0]), int(at[2])) for at in np.argwhere(cells >= 0)}
 
 
 @pytest.fixture(scope="module")

@@ -104,6 +104,57 @@ def test_tiles_cover_every_cell_once(
     rules.check(plan, chip)
 
 
+PAIR = {"mapping.kind": "differential"}
+
+
+@given(shapes, st.sampled_from(["rows", "arrays"]), st.integers(8, 40), st.integers(2, 20))
+def test_tiles_of_pairs(
+    shapes: list[tuple[int, int, int]], pair: str, width: int, active: int
+) -> None:
+    chip = BASE.with_array(16, width).with_(**PAIR, **{"mapping.pair": pair})
+    chip = chip.with_(**{"array.active_rows": active})
+    plan = Tiling()(plan_of(tuple(layer(f"w{i}", *s) for i, s in enumerate(shapes))), chip)
+    rules.check(plan, chip)
+    for tile in plan.tiles:
+        assert tile.rows <= min(16, active)
+        cols = shapes[tile.layer][2]
+        if pair == "rows":
+            # Both wordlines of a weight lie in one tile, so that their currents can subtract.
+            assert tile.row % 2 == tile.rows % 2 == 0
+        else:
+            # No tile holds both cells of any weight.
+            assert tile.col // cols == (tile.col + tile.cols - 1) // cols
+
+
+@given(shapes, st.sampled_from(["dense", "single"]))
+def test_pairs_on_arrays_take_the_same_place(
+    shapes: list[tuple[int, int, int]], packing: Packing
+) -> None:
+    chip = BASE.with_array(16, 12).with_(**PAIR, **{"mapping.pair": "arrays"})
+    plan = Tiling()(plan_of(tuple(layer(f"w{i}", *s) for i, s in enumerate(shapes))), chip)
+    plan = Pack(packing)(plan, chip)
+    rules.check(plan, chip)
+    by_tile = dict(zip(plan.tiles, plan.places, strict=True))
+    half = plan.arrays // 2
+    assert plan.arrays == 2 * half
+    for tile, place in by_tile.items():
+        cols = shapes[tile.layer][2]
+        if tile.col < cols:
+            other = by_tile[replace(tile, col=tile.col + cols)]
+            assert other == replace(place, array=place.array + half)
+
+
+def test_arrays_too_low_for_a_pair() -> None:
+    chip = BASE.with_array(1, 4).with_(**PAIR, **{"mapping.pair": "rows"})
+    with pytest.raises(ChipError, match="takes 2 cells of a column, a read drives 1 row") as caught:
+        Tiling()(plan_of((layer("w0", 1, 2, 2),)), chip)
+    assert caught.value.where == "array.rows"
+    one = chip.with_array(8, 4).with_(**{"array.active_rows": 1})
+    with pytest.raises(ChipError) as caught:
+        Tiling()(plan_of((layer("w0", 1, 2, 2),)), one)
+    assert caught.value.where == "array.active_rows"
+
+
 def test_tiling_leaves_its_input_alone() -> None:
     before = plan_of((layer("w0", 1, 5, 5),))
     Tiling()(before, BASE)

@@ -13,22 +13,35 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from pimc.api import compile as compile_model
 from pimc.chip import Chip
+from pimc.converters import plane_weights
 from pimc.image import Image, ImageLayer
 from pimc.passes.recover.identify import CellEstimate, prior, row_correction
 from pimc.passes.recover.twin import Twin, effective_weight
+from pimc.runtime.device import Region
 from pimc.runtime.die import Die
 from pimc.runtime.program import program
 from pimc.runtime.session import Session
 from pimc.runtime.sim import SimDevice
 
-VARIANTS = [(k, p) for k in ("offset", "differential", "sliced") for p in ("reference", "digital")]
+#: Mapping and pedestal; differential pairs lie on columns, rows or arrays.
+VARIANTS = [
+    (kind, pedestal)
+    for kind in ("offset", "differential", "rows", "arrays", "sliced")
+    for pedestal in ("reference", "digital")
+]
+
+
+def mapping_keys(variant: tuple[str, str]) -> dict[str, Any]:
+    kind, pedestal = variant
+    keys: dict[str, Any] = {"mapping.kind": kind, "mapping.pedestal": pedestal}
+    if kind in ("rows", "arrays"):
+        keys |= {"mapping.kind": "differential", "mapping.pair": kind}
+    return keys
 
 
 def chip_of(variant: tuple[str, str] = VARIANTS[0], *, dac_signed: bool = True) -> Chip:
-    kind, pedestal = variant
     changes: dict[str, Any] = {
-        "mapping.kind": kind,
-        "mapping.pedestal": pedestal,
+        **mapping_keys(variant),
         "read_noise.relative": 0.0,
         "dac.signed": dac_signed,
     }
@@ -221,3 +234,32 @@ def test_trained_values_come_back_for_the_image(tiny_model, tiny_inputs) -> None
         assert (after.bias == -number).all()
     for unchanged, gain in zip(image.layers, before, strict=True):
         np.testing.assert_array_equal(unchanged.gain, gain)
+
+
+@pytest.mark.parametrize("calibrated", [True, False])
+@pytest.mark.parametrize("variant", [("offset", "reference"), ("arrays", "digital")])
+def test_offsets_of_converters_are_in_the_twin(
+    tiny_model, tiny_inputs, variant, calibrated
+) -> None:
+    """A constant on every conversion, by hand: what rounding would add is left out."""
+    calib = tiny_inputs if calibrated else None
+    keys = {"dac.mode": "bit_serial", "adc.range": "column"}
+    image = compile_model(tiny_model(), chip_of(variant).with_(**keys), calib=calib)
+    rng = np.random.default_rng(1)
+    estimates = {}
+    for layer in image.layers:
+        known = prior(image, layer)
+        offset = rng.standard_normal(known.offset.shape) * np.asarray(layer.lsb_us)
+        estimates[layer.index] = replace(known, offset=offset)
+
+    class WithOffset(SimDevice):
+        def read(self, region: Region, inputs: torch.Tensor) -> torch.Tensor:
+            layer = next(layer for layer in image.layers if layer.name == region.name)
+            each = estimates[layer.index].offset / np.asarray(layer.lsb_us)
+            total = sum(plane_weights(image.chip, layer.input_signed))
+            added = torch.from_numpy(each).float()[:, :, None] * total
+            return super().read(region, inputs) + added
+
+    device = WithOffset(Die.ideal(), image.chip, image.arrays, converters=False)
+    program(image, device)
+    compare(Twin.of(image, estimates), Session(image, device), tiny_inputs[:8])

@@ -241,6 +241,35 @@ def test_two_compiles_give_the_same_bytes(pimc, model) -> None:
     assert (model / "a.pimc").read_bytes() == (model / "b.pimc").read_bytes()
 
 
+def test_keys_of_the_chip_can_be_set(pimc, model) -> None:
+    done = pimc(
+        "compile", "tiny.onnx", "--array", "16x8", "--mapping", "differential", "--pair", "rows",
+        "--set", "adc.bits=6", "--set", "adc.range=fixed", "--set", "adc.full_scale_us=80",
+        "--set", "array.rows=12", "--calib", "calib.npz", "-o", "o.pimc", "--json",
+    )  # fmt: skip
+    assert done.code == 0
+    chip = Image.load("o.pimc").chip
+    assert (chip.mapping.pair, chip.adc.bits, chip.adc.full_scale_us) == ("rows", 6, 80.0)
+    assert (chip.array.rows, chip.array.cols) == (12, 8)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--set", "adc.bts=6"], "unknown key (did you mean bits?)"),
+        (["--set", "adc.bits=six"], "adc.bits: must be a whole number"),
+        (["--set", "adc.bits"], "is not KEY=VALUE"),
+        (["--set", "adc=6"], "adc: must be a table"),
+        (["--pair", "rows"], "differential"),
+    ],
+)
+def test_keys_that_do_not_fit_are_refused(pimc, model, options, message) -> None:
+    done = pimc("compile", "tiny.onnx", *options, "-o", "o.pimc")
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err
+    assert not (model / "o.pimc").exists()
+
+
 def test_compile_options_reach_the_image(pimc, model) -> None:
     done = pimc(
         "compile", "tiny.onnx", "--array", "32x16", "--chip", "ihp", "--levels", "4",

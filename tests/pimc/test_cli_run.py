@@ -13,9 +13,11 @@ import onnx
 import pytest
 
 from pimc.api import compile as compile_model
+from pimc.chip import Chip
 from pimc.data import load_data
 from pimc.evaluate import accuracy
 from pimc.runtime import drivers
+from pimc.runtime.device import saturation_of
 from pimc.runtime.die import Die
 from pimc.runtime.session import Session
 from pimc.runtime.sim import SimDevice
@@ -313,6 +315,37 @@ def test_eval_over_dies(pimc, image, data) -> None:
     low, high = result["accuracy_interval_95"]
     assert low <= result["accuracy_mean"] <= high
     assert 0.5 < result["float_accuracy"] <= 1
+
+
+def test_eval_tells_which_layers_saturate(pimc, tiny_model, tiny_inputs, data) -> None:
+    narrow = {"adc.range": "fixed", "adc.full_scale_us": 10.0}
+    chip = Chip.default().with_array(16, 8).with_(**narrow)
+    compile_model(tiny_model(), chip, calib=tiny_inputs).save("narrow.pimc")
+    arguments = ["eval", "narrow.pimc", "--data", "data.npz", "--dies", "2"]
+    shares = pimc(*arguments, "--json").json["saturation"]
+    assert set(shares) == {"w1", "w2", "w3"}
+    clipped, conversions = np.zeros(3), np.zeros(3)
+    for seed in (0, 1):
+        session = Session("narrow.pimc", Die.simulated(seed), seed=seed)
+        session.run(None, {"x": tiny_inputs})
+        for number, found in enumerate(saturation_of(session.device).values()):
+            clipped[number] += found.clipped
+            conversions[number] += found.conversions
+    assert list(shares.values()) == pytest.approx(clipped / conversions, rel=0.05)
+    assert max(shares.values()) > 0.001
+    text = pimc(*arguments).out
+    line = next(line for line in text.splitlines() if line.startswith("saturation"))
+    for name, share in shares.items():
+        assert (name in line) == (share > 0.001)
+
+
+def test_eval_keeps_quiet_about_what_does_not_saturate(pimc, tiny_model, tiny_inputs, data) -> None:
+    wide = {"adc.range": "fixed", "adc.full_scale_us": 600.0}
+    chip = Chip.default().with_array(16, 8).with_(**wide)
+    compile_model(tiny_model(), chip, calib=tiny_inputs).save("wide.pimc")
+    done = pimc("eval", "wide.pimc", "--data", "data.npz", "--dies", "1")
+    assert done.code == 0
+    assert "saturation" not in done.out
 
 
 def test_eval_on_one_die_on_perfect_cells_and_the_exit_code(pimc, image, data) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pimc.chip import Chip
 from pimc.errors import ChipError
-from pimc.mapping import codebook
+from pimc.mapping import by_weight, codebook, on_lines
 
 BASE = Chip.default()
 KINDS = ("offset", "differential", "sliced")
@@ -37,7 +37,7 @@ def listed(levels_us: list[float]) -> Chip:
     return BASE.with_(**ends, **rest)
 
 
-@settings(deadline=None)  # thousands of codes, one by one
+@settings(deadline=None, max_examples=30)  # thousands of codes, one by one
 @given(chips)
 def test_a_code_is_the_weighted_sum_of_its_cells(chip: Chip) -> None:
     book = codebook(chip)
@@ -103,3 +103,30 @@ def test_more_codes_than_an_image_can_name_are_refused() -> None:
     assert len(codebook(chip_of("sliced", 16, slices=4)).values_us) == 65536
     with pytest.raises(ChipError, match="65,536"):
         codebook(chip_of("sliced", 16, slices=5))
+
+
+LAYOUTS = ["columns", "rows", "arrays"]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_cells_on_lines_come_back_by_weight(layout: str) -> None:
+    values = np.arange(2 * 3 * 5 * 2).reshape(2, 3, 5, 2)
+    lines = on_lines(values, layout)
+    assert lines.shape == {"columns": (2, 3, 10), "rows": (2, 6, 5), "arrays": (2, 3, 10)}[layout]
+    assert np.array_equal(by_weight(lines, 2, layout), values)
+    # The cells of row 1, column 3 of the second group.
+    first = lines[1, 2 if layout == "rows" else 1, 6 if layout == "columns" else 3]
+    second = lines[1, 3 if layout == "rows" else 1, {"columns": 7, "rows": 3, "arrays": 8}[layout]]
+    assert [first, second] == values[1, 1, 3].tolist()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_drive_and_factors_make_the_weight(layout: str) -> None:
+    book = codebook(chip_of("differential", 4).with_(**{"mapping.pair": layout}))
+    assert (book.row_planes, book.col_planes) == ((2, 1) if layout == "rows" else (1, 2))
+    each = np.outer(book.drive, book.factors).reshape(-1)
+    assert each.tolist() == book.coefficients.tolist() == [1.0, -1.0]
+    values = np.arange(6.0).reshape(3, book.col_planes, -1)[..., 0]
+    bitlines = book.on_bitlines(values)
+    assert np.array_equal(book.by_output(bitlines), values)
+    assert (bitlines.tolist() == values.reshape(-1).tolist()) == (layout != "arrays")

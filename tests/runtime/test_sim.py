@@ -98,11 +98,14 @@ def test_a_read_is_the_sum_over_cells(kind: str, pedestal: str, signed: bool) ->
     low, high = adc_limits(chip, signed)
     assert codes.shape == (3, 2, 5, 7)
     assert np.array_equal(codes, np.rint(codes))
-    # Where single precision may fall on the other side of a half, either code is right.
-    clear = np.abs(expected - np.floor(expected) - 0.5) > 1e-3
-    assert clear.mean() > 0.95
+    # Conductances are held in fixed point: half a quantum a row either way, so near a half
+    # either code is right.
+    quantum = chip.cell.g_max_us / 2**15
+    doubt = 1e-3 + quantum / 2 * np.abs(inputs.numpy()).sum(axis=2, keepdims=True) / where.lsb_us
+    clear = np.abs(expected - np.floor(expected) - 0.5) > doubt
+    assert clear.mean() > 0.7
     assert np.array_equal(codes[clear], np.clip(np.rint(expected), low, high)[clear])
-    assert np.abs(codes - np.clip(expected, low, high)).max() <= 0.501
+    assert (np.abs(codes - np.clip(expected, low, high)) <= 0.5 + doubt).all()
 
 
 @pytest.mark.parametrize("pedestal", PEDESTALS)
