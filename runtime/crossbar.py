@@ -19,7 +19,7 @@ class Record:
     """What one read of a layer saw and gave, for captures.
 
     Attributes:
-        inputs: (batch, blocks, rows, positions) DAC codes.
+        inputs: (batch, blocks, row_block, positions) DAC codes on the wordlines.
         codes: (batch, blocks, columns, positions) ADC codes.
     """
 

@@ -23,8 +23,9 @@ Array64 = npt.NDArray[np.float64]
 
 #: Beyond this many standard deviations a cell counts as stuck: no write will move it.
 STUCK_SIGMAS = 6.0
-#: How often clipped codes are replaced by what the estimate says they would have been.
-_CLIP_PASSES = 2
+#: How often clipped codes are replaced by what the estimate says they would have been; more often
+#: where only the estimate says which they are.
+_CLIP_PASSES, _CLIP_PASSES_OF_SUMS = 2, 6
 #: Cells solved for at a time, times the rows of a block squared.
 _SOLVE_ELEMENTS = 16_000_000
 
@@ -106,7 +107,7 @@ def identify(
         mean = torch.cat([mean, torch.zeros_like(lsb)], dim=1)
         variance = torch.cat([variance, (chip.adc.offset_error_lsb * lsb) ** 2], dim=1)
     found, spread = mean, variance
-    for _ in range(_CLIP_PASSES):
+    for _ in range(_CLIP_PASSES if len(clipping.weights) == 1 else _CLIP_PASSES_OF_SUMS):
         known, clipped = clipping.filled(found)
         found, spread = _posterior(inputs, known, mean, variance, noise)
     # A clipped code was filled in from the estimate itself and tells it nothing new.
@@ -163,15 +164,17 @@ class _Clipping:
         return known, at_low | at_high
 
     def _sum(self, current: torch.Tensor, found: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """A sum of codes does not show which of them was at a limit: only the estimate does."""
+        """A sum of codes does not show which of them was at a limit: only the estimate does.
+
+        Where a plane is expected beyond a limit the sum is taken to tell nothing.
+        """
         low, high = self.limits
-        clipped = torch.zeros_like(current, dtype=torch.bool)
+        clipped, total = torch.zeros_like(current, dtype=torch.bool), torch.zeros_like(current)
         for weight, driven in bit_planes(self.inputs, self.weights):
-            expected = self._expected(driven, found) / self.lsb
-            lost = expected - expected.clamp(low, high)
-            current = current + weight * lost * self.lsb
-            clipped |= lost != 0
-        return current, clipped
+            expected = self._expected(driven, found)
+            total += weight * expected
+            clipped |= (expected < low * self.lsb) | (expected > high * self.lsb)
+        return torch.where(clipped, total, current), clipped
 
 
 def reference_error(estimate: CellEstimate, image: Image, layer: ImageLayer) -> Array64:

@@ -395,7 +395,7 @@ def test_cells_are_found_whatever_the_converters(tiny_model, tiny_inputs, keys) 
     image = compile_model(tiny_model(), chip, calib=tiny_inputs, options=UNCLIPPED)
     found = errors(image, tiny_inputs, CaptureOptions(), range(1))
     assert found.share < 0.02
-    assert 0.5 < found.z.std() < 1.4
+    assert 0.5 < found.z.std() < 1.5
 
 
 @pytest.mark.parametrize("mode", ["parallel", "bit_serial"])

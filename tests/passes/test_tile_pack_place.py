@@ -74,6 +74,7 @@ sizes_of = st.lists(st.tuples(st.integers(1, 32), st.integers(1, 24)), min_size=
 # --- tile ------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)  # cell by cell
 @given(shapes, st.sampled_from(["offset", "differential", "sliced"]), st.integers(8, 40))
 def test_tiles_cover_every_cell_once(
     shapes: list[tuple[int, int, int]], kind: str, width: int

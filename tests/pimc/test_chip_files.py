@@ -136,7 +136,11 @@ def test_whole_number_for_a_number(tmp_path: Path) -> None:
         ("[cell]", "[dac]\nbits = 1\n[cell]", "dac.bits: a signed code needs 2 bits or more"),
         ("[cell]", "[dac]\nsigned = 1\n[cell]", "dac.signed: must be true or false, not 1"),
         ("[cell]", "[adc]\nconvert_ns = 0\n[cell]", "adc.convert_ns: must be a number above 0"),
-        ("[cell]", '[adc]\nrange = "tile"\n[cell]', "adc.range: must be one of layer"),
+        (
+            "[cell]",
+            '[adc]\nrange = "tile"\n[cell]',
+            "adc.range: must be one of fixed, layer, column",
+        ),
         ("[cell]", '[mapping]\nkind = "ofset"\n[cell]', "(did you mean offset?)"),
         ("schema = 1", "", "schema: missing (write schema = 1)"),
         ("schema = 1", "schema = 2", "schema: 2 is not known (update pimc to read this file)"),
