@@ -181,6 +181,14 @@ class Chip(Section):
         text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode("ascii")).hexdigest()
 
+    @property
+    def reference_sigma_us(self) -> float:
+        """Programming error of a reference cell, which is asked for the middle level, in µS."""
+        if self.mapping.reference_sigma_us is not None:
+            return self.mapping.reference_sigma_us
+        levels_us = self.cell.g_levels_us
+        return float(self.cell.sigma.sigma_us(levels_us[len(levels_us) // 2]))
+
     def with_(self, **changes: Any) -> Chip:
         """A copy with keys changed by dotted path, e.g. ``with_(**{"adc.bits": 12})``.
 
