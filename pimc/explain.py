@@ -14,7 +14,8 @@ from pimc.explanation import Cost, Difference, Explanation, Quantization
 from pimc.image import Image
 from pimc.nonideal import ADC, DAC, present, without
 from pimc.progress import Progress, silent, ticking
-from pimc.runtime.snr import SNR_IMAGES, drawn, layer_snr
+from pimc.runtime.drawn import FRESH, Reading
+from pimc.runtime.snr import SNR_IMAGES, layer_snr
 from pimc.runtime.teacher import has_teacher
 
 __all__ = ["explain", "on_chip"]
@@ -30,7 +31,7 @@ def explain(
     *,
     accuracies: Sequence[float] | None = None,
     in_float: float | None = None,
-    age_s: float = 0.0,
+    reading: Reading = FRESH,
     snr_images: int = SNR_IMAGES,
     progress: Progress = silent,
 ) -> Explanation:
@@ -44,20 +45,20 @@ def explain(
         seeds: of the dies, one at least, and of their read noise.
         accuracies: of these dies with everything on, where they are known already.
         in_float: accuracy of the float network, likewise.
-        age_s: how long after the write the dies are read.
+        reading: how the dies are read.
         snr_images: samples that the signal-to-noise ratios are measured on.
         progress: told of the dies measured.
 
     Raises:
         DataError, UsageError: as :func:`pimc.evaluate.accuracy` does.
     """
-    elements = present(image.chip, age_s)
+    elements = present(image.chip, reading.age_s)
     names = Setting(element.name for element in elements)
     converters = names & {DAC.name, ADC.name}
     settings = [names, Setting(), converters & {DAC.name}, converters]
     settings += [names - {name} for name in sorted(names)]
     settings += [Setting({name}) for name in sorted(names)]
-    found = _Measured(image, batches, tuple(seeds), age_s)
+    found = _Measured(image, batches, tuple(seeds), reading)
     if accuracies is not None:
         found.known |= {(names, seed): a for seed, a in zip(seeds, accuracies, strict=True)}
     found.measure(settings, progress)
@@ -78,7 +79,9 @@ def explain(
             for element in elements
         ),
         together=found.lost(Setting(), names),
-        layers=layer_snr(image, seeds, batches.data, snr_images, age_s=age_s, progress=progress),
+        layers=layer_snr(
+            image, seeds, batches.data, snr_images, reading=reading, progress=progress
+        ),
     )
 
 
@@ -106,11 +109,11 @@ class _Measured:
     """Accuracies by setting and die; what no die differs in is measured once."""
 
     def __init__(
-        self, image: Image, batches: Batches, seeds: tuple[int, ...], age_s: float
+        self, image: Image, batches: Batches, seeds: tuple[int, ...], reading: Reading
     ) -> None:
         self.known: dict[tuple[Setting, int], float] = {}
-        self._image, self._batches, self._seeds, self._age_s = image, batches, seeds, age_s
-        elements = present(image.chip, age_s)
+        self._image, self._batches, self._seeds, self._reading = image, batches, seeds, reading
+        elements = present(image.chip, reading.age_s)
         self._all = Setting(element.name for element in elements)
         self._drawn = Setting(element.name for element in elements if element.drawn)
 
@@ -122,7 +125,7 @@ class _Measured:
             for setting, keys in itertools.groupby(missing, operator.itemgetter(0)):
                 image = on_chip(self._image, without(self._image.chip, self._all - setting))
                 for _, seed in keys:
-                    session = drawn(image, seed, age_s=self._age_s, converters=ADC.name in setting)
+                    session = self._reading.session(image, seed, converters=ADC.name in setting)
                     self.known[setting, seed] = accuracy(session, self._batches)
                     tick()
 

@@ -94,9 +94,7 @@ NON_IDEALITIES: tuple[NonIdeality, ...] = (
     NonIdeality(
         "variation",
         "cells, rows and columns of a die deviate in a way that no write redraws",
-        _always(
-            {f"variation.{share}_relative": 0.0 for share in ("cell", "row", "col")},
-        ),
+        _always({f"variation.{share}_relative": 0.0 for share in ("cell", "row", "col")}),
     ),
     NonIdeality(
         "retention",
@@ -107,7 +105,25 @@ NON_IDEALITIES: tuple[NonIdeality, ...] = (
     NonIdeality(
         "read noise",
         "currents fluctuate from read to read",
-        _always({"read_noise.relative": 0.0, "read_noise.sigma_us": 0.0}),
+        _always({"read_noise.relative": 0.0, "read_noise.sigma_us": 0.0, "read_noise.log_us": 0.0}),
+    ),
+    NonIdeality(
+        "telegraph noise",
+        "traps move some cells between two states, which last for a while",
+        _always({"read_noise.rtn_share": 0.0}),
+    ),
+    NonIdeality("read disturb", "reads move cells", _always({"disturb.tau0_s": 0.0})),
+    NonIdeality(
+        "IR drop",
+        "wires take a part of the voltage",
+        _always({"array.wire_ohm": 0.0}),
+        drawn=False,
+    ),
+    NonIdeality(
+        "non-linear cells",
+        "current is not proportional to voltage",
+        _always({"cell.iv_alpha": 0.0}),
+        drawn=False,
     ),
     NonIdeality(
         "stuck cells",

@@ -20,9 +20,10 @@ from pimc.plan import layer_of
 from pimc.progress import Progress, silent
 from pimc.runtime.device import Device, Region
 from pimc.runtime.die import Die
+from pimc.runtime.drawn import FRESH, Reading
 from pimc.runtime.session import BATCH_SIZE, Session
 
-__all__ = ["SNR_IMAGES", "drawn", "layer_snr"]
+__all__ = ["SNR_IMAGES", "layer_snr"]
 
 #: Samples that the ratios are measured on; each has many positions and columns.
 SNR_IMAGES = 64
@@ -90,24 +91,13 @@ class _Clipping:
         return codes
 
 
-def drawn(image: Image, seed: int, *, age_s: float = 0.0, converters: bool = True) -> Session:
-    """A session on the die of ``seed``, read with noise of this seed ``age_s`` after the write.
-
-    Equal ones every time.
-    """
-    die = Die.simulated(seed)
-    session = Session(image, die, seed=seed, converters=converters)
-    die.age(age_s)
-    return session
-
-
 def layer_snr(
     image: Image,
     seeds: Sequence[int],
     data: Dataset,
     images: int = SNR_IMAGES,
     *,
-    age_s: float = 0.0,
+    reading: Reading = FRESH,
     progress: Progress = silent,
 ) -> tuple[LayerSnr, ...]:
     """Signal and error powers of every layer, in the order of the image.
@@ -118,7 +108,7 @@ def layer_snr(
     Args:
         seeds: of the dies to draw, one at least; the means are over all of them.
         data: inputs; ``images`` of them, evenly spread, are used.
-        age_s: how long after the write the dies are read.
+        reading: how the dies are read.
 
     Raises:
         UsageError: the network has several inputs.
@@ -129,7 +119,7 @@ def layer_snr(
     powers = {layer.name: _Powers() for layer in image.layers}
     _ideal_run(image, ideal, chosen, powers)
     counts = [
-        _die_run(image, ideal, seed, age_s, chosen, powers)
+        _die_run(image, ideal, seed, reading, chosen, powers)
         for seed in progress(seeds, "signal to noise", len(seeds))
     ]
     clipped = {
@@ -158,14 +148,14 @@ def _die_run(
     image: Image,
     ideal: Session,
     seed: int,
-    age_s: float,
+    reading: Reading,
     data: Dataset,
     powers: dict[str, _Powers],
 ) -> _Clipping:
     """Add up the errors of one die; returns what its ADC clipped."""
-    counted = _Clipping(drawn(image, seed, age_s=age_s).device, image.chip)
-    whole, own = Session(image, counted), drawn(image, seed, age_s=age_s)
-    bare = drawn(image, seed, age_s=age_s, converters=False)
+    counted = _Clipping(reading.session(image, seed).device, image.chip)
+    whole, own = Session(image, counted), reading.session(image, seed)
+    bare = reading.session(image, seed, converters=False)
     wanted: dict[str, torch.Tensor] = {}
 
     def on_ideal(node: ir.Node, x: torch.Tensor) -> torch.Tensor:

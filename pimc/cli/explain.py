@@ -53,10 +53,11 @@ def explained(
     batches: Batches,
     settings: Settings,
     result: Mapping[str, Any],
-    output: Path | None,
+    chosen: Mapping[str, Any],
 ) -> tuple[dict[str, Any], str]:
     """The JSON object ``explain`` and its text, for the dies that ``result`` was measured on."""
     from pimc.explain import explain
+    from pimc.runtime.drawn import Reading
 
     values = result["accuracy_per_die"]
     seeds = [(settings.seed + number) % SEED_LIMIT for number in range(len(values))]
@@ -66,9 +67,10 @@ def explained(
         seeds,
         accuracies=values,
         in_float=result["float_accuracy"],
-        age_s=result["age_s"],
+        reading=Reading(chosen["age"] or 0.0, chosen["ir_drop"] or "first"),
         progress=settings.progress,
     )
+    output: Path | None = chosen["output"]
     if output is not None:
         from pimc.report import explain_picture
 

@@ -183,7 +183,7 @@ def eval_(settings: Settings, image: Path | None, **chosen: Any) -> Report:
     }
     text = _text(result)
     if chosen["explain"]:
-        result["explain"], more = explained(loaded, batches, settings, result, chosen["output"])
+        result["explain"], more = explained(loaded, batches, settings, result, chosen)
         text += f"\n\n{more}"
     return Report(result, text, exit_code=0 if passed else 1)
 

@@ -15,6 +15,7 @@ from pimc.explain import explain, on_chip
 from pimc.explanation import Difference
 from pimc.nonideal import NON_IDEALITIES, present, without
 from pimc.runtime.die import Die
+from pimc.runtime.drawn import Reading
 from pimc.runtime.session import Session
 
 SEEDS = (3, 4, 5)
@@ -129,7 +130,7 @@ def test_retention_costs_what_time_takes(tiny_model, tiny_inputs) -> None:
     labels = Session(image).run(None, {"x": tiny_inputs})[0].argmax(axis=1)
     batches = Batches(Dataset.of(tiny_inputs, labels))
     fresh = explain(image, batches, SEEDS, snr_images=4)
-    old = explain(image, batches, SEEDS, age_s=86400.0, snr_images=4)
+    old = explain(image, batches, SEEDS, reading=Reading(age_s=86400.0), snr_images=4)
     assert "retention" not in [cost.element.name for cost in fresh.costs]
     lost = {cost.element.name: cost.switched_off.mean for cost in old.costs}
     assert lost["retention"] > 0.05

@@ -19,6 +19,10 @@ KEYS = set(re.findall(r"^\| `([^`]+)`", key_table(Chip), re.M))
 WORST = Chip.default().with_(
     **{
         "read_noise.sigma_us": 0.1,
+        "read_noise.rtn_share": 0.2,
+        "disturb.tau0_s": 1e-3,
+        "array.wire_ohm": 2.0,
+        "cell.iv_alpha": 1.0,
         "faults.stuck_gmax_rate": 0.02,
         "faults.stuck_gmin_rate": 0.02,
         "faults.dead_row_rate": 0.02,
