@@ -40,6 +40,7 @@ from pimc.strict import Rule, did_you_mean, key, parse_toml, plain_table, read_t
 __all__ = [
     "DEFAULT_CHIP",
     "SCHEMA",
+    "SUM_BITS",
     "Adc",
     "Array",
     "Cell",
@@ -59,7 +60,7 @@ __all__ = [
 SCHEMA = 1
 DEFAULT_CHIP = "generic-128"
 #: What single precision holds exactly: a sum of codes, shifted by their bit planes, must fit.
-_SUM_BITS = 24
+SUM_BITS = 24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +80,8 @@ class Chip(Section):
         ),
         Rule(
             "dac.mode",
-            lambda c: c.dac.mode != "bit_serial" or c.dac.bits + c.adc.bits <= _SUM_BITS,
-            f"bit_serial sums codes of more than {_SUM_BITS} bits, dac.bits + adc.bits",
+            lambda c: c.dac.mode != "bit_serial" or c.dac.bits + c.adc.bits <= SUM_BITS,
+            f"bit_serial sums codes of more than {SUM_BITS} bits, dac.bits + adc.bits",
         ),
     )
 
@@ -192,6 +193,14 @@ class Chip(Section):
         """SHA-256 (hex) of the canonical JSON of :meth:`to_dict`."""
         text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+    @property
+    def reference_sigma_us(self) -> float:
+        """Programming error of a reference cell, which is asked for the middle level, in µS."""
+        if self.mapping.reference_sigma_us is not None:
+            return self.mapping.reference_sigma_us
+        levels_us = self.cell.g_levels_us
+        return float(self.cell.sigma.sigma_us(levels_us[len(levels_us) // 2]))
 
     def with_(self, **changes: Any) -> Chip:
         """A copy with keys changed by dotted path, e.g. ``with_(**{"adc.bits": 12})``.

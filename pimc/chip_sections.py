@@ -254,6 +254,12 @@ class Mapping(Section):
         "subtracted before the ADC by a reference column, or after it from the known inputs",
         choices=("reference", "digital"),
     )
+    reference_sigma_us: float | None = setting(
+        None,
+        "float",
+        "programming error of reference cells, µS; if not set, that of any cell",
+        low=0,
+    )
     slices: int = setting(2, "int", "sliced: cells of one weight", low=2, high=8)
     pair: str = setting(
         "columns",

@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from pimc.explanation import Explanation
 from pimc.files import replacing
 from pimc.image import Image
 from pimc.measured import Measurement
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
-__all__ = ["accuracy_picture", "level_map_picture", "measured_picture"]
+__all__ = ["accuracy_picture", "explain_picture", "level_map_picture", "measured_picture"]
 
 _BEFORE, _AFTER, _REFERENCE, _REWRITTEN = "#b9c2cc", "#1f6f8b", "#444444", "#e4572e"
+_FAINT = "#f3d5cb"
 _DPI = 150
 
 
@@ -59,6 +62,19 @@ def accuracy_picture(
     axes.set_ylabel("accuracy in %")
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize=9)
+    _save(figure, path)
+
+
+def explain_picture(path: str | Path, found: Explanation) -> None:
+    """What each element costs, with 95 % intervals over dies; the layers' noise and clipping.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    figure = _figure(9.6, 4.2)
+    left, right = figure.subplots(1, 2, width_ratios=(1, 1.15))
+    _costs(left, found)
+    _layers(right, found)
     _save(figure, path)
 
 
@@ -144,3 +160,55 @@ def _save(figure: Figure, path: str | Path) -> None:
     with replacing(path) as stream:
         # Without the name and version of the software the bytes depend on the picture alone.
         figure.savefig(stream, format="png", dpi=_DPI, metadata={"Software": None})
+
+
+def _costs(axes: Axes, found: Explanation) -> None:
+    position = np.arange(len(found.costs))
+    for shift, colour, label, lost in (
+        (-0.19, _AFTER, "won when it is switched off", [c.switched_off for c in found.costs]),
+        (0.19, _BEFORE, "lost when it alone is on", [c.alone for c in found.costs]),
+    ):
+        axes.barh(
+            position + shift,
+            [100 * entry.mean for entry in lost],
+            0.36,
+            xerr=[100 * (entry.half_width or 0.0) for entry in lost],
+            error_kw={"elinewidth": 1, "capsize": 2},
+            color=colour,
+            label=label,
+        )
+    axes.axvline(0, color=_REFERENCE, linewidth=1)
+    axes.set_yticks(position, [cost.element.name for cost in found.costs])
+    axes.invert_yaxis()
+    axes.set_xlabel("points of accuracy")
+    axes.set_title(f"all together {100 * found.together.mean:.1f} points", fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)
+
+
+def _layers(axes: Axes, found: Explanation) -> None:
+    layers = found.layers
+    number = np.arange(1, len(layers) + 1)
+    share = [100 * layer.clipped for layer in layers]
+    clipped = axes.twinx()
+    clipped.bar(number, share, 0.6, color=_FAINT)
+    clipped.set_ylabel("clipped codes in %", color=_REWRITTEN)
+    # The lowest quarter, beneath the lines.
+    clipped.set_ylim(0, 4 * max(0.25, *share))
+    for label, colour, style, errors in (
+        ("this layer's read noise", _BEFORE, "o:", [layer.read_noise for layer in layers]),
+        ("this layer's ADC", _REFERENCE, "o:", [layer.adc for layer in layers]),
+        ("this layer's cells", _AFTER, "o:", [layer.cells for layer in layers]),
+        ("in the whole network", _AFTER, "o-", [layer.total for layer in layers]),
+    ):
+        ratios = [layer.snr_db(error) for layer, error in zip(layers, errors, strict=True)]
+        shown = np.array(ratios, dtype=np.float64)  # None becomes NaN, which is not drawn
+        axes.plot(number, shown, style, color=colour, markersize=3, linewidth=1.2, label=label)
+    axes.set_zorder(clipped.get_zorder() + 1)
+    axes.patch.set_visible(False)
+    axes.set_xlabel("layer")
+    axes.set_ylabel("signal to noise in dB")
+    axes.locator_params(axis="x", integer=True)
+    for side in (axes, clipped):
+        side.spines["top"].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)

@@ -212,8 +212,10 @@ def reference_variance(image: Image) -> float:
     """Variance of a reference cell's own write error, µS²; 0 without a reference column."""
     if image.chip.mapping.pedestal != "reference":
         return 0.0
-    reference = np.asarray([image.codebook.reference_us])
-    return float(image.chip.spread_us(reference)[0] ** 2)
+    # What every cell's variation adds to its programming error is there in these cells, too.
+    chip, reference = image.chip, np.asarray([image.codebook.reference_us])
+    lasting = chip.spread_us(reference)[0] ** 2 - chip.cell.sigma.sigma_us(reference)[0] ** 2
+    return float(lasting) + chip.reference_sigma_us**2
 
 
 def _write_variance(image: Image) -> float:

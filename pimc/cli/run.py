@@ -115,6 +115,8 @@ def run(
     metavar="P",
     help="Exit with 1 if the mean is below P: 0.9, or 90 for per cent.",
 )
+@click.option("--explain", is_flag=True, help="Say what costs how much, element by element.")
+@click.option("-o", "--output", type=FILE, metavar="FILE.png", help="A picture of --explain.")
 def eval_(settings: Settings, image: Path | None, **chosen: Any) -> Report:
     """Accuracy of IMAGE on labelled data: over several drawn dies, one programmed or ideal one.
 
@@ -123,6 +125,7 @@ def eval_(settings: Settings, image: Path | None, **chosen: Any) -> Report:
     """
     import numpy as np
 
+    from pimc.cli.explain import check_options, explained
     from pimc.data import load_data
     from pimc.evaluate import (
         Batches,
@@ -139,6 +142,7 @@ def eval_(settings: Settings, image: Path | None, **chosen: Any) -> Report:
     from pimc.runtime.session import inputs_of
     from pimc.runtime.teacher import has_teacher
 
+    check_options(chosen)
     loaded = Image.load(find_image(image))
     _one_of({"--dies": chosen["dies"], "--die": chosen["die"], "--ideal": chosen["ideal"]})
     data = load_data(
@@ -170,7 +174,7 @@ def eval_(settings: Settings, image: Path | None, **chosen: Any) -> Report:
     interval = mean_interval(values) if several else wilson_interval(mean, len(data))
     wanted = _share(chosen["min_accuracy"])
     passed = wanted is None or mean >= wanted
-    result = {
+    result: dict[str, Any] = {
         "samples": len(data),
         "float_accuracy": in_float,
         "accuracy_mean": mean,
@@ -184,7 +188,11 @@ def eval_(settings: Settings, image: Path | None, **chosen: Any) -> Report:
         "min_accuracy": wanted,
         "ok": passed,
     }
-    return Report(result, _text(result), exit_code=0 if passed else 1)
+    text = _text(result)
+    if chosen["explain"]:
+        result["explain"], more = explained(loaded, batches, settings, result, chosen)
+        text += f"\n\n{more}"
+    return Report(result, text, exit_code=0 if passed else 1)
 
 
 def _one_of(options: Mapping[str, object]) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pimc.chip import Chip
+from pimc.programming import Constant
 from pimc.runtime.physics.streams import Stream, normals
 from pimc.runtime.physics.variation import cell_factor, reference_factor
 from pimc.write_verify import WriteVerify
@@ -53,10 +54,11 @@ def verified(
 def reference_us(chip: Chip, seed: int, lines: npt.NDArray[np.int64]) -> Array64:
     """Conductances of the reference columns' cells in µS, by number of their wordline.
 
-    They are written once, to the level in the middle.
+    They are written once, to the level in the middle; with an error of their own it is normal.
     """
     levels_us = np.asarray(chip.cell.g_levels_us)
     target = np.full(lines.shape, levels_us[len(levels_us) // 2])
-    model = chip.cell.sigma.model
+    own_us = chip.mapping.reference_sigma_us
+    model = chip.cell.sigma.model if own_us is None else Constant(own_us)
     draws = normals(model.draws, seed, Stream.REFERENCE, lines)
     return np.maximum(model.sample(target, draws) * reference_factor(chip, seed, lines), 0.0)

@@ -114,6 +114,10 @@ def test_reference_cells_have_errors_of_their_own() -> None:
     error = die_of(chip).cells.reference_us[0].astype(np.float64) - chip.cell.g_levels_us[8]
     assert abs(error.mean()) < 4 * 1.9 / 50_000**0.5
     assert abs(error.std() / 1.9 - 1) < 4 * (0.5 / 50_000) ** 0.5
+    # The same draws where the chip gives them a σ of their own.
+    better = die_of(chip.with_(**{"mapping.reference_sigma_us": 0.19})).cells
+    smaller = better.reference_us[0].astype(np.float64) - chip.cell.g_levels_us[8]
+    np.testing.assert_allclose(smaller, 0.1 * error, atol=1e-5)
 
 
 # --- faults ----------------------------------------------------------------------------------

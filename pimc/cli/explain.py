@@ -1,0 +1,135 @@
+"""``pimc eval --explain``: what it asks for, and what it has to say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pimc.cli.common import SEED_LIMIT, Settings
+from pimc.cli.text import facts, percent, room, table
+from pimc.errors import UsageError
+
+if TYPE_CHECKING:
+    from pimc.evaluate import Batches
+    from pimc.explanation import Difference, Explanation
+    from pimc.image import Image
+
+__all__ = ["check_options", "explained"]
+
+
+def check_options(chosen: Mapping[str, Any]) -> None:
+    """Make sure that the options of ``pimc eval`` leave something to explain.
+
+    Raises:
+        UsageError: elements are switched off in dies drawn from a seed, and in no other chip;
+            a picture is asked for without an explanation, or where there is no folder.
+    """
+    output, device = chosen["output"], chosen["device"]
+    if not chosen["explain"]:
+        if output is not None:
+            raise UsageError("-o names a picture of the explanation", hint="add --explain")
+        return
+    if output is not None and not output.parent.is_dir():
+        raise UsageError("there is no such folder", str(output.parent), "make the folder first")
+    given = [
+        option
+        for option, is_given in (
+            ("--die", chosen["die"] is not None),
+            ("--ideal", chosen["ideal"]),
+            (f"--device {device}", device != "sim"),
+        )
+        if is_given
+    ]
+    if given:
+        raise UsageError(
+            f"--explain switches elements of simulated dies off, which {given[0]} does not allow",
+            hint="leave it out and draw dies with --dies and --seed",
+        )
+
+
+def explained(
+    image: Image,
+    batches: Batches,
+    settings: Settings,
+    result: Mapping[str, Any],
+    chosen: Mapping[str, Any],
+) -> tuple[dict[str, Any], str]:
+    """The JSON object ``explain`` and its text, for the dies that ``result`` was measured on."""
+    from pimc.explain import explain
+    from pimc.runtime.drawn import Reading
+
+    values = result["accuracy_per_die"]
+    seeds = [(settings.seed + number) % SEED_LIMIT for number in range(len(values))]
+    found = explain(
+        image,
+        batches,
+        seeds,
+        accuracies=values,
+        in_float=result["float_accuracy"],
+        reading=Reading(chosen["age"] or 0.0, chosen["ir_drop"] or "first"),
+        progress=settings.progress,
+    )
+    output: Path | None = chosen["output"]
+    if output is not None:
+        from pimc.report import explain_picture
+
+        explain_picture(output, found)
+    picture = None if output is None else str(output)
+    parts = [_quantization(found), _elements(found), _layers(found)]
+    if picture is not None:
+        parts.append(facts([("picture", picture)]))
+    return found.to_dict() | {"picture": picture}, "\n\n".join(parts)
+
+
+def _quantization(found: Explanation) -> str:
+    steps = found.quantization
+    return "accuracy with perfect cells\n" + facts(
+        [
+            ("  float", percent(steps.in_float)),
+            ("  weights rounded", percent(steps.weights)),
+            ("  and inputs", percent(steps.dac)),
+            ("  and column currents", percent(steps.adc)),
+        ]
+    )
+
+
+def _elements(found: Explanation) -> str:
+    rows = [
+        (cost.element.name, _points(cost.switched_off), _points(cost.alone)) for cost in found.costs
+    ]
+    off = sum(cost.switched_off.mean for cost in found.costs)
+    alone = sum(cost.alone.mean for cost in found.costs)
+    together = _points(found.together)
+    rows += [("sum", f"{100 * off:6.2f}", f"{100 * alone:6.2f}")]
+    rows += [("all together", together, together)]
+    return f"points of accuracy an element costs, {len(found.accuracies)} dies\n" + table(
+        ("element", "won without it", "lost with it alone"), rows
+    )
+
+
+def _points(lost: Difference) -> str:
+    half = lost.half_width
+    return f"{100 * lost.mean:6.2f}" + ("" if half is None else f" ± {100 * half:.2f}")
+
+
+def _layers(found: Explanation) -> str:
+    rows = [
+        (
+            layer.name,
+            *(
+                _decibels(layer.snr_db(error))
+                for error in (layer.total, layer.own, layer.cells, layer.read_noise, layer.adc)
+            ),
+            f"{100 * layer.clipped:5.2f}",
+        )
+        for layer in found.layers
+    ]
+    header = ("layer", "network", "own", "cells", "read noise", "ADC", "clipped %")
+    return "signal to noise in dB: in the whole network, and the layer's own\n" + table(
+        header, rows, limit=room(24)
+    )
+
+
+def _decibels(value: float | None) -> str:
+    return "    –" if value is None else f"{value:5.1f}"

@@ -1,0 +1,35 @@
+"""Dies drawn from a seed, written and read: what comparisons of chips are made on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pimc.image import Image
+from pimc.runtime.die import Die
+from pimc.runtime.physics.ir_drop import Method
+from pimc.runtime.session import Session
+
+__all__ = ["FRESH", "Reading"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How drawn dies are read.
+
+    Attributes:
+        age_s: how long after they were written.
+        ir_drop: how their wires are taken into account.
+    """
+
+    age_s: float = 0.0
+    ir_drop: Method = "first"
+
+    def session(self, image: Image, seed: int, *, converters: bool = True) -> Session:
+        """A session on the die of ``seed``, with read noise of this seed; equal every time."""
+        die = Die.simulated(seed)
+        session = Session(image, die, seed=seed, converters=converters, ir_drop=self.ir_drop)
+        die.age(self.age_s)
+        return session
+
+
+FRESH = Reading()
