@@ -7,6 +7,7 @@ stretched exponential in time under voltage, faster by a factor e every few tens
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,9 @@ from pimc.chip import Chip
 
 if TYPE_CHECKING:
     import torch
+
+Floats = npt.NDArray[np.floating]
+Ints = npt.NDArray[np.int64]
 
 #: Stress is counted in whole parts of one read at full scale, so that its sum does not depend
 #: on the order in which it is added up.
@@ -46,17 +50,38 @@ def disturbed_us(
     return g
 
 
-def stress_table(chip: Chip, high: int) -> npt.NDArray[np.int64]:
+def _of_voltage(chip: Chip, code: Ints, high: int) -> Floats:
+    below_v = (code / high - 1.0) * chip.array.v_read_v
+    return np.where(code > 0, np.exp(below_v / chip.disturb.v0_v), 0.0)
+
+
+def _of_bits(chip: Chip, code: Ints, high: int) -> Floats:
+    bits = np.arange(high.bit_length())
+    return np.asarray((code[:, None] >> bits & 1).sum(axis=1), np.float64)
+
+
+def _of_pulses(chip: Chip, code: Ints, high: int) -> Floats:
+    return code / high
+
+
+#: Full-scale reads that a read by DAC codes is worth, by the way inputs are applied.
+_WORTH: dict[str, Callable[[Chip, Ints, int], Floats]] = {
+    "parallel": _of_voltage,
+    "bit_serial": _of_bits,
+    "pulse_count": _of_pulses,
+}
+
+
+def stress_table(chip: Chip, high: int) -> Ints:
     """Stress of one read by DAC codes 0…``high``, in parts of a full-scale read.
 
     Time counts in units of τ, so a read at voltage V is worth τ(V_read)/τ(V) =
-    exp((V − V_read)/V₀) reads at full scale, and none at 0 V.
+    exp((V − V_read)/V₀) reads at full scale, and none at 0 V. Bit by bit, each bit that is set is
+    a read at full scale; of pulses, ``high`` make one.
     """
-    below_v = (np.arange(high + 1) / high - 1.0) * chip.array.v_read_v
-    full_scale = PARTS * np.exp(below_v / chip.disturb.v0_v)
-    worth: npt.NDArray[np.int64] = np.rint(full_scale).astype(np.int64)
-    worth[0] = 0
-    return worth
+    worth = _WORTH[chip.dac.mode](chip, np.arange(high + 1), high)
+    parts: Ints = np.rint(PARTS * worth).astype(np.int64)
+    return parts
 
 
 def stress_of(table: torch.Tensor, codes: torch.Tensor) -> npt.NDArray[np.int64]:

@@ -70,6 +70,15 @@ def test_weaker_reads_count_for_less() -> None:
     assert stress_table(CHIP, 100)[50] / PARTS == pytest.approx(np.exp(-2), rel=1e-4)
 
 
+def test_bits_and_pulses_are_at_full_voltage() -> None:
+    serial, pulses = (
+        stress_table(CHIP.with_(**{"dac.mode": mode}), HIGH) / PARTS
+        for mode in ("bit_serial", "pulse_count")
+    )
+    assert [serial[code] for code in (0, 1, 2, 3, 64, HIGH)] == [0, 1, 1, 2, 1, 7]
+    assert pulses == pytest.approx(np.arange(HIGH + 1) / HIGH, abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [("tau0_s", -1), ("v0_v", 0), ("beta", 0), ("beta", 1.1), ("net_stress", 2), ("g_sat_us", -1)],

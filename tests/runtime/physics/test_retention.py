@@ -209,7 +209,7 @@ def test_the_reference_column_ages_since_the_die_was_made() -> None:
 
 
 def test_a_device_reads_what_the_cells_hold_by_then() -> None:
-    chip = Chip.load("cmo").with_(**{"read_noise.sigma_us": 0.0}).with_array(8, 4)
+    chip = Chip.load("cmo").with_(**{"read_noise.log_us": 0.0}).with_array(8, 4)
     die = Die.simulated(1)
     device = SimDevice(die, chip, 1, converters=False)
     device.program(np.arange(32), np.full(32, 20, np.uint16))
