@@ -196,9 +196,8 @@ class CrossbarLayer:
         """(batch, g·n, positions) for codes (batch, groups, bitlines, positions) of all tiles.
 
         Args:
-            common: (batch, groups, column blocks, positions) what the rows' corrections take off, in
-                µS.
-            total: (batch, groups, positions) sums of the inputs that the pedestal is taken off by.
+            common: (batch, groups, column blocks, positions) µS taken off for the rows' errors.
+            total: (batch, groups, positions) sums of inputs, which the pedestal counts for.
         """
         layer, digital = self.layer, self.digital
         scale = digital.scale * step
@@ -235,18 +234,20 @@ class CrossbarLayer:
             if digital.drive is not None:
                 by_line = by_line.unflatten(2, (layer.rows, -1)) * digital.drive[:, 0]
                 by_line = by_line.sum(dim=3)
-            common = self._products(x, by_line)
+            common = self._products(x / step, by_line)
         if digital.pedestal is not None:
-            total = self._products(x, x.new_ones(layer.groups, 1, layer.rows))[:, :, 0]
+            total = self._products(x / step, x.new_ones(layer.groups, 1, layer.rows))[:, :, 0]
         summed = codes.unflatten(1, (layer.groups, layer.bitlines))
         return refold(self._outputs(summed, common, total, step), x, layer.window)
 
     def _products(self, x: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """DAC codes of ``x`` times (groups, n, rows): (batch, groups, n, positions)."""
-        layer = self.layer
-        codes = (x / layer.input_scale).round_().clamp_(*dac_limits(self.chip, layer.input_signed))
-        if layer.window is None:
+        """DAC codes, not yet rounded, times (groups, n, rows): (batch, groups, n, positions)."""
+        window = self.layer.window
+        codes = x.round().clamp_(*dac_limits(self.chip, self.layer.input_signed))
+        if window is None:
             return torch.matmul(rows, unfold(codes, None).unsqueeze(1))
-        kernel = rows.flatten(0, 1).reshape(rows.shape[0] * rows.shape[1], -1, *layer.window.kernel)
-        y = convolve(codes, kernel, None, layer.window, layer.groups)
-        return y.flatten(2).unflatten(1, rows.shape[:2])
+        groups, count = rows.shape[:2]
+        kernel = rows.reshape(groups * count, -1, *window.kernel)
+        y = convolve(codes, kernel, None, window, self.layer.groups)
+        products: torch.Tensor = y.flatten(2).unflatten(1, (groups, count))
+        return products

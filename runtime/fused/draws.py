@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import float32, int32, njit, uint32, uint64
+from numba import float32, int32, uint32, uint64
+
+from pimc.runtime.fused.jit import inlined
 
 _SHIFT = np.uint64(32)
 _MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
 _WEYL = (np.uint32(0x9E3779B9), np.uint32(0xBB67AE85))
 
 
-@njit(inline="always")
-def philox(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
+@inlined
+def philox(c0, c1, c2, c3, k0, k1):
     """Two words of Philox4x32-10; every argument is a uint32."""
     for _ in range(10):
         product_0, product_1 = uint64(c0) * _MULTIPLIERS[0], uint64(c2) * _MULTIPLIERS[1]
@@ -28,8 +30,8 @@ def philox(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
     return c0, c1
 
 
-@njit(inline="always")
-def mixed(number, key_0, key_1):  # type: ignore[no-untyped-def]
+@inlined
+def mixed(number, key_0, key_1):
     """A uint32 hashed under two uint32 keys."""
     word = uint32(number + key_0)
     word = uint32(word ^ uint32(word >> uint32(16)))
@@ -40,8 +42,8 @@ def mixed(number, key_0, key_1):  # type: ignore[no-untyped-def]
     return uint32(word ^ uint32(word >> uint32(15)))
 
 
-@njit(inline="always")
-def polar(word_0, word_1):  # type: ignore[no-untyped-def]
+@inlined
+def polar(word_0, word_1):
     """A squared radius and a direction (x, y): radius · x and radius · y are standard normal.
 
     The method of Box and Muller, from two words; all float32.

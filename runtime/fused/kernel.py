@@ -14,15 +14,14 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import float32, int32, njit, uint32
+from numba import float32, int32, uint32
 
 from pimc.runtime.fused.draws import mixed, philox, polar
+from pimc.runtime.fused.jit import compiled, contracted
 from pimc.runtime.fused.lanes import CHUNK, COLUMNS, LANES, multiply_four, multiply_one
 from pimc.runtime.noise import REFERENCE, STREAM, STRETCH
 
-_FAST = {"nogil": True, "cache": True, "error_model": "numpy"}
-#: Products and sums may be contracted; nothing else about floating point is loosened.
-_CONTRACT = {"contract"}
+Floats = npt.NDArray[np.float32]
 
 
 class Shape(NamedTuple):
@@ -132,8 +131,8 @@ class Reading(NamedTuple):
     vector: int
 
 
-@njit(fastmath=_CONTRACT, **_FAST)  # type: ignore[untyped-decorator]
-def to_codes(lower, upper, step, low, high, codes):  # type: ignore[no-untyped-def]
+@contracted
+def to_codes(lower, upper, step, low, high, codes):
     """DAC codes of neighbouring positions of two channels, as pairs."""
     for i in range(len(codes)):
         a = int32(np.rint(min(max(lower[i] / step, low), high)))
@@ -141,8 +140,8 @@ def to_codes(lower, upper, step, low, high, codes):  # type: ignore[no-untyped-d
         codes[i] = int32(int32(b << int32(16)) | int32(a & int32(0xFFFF)))
 
 
-@njit(**_FAST)  # type: ignore[untyped-decorator]
-def fill(x, shape, drive, codes):  # type: ignore[no-untyped-def]
+@compiled
+def fill(x, shape, drive, codes):
     """DAC codes of one sample ``x`` (channels, height, width) into its buffer."""
     step, low, high = float32(drive.step), float32(drive.low), float32(drive.high)
     stride, line = shape.stride, shape.stride * shape.length
@@ -167,8 +166,8 @@ def fill(x, shape, drive, codes):  # type: ignore[no-untyped-def]
                 to_codes(below, above, step, low, high, codes[start : start + count])
 
 
-@njit(**_FAST)  # type: ignore[untyped-decorator]
-def take_bit(codes, bit, driven):  # type: ignore[no-untyped-def]
+@compiled
+def take_bit(codes, bit, driven):
     """One bit of the magnitude of every code, with the code's sign."""
     for i in range(len(codes)):
         a, b = int32(int32(codes[i] << int32(16)) >> int32(16)), int32(codes[i] >> int32(16))
@@ -179,8 +178,8 @@ def take_bit(codes, bit, driven):  # type: ignore[no-untyped-def]
         driven[i] = int32(int32(b << int32(16)) | int32(a & int32(0xFFFF)))
 
 
-@njit(**_FAST)  # type: ignore[untyped-decorator]
-def square(driven, linear, shift, squares):  # type: ignore[no-untyped-def]
+@compiled
+def square(driven, linear, shift, squares):
     """What variance grows with, for every drive: its square, rounded, or its magnitude."""
     half = int32(int32(int32(1) << int32(shift)) >> int32(1))
     for i in range(len(driven)):
@@ -193,16 +192,16 @@ def square(driven, linear, shift, squares):  # type: ignore[no-untyped-def]
         squares[i] = int32(int32(b << int32(16)) | a)
 
 
-@njit(**_FAST)  # type: ignore[untyped-decorator]
-def hashed(number, own_0, own_1, key_0, key_1):  # type: ignore[no-untyped-def]
+@compiled
+def hashed(number, own_0, own_1, key_0, key_1):
     """Keys of input vectors by their numbers, twice over, in a stretch."""
     for p in range(len(number)):
         key_0[p] = mixed(number[p], own_0[p], own_1[p])
         key_1[p] = mixed(uint32(number[p] + uint32(1)), own_0[p], own_1[p])
 
 
-@njit(**_FAST)  # type: ignore[untyped-decorator]
-def vector_keys(reading, first, samples, positions, valid, size, scratch, key_0, key_1, exists):  # type: ignore[no-untyped-def]
+@compiled
+def vector_keys(reading, first, samples, positions, valid, size, scratch, key_0, key_1, exists):
     """Keys of a chunk's input vectors, and which of its positions exist.
 
     Args:
@@ -229,8 +228,8 @@ def vector_keys(reading, first, samples, positions, valid, size, scratch, key_0,
     hashed(scratch[2, :count], scratch[0, :count], scratch[1, :count], key_0, key_1)
 
 
-@njit(fastmath=_CONTRACT, **_FAST)  # type: ignore[untyped-decorator]
-def draw(key_0, key_1, number, radius, x, y):  # type: ignore[no-untyped-def]
+@contracted
+def draw(key_0, key_1, number, radius, x, y):
     """A pair of draws for every position, as :func:`polar` gives them."""
     number = uint32(uint32(2) * number)
     for p in range(len(radius)):
@@ -240,15 +239,15 @@ def draw(key_0, key_1, number, radius, x, y):  # type: ignore[no-untyped-def]
         )
 
 
-@njit(fastmath=_CONTRACT, **_FAST)  # type: ignore[untyped-decorator]
-def spread(squares, radius, direction, noise):  # type: ignore[no-untyped-def]
+@contracted
+def spread(squares, radius, direction, noise):
     """Noise of a reference column, in roots of its variance's quantum."""
     for p in range(len(noise)):
         noise[p] = direction[p] * math.sqrt(radius[p] * float32(squares[p]))
 
 
-@njit(fastmath=_CONTRACT, **_FAST)  # type: ignore[untyped-decorator]
-def quiet(sums, slope, offset, low, high, exists, clipped, totals):  # type: ignore[no-untyped-def]
+@contracted
+def quiet(sums, slope, offset, low, high, exists, clipped, totals):
     """Convert a column at a chunk's positions without noise; count clipped codes."""
     for p in range(len(totals)):
         level = np.rint(float32(sums[p]) * slope + offset)
@@ -257,8 +256,8 @@ def quiet(sums, slope, offset, low, high, exists, clipped, totals):  # type: ign
         totals[p] += code
 
 
-@njit(fastmath=_CONTRACT, **_FAST)  # type: ignore[untyped-decorator]
-def noisy(  # type: ignore[no-untyped-def]
+@contracted
+def noisy(
     sums, squares, common, radius, direction, slope, offset, sigma, shared,
     low, high, exists, clipped, totals,
 ):  # fmt: skip
@@ -272,8 +271,8 @@ def noisy(  # type: ignore[no-untyped-def]
         totals[p] += code
 
 
-@njit(**_FAST)  # type: ignore[untyped-decorator]
-def scatter(totals, samples, positions, valid, columns, wide, weight, out):  # type: ignore[no-untyped-def]
+@compiled
+def scatter(totals, samples, positions, valid, columns, wide, weight, out):
     """Add a chunk's totals to (samples, groups · columns, positions)."""
     for row in range(out.shape[1]):
         total = totals[row // columns * wide * COLUMNS + row % columns]
@@ -284,8 +283,8 @@ def scatter(totals, samples, positions, valid, columns, wide, weight, out):  # t
                 place[lane] += weight * values[lane]
 
 
-@njit(**_FAST)  # type: ignore[untyped-decorator]
-def convert(lines, squares, plane, part, rows, cells, reading, drawn, totals, clipped):  # type: ignore[no-untyped-def]
+@compiled
+def convert(lines, squares, plane, part, rows, cells, reading, drawn, totals, clipped):
     """Add one chunk's codes to ``totals``: every block, every column.
 
     Args:
@@ -332,8 +331,18 @@ def convert(lines, squares, plane, part, rows, cells, reading, drawn, totals, cl
                 )  # fmt: skip
 
 
-@njit(**_FAST)  # type: ignore[untyped-decorator]
-def add_codes(x, out, first, last, shape, drives, rows, cells, reading):  # type: ignore[no-untyped-def]
+@compiled
+def add_codes(
+    x: Floats,
+    out: Floats,
+    first: int,
+    last: int,
+    shape: Shape,
+    drives: tuple[Drive, ...],
+    rows: Rows,
+    cells: Cells,
+    reading: Reading,
+) -> int:
     """Add the codes of samples ``first`` to ``last`` to ``out``.
 
     Args:
@@ -383,4 +392,4 @@ def add_codes(x, out, first, last, shape, drives, rows, cells, reading):  # type
                     totals, samples, positions, valid, reading.columns, wide,
                     float32(drive.weight), out[sample:],
                 )  # fmt: skip
-    return clipped.sum()
+    return int(clipped.sum())

@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from pimc.runtime.fused.jit import compiled
 
 #: Positions of one vector, vectors and columns that one call multiplies.
 LANES, VECTORS, COLUMNS = 8, 2, 4
@@ -97,8 +99,8 @@ def _multiplier(columns: int) -> Any:
 _four, _one = _multiplier(COLUMNS), _multiplier(1)
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def multiply_four(codes, offsets, bases, weights, sums):  # type: ignore[no-untyped-def]
+@compiled
+def multiply_four(codes, offsets, bases, weights, sums):
     """``sums[c, LANES·v + l] = Σ_k weights[COLUMNS·k + c] · codes[offsets[k] + bases[v] + l]``.
 
     Codes and weights are int32 numbers that hold two 16-bit ones each; a product is the sum of
@@ -109,8 +111,8 @@ def multiply_four(codes, offsets, bases, weights, sums):  # type: ignore[no-unty
         _four(codes, offsets, bases[v], bases[v + 1], weights, sums, np.int64(v * LANES))
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def multiply_one(codes, offsets, bases, weights, sums):  # type: ignore[no-untyped-def]
+@compiled
+def multiply_one(codes, offsets, bases, weights, sums):
     """The same for a single column, with ``sums`` (CHUNK,)."""
     for v in range(0, len(bases), VECTORS):
         _one(codes, offsets, bases[v], bases[v + 1], weights, sums, np.int64(v * LANES))

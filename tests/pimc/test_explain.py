@@ -94,14 +94,15 @@ def test_dies_differ_in_the_element_alone(tiny_image) -> None:
 
 
 def test_a_chip_with_read_noise_only_shows_read_noise_only(tiny_model, tiny_inputs) -> None:
-    chip = QUIET.with_(**{"read_noise.relative": 0.1, "dac.bits": 16, "adc.bits": 16})
+    # A range that no noise leaves: 16 cells of 40 µS and room to spare.
+    wide = {"dac.bits": 16, "adc.bits": 16, "adc.range": "fixed", "adc.full_scale_us": 1000.0}
+    chip = QUIET.with_(**{"read_noise.relative": 0.1, **wide})
     image = compile(tiny_model(), chip, calib=tiny_inputs)
     labels = Session(image).run(None, {"x": tiny_inputs})[0].argmax(axis=1)
     found = explain(image, Batches(Dataset.of(tiny_inputs, labels)), SEEDS)
     noise, adc = found.costs
     assert (noise.element.name, adc.element.name) == ("read noise", "ADC")
     assert found.together.mean > 0.05
-    # But for the few currents that noise carries beyond the ADC's range.
     assert noise.switched_off.per_die == pytest.approx(found.together.per_die, abs=0.02)
     assert noise.alone.per_die == pytest.approx(found.together.per_die, abs=0.02)
     assert adc.switched_off.per_die == pytest.approx([0.0] * 3, abs=0.02)
