@@ -76,7 +76,8 @@ class FusedBank:
             offset=scaled(self.adc.offset),
             sigma=scaled(self.adc.rate, _root(variance, square)),
             shared=scaled(self.adc.rate, _root(common, square)),
-            read=np.pad(self.read_of_column, padding),
+            # Without noise of reference columns there is one row of zeros to take.
+            read=np.pad(self.read_of_column, padding) * (common is not None),
         )
 
 
