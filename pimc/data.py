@@ -98,6 +98,14 @@ class Dataset:
         """Shape of one sample as the network gets it."""
         return network_shape(self.x.shape, self.preprocess.layout)[1:]
 
+    @property
+    def is_prepared(self) -> bool:
+        """Whether samples are stored as the network gets them: float32, nothing to convert."""
+        options = self.preprocess
+        as_stored = options.layout != "NHWC" and self.x.shape[1:] == self.sample_shape
+        plain = options.scale == 1 and not any(options.mean) and set(options.std) == {1.0}
+        return as_stored and plain and self.x.dtype == np.float32
+
     def batch(self, start: int, stop: int) -> npt.NDArray[np.float32]:
         """Samples ``start`` to ``stop`` (not included) as the network's input.
 

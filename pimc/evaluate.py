@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from pimc.data import Dataset
+from pimc.data import Dataset, Preprocess
 from pimc.errors import DataError, UsageError
 from pimc.image import Image
 from pimc.inputs import input_shape, only_input
@@ -23,9 +24,11 @@ __all__ = [
     "Batches",
     "Runs",
     "accuracy",
+    "deviation",
     "float_session",
     "input_shape",
     "inputs_of",
+    "interval",
     "mean_interval",
     "only_input",
     "wilson_interval",
@@ -96,9 +99,6 @@ class Batches:
         self.data = data
         self.labels = data.y
         self.batch_size = batch_size
-        sample = 4 * math.prod(data.sample_shape)
-        self._keep = len(data) * sample <= CACHE_BYTES
-        self._prepared: dict[int, npt.NDArray[np.float32]] = {}
 
     def __len__(self) -> int:
         return -(-len(self.data) // self.batch_size)
@@ -106,12 +106,31 @@ class Batches:
     def __iter__(self) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]]:
         for start in range(0, len(self.data), self.batch_size):
             stop = start + self.batch_size
-            x = self._prepared.get(start)
-            if x is None:
-                x = self.data.batch(start, stop)
-                if self._keep:
-                    self._prepared[start] = x
+            kept = self._inputs
+            x = self.data.batch(start, stop) if kept is None else kept[start:stop]
             yield x, self.labels[start:stop]
+
+    def __reduce__(self) -> tuple[type[Batches], tuple[Dataset, int]]:
+        """A copy in another process has its inputs prepared."""
+        kept, data = self._inputs, self.data
+        if kept is not None:
+            data = Dataset(kept, self.labels, Preprocess(layout="any"), data.name)
+        return Batches, (data, self.batch_size)
+
+    @cached_property
+    def _inputs(self) -> npt.NDArray[np.float32] | None:
+        """(N, *sample shape) inputs of the network, or None where they are too many to keep."""
+        data = self.data
+        if data.is_prepared:
+            return data.x
+        shape = (len(data), *data.sample_shape)
+        if 4 * math.prod(shape) > CACHE_BYTES:
+            return None
+        inputs = np.empty(shape, np.float32)
+        for start in range(0, len(data), self.batch_size):
+            stop = start + self.batch_size
+            inputs[start:stop] = data.batch(start, stop)
+        return inputs
 
 
 def accuracy(
@@ -157,6 +176,21 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float]:
     error = float(np.std(values, ddof=1)) / math.sqrt(count)
     half = float(t.ppf((1 + CONFIDENCE) / 2, count - 1)) * error
     return max(mean - half, 0.0), min(mean + half, 1.0)
+
+
+def interval(values: Sequence[float], samples: int) -> tuple[float, float]:
+    """95 % confidence interval of the accuracy of dies: over dies, of a single one over samples.
+
+    Args:
+        values: accuracy of each die.
+        samples: that each of them was measured on.
+    """
+    return mean_interval(values) if len(values) > 1 else wilson_interval(values[0], samples)
+
+
+def deviation(values: Sequence[float]) -> float:
+    """Sample standard deviation over dies; 0 for a single one."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 
 def wilson_interval(share: float, samples: int) -> tuple[float, float]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
-__all__ = ["accuracy_picture", "explain_picture", "level_map_picture", "measured_picture"]
+__all__ = [
+    "accuracy_picture",
+    "explain_picture",
+    "level_map_picture",
+    "lines_picture",
+    "measured_picture",
+]
 
 _BEFORE, _AFTER, _REFERENCE, _REWRITTEN = "#b9c2cc", "#1f6f8b", "#444444", "#e4572e"
 _FAINT = "#f3d5cb"
@@ -141,6 +147,55 @@ def measured_picture(path: str | Path, found: Measurement) -> None:
     axes.set_ylabel("conductance in µS")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=9)
+    _save(figure, path)
+
+
+def lines_picture(
+    path: str | Path,
+    name: str,
+    lines: Mapping[str, Mapping[Any, Sequence[float]]],
+    title: str = "",
+    in_float: float | None = None,
+) -> None:
+    """Accuracy against a parameter: mean ± standard deviation over dies, one line a label.
+
+    Args:
+        name: of the parameter.
+        lines: by label and value of the parameter the accuracies (shares 0…1) of the dies. Where
+            all values are numbers they are placed by their size, else side by side.
+        title: what the labels are.
+        in_float: accuracy of the float network, drawn across.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    figure = _figure(6.0, 3.2)
+    axes = figure.add_subplot()
+    values = list(dict.fromkeys(value for line in lines.values() for value in line))
+    numbers = all(isinstance(value, int | float) for value in values)
+    place = {value: value if numbers else number for number, value in enumerate(values)}
+    if in_float is not None:
+        label = f"float {in_float:.1%}"
+        axes.axhline(100 * in_float, color=_REFERENCE, linewidth=1, linestyle=":", label=label)
+    for number, (label, line) in enumerate(lines.items()):
+        at = sorted(line, key=place.__getitem__)
+        shift = 0.0 if numbers else 0.06 * (number - (len(lines) - 1) / 2)
+        axes.errorbar(
+            [place[value] + shift for value in at],
+            [100 * float(np.mean(line[value])) for value in at],
+            [100 * float(np.std(line[v], ddof=1)) if len(line[v]) > 1 else 0.0 for v in at],
+            marker="o",
+            markersize=4,
+            linewidth=1.2,
+            linestyle="-" if numbers else "",
+            capsize=3,
+            label=label or "mean ± std",
+        )
+    axes.set_xticks(list(place.values()), [str(value) for value in values])
+    axes.set_xlabel(name)
+    axes.set_ylabel("accuracy in %")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8, title=title or None)
     _save(figure, path)
 
 

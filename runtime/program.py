@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from pimc.errors import DeviceError
 from pimc.image import Image
+from pimc.journal import append_line, whole_lines
 from pimc.runtime.device import Device
 
 #: So many cells that all refuse are no coincidence; fewer may all be stuck or out of pulses.
@@ -112,7 +112,7 @@ class Journal:
             return frozenset()
         again = "program without --resume to start again"
         try:
-            entries = [json.loads(line) for line in _whole_lines(self.path)]
+            entries = [json.loads(line) for line in whole_lines(self.path)]
             finished = frozenset(int(entry["array"]) for entry in entries[1:])
         except (OSError, ValueError, TypeError, KeyError) as cause:
             raise DeviceError("not a journal", where=str(self.path), hint=again) from cause
@@ -125,26 +125,15 @@ class Journal:
     @contextmanager
     def open(self, *, resume: bool) -> Iterator[Callable[[int], None]]:
         """Gives the function that notes an array as done."""
-        lines = _whole_lines(self.path) if resume and self.path.exists() else []
+        lines = whole_lines(self.path) if resume and self.path.exists() else []
         with self.path.open("r+b" if lines else "wb") as stream:
             # A line that a crash cut short must not become the start of the next one.
             stream.seek(sum(map(len, lines)))
             stream.truncate()
             if not lines:
-                _append(stream, self._header)
-            yield lambda array: _append(stream, {"array": array})
+                append_line(stream, self._header)
+            yield lambda array: append_line(stream, {"array": array})
 
     def remove(self) -> None:
         """The job is done; nothing to resume."""
         self.path.unlink(missing_ok=True)
-
-
-def _append(stream: BinaryIO, entry: object) -> None:
-    stream.write(json.dumps(entry).encode() + b"\n")
-    stream.flush()
-
-
-def _whole_lines(path: Path) -> list[bytes]:
-    """Lines of a journal; a last one cut short by a crash does not count."""
-    lines = path.read_bytes().splitlines(keepends=True)
-    return [line for line in lines if line.endswith(b"\n")]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,16 +66,35 @@ class Session:
         ir_drop: Method = "first",
     ) -> None:
         self.image = image if isinstance(image, Image) else Image.load(image)
-        self.device = _attach(self.image, die or Die.ideal(), seed, converters, device, ir_drop)
+        self._converters = converters
+        self._torch_device = device
+        self._ir_drop: Method = ir_drop
+        self.device = self._attached(die or Die.ideal(), seed)
         self.layers = {
             layer.name: CrossbarLayer.of(self.image, layer, self.device, device)
             for layer in self.image.layers
         }
         graph = self.image.graph()
-        self._torch_device = device
         self.inputs = [node_arg(value) for value in graph.graph.inputs]
         self.outputs = [node_arg(value) for value in graph.graph.outputs]
-        self.executor = Executor(graph, array=self._array, device=device)
+        self.executor = Executor(graph, device=device)
+
+    def with_die(self, die: Die | Device, *, seed: int = 0) -> Session:
+        """The same image on another die; all that does not depend on the die is shared.
+
+        Args:
+            die: the simulated specimen, or a device that already holds the image.
+            seed: seed of the read noise.
+
+        Raises:
+            DeviceError: the die is of another chip, or the chip failed.
+        """
+        other = copy(self)
+        other.device = other._attached(die, seed)
+        other.layers = {
+            name: replace(layer, device=other.device) for name, layer in self.layers.items()
+        }
+        return other
 
     def get_inputs(self) -> list[NodeArg]:
         """The model's inputs."""
@@ -112,10 +132,26 @@ class Session:
     ) -> dict[str, torch.Tensor]:
         """Values by name as tensors; ``array`` replaces what array layers compute."""
         with torch.inference_mode():
-            return self.executor.run(inputs, want=want, array=array)
+            return self.executor.run(inputs, want=want, array=array or self._array)
 
     def _array(self, node: ir.Node, x: torch.Tensor) -> torch.Tensor:
         return self.layers[layer_of(node)](x)
+
+    def _attached(self, die: Die | Device, seed: int) -> Device:
+        """The device that stands for ``die``; a simulated one is written first."""
+        if not isinstance(die, Die):
+            return die
+        device = SimDevice(
+            die,
+            self.image.chip,
+            self.image.arrays,
+            read_seed=seed,
+            converters=self._converters,
+            device=self._torch_device,
+            ir_drop=self._ir_drop,
+        )
+        program(self.image, device)
+        return device
 
     def _checked(self, feed: Mapping[str, npt.NDArray[Any]]) -> dict[str, torch.Tensor]:
         expected = {arg.name: arg for arg in self.inputs}
@@ -130,29 +166,6 @@ class Session:
             )
             for name, value in feed.items()
         }
-
-
-def _attach(
-    image: Image,
-    die: Die | Device,
-    seed: int,
-    converters: bool,
-    torch_device: str,
-    ir_drop: Method,
-) -> Device:
-    if not isinstance(die, Die):
-        return die
-    device = SimDevice(
-        die,
-        image.chip,
-        image.arrays,
-        read_seed=seed,
-        converters=converters,
-        device=torch_device,
-        ir_drop=ir_drop,
-    )
-    program(image, device)
-    return device
 
 
 def inputs_of(image: Image) -> list[NodeArg]:
@@ -189,4 +202,5 @@ def _fitting(value: npt.NDArray[Any], arg: NodeArg) -> npt.NDArray[Any]:
             where=f"input {arg.name}",
             hint=f"convert it with .astype({np.dtype(wanted).name!r})",
         )
-    return np.ascontiguousarray(value)
+    # Writeable, because torch does not take over what is not: a mapped file, a received buffer.
+    return np.require(value, requirements=["C", "W"])

@@ -44,6 +44,45 @@ class _Loaded:
     shift: int
 
 
+@dataclass(frozen=True)
+class _Loader:
+    """Makes ready what a device reads; apart from the device, which would else hold itself."""
+
+    die: Die
+    chip: Chip
+    converters: bool
+    device: torch.device
+
+    def __call__(self, region: Region, bank: Bank) -> _Loaded:
+        """What a bank is read with."""
+
+        def by_column(values: npt.NDArray[np.float32]) -> torch.Tensor:
+            turned = np.ascontiguousarray(values.transpose(0, 2, 1))
+            return torch.from_numpy(turned).to(self.device)
+
+        adc, fused, shift = Adc.of(self.die, region, self.device), None, 0
+        if self._whole(region):
+            fixed = FixedBank.of(bank, self.chip, region.signed)
+            fused, shift = FusedBank(fixed, adc, bank.read_of_column), fixed.shift
+            bank = fixed.rounded(bank)
+        variance, common = bank.variance, bank.reference_variance
+        return _Loaded(
+            by_column(bank.g_us),
+            None if variance is None else by_column(variance),
+            None if common is None else by_column(common),
+            torch.from_numpy(bank.read_of_column).to(self.device),
+            bank.reads,
+            adc,
+            fused,
+            shift,
+        )
+
+    def _whole(self, region: Region) -> bool:
+        """Whether wordlines are driven with whole numbers small enough for fixed point."""
+        largest = dac_limits(self.chip, region.signed)[1]
+        return self.converters and largest <= LARGEST_CODE and self.chip.cell.iv_alpha == 0
+
+
 class SimDevice:
     """A die with its converters.
 
@@ -92,7 +131,7 @@ class SimDevice:
         self._key = read_key(die.seed, read_seed)
         self._banks: Banks[_Loaded] = Banks(
             die,
-            self._loaded,
+            _Loader(die, chip, converters, self.device),
             noise_seed=self._key[0] | self._key[1] << 32,
             ir_drop=ir_drop,
             wears=wears,
@@ -150,35 +189,6 @@ class SimDevice:
             self.reads += bank.reads * count
             self._count(region, count * bank.read_of_column.numel(), torch.tensor(clipped))
         return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-    def _loaded(self, region: Region, bank: Bank) -> _Loaded:
-        """What a bank is read with."""
-
-        def by_column(values: npt.NDArray[np.float32]) -> torch.Tensor:
-            turned = np.ascontiguousarray(values.transpose(0, 2, 1))
-            return torch.from_numpy(turned).to(self.device)
-
-        adc, fused, shift = Adc.of(self.die, region, self.device), None, 0
-        if self._whole(region):
-            fixed = FixedBank.of(bank, self.chip, region.signed)
-            fused, shift = FusedBank(fixed, adc, bank.read_of_column), fixed.shift
-            bank = fixed.rounded(bank)
-        variance, common = bank.variance, bank.reference_variance
-        return _Loaded(
-            by_column(bank.g_us),
-            None if variance is None else by_column(variance),
-            None if common is None else by_column(common),
-            torch.from_numpy(bank.read_of_column).to(self.device),
-            bank.reads,
-            adc,
-            fused,
-            shift,
-        )
-
-    def _whole(self, region: Region) -> bool:
-        """Whether wordlines are driven with whole numbers small enough for fixed point."""
-        largest = dac_limits(self.chip, region.signed)[1]
-        return self.converters and largest <= LARGEST_CODE and self.chip.cell.iv_alpha == 0
 
     def _read(
         self, region: Region, bank: _Loaded, inputs: torch.Tensor, first: int

@@ -29,6 +29,7 @@ __all__ = [
     "image_argument",
     "ir_drop_option",
     "note",
+    "worker_options",
 ]
 
 if TYPE_CHECKING:
@@ -185,6 +186,27 @@ def data_options(function: Function) -> Function:
         wrapped = option(wrapped)
     result: Function = wrapped
     return result
+
+
+def worker_options(function: Function) -> Function:
+    """``--jobs`` and ``--cluster``: who does the work."""
+    for option in reversed(_WORKER_OPTIONS):
+        function = option(function)
+    return function
+
+
+_WORKER_OPTIONS = (
+    click.option(
+        "--jobs",
+        type=click.IntRange(1),
+        default=1,
+        show_default=True,
+        help="Worker processes, no more than there are cores.",
+    ),
+    click.option(
+        "--cluster", metavar="ADDRESS", help="Workers of a Dask scheduler: tcp://host:8786."
+    ),
+)
 
 
 def image_argument(function: Function) -> Function:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +19,14 @@ from pimc.cli.common import (
     data_options,
     image_argument,
     ir_drop_option,
+    worker_options,
 )
 from pimc.cli.text import facts, percent
 
 if TYPE_CHECKING:
+    from pimc.evaluate import Batches
     from pimc.image import Image
+    from pimc.montecarlo import Trial
     from pimc.runtime.physics.ir_drop import Method
     from pimc.runtime.session import Session
 
@@ -109,6 +112,7 @@ def run(
 @ir_drop_option
 @click.option("--limit", type=click.IntRange(1), help="Only the first samples.")
 @click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True)
+@worker_options
 @click.option(
     "--min-accuracy",
     type=click.FloatRange(0, 100),
@@ -130,15 +134,14 @@ def eval_(settings: Settings, image: Path | None, **chosen: Any) -> Report:
     from pimc.evaluate import (
         Batches,
         accuracy,
+        deviation,
         float_session,
         input_shape,
-        mean_interval,
-        wilson_interval,
+        interval,
     )
     from pimc.image import Image
     from pimc.lookup import find_image
-    from pimc.runtime.device import Saturation, saturation_of
-    from pimc.runtime.drivers import keep_disturb
+    from pimc.runtime.device import Saturation
     from pimc.runtime.session import inputs_of
     from pimc.runtime.teacher import has_teacher
 
@@ -154,34 +157,30 @@ def eval_(settings: Settings, image: Path | None, **chosen: Any) -> Report:
     if chosen["limit"] is not None:
         data = data.subset(np.arange(min(chosen["limit"], len(data))))
     batches = Batches(data, chosen["batch_size"])
-    progress = settings.progress
     in_float = None
     if has_teacher(loaded):
-        in_float = accuracy(float_session(loaded), batches, progress=progress, description="float")
-    names, values = [], []
-    saturation: dict[str, Saturation] = {}
+        in_float = accuracy(
+            float_session(loaded), batches, progress=settings.progress, description="float"
+        )
     start = time.perf_counter()
-    for session in _sessions(loaded, settings.seed, chosen):
-        name = session.device.name
-        values.append(accuracy(session, batches, progress=progress, description=name))
-        names.append(name)
-        keep_disturb(session.device, chosen["die"])
-        for layer, found in saturation_of(session.device).items():
+    trials = _trials(loaded, batches, settings, chosen)
+    rate = len(trials) * len(data) / max(time.perf_counter() - start, 1e-9)
+    values = [trial.accuracy for trial in trials]
+    saturation: dict[str, Saturation] = {}
+    for trial in trials:
+        for layer, found in trial.saturation.items():
             saturation[layer] = saturation.get(layer, Saturation()) + found
-    rate = len(values) * len(data) / max(time.perf_counter() - start, 1e-9)
     mean = float(np.mean(values))
-    several = len(values) > 1
-    interval = mean_interval(values) if several else wilson_interval(mean, len(data))
     wanted = _share(chosen["min_accuracy"])
     passed = wanted is None or mean >= wanted
     result: dict[str, Any] = {
         "samples": len(data),
         "float_accuracy": in_float,
         "accuracy_mean": mean,
-        "accuracy_std": float(np.std(values, ddof=1)) if several else 0.0,
-        "accuracy_interval_95": list(interval),
+        "accuracy_std": deviation(values),
+        "accuracy_interval_95": list(interval(values, len(data))),
         "accuracy_per_die": values,
-        "dies": names,
+        "dies": [trial.die for trial in trials],
         "age_s": chosen["age"] or 0.0,
         "saturation": {layer: found.share for layer, found in saturation.items()},
         "images_per_second": rate,
@@ -241,16 +240,34 @@ def _session(
     return Session(image, chip)
 
 
-def _sessions(image: Image, seed: int, chosen: Mapping[str, Any]) -> Iterator[Session]:
-    """One session at a time: of one die or chip, or of dies drawn from ``seed`` on."""
+def _trials(
+    image: Image, batches: Batches, settings: Settings, chosen: Mapping[str, Any]
+) -> list[Trial]:
+    """One die or chip, or dies drawn from the seed on, measured."""
+    from pimc.errors import UsageError
+    from pimc.montecarlo import measure_dies, measure_session
+    from pimc.runtime.drawn import Reading
+    from pimc.runtime.drivers import keep_disturb
+    from pimc.workers import open_pool
+
     die, device, ideal = chosen["die"], chosen["device"], chosen["ideal"]
-    ir_drop = chosen["ir_drop"]
+    jobs, cluster = chosen["jobs"], chosen["cluster"]
+    age_s, ir_drop = chosen["age"], chosen["ir_drop"]
     if ideal or die is not None or device != "sim":
-        yield _session(image, seed, die, device, ideal, chosen["age"], ir_drop)
-        return
-    for number in range(chosen["dies"] or DIES):
-        yield _session(
-            image, (seed + number) % SEED_LIMIT, None, device, False, chosen["age"], ir_drop
+        if jobs > 1 or cluster is not None:
+            raise UsageError(
+                "--jobs and --cluster are for dies drawn from the seed",
+                hint="leave them out, or give --dies in place of a die, a device or --ideal",
+            )
+        session = _session(image, settings.seed, die, device, ideal, age_s, ir_drop)
+        trial = measure_session(session, batches, settings.progress)
+        keep_disturb(session.device, die)
+        return [trial]
+    seeds = [(settings.seed + number) % SEED_LIMIT for number in range(chosen["dies"] or DIES)]
+    reading = Reading(age_s or 0.0, ir_drop or "first")
+    with open_pool(jobs, cluster) as pool:
+        return measure_dies(
+            image, batches, seeds, reading=reading, pool=pool, progress=settings.progress
         )
 
 

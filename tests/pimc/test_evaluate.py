@@ -119,7 +119,8 @@ def test_inputs_are_prepared_once_for_all_dies(tiny_inputs, monkeypatch) -> None
         return original(self, *ends)
 
     monkeypatch.setattr(Dataset, "batch", counted)
-    batches = Batches(Dataset.of(tiny_inputs, np.zeros(64, int)), 30)
+    stored = tiny_inputs.astype(np.float64)
+    batches = Batches(Dataset.of(stored, np.zeros(64, int)), 30)
     first, second = list(batches), list(batches)
     assert calls == [(0, 30), (30, 60), (60, 90)]
     assert [len(x) for x, _ in first] == [30, 30, 4] == [len(y) for _, y in second]

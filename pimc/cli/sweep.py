@@ -1,0 +1,188 @@
+"""``pimc sweep``."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import partial
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pimc.cli.common import (
+    FILE,
+    SEED_LIMIT,
+    Report,
+    Settings,
+    command,
+    data_options,
+    worker_options,
+)
+from pimc.cli.run import DIES
+from pimc.cli.text import engineering, facts, percent, room, table
+from pimc.grid import as_text
+
+if TYPE_CHECKING:
+    from pimc.chip import Chip
+    from pimc.grid import Axis
+    from pimc.sweep import Setup
+    from pimc.sweep_table import Row
+
+__all__ = ["sweep"]
+
+#: Lines in one picture; where there would be more, they are drawn for one parameter only.
+LINES = 8
+
+
+@command("sweep")
+@click.argument("model", type=FILE)
+@click.option(
+    "--over",
+    multiple=True,
+    required=True,
+    metavar="NAME=V,V,…",
+    help="levels, sigma, array, mapping or a key of the chip file, and its values; once for each.",
+)
+@click.option("--chip", metavar="NAME|FILE", help="The chip whose parameters are varied.")
+@click.option("--calib", type=FILE, metavar="DATA", help="Inputs to choose the ranges on.")
+@click.option("--data", type=FILE, required=True, metavar="DATA", help="Labelled data.")
+@data_options
+@click.option("--dies", type=click.IntRange(1), default=DIES, show_default=True)
+@click.option("--limit", type=click.IntRange(1), help="Only the first labelled samples.")
+@click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True)
+@worker_options
+@click.option("-o", "--output", type=FILE, help="A .csv or .parquet [default: MODEL.sweep.csv].")
+def sweep(settings: Settings, model: Path, **chosen: Any) -> Report:
+    """Compile MODEL.onnx for every chip of a grid and measure it on several dies.
+
+    One row a point. Points that the output already holds are not measured again; after an
+    interruption the same command goes on.
+    """
+    from pimc.chip import Chip
+    from pimc.grid import parse_axis, points
+    from pimc.sweep import sweep as run
+    from pimc.sweep_table import require_suffix
+    from pimc.workers import open_pool
+
+    start = time.perf_counter()
+    output = chosen["output"] or Path(f"{model.stem}.sweep.csv")
+    require_suffix(output)
+    axes = [parse_axis(text) for text in chosen["over"]]
+    base = Chip.load(chosen["chip"]) if chosen["chip"] else Chip.default()
+    grid = points(base, axes)
+    setup = _setup(settings, model, base, chosen)
+    done = run(
+        setup,
+        grid,
+        output,
+        partial(open_pool, chosen["jobs"], chosen["cluster"]),
+        settings.progress,
+    )
+    data = {
+        "output": str(output),
+        "pictures": [str(path) for path in _pictures(output, axes, done.rows)],
+        "points": len(done.rows),
+        "measured": done.measured,
+        "failed": sum(bool(row["error"]) for row in done.rows),
+        "float_accuracy": _float_accuracy(done.rows),
+        "seconds": round(time.perf_counter() - start, 3),
+        "rows": done.rows,
+    }
+    return Report(data, _text(data, axes), answer=False)
+
+
+def _setup(settings: Settings, model: Path, base: Chip, chosen: Mapping[str, Any]) -> Setup:
+    """Model and data, loaded; refuses what no point could be compiled from."""
+    import numpy as np
+
+    from pimc import api
+    from pimc.data import load_data
+    from pimc.evaluate import Batches, input_shape
+    from pimc.inputs import declared_shape
+    from pimc.passes.frontend import load_model
+    from pimc.sweep import Setup
+
+    loaded = load_model(model)
+    parted = api.plan(loaded, base, stop_after="partition")
+    overrides, calib = chosen["preprocess"], None
+    if chosen["calib"] is not None:
+        shape = declared_shape(loaded.graph.graph.inputs)
+        calib = load_data(chosen["calib"], overrides=overrides, input_shape=shape)
+    shape = input_shape(parted.graph.graph.inputs)
+    data = load_data(chosen["data"], overrides=overrides, input_shape=shape, role="test")
+    if chosen["limit"] is not None:
+        data = data.subset(np.arange(min(chosen["limit"], len(data))))
+    seeds = tuple((settings.seed + number) % SEED_LIMIT for number in range(chosen["dies"]))
+    return Setup(loaded, base, calib, Batches(data, chosen["batch_size"]), seeds)
+
+
+def _pictures(output: Path, axes: Sequence[Axis], rows: Sequence[Row]) -> list[Path]:
+    """One picture a parameter that takes several values, beside the output."""
+    from pimc.report import lines_picture
+
+    written = []
+    for number, axis in enumerate(axes):
+        others = _others(number, axes)
+        lines = _lines(axis, others, rows)
+        if len(axis.values) > 1 and lines:
+            path = output.with_name(f"{output.stem}.{axis.name}.png")
+            title = ", ".join(other.name for other in others)
+            lines_picture(path, axis.name, lines, title, _float_accuracy(rows))
+            written.append(path)
+    return written
+
+
+def _others(number: int, axes: Sequence[Axis]) -> list[Axis]:
+    """The parameters that tell the lines of a picture apart: all others, or the next one."""
+    others = [axis for axis in (*axes[number + 1 :], *axes[:number]) if len(axis.values) > 1]
+    return others if prod(len(axis.values) for axis in others) <= LINES else others[:1]
+
+
+def _lines(
+    axis: Axis, others: Sequence[Axis], rows: Sequence[Row]
+) -> dict[str, dict[Any, list[float]]]:
+    """Accuracies of all dies by line and value of a parameter; of points that have any."""
+    lines: dict[str, dict[Any, list[float]]] = {}
+    for row in rows:
+        if not row["error"]:
+            label = ", ".join(as_text(row[other.name]) for other in others)
+            line = lines.setdefault(label, {})
+            line.setdefault(row[axis.name], []).extend(row["accuracy_per_die"])
+    return lines
+
+
+def _float_accuracy(rows: Sequence[Row]) -> float | None:
+    return next((row["float_accuracy"] for row in rows if not row["error"]), None)
+
+
+def _text(data: Mapping[str, Any], axes: Sequence[Axis]) -> str:
+    names = [axis.name for axis in axes]
+    header = [*names, "accuracy", "± dies", "arrays", "read steps", "energy", "latency"]
+    shown = [
+        [
+            *(as_text(row[name]) for name in names),
+            percent(row["accuracy_mean"]),
+            percent(row["accuracy_std"]),
+            row["arrays"],
+            row["read_steps"],
+            engineering(_scaled(row["energy_pj"], 1e-12), "J"),
+            engineering(_scaled(row["latency_ns"], 1e-9), "s"),
+        ]
+        for row in data["rows"]
+    ]
+    errors = Counter(row["error"] for row in data["rows"] if row["error"])
+    pairs = [
+        ("points", f"{data['points']} ({data['measured']} measured now)"),
+        *(("not compiled", f"{count}: {error}") for error, count in errors.items()),
+        ("float", percent(data["float_accuracy"])),
+        ("took", f"{data['seconds']:.1f} s"),
+        ("written", ", ".join([data["output"], *data["pictures"]])),
+    ]
+    return f"{table(header, shown, limit=room(len(pairs) + 3))}\n\n{facts(pairs)}"
+
+
+def _scaled(value: float | None, factor: float) -> float | None:
+    return None if value is None else value * factor

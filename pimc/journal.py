@@ -1,0 +1,23 @@
+"""A journal: one JSON line for everything that is done, on the disk before the next begins."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+__all__ = ["append_line", "whole_lines"]
+
+
+def append_line(stream: BinaryIO, entry: object) -> None:
+    """Add an entry, and wait until it is on the disk."""
+    stream.write(json.dumps(entry).encode() + b"\n")
+    stream.flush()
+    os.fsync(stream.fileno())
+
+
+def whole_lines(path: Path) -> list[bytes]:
+    """Lines of a journal; a last one cut short by a crash does not count."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    return [line for line in lines if line.endswith(b"\n")]
