@@ -19,15 +19,24 @@ class Reading:
     Attributes:
         age_s: how long after they were written.
         ir_drop: how their wires are taken into account.
+        processor: what torch computes on.
     """
 
     age_s: float = 0.0
     ir_drop: Method = "first"
+    processor: str = "cpu"
 
     def session(self, image: Image, seed: int, *, converters: bool = True) -> Session:
         """A session on the die of ``seed``, with read noise of this seed; equal every time."""
         die = Die.simulated(seed)
-        session = Session(image, die, seed=seed, converters=converters, ir_drop=self.ir_drop)
+        session = Session(
+            image,
+            die,
+            seed=seed,
+            converters=converters,
+            device=self.processor,
+            ir_drop=self.ir_drop,
+        )
         die.age(self.age_s)
         return session
 

@@ -51,7 +51,12 @@ class DeviceInfo(NamedTuple):
 
 
 def open_sim(
-    image: Image, *, die: Path | None = None, seed: int = 0, ir_drop: Method = "first"
+    image: Image,
+    *,
+    die: Path | None = None,
+    seed: int = 0,
+    ir_drop: Method = "first",
+    processor: str = "cpu",
 ) -> SimDevice:
     """A simulated die, kept in a die file.
 
@@ -62,7 +67,9 @@ def open_sim(
         DeviceError: the die file is damaged, or its die is one of another chip.
     """
     specimen = Die.load(die) if die is not None and die.exists() else Die.simulated(seed)
-    return SimDevice(specimen, image.chip, image.arrays, read_seed=seed, ir_drop=ir_drop)
+    return SimDevice(
+        specimen, image.chip, image.arrays, read_seed=seed, ir_drop=ir_drop, device=processor
+    )
 
 
 def open_replay(image: Image, *, die: Path | None = None, seed: int = 0) -> Device:
@@ -83,11 +90,13 @@ def open_device(
     die: Path | None = None,
     seed: int = 0,
     ir_drop: Method | None = None,
+    processor: str = "cpu",
 ) -> Device:
     """The device that driver ``name`` gives for an image.
 
     Args:
         ir_drop: how a simulated chip's wires are taken into account; others have real ones.
+        processor: what torch computes a simulated chip on.
 
     Raises:
         UsageError: no driver of this name is installed, or ``ir_drop`` is given to a real chip.
@@ -97,8 +106,9 @@ def open_device(
         raise UsageError("IR drop is worked out for the simulated chip only", where=name)
     factory = _BUILT_IN.get(name) or _installed(name)
     try:
-        if ir_drop is not None:
-            return factory(image, die=die, seed=seed, ir_drop=ir_drop)
+        if name == "sim":
+            how = ir_drop or "first"
+            return open_sim(image, die=die, seed=seed, ir_drop=how, processor=processor)
         return factory(image, die=die, seed=seed)
     except PimcError:
         raise

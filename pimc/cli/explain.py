@@ -25,6 +25,8 @@ def check_options(chosen: Mapping[str, Any]) -> None:
         UsageError: elements are switched off in dies drawn from a seed, and in no other chip;
             a picture is asked for without an explanation, or where there is no folder.
     """
+    from pimc.runtime.processor import driver_and_processor
+
     output, device = chosen["output"], chosen["device"]
     if not chosen["explain"]:
         if output is not None:
@@ -37,7 +39,7 @@ def check_options(chosen: Mapping[str, Any]) -> None:
         for option, is_given in (
             ("--die", chosen["die"] is not None),
             ("--ideal", chosen["ideal"]),
-            (f"--device {device}", device != "sim"),
+            (f"--device {device}", driver_and_processor(device)[0] != "sim"),
         )
         if is_given
     ]

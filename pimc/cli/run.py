@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DIES", "eval_", "run"]
 
+DEVICE_HELP = "See `pimc devices`; cuda or mps: the simulated chip, computed there."
 #: Dies that ``pimc eval`` draws where none is named.
 DIES = 5
 #: Share of clipped conversions above which a layer is named, and how many are.
@@ -50,7 +51,7 @@ SATURATION_SHOWN, SATURATED_SHOWN = 1e-3, 4
 )
 @click.option("-o", "--output", type=FILE, help="OUT.npz, or OUT.npy for a single output.")
 @click.option("--die", type=FILE, help="A programmed die; without, one is drawn from --seed.")
-@click.option("--device", default="sim", show_default=True, help="See `pimc devices`.")
+@click.option("--device", default="sim", show_default=True, help=DEVICE_HELP)
 @click.option("--age", type=DURATION, help="Time between writing and reading a drawn die: 1d.")
 @click.option("--ideal", is_flag=True, help="Cells that hold exactly what they should, no noise.")
 @ir_drop_option
@@ -106,7 +107,7 @@ def run(
 @data_options
 @click.option("--dies", type=click.IntRange(1), help="Dies drawn from --seed on [default: 5].")
 @click.option("--die", type=FILE, help="A programmed die.")
-@click.option("--device", default="sim", show_default=True, help="See `pimc devices`.")
+@click.option("--device", default="sim", show_default=True, help=DEVICE_HELP)
 @click.option("--age", type=DURATION, help="Time between writing and reading a drawn die: 1d.")
 @click.option("--ideal", is_flag=True, help="Perfect cells with the chip's converters.")
 @ir_drop_option
@@ -217,27 +218,27 @@ def _session(
     """
     from pimc.errors import DeviceError, UsageError
     from pimc.runtime.die import Die
+    from pimc.runtime.drawn import Reading
     from pimc.runtime.drivers import open_device, require_programmed
+    from pimc.runtime.processor import driver_and_processor
     from pimc.runtime.session import Session
 
-    drawn = die is None and device == "sim" and not ideal
+    driver, processor = driver_and_processor(device)
+    drawn = die is None and driver == "sim" and not ideal
     if age_s is not None and not drawn:
         raise UsageError(
             "--age is for dies that are drawn from --seed", hint="a die file ages by `pimc age`"
         )
     if ideal:
         _one_of({"--ideal": ideal, "--ir-drop": ir_drop})
-        return Session(image, Die.ideal(), seed=seed)
+        return Session(image, Die.ideal(), seed=seed, device=processor)
     if drawn:
-        specimen = Die.simulated(seed)
-        session = Session(image, specimen, seed=seed, ir_drop=ir_drop or "first")
-        specimen.age(age_s or 0.0)
-        return session
-    if die is not None and device == "sim" and not die.exists():
+        return Reading(age_s or 0.0, ir_drop or "first", processor).session(image, seed)
+    if die is not None and driver == "sim" and not die.exists():
         raise DeviceError("no such die file", str(die), "make it with `pimc program`")
-    chip = open_device(device, image, die=die, seed=seed, ir_drop=ir_drop)
+    chip = open_device(driver, image, die=die, seed=seed, ir_drop=ir_drop, processor=processor)
     require_programmed(image, chip)
-    return Session(image, chip)
+    return Session(image, chip, device=processor)
 
 
 def _trials(
@@ -248,12 +249,14 @@ def _trials(
     from pimc.montecarlo import measure_dies, measure_session
     from pimc.runtime.drawn import Reading
     from pimc.runtime.drivers import keep_disturb
+    from pimc.runtime.processor import driver_and_processor
     from pimc.workers import open_pool
 
     die, device, ideal = chosen["die"], chosen["device"], chosen["ideal"]
     jobs, cluster = chosen["jobs"], chosen["cluster"]
     age_s, ir_drop = chosen["age"], chosen["ir_drop"]
-    if ideal or die is not None or device != "sim":
+    driver, processor = driver_and_processor(device)
+    if ideal or die is not None or driver != "sim":
         if jobs > 1 or cluster is not None:
             raise UsageError(
                 "--jobs and --cluster are for dies drawn from the seed",
@@ -264,7 +267,7 @@ def _trials(
         keep_disturb(session.device, die)
         return [trial]
     seeds = [(settings.seed + number) % SEED_LIMIT for number in range(chosen["dies"] or DIES)]
-    reading = Reading(age_s or 0.0, ir_drop or "first")
+    reading = Reading(age_s or 0.0, ir_drop or "first", processor)
     with open_pool(jobs, cluster) as pool:
         return measure_dies(
             image, batches, seeds, reading=reading, pool=pool, progress=settings.progress

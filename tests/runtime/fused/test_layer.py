@@ -27,10 +27,14 @@ def image_of(tiny_model: Any, tiny_inputs: np.ndarray, tiny_chip: Chip, **keys: 
     return compile(tiny_model(), tiny_chip.with_(**keys), calib=tiny_inputs)
 
 
-def session(image: Image, **options: Any) -> Session:
+def device_of(image: Image, **options: Any) -> SimDevice:
     device = SimDevice(Die.simulated(5), image.chip, image.arrays, read_seed=9, **options)
     program(image, device)
-    return Session(image, device)
+    return device
+
+
+def session(image: Image, **options: Any) -> Session:
+    return Session(image, device_of(image, **options))
 
 
 def outputs(image: Image, x: np.ndarray, **options: Any) -> np.ndarray:
@@ -49,13 +53,13 @@ def threads(count: int) -> Iterator[None]:
 
 def layer_codes(image: Image, x: np.ndarray, *, fused: bool) -> dict[str, np.ndarray]:
     """Sums of codes of every layer, each on the same inputs: those of perfect cells."""
-    chip = session(image, fused=fused)
-    found = {}
+    device = device_of(image, fused=fused)
+    chip, found = Session(image, device), {}
 
     def array(node, value):
         name = node.attributes["layer"].as_string()
         bound = chip.layers[name]
-        codes = chip.device.read_layer(bound.region, bound.layer, value) if fused else None
+        codes = device.read_layer(bound.region, bound.layer, value) if fused else None
         if codes is None:
             read = bound.record(value)[1].codes
             codes = read.unflatten(1, (bound.layer.groups, -1)).sum(dim=2).flatten(1, 2)
@@ -142,24 +146,23 @@ def test_clipped_codes_are_counted_alike(tiny_model, tiny_inputs, tiny_chip) -> 
     image = image_of(tiny_model, tiny_inputs, tiny_chip, **narrow)
     counts = []
     for fused in (True, False):
-        chip = session(image, fused=fused)
-        bound = chip.layers[image.layers[0].name]
+        device = device_of(image, fused=fused)
+        bound = Session(image, device).layers[image.layers[0].name]
         bound(torch.from_numpy(tiny_inputs))
-        counts.append(chip.device.saturation[bound.layer.name])
+        counts.append(device.saturation[bound.layer.name])
     assert counts[0].conversions == counts[1].conversions > 0
     assert counts[0].clipped == pytest.approx(counts[1].clipped, rel=0.01)
     assert counts[0].share > 0.01
 
 
-@pytest.mark.parametrize(
-    "keys", [{"dac.bits": 12}, {"dac.signed": False}, {"cell.iv_alpha": 1.0}]
-)
+@pytest.mark.parametrize("keys", [{"dac.bits": 12}, {"dac.signed": False}, {"cell.iv_alpha": 1.0}])
 def test_what_it_does_not_know_is_read_the_other_way(
     tiny_model, tiny_inputs, tiny_chip, keys: dict[str, Any]
 ) -> None:
     image = image_of(tiny_model, tiny_inputs, tiny_chip, **keys)
-    chip = session(image)
+    device = device_of(image)
+    chip = Session(image, device)
     bound = chip.layers[image.layers[0].name]
     assert bound.layer.input_signed
-    assert chip.device.read_layer(bound.region, bound.layer, torch.from_numpy(tiny_inputs)) is None
+    assert device.read_layer(bound.region, bound.layer, torch.from_numpy(tiny_inputs)) is None
     assert np.isfinite(chip.run(None, {"x": tiny_inputs})[0]).all()
