@@ -13,7 +13,6 @@ import numpy.typing as npt
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from scipy.stats import chi2, norm
 
 from pimc.api import compile
 from pimc.chip import Chip
@@ -34,12 +33,11 @@ from tests.runtime.oracle import (
     pair_value_us,
     sliced_value_us,
 )
+from tests.runtime.samples import assert_same_codes, assert_same_moments
 
 Array64 = npt.NDArray[np.float64]
 
 DRAWS = 100_000
-#: Standard errors that a statistic may be off.
-BOUND = 5.0
 ROWS, OUTPUTS, LEVELS, DAC_BITS, ADC_BITS = 5, 2, 4, 4, 6
 CODES = np.array([7, -5, 3, 6, -7])
 #: Small arrays: the layer's rows and columns lie in several, with a reference column each.
@@ -147,7 +145,9 @@ class Bench:
             self.die, self.image.chip, self.image.arrays, read_seed=3, converters=converters
         )
         layer = CrossbarLayer.of(self.image, self.image.layers[0], device, "cpu")
-        x = torch.from_numpy((self.codes * layer.layer.input_scale).astype(np.float32))
+        step = layer.layer.input_scale
+        assert step is not None
+        x = torch.from_numpy((self.codes * step).astype(np.float32))
         x = x.expand(images, DRAWS // images, ROWS)
         # Alone, the output may take a shorter way than with its codes.
         outputs, codes = layer(x), layer.record(x)[1].codes
@@ -238,57 +238,6 @@ def bench(mode: str, mapping: str, pedestal: str, noise: str, extra: str = "") -
 def _compiled(chip: Chip) -> Image:
     calib = np.random.default_rng(5).standard_normal((64, 1, ROWS)).astype(np.float32)
     return compile(_model(), chip, calib=calib)
-
-
-# --- two samples of one distribution -----------------------------------------------------------
-
-
-def assert_same_moments(fast: Array64, slow: Array64) -> None:
-    """Means, variances, covariances and tails of (draws, quantities) agree.
-
-    Each within ``BOUND`` standard errors of the difference, taken from the samples themselves.
-    """
-    for name, (one, error_one), (two, error_two) in (
-        (name, statistic(fast), statistic(slow))
-        for name, statistic in (("mean", means), ("covariance", covariances))
-    ):
-        error = np.sqrt(error_one**2 + error_two**2)
-        worst = np.max(np.abs(one - two) - BOUND * error)
-        assert worst <= 1e-6 * np.abs(two).max(), f"{name}: {one} is not {two} ± {error}"
-    centre, sigma = slow.mean(axis=0), slow.std(axis=0)
-    for side in (-1, 1):
-        one, two = ((side * (v - centre) > 3 * sigma).mean(axis=0) for v in (fast, slow))
-        # Of a rare event's count; one more allows for none at all.
-        error = np.sqrt((one + two + 1 / len(slow)) / len(slow))
-        assert (np.abs(one - two) <= BOUND * error).all(), f"tails: {one} is not {two} ± {error}"
-
-
-def means(values: Array64) -> tuple[Array64, Array64]:
-    """Means and their standard errors."""
-    return values.mean(axis=0), values.std(axis=0) / len(values) ** 0.5
-
-
-def covariances(values: Array64) -> tuple[Array64, Array64]:
-    """Covariance matrix and its standard errors: √(Var((a − ā)(b − b̄)) / n)."""
-    off = values - values.mean(axis=0)
-    found = off.T @ off / len(off)
-    fourth = (off**2).T @ off**2 / len(off)
-    return found, np.sqrt(np.maximum(fourth - found**2, 0) / len(off))
-
-
-def assert_same_codes(fast: Array64, slow: Array64) -> None:
-    """Whole numbers (draws, quantities) have the same frequencies: χ² of two samples."""
-    for pair in zip(fast.T, slow.T, strict=True):
-        codes = np.stack(pair).astype(np.int64)
-        codes -= codes.min()
-        counts = np.stack([np.bincount(c, minlength=codes.max() + 1) for c in codes])
-        # Rare codes count together, so that χ² is one.
-        common = counts.sum(axis=0) >= 20
-        counts = np.column_stack([counts[:, common], counts[:, ~common].sum(axis=1)])
-        total = counts.sum(axis=0)
-        squares = (counts[0] - counts[1])[total > 0] ** 2 / total[total > 0]
-        if len(squares) > 1:
-            assert chi2.sf(squares.sum(), len(squares) - 1) > 2 * norm.sf(BOUND)
 
 
 # --- the tests ---------------------------------------------------------------------------------

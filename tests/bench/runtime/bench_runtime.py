@@ -2,9 +2,13 @@
 
 The trained network is ResNet-20 on CIFAR-10 from ``--data`` (default: ``shared/data/cifar10``
 beside the checkout), or, where that is missing, the Fashion-MNIST network of this repository.
-Peers (aihwkit 1.1.0, aihwkit-lightning 2.1.0, CrossSim) run in ``--peers-python``, best an
-environment of their own; what cannot be imported there is skipped, and the table says so. Prints
-Markdown tables. Figures are only as good as the machine is idle.
+
+Peers run in ``--peers-python``, best an environment of their own: torch as in ``constraints.txt``,
+``pip install --no-deps aihwkit==1.1.0`` (its torchvision would bring another torch) and
+``pip install --no-deps aihwkit-lightning==2.1.0``; CrossSim is on no package index. What cannot be
+imported there is skipped, and the table says so.
+
+Prints Markdown tables. Figures are only as good as the machine is idle.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from typing import Any
 import breakdown
 import many_dies
 import numpy as np
-from contenders import CONTENDERS
+from contenders import CONTENDERS, OURS
 from networks import FASHION, SHARED, Network, prepare, resnet18, trained
 from race import THREADS, race, table
 
@@ -50,7 +54,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def measure(network: Network, batches: list[int], folder: Path, options: Any) -> Iterator[Any]:
     """Race and profile one network; prints a table a batch size, yields its figures."""
-    prepare(network, folder)
+    prepare(network, folder, options.only)
     np.save(folder / "x.npy", network.inputs)
     for batch in batches:
         print(f"\n## {network.name}, batch {batch}, {options.threads} threads\n", flush=True)
@@ -63,15 +67,17 @@ def measure(network: Network, batches: list[int], folder: Path, options: Any) ->
             seconds=options.seconds,
             peers_python=options.peers_python,
         )
-        print(table(results))
-        seconds = measured(breakdown.__file__, options.threads, folder, batch)
-        print(f"\n{breakdown.table(seconds)}", flush=True)
-        yield {
+        print(table(results), flush=True)
+        figures = {
             "network": network.name,
             "batch": batch,
             "results": [asdict(result) for result in results],
-            "profile_s": seconds,
         }
+        if OURS in options.only:
+            seconds = measured(breakdown.__file__, options.threads, folder, batch)
+            print(f"\n{breakdown.table(seconds)}", flush=True)
+            figures["profile_s"] = seconds
+        yield figures
 
 
 def measured(script: str, threads: int, *arguments: object) -> dict[str, Any]:
@@ -96,9 +102,9 @@ def main(argv: list[str] | None = None) -> int:
             network = trained(data, max(options.batch))
             folder = work / network.name
             figures["cases"] += measure(network, options.batch, folder, options)
-            if options.dies and network.labelled is not None:
+            if options.dies and OURS in options.only and network.labelled is not None:
                 print(f"\n## {network.name}, {options.dies} dies\n", flush=True)
-                image, script = folder / "full.pimc", many_dies.__file__
+                image, script = folder / f"{OURS}.pimc", many_dies.__file__
                 figures["dies"] = measured(
                     script, options.threads, image, network.labelled, options.dies, options.limit
                 )

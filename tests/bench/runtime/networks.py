@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,11 @@ FASHION = ROOT / "models" / "fashion"
 
 Array32 = npt.NDArray[np.float32]
 
-#: What our own rows change of the chip; the key is the name of the image's file.
+#: What our rows that need an image of their own change of the chip, by contender.
 VARIANTS: dict[str, dict[str, object]] = {
-    "full": {},
-    "quiet": {"read_noise.relative": 0.0},
-    "bit_serial": {"dac.mode": "bit_serial"},
+    "pimc": {},
+    "pimc_quiet": {"read_noise.relative": 0.0},
+    "pimc_bit_serial": {"dac.mode": "bit_serial"},
 }
 
 
@@ -145,8 +146,8 @@ def chip(changes: dict[str, object]) -> Chip:
     return base.with_(**{**converters, "read_noise.relative": READ_NOISE, **changes})
 
 
-def prepare(network: Network, folder: Path) -> None:
-    """Write what contenders need: both ONNX files, and an image for every variant of the chip.
+def prepare(network: Network, folder: Path, contenders: Iterable[str]) -> None:
+    """Write what contenders need: both ONNX files, and the image of every variant of the chip.
 
     A variant that this version does not know is written down as ``NAME.skip``, with the reason.
     """
@@ -154,9 +155,9 @@ def prepare(network: Network, folder: Path) -> None:
     (folder / "model.onnx").write_bytes(network.model.read_bytes())
     folded = Simplify()(load_model(network.model), Chip.default())
     ir.save(folded.graph, folder / "folded.onnx")
-    for name, changes in VARIANTS.items():
+    for name in VARIANTS.keys() & set(contenders):
         try:
-            _image(network, chip(changes)).save(folder / f"{name}.pimc")
+            _image(network, chip(VARIANTS[name])).save(folder / f"{name}.pimc")
         except ChipError as error:
             (folder / f"{name}.skip").write_text(str(error), encoding="utf-8")
 
