@@ -44,6 +44,9 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=1.0, help="time of a turn")
     parser.add_argument("--dies", type=int, default=20, help="Monte Carlo; 0 leaves it out")
     parser.add_argument("--limit", type=int, default=846, help="Monte Carlo: images a die")
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="Monte Carlo: also on that many workers"
+    )
     parser.add_argument("--no-large", action="store_true", help="leave ResNet-18 out")
     parser.add_argument(
         "--only", nargs="*", default=list(CONTENDERS), choices=list(CONTENDERS), metavar="NAME"
@@ -104,9 +107,9 @@ def main(argv: list[str] | None = None) -> int:
             figures["cases"] += measure(network, options.batch, folder, options)
             if options.dies and OURS in options.only and network.labelled is not None:
                 print(f"\n## {network.name}, {options.dies} dies\n", flush=True)
-                image, script = folder / f"{OURS}.pimc", many_dies.__file__
+                image, count = folder / f"{OURS}.pimc", (options.dies, options.limit, options.jobs)
                 figures["dies"] = measured(
-                    script, options.threads, image, network.labelled, options.dies, options.limit
+                    many_dies.__file__, options.threads, image, network.labelled, *count
                 )
                 print(many_dies.table(figures["dies"]))
         if not options.no_large:

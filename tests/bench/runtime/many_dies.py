@@ -1,7 +1,8 @@
 """Many dies in one process against as many processes: what preparing once is worth.
 
-``python many_dies.py IMAGE DATA DIES LIMIT`` prints what it measured as JSON. A process of its own,
-because the memory that Linux reports of a child includes that of its parent when it was started.
+``python many_dies.py IMAGE DATA DIES LIMIT JOBS`` prints what it measured as JSON. It is a process
+of its own, because the memory that Linux reports of a child includes that of its parent when it
+was started.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ class ManyDies:
     Attributes:
         ratio: time of N dies over N times that of one die, the start of a process counted once
             in both.
+        jobs: worker processes of ``parallel``.
+        parallel: the same dies on several workers, its memory without theirs; None for one worker.
     """
 
     dies: int
@@ -47,14 +50,20 @@ class ManyDies:
     single: Evaluation
     several: Evaluation
     ratio: float
+    jobs: int = 1
+    parallel: Evaluation | None = None
 
 
-def evaluate(image: Path, data: Path, dies: int, limit: int) -> tuple[Evaluation, int]:
+def evaluate(
+    image: Path, data: Path, dies: int, limit: int, jobs: int = 1
+) -> tuple[Evaluation, int]:
     """Evaluate some dies on at most ``limit`` samples: what it took, and the samples."""
     command = [
         str(Path(sys.executable).with_name("pimc")), "eval", str(image), "--data", str(data),
         "--dies", str(dies), "--limit", str(limit), "--json", "--quiet",
     ]  # fmt: skip
+    if jobs > 1:
+        command += ["--jobs", str(jobs)]
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     assert process.stdout is not None
@@ -67,25 +76,29 @@ def evaluate(image: Path, data: Path, dies: int, limit: int) -> tuple[Evaluation
     return Evaluation(wall, work, peak, result["accuracy_mean"]), result["samples"]
 
 
-def compare(image: Path, data: Path, dies: int, limit: int) -> ManyDies:
-    """Measure one die, then several."""
+def compare(image: Path, data: Path, dies: int, limit: int, jobs: int) -> ManyDies:
+    """Measure one die, then several, then those on several workers."""
     single, samples = evaluate(image, data, 1, limit)
     several, _ = evaluate(image, data, dies, limit)
+    parallel = evaluate(image, data, dies, limit, jobs)[0] if jobs > 1 else None
     start = single.wall_s - single.work_s
     ratio = several.wall_s / (start + dies * single.work_s)
-    return ManyDies(dies, samples, single, several, ratio)
+    return ManyDies(dies, samples, single, several, ratio, jobs, parallel)
 
 
 def table(found: dict[str, Any]) -> str:
     """Markdown: a row a process, for :class:`ManyDies` as JSON."""
     lines = [
-        "| dies | wall s | running s | peak MB | accuracy |",
-        "|---:|---:|---:|---:|---:|",
+        "| dies | workers | wall s | running s | peak MB | accuracy |",
+        "|---:|---:|---:|---:|---:|---:|",
     ]
     dies, ratio = found["dies"], found["ratio"]
-    for count, e in ((1, found["single"]), (dies, found["several"])):
+    rows = [(1, 1, "single"), (dies, 1, "several"), (dies, found["jobs"], "parallel")]
+    for count, jobs, name in rows:
+        if (e := found[name]) is None:
+            continue
         lines.append(
-            f"| {count} | {e['wall_s']:.1f} | {e['work_s']:.1f} | {e['peak_rss_mb']:,.0f} "
+            f"| {count} | {jobs} | {e['wall_s']:.1f} | {e['work_s']:.1f} | {e['peak_rss_mb']:,.0f} "
             f"| {100 * e['accuracy']:.1f} % |"
         )
     lines.append(
