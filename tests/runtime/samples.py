@@ -17,6 +17,8 @@ def assert_same_moments(fast: Array64, slow: Array64) -> None:
 
     Each within ``BOUND`` standard errors of the difference, taken from the samples themselves.
     """
+    # Sums over the last axis are the fast ones.
+    fast, slow = np.ascontiguousarray(fast.T), np.ascontiguousarray(slow.T)
     for name, (one, error_one), (two, error_two) in (
         (name, statistic(fast), statistic(slow))
         for name, statistic in (("mean", means), ("covariance", covariances))
@@ -24,25 +26,26 @@ def assert_same_moments(fast: Array64, slow: Array64) -> None:
         error = np.sqrt(error_one**2 + error_two**2)
         worst = np.max(np.abs(one - two) - BOUND * error)
         assert worst <= 1e-6 * np.abs(two).max(), f"{name}: {one} is not {two} ± {error}"
-    centre, sigma = slow.mean(axis=0), slow.std(axis=0)
+    centre, sigma = slow.mean(axis=1, keepdims=True), slow.std(axis=1, keepdims=True)
+    far = [(v - centre) / np.where(sigma > 0, sigma, 1.0) for v in (fast, slow)]
     for side in (-1, 1):
-        one, two = ((side * (v - centre) > 3 * sigma).mean(axis=0) for v in (fast, slow))
+        one, two = ((side * v > 3).mean(axis=1) for v in far)
         # Of a rare event's count; one more allows for none at all.
-        error = np.sqrt((one + two + 1 / len(slow)) / len(slow))
+        error = np.sqrt((one + two + 1 / slow.shape[1]) / slow.shape[1])
         assert (np.abs(one - two) <= BOUND * error).all(), f"tails: {one} is not {two} ± {error}"
 
 
 def means(values: Array64) -> tuple[Array64, Array64]:
-    """Means and their standard errors."""
-    return values.mean(axis=0), values.std(axis=0) / len(values) ** 0.5
+    """Means of (quantities, draws) and their standard errors."""
+    return values.mean(axis=1), values.std(axis=1) / values.shape[1] ** 0.5
 
 
 def covariances(values: Array64) -> tuple[Array64, Array64]:
     """Covariance matrix and its standard errors: √(Var((a − ā)(b − b̄)) / n)."""
-    off = values - values.mean(axis=0)
-    found = off.T @ off / len(off)
-    fourth = (off**2).T @ off**2 / len(off)
-    return found, np.sqrt(np.maximum(fourth - found**2, 0) / len(off))
+    off = values - values.mean(axis=1, keepdims=True)
+    count = values.shape[1]
+    found, fourth = off @ off.T / count, off**2 @ (off**2).T / count
+    return found, np.sqrt(np.maximum(fourth - found**2, 0) / count)
 
 
 def assert_same_codes(fast: Array64, slow: Array64) -> None:

@@ -111,16 +111,12 @@ def test_columns_of_one_read_share_their_reference_and_nothing_else() -> None:
 # --- how reads are arranged --------------------------------------------------------------------
 
 
-IN_ORDER = pytest.mark.xfail(reason="read noise is drawn in the order of reads", strict=True)
-
-
 def pieces(total: int, size: int) -> Iterator[slice]:
     """Slices of ``size``, the last one shorter."""
     for start in range(0, total, size):
         yield slice(start, min(start + size, total))
 
 
-@IN_ORDER
 @pytest.mark.parametrize("size", [1, 5, 8])
 def test_a_read_does_not_depend_on_the_batch(size: int) -> None:
     inputs = drive(13, 9)
@@ -130,7 +126,6 @@ def test_a_read_does_not_depend_on_the_batch(size: int) -> None:
     assert torch.equal(torch.cat(parts), whole)
 
 
-@IN_ORDER
 def test_a_read_does_not_depend_on_what_was_read_before_elsewhere() -> None:
     inputs = drive(5, 9)
     found = []
@@ -146,7 +141,6 @@ def test_a_read_does_not_depend_on_what_was_read_before_elsewhere() -> None:
     assert not torch.equal(found[0]["a"], found[0]["b"])
 
 
-@IN_ORDER
 @pytest.mark.parametrize("size", [1, 7])
 def test_outputs_do_not_depend_on_the_batch(
     tiny_image: Image, tiny_inputs: npt.NDArray[np.float32], size: int
