@@ -67,7 +67,7 @@ class FusedBank:
             spread = np.broadcast_to(whole.cpu().numpy(), (blocks, columns)) * unit
             return np.pad(spread, padding).astype(np.float32)
 
-        square = self.fixed.square_unit
+        square, which = self.fixed.square_unit, self.read_of_column
         return Cells(
             current=layout.packed(current.whole, signed=True),
             variance=nothing if variance is None else layout.packed(variance.whole),
@@ -76,7 +76,8 @@ class FusedBank:
             offset=scaled(self.adc.offset),
             sigma=scaled(self.adc.rate, _root(variance, square)),
             shared=scaled(self.adc.rate, _root(common, square)),
-            read=np.pad(self.read_of_column, padding),
+            # Without noise of reference columns there is one row of zeros, for all reads.
+            read=np.pad(which if common is not None else np.zeros_like(which), padding),
         )
 
 
