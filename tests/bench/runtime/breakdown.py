@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 from contenders import CONTENDERS, OURS
 
-#: Functions of ``runtime/crossbar.py`` that make up each part; none calls another.
+#: What ``runtime/crossbar.py`` calls for a layer, in the functions that run one.
+LAYER = ("record", "_read_layer")
 PARTS: dict[str, tuple[str, ...]] = {
+    "fused read: DAC, array, ADC": ("read_layer",),
     "DAC, windows": ("convert", "blocks"),
-    "array read, ADC": ("_read",),
-    "digital sum": ("_sum", "refold"),
+    "array, ADC": ("_read",),
+    "digital sum": ("_sum", "_products", "_outputs", "refold"),
 }
 REST = "other operators"
 
@@ -29,19 +31,27 @@ def seconds_by_part(profile: cProfile.Profile) -> dict[str, float]:
     """Seconds of each part of a profiled run, the rest last."""
     stats: Any = pstats.Stats(profile)
     found = dict.fromkeys(PARTS, 0.0)
-    for (_, _, function), (_, _, _, cumulative, callers) in stats.stats.items():
-        called_there = any(Path(file).name == "crossbar.py" for file, _, _ in callers)
+    for (_, _, function), (*_, callers) in stats.stats.items():
+        seconds = sum(
+            cumulative
+            for (file, _, caller), (_, _, _, cumulative) in callers.items()
+            if Path(file).name == "crossbar.py" and caller in LAYER
+        )
         for part, functions in PARTS.items():
-            if called_there and function in functions:
-                found[part] += cumulative
+            if function in functions:
+                found[part] += seconds
     return {**found, REST: stats.total_tt - sum(found.values())}
 
 
 def table(seconds: dict[str, float]) -> str:
-    """Markdown: a row a part."""
+    """Markdown: a row a part that took any time."""
     total = sum(seconds.values())
     lines = ["| part | ms | share |", "|---|---:|---:|"]
-    lines += [f"| {n} | {1000 * s:.1f} | {100 * s / total:.0f} % |" for n, s in seconds.items()]
+    lines += [
+        f"| {name} | {1000 * part:.1f} | {100 * part / total:.0f} % |"
+        for name, part in seconds.items()
+        if part > 0
+    ]
     return "\n".join(lines)
 
 

@@ -34,7 +34,6 @@ def test_contenders_run_side_by_side(tmp_path: Path) -> None:
         assert rows[name]["seconds"] > 0
         assert rows[name]["peak_rss_mb"] > 20
     assert rows["onnxruntime"]["peak_rss_mb"] < rows["torch"]["peak_rss_mb"]
-    assert set(case["profile_s"]) == {
-        "DAC, windows", "array read, ADC", "digital sum", "other operators",
-    }  # fmt: skip
-    assert all(seconds > 0 for seconds in case["profile_s"].values())
+    parts = case["profile_s"]
+    assert min(parts["fused read: DAC, array, ADC"], parts["digital sum"]) > 0
+    assert parts["other operators"] > 0
