@@ -28,7 +28,7 @@ lint: $(VENV)/installed-dev
 	PATH="$(CURDIR)/$(BIN):$$PATH" .ci/types
 
 bench: $(VENV)/installed-dev
-	set -e; for script in tests/bench/bench_*.py; do $(BIN)/python "$$script"; done
+	set -e; for script in tests/bench/bench_*.py tests/bench/*/bench_*.py; do $(BIN)/python "$$script"; done
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
