@@ -67,7 +67,7 @@ class FusedBank:
             spread = np.broadcast_to(whole.cpu().numpy(), (blocks, columns)) * unit
             return np.pad(spread, padding).astype(np.float32)
 
-        square, which = self.fixed.square_unit, self.read_of_column
+        square = self.fixed.square_unit
         return Cells(
             current=layout.packed(current.whole, signed=True),
             variance=nothing if variance is None else layout.packed(variance.whole),
