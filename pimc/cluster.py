@@ -21,7 +21,6 @@ __all__ = ["Cluster"]
 CONNECT_S = 10.0
 #: Tasks handed over for each worker: one at work, others on their way.
 _AHEAD = 3
-
 #: Loggers of what goes wrong in between, which is dealt with here.
 _TALKATIVE = ("distributed", "distributed.client", "tornado")
 
@@ -178,12 +177,9 @@ _turn = threading.Lock()
 
 def _alone(function: Callable[..., Result], *arguments: Any) -> Result:
     """Call ``function`` while no other thread of the worker does, on all its cores."""
-    import numba
     import torch
     from distributed import get_worker
 
     with _turn:
-        threads = get_worker().state.nthreads
-        torch.set_num_threads(threads)
-        numba.set_num_threads(min(threads, numba.get_num_threads()))
+        torch.set_num_threads(get_worker().state.nthreads)
         return function(*arguments)

@@ -6,35 +6,20 @@ what it had been given is given to another.
 
 from __future__ import annotations
 
-import os
-import signal
-import tempfile
-import time
-import warnings
-import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
-from contextlib import suppress
-from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
 from pimc.errors import UsageError, WorkerError
 
-__all__ = ["Here", "Pool", "Processes", "completed", "open_pool"]
+__all__ = ["Here", "Pool", "completed", "open_pool"]
 
 #: How often in a row workers may die before any of them has finished something.
 LOSSES = 3
 #: After this time without a result it is asked whether anybody is at work.
 PATIENCE_S = 30.0
-#: What tells libraries how many threads to use.
-_THREAD_VARIABLES = (
-    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)  # fmt: skip
 
 Key = TypeVar("Key")
 Result = TypeVar("Result")
@@ -103,12 +88,13 @@ def open_pool(jobs: int = 1, cluster: str | None = None) -> Pool:
         UsageError: both are asked for, or Dask is not installed.
         WorkerError: no scheduler answers, or it has no workers that can do the work.
     """
+    from pimc.cluster import Cluster
+    from pimc.processes import Processes
+
     if cluster is None:
         return Here() if jobs == 1 else Processes(jobs)
     if jobs != 1:
         raise UsageError("--jobs and --cluster exclude each other", hint="give one of them")
-    from pimc.cluster import Cluster
-
     return Cluster(cluster)
 
 
@@ -132,7 +118,8 @@ def completed(
     running: dict[Future[Result], tuple[Key, tuple[Any, ...]]] = {}
     losses = 0
     while True:
-        while len(running) < pool.window:
+        window = pool.window
+        while len(running) < window:
             task = again.popleft() if again else next(source, None)
             if task is None:
                 break
@@ -199,123 +186,3 @@ class Here:
         return self
 
     def __exit__(self, *_: object) -> None: ...
-
-
-@dataclass(frozen=True)
-class _File:
-    """Where a worker finds a shared value."""
-
-    path: str
-
-
-@dataclass(frozen=True, eq=False)
-class _Stored:
-    """A shared value in a file, which goes when this does."""
-
-    file: _File
-
-
-class Processes:
-    """Worker processes on this machine, through joblib's loky.
-
-    Workers times threads are no more than the processor cores, so there are never more workers
-    than cores. Shared values are files that all workers map into memory.
-
-    Args:
-        jobs: workers wanted.
-    """
-
-    lost: tuple[type[BaseException], ...] = (BrokenExecutor,)
-
-    def __init__(self, jobs: int) -> None:
-        import joblib
-
-        cores: int = joblib.cpu_count()
-        self.workers = min(jobs, cores)
-        self.threads = cores // self.workers
-        self._folder = tempfile.TemporaryDirectory(prefix="pimc-")
-        self._count = 0
-        self._executor = self._start()
-        self._given: weakref.WeakSet[Future[Any]] = weakref.WeakSet()
-
-    @property
-    def window(self) -> int:
-        """One task at work and one at hand for every worker."""
-        return 2 * self.workers
-
-    def share(self, value: Any) -> _Stored:
-        """Write a value to a file that lasts as long as what this returns."""
-        import joblib
-
-        path = Path(self._folder.name) / f"{self._count}.joblib"
-        self._count += 1
-        joblib.dump(value, path)
-        stored = _Stored(_File(str(path)))
-        weakref.finalize(stored, _remove, path)
-        return stored
-
-    def submit(self, function: Callable[..., Result], *arguments: Any) -> Future[Result]:
-        """Hand over a call; see :class:`Pool`."""
-        sent = [a.file if isinstance(a, _Stored) else a for a in arguments]
-        try:
-            future: Future[Result] = self._executor.submit(_call, function, *sent)
-            self._given.add(future)
-        except BrokenExecutor as cause:  # a worker died just now
-            future = Future()
-            future.set_exception(cause)
-        return future
-
-    def check(self) -> None:
-        """The death of a worker is noticed at once."""
-
-    def renew(self) -> None:
-        """New workers; the old ones have all been ended."""
-        self._executor.shutdown(wait=True, kill_workers=True)
-        self._executor = self._start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        # A task that is not yet in the queue of the workers when they are ended makes loky's own
-        # thread fail. The queue has room for the window, so this takes no time to speak of.
-        until = time.monotonic() + 1
-        while kind and any(not (f.running() or f.done()) for f in self._given):
-            if time.monotonic() > until:
-                break
-            time.sleep(0.001)
-        self._executor.shutdown(wait=True, kill_workers=kind is not None)
-        self._folder.cleanup()
-
-    def _start(self) -> Any:
-        from joblib.externals.loky import ProcessPoolExecutor
-
-        return ProcessPoolExecutor(
-            self.workers,
-            initializer=_begin,
-            env=dict.fromkeys(_THREAD_VARIABLES, str(self.threads)),
-        )
-
-
-def _begin() -> None:
-    """Make a process a quiet worker: Ctrl-C is its parent's business, and so are warnings."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if os.environ.get("PIMC_DEBUG", "0") in ("", "0"):
-        warnings.simplefilter("ignore")
-
-
-def _call(function: Callable[..., Result], *arguments: Any) -> Result:
-    return function(*(_opened(a) if isinstance(a, _File) else a for a in arguments))
-
-
-@lru_cache(maxsize=4)
-def _opened(file: _File) -> Any:
-    import joblib
-
-    # Pages are shared with the other workers until somebody writes to them.
-    return joblib.load(file.path, mmap_mode="c")
-
-
-def _remove(path: Path) -> None:
-    with suppress(OSError):
-        path.unlink()

@@ -15,10 +15,10 @@ from pimc.data import Dataset, Preprocess
 from pimc.errors import DataError
 from pimc.evaluate import Batches, accuracy
 from pimc.montecarlo import measure_dies, measure_session
+from pimc.processes import Processes
 from pimc.runtime.die import Die
 from pimc.runtime.executor import Executor
 from pimc.runtime.session import Session
-from pimc.workers import Processes
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 from pimc.errors import DataError, UsageError, WorkerError
-from pimc.workers import Here, Processes, completed, open_pool
+from pimc.processes import Processes
+from pimc.workers import Here, completed, open_pool
 
 # Functions are defined inside of tests, so that they travel whole: workers cannot import tests.
 
