@@ -24,7 +24,7 @@ from pimc.image import Image
 from pimc.montecarlo import Trial, measure_die, shareable
 from pimc.plan import Plan
 from pimc.progress import Progress, silent
-from pimc.runtime.drawn import FRESH
+from pimc.runtime.drawn import FRESH, Reading
 from pimc.summary import summarize
 from pimc.sweep_table import (
     COLUMNS,
@@ -56,6 +56,7 @@ class Setup:
         calib: inputs to choose ranges on, or None.
         batches: labelled samples that accuracy is measured on.
         seeds: of the dies; the same at all points, so that points are compared on like dies.
+        reading: how the dies are read.
     """
 
     model: Plan
@@ -63,6 +64,7 @@ class Setup:
     calib: Dataset | None
     batches: Batches
     seeds: tuple[int, ...]
+    reading: Reading = FRESH
 
     def identity(self) -> Row:
         """The columns that all rows of this sweep share."""
@@ -74,6 +76,8 @@ class Setup:
             "samples": len(self.batches.data),
             "dies": len(self.seeds),
             "seed": self.seeds[0],
+            "age_s": self.reading.age_s,
+            "ir_drop": self.reading.ir_drop,
         }
 
 
@@ -203,7 +207,7 @@ class _Run:
                 self.float_accuracy = accuracy(float_session(image), self.setup.batches)
             shared = self.pool.share(shareable(image))
             for die, seed in enumerate(self.setup.seeds):
-                yield (number, die), (shared, data, FRESH, seed)
+                yield (number, die), (shared, data, self.setup.reading, seed)
 
     def _compiled(self, chip: Chip) -> Image:
         """The image for a chip; the last one with another chip where the compiler sees none."""

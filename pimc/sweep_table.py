@@ -50,6 +50,8 @@ COLUMNS: Mapping[str, type] = {
     "dies": int,
     "seed": int,
     "samples": int,
+    "age_s": float,
+    "ir_drop": str,
     "image_sha256": str,
     "point_sha256": str,
     "model_sha256": str,
@@ -81,9 +83,9 @@ def require_suffix(path: Path) -> None:
 
 
 def key_of(row: Row) -> tuple[object, ...]:
-    """What tells rows apart: the chip (the parameters where they make none), dies and seed."""
+    """What tells rows apart: the chip (the parameters where they make none), dies, reading."""
     point = row["point_sha256"] or canonical_json(dict(parameters_of(row)))
-    return point, row["dies"], row["seed"]
+    return point, *(row[name] for name in ("dies", "seed", "age_s", "ir_drop"))
 
 
 def parameters_of(row: Row) -> dict[str, Value]:

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pimc.cli.common import (
+    DURATION,
     FILE,
     SEED_LIMIT,
     Report,
     Settings,
     command,
     data_options,
+    ir_drop_option,
     worker_options,
 )
 from pimc.cli.run import DIES
@@ -51,6 +53,8 @@ LINES = 8
 @click.option("--data", type=FILE, required=True, metavar="DATA", help="Labelled data.")
 @data_options
 @click.option("--dies", type=click.IntRange(1), default=DIES, show_default=True)
+@click.option("--age", type=DURATION, help="Time between writing and reading the dies: 1d.")
+@ir_drop_option
 @click.option("--limit", type=click.IntRange(1), help="Only the first labelled samples.")
 @click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True)
 @worker_options
@@ -103,6 +107,7 @@ def _setup(settings: Settings, model: Path, base: Chip, chosen: Mapping[str, Any
     from pimc.evaluate import Batches, input_shape
     from pimc.inputs import declared_shape
     from pimc.passes.frontend import load_model
+    from pimc.runtime.drawn import Reading
     from pimc.sweep import Setup
 
     loaded = load_model(model)
@@ -116,7 +121,8 @@ def _setup(settings: Settings, model: Path, base: Chip, chosen: Mapping[str, Any
     if chosen["limit"] is not None:
         data = data.subset(np.arange(min(chosen["limit"], len(data))))
     seeds = tuple((settings.seed + number) % SEED_LIMIT for number in range(chosen["dies"]))
-    return Setup(loaded, base, calib, Batches(data, chosen["batch_size"]), seeds)
+    reading = Reading(chosen["age"] or 0.0, chosen["ir_drop"] or "first")
+    return Setup(loaded, base, calib, Batches(data, chosen["batch_size"]), seeds, reading)
 
 
 def _pictures(output: Path, axes: Sequence[Axis], rows: Sequence[Row]) -> list[Path]:

@@ -108,6 +108,21 @@ def test_finished_points_are_not_measured_again(pimc, files, counted) -> None:
     assert (more["measured"], len(rows())) == (1, 6)
 
 
+def test_dies_are_read_as_they_are_for_eval(pimc, files) -> None:
+    grid = ("--chip", "cmo", "--over", "array=16x8")
+    fresh = pimc(*ALWAYS, *grid, "--json").json["rows"][0]
+    aged = pimc(*ALWAYS, *grid, "--age", "1y", "--ir-drop", "exact", "--json").json
+    assert (aged["measured"], aged["rows"][0]["ir_drop"], len(rows())) == (1, "exact", 2)
+    compile("tiny.onnx", Chip.load("cmo").with_array(16, 8), calib=load_data("calib.npz")).save(
+        "cmo.pimc"
+    )
+    reading = ("--age", "1y", "--ir-drop", "exact")
+    wanted = pimc("eval", "--data", "data.npz", "--dies", "3", *reading, "--json").json
+    assert aged["rows"][0]["age_s"] == wanted["age_s"] > 3e7
+    assert aged["rows"][0]["accuracy_per_die"] == wanted["accuracy_per_die"]
+    assert fresh["accuracy_per_die"] != wanted["accuracy_per_die"]
+
+
 @pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
 def test_an_interrupted_sweep_goes_on(pimc, files, counted, monkeypatch, name) -> None:
     grid = ("--over", "levels=4,8,16", "-o", name)

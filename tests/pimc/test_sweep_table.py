@@ -39,7 +39,7 @@ def failed(**values) -> dict:
     empty: dict = {
         name: [] if kind is list else "" if kind is str else None for name, kind in COLUMNS.items()
     }
-    return {**values, **empty, "error": "too small", "dies": 3, "seed": 0}
+    return {**values, **empty, "error": "too small", "dies": 3, "seed": 0, "age_s": 0.0}
 
 
 @pytest.fixture(params=["a.csv", "a.parquet"])
@@ -93,7 +93,8 @@ def test_the_journal_belongs_to_the_file(path) -> None:
 def test_rows_are_told_apart_by_chip_dies_and_seed() -> None:
     assert key_of(row("p", levels=8)) == key_of(row("p", cell=1))
     assert key_of(row("p")) != key_of(row("q"))
-    assert key_of(row("p")) != key_of({**row("p"), "seed": 4})
+    for column, other in [("seed", 4), ("dies", 4), ("age_s", 60.0), ("ir_drop", "exact")]:
+        assert key_of(row("p")) != key_of({**row("p"), column: other})
     assert key_of(failed(levels=1)) != key_of(failed(levels=0))
 
 
