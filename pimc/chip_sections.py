@@ -127,7 +127,7 @@ class ReadNoise(Section):
         0.0, "float", "white: factor of the part of σ that grows with log10 G", low=0
     )
     log_time_s: float = setting(
-        1.0, "float", "time t after the write that log_us is taken at", above=0
+        1.0, "float", "least time t after the write that log_us is taken at", above=0
     )
     log_t_r_s: float = setting(1e-6, "float", "time constant t_r that belongs to log_us", above=0)
     rtn_share: float = setting(

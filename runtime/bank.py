@@ -6,7 +6,6 @@ a read: what cells hold, read disturb, the state of traps, the resistance of wir
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -45,20 +44,20 @@ class Bank:
     reads: int
 
 
-def epoch_samples(chip: Chip) -> int | None:
-    """For how many samples (network inputs) a bank stays valid; None for good."""
-    periods = []
+def periods(chip: Chip) -> tuple[int, ...]:
+    """After how many samples (network inputs) a bank expires, each for a reason of its own."""
+    found = []
     if chip.read_noise.rtn_share > 0:
-        periods.append(chip.read_noise.rtn_dwell_samples)
+        found.append(chip.read_noise.rtn_dwell_samples)
     if disturbs(chip):
-        periods.append(chip.disturb.every_samples)
-    return math.gcd(*periods) if periods else None
+        found.append(chip.disturb.every_samples)
+    return tuple(found)
 
 
 def bank_of(
     die: Die,
     region: Region,
-    epoch: int = 0,
+    sample: int = 0,
     *,
     noise_seed: int = 0,
     stress: Ints | None = None,
@@ -67,8 +66,8 @@ def bank_of(
     """The bank of a region of a die that is attached to its chip.
 
     Args:
-        epoch: which stretch of :func:`epoch_samples` samples it is for, counted from 0.
-        noise_seed: seed of what changes from epoch to epoch.
+        sample: number of the first sample it is for; see :func:`periods`.
+        noise_seed: seed of what changes from sample to sample.
         stress: (arrays, rows) what reads did to the wordlines so far; the die's own if None.
         site: the region's, where it is known already.
 
@@ -82,15 +81,16 @@ def bank_of(
         g, reference = _disturbed(
             die, site, g, reference, state.stress if stress is None else stress
         )
-    sample = epoch * (epoch_samples(chip) or 0)
     g = _telegraph(chip, noise_seed, read_noise.CELL, site.cells, site.cell_traps, sample, g)
     reference = _telegraph(
         chip, noise_seed, read_noise.REFERENCE, site.lines, site.reference_traps, sample, reference
     )
     subtract = chip.mapping.pedestal == "reference"
     noisy = not die.perfect and read_noise.is_noisy(chip.read_noise)
-    variance = _variance(chip, g, site.conducting) if noisy else None
-    beside = _variance(chip, reference, reference > 0) if noisy and subtract else None
+    variance = _variance(chip, g, site.age_s, site.conducting) if noisy else None
+    beside = None
+    if noisy and subtract:
+        beside = _variance(chip, reference, np.asarray(die.clock_s), reference > 0)
     g, variance = _through(site.cell_wires, g, variance)
     reference, beside = _through(site.reference_wires, reference, beside)
     return Bank(
@@ -143,8 +143,8 @@ def _through(
     return wires.effective_us(g), damped
 
 
-def _variance(chip: Chip, g: Floats, present: Mask) -> Floats:
-    return np.where(present, read_noise.variance_us2(chip.read_noise, g), 0.0)
+def _variance(chip: Chip, g: Floats, age_s: Floats, present: Mask) -> Floats:
+    return np.where(present, read_noise.variance_us2(chip.read_noise, g, age_s), 0.0)
 
 
 def _single(values: Floats) -> Array32:

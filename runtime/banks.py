@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from pimc.converters import dac_limits
-from pimc.runtime.bank import Bank, bank_of, epoch_samples
+from pimc.runtime.bank import Bank, bank_of, periods
 from pimc.runtime.device import Region
 from pimc.runtime.die import Die
 from pimc.runtime.physics.disturb import disturbs, stress_of, stress_table
@@ -22,35 +22,46 @@ Loaded = TypeVar("Loaded")
 
 
 @dataclass
-class _Reader(Generic[Loaded]):
-    """How far one region has been read.
+class _Count:
+    """How far the cells of one place were read, by whatever session.
 
     Attributes:
         samples: network inputs so far.
         vectors: input vectors so far.
-        stress: (arrays, rows) of the region's own reads since the start; None where reads
-            disturb nothing.
-        epoch: which one the bank is for; None while there is no bank.
+        stress: (arrays, rows) of their own reads since the start; None where reads disturb
+            nothing.
     """
 
     samples: int = 0
     vectors: int = 0
     stress: Ints | None = None
+
+
+@dataclass
+class _Reader(Generic[Loaded]):
+    """What is kept for one region.
+
+    Attributes:
+        count: how far its cells were read.
+        periods: which of each kind the bank is for; None while there is no bank.
+    """
+
+    count: _Count
     site: Site | None = None
     bank: Loaded | None = None
-    epoch: int | None = None
+    periods: tuple[int, ...] | None = None
 
 
 class Banks(Generic[Loaded]):
     """Makes banks and counts what was read, so that nothing depends on the size of batches.
 
-    A bank holds for :func:`~pimc.runtime.bank.epoch_samples` samples of its region; a batch that
-    goes on beyond is cut there. Disturb counts the die's stress at the start (or when it was last
-    written to or aged) and, since then, the region's own reads.
+    A bank expires after every one of :func:`~pimc.runtime.bank.periods` samples of its region; a
+    batch that goes on beyond is cut there. Disturb counts the die's stress at the start (or when
+    it was last written to or aged) and, since then, the region's own reads.
 
     Args:
         load: what the device makes of a region's bank.
-        noise_seed: seed of what changes from epoch to epoch.
+        noise_seed: seed of what changes from sample to sample.
         wears: reads add to the die's stress.
 
     Attributes:
@@ -76,18 +87,21 @@ class Banks(Generic[Loaded]):
         self._ir_drop: Method = ir_drop
         self._wears = wears
         chip = die.attached()
-        self._every = None if die.perfect else epoch_samples(chip)
+        self._periods = () if die.perfect else periods(chip)
         self.disturbs = disturbs(chip) and not die.perfect
         self._revision = die.revision
         self._start = die.cells.stress.copy()
         self._readers: WeakKeyDictionary[Region, _Reader[Loaded]] = WeakKeyDictionary()
+        self._counts: dict[int, _Count] = {}
 
     def _renew(self) -> None:
         """Make all banks anew: cells were written or aged."""
         self._revision = self._die.revision
         self._start = self._die.cells.stress.copy()
         for reader in self._readers.values():
-            reader.site = reader.bank = reader.epoch = reader.stress = None
+            reader.site = reader.bank = reader.periods = None
+        for count in self._counts.values():
+            count.stress = None
 
     def over(
         self, region: Region, inputs: torch.Tensor, vectors: int
@@ -106,33 +120,36 @@ class Banks(Generic[Loaded]):
         """
         if self._revision != self._die.revision:
             self._renew()
-        reader = self._readers.setdefault(region, _Reader())
+        reader = self._readers.get(region)
+        if reader is None:
+            count = self._counts.setdefault(region.number, _Count())
+            reader = self._readers[region] = _Reader(count)
+        count = reader.count
         while True:
-            room = len(inputs)
-            if self._every is not None:
-                room = self._every - reader.samples % self._every
+            room = min((p - count.samples % p for p in self._periods), default=len(inputs))
             part, inputs = inputs[:room], inputs[room:]
-            yield self._bank(region, reader), part, reader.vectors
+            yield self._bank(region, reader), part, count.vectors
             if self.disturbs:
                 self._stressed(region, reader, part)
-            reader.samples += len(part)
-            reader.vectors += len(part) * vectors
+            count.samples += len(part)
+            count.vectors += len(part) * vectors
             if not len(inputs):
                 return
 
     def _bank(self, region: Region, reader: _Reader[Loaded]) -> Loaded:
-        epoch = 0 if self._every is None else reader.samples // self._every
-        if reader.bank is None or reader.epoch != epoch:
-            stress = self._start if reader.stress is None else self._start + reader.stress
+        count = reader.count
+        now = tuple(count.samples // period for period in self._periods)
+        if reader.bank is None or reader.periods != now:
+            stress = self._start if count.stress is None else self._start + count.stress
             bank = bank_of(
                 self._die,
                 region,
-                epoch,
+                count.samples,
                 noise_seed=self._noise_seed,
                 stress=stress,
                 site=self._site(region, reader),
             )
-            reader.bank, reader.epoch = self._load(region, bank), epoch
+            reader.bank, reader.periods = self._load(region, bank), now
         return reader.bank
 
     def _site(self, region: Region, reader: _Reader[Loaded]) -> Site:
@@ -147,6 +164,7 @@ class Banks(Generic[Loaded]):
         of_rows = stress_of(table.to(codes.device), codes)[:, :, None]
         stress = np.zeros_like(self._start)
         np.add.at(stress.reshape(-1), site.lines, np.where(site.driven, of_rows, 0))
-        reader.stress = stress if reader.stress is None else reader.stress + stress
+        count = reader.count
+        count.stress = stress if count.stress is None else count.stress + stress
         if self._wears:
             self._die.cells.stress += stress

@@ -10,7 +10,7 @@ from pimc.chip import Chip
 from pimc.converters import dac_limits
 
 
-def bit_planes(
+def driven_planes(
     inputs: torch.Tensor, weights: tuple[int, ...]
 ) -> Iterator[tuple[int, torch.Tensor]]:
     """What each read of a bit-serial input drives, and the factor of its code in the sum.

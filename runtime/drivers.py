@@ -122,8 +122,7 @@ def observer(device: Device, seed: int) -> Device:
     """The same chip for looking on: a simulated one with read noise of its own, and no wear."""
     if not isinstance(device, SimDevice):
         return device
-    arrays = len(device.die.cells.level)
-    return SimDevice(device.die, device.chip, arrays, read_seed=seed + 1, wears=False)
+    return device.observer(seed + 1)
 
 
 def flush(device: Device, die: Path | None) -> None:

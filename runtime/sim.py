@@ -15,10 +15,10 @@ from pimc.image import ImageLayer
 from pimc.runtime.adc import Adc
 from pimc.runtime.bank import Bank
 from pimc.runtime.banks import Banks
-from pimc.runtime.dac import bit_planes, noise_drive
+from pimc.runtime.dac import driven_planes, noise_drive
 from pimc.runtime.device import Region, Saturation
 from pimc.runtime.die import Die
-from pimc.runtime.fixed import LARGEST_CODE, FixedBank
+from pimc.runtime.fixed import FixedBank, fits
 from pimc.runtime.fused import Draws, FusedBank, FusedLayer
 from pimc.runtime.noise import REFERENCE, normals, pairs, read_key, vector_keys
 from pimc.runtime.physics.ir_drop import Method
@@ -61,7 +61,7 @@ class _Loader:
             return torch.from_numpy(turned).to(self.device)
 
         adc, fused, shift = Adc.of(self.die, region, self.device), None, 0
-        if self._whole(region):
+        if self.converters and fits(self.chip, region.signed):
             fixed = FixedBank.of(bank, self.chip, region.signed)
             fused, shift = FusedBank(fixed, adc, bank.read_of_column), fixed.shift
             bank = fixed.rounded(bank)
@@ -76,11 +76,6 @@ class _Loader:
             fused,
             shift,
         )
-
-    def _whole(self, region: Region) -> bool:
-        """Whether wordlines are driven with whole numbers small enough for fixed point."""
-        largest = dac_limits(self.chip, region.signed)[1]
-        return self.converters and largest <= LARGEST_CODE and self.chip.cell.iv_alpha == 0
 
 
 class SimDevice:
@@ -128,6 +123,7 @@ class SimDevice:
         self.converters = converters
         self.reads = 0
         self.device = torch.device(device)
+        self._ir_drop: Method = ir_drop
         self._key = read_key(die.seed, read_seed)
         self._banks: Banks[_Loaded] = Banks(
             die,
@@ -156,6 +152,20 @@ class SimDevice:
         """The level each cell was last asked to hold."""
         return self.die.cells.level.reshape(-1)[cells].astype(np.int64)
 
+    def observer(self, read_seed: int) -> SimDevice:
+        """The same chip, read alike with noise of its own, and not worn by it."""
+        arrays = len(self.die.cells.level)
+        return SimDevice(
+            self.die,
+            self.chip,
+            arrays,
+            read_seed=read_seed,
+            converters=self.converters,
+            device=self.device,
+            ir_drop=self._ir_drop,
+            wears=False,
+        )
+
     @property
     def saturation(self) -> dict[str, Saturation]:
         """What the converters of each layer met so far."""
@@ -182,7 +192,7 @@ class SimDevice:
         planes, parts = len(plane_weights(self.chip, region.signed)), []
         vectors = fused.vectors(x)
         for bank, part, first in self._banks.over(region, x, vectors):
-            assert bank.fused is not None  # FusedLayer.fits
+            assert bank.fused is not None  # that is what FusedLayer.fits asked
             codes, clipped = fused.read(bank.fused, part, Draws(self._key, region.number, first))
             parts.append(codes)
             count = planes * len(part) * vectors
@@ -212,7 +222,7 @@ class SimDevice:
             return self._read_once(region, bank, inputs, keys, 0)
         batch, blocks, _, positions = inputs.shape
         total = torch.zeros(batch, blocks, bank.g.shape[1], positions, device=self.device)
-        for plane, (weight, bits) in enumerate(bit_planes(inputs, weights)):
+        for plane, (weight, bits) in enumerate(driven_planes(inputs, weights)):
             total.add_(self._read_once(region, bank, bits, keys, plane), alpha=weight)
         return total
 

@@ -28,6 +28,7 @@ class Site:
         present: (blocks, rows, columns) there is a cell; so are the next ones.
         cells: addresses of the cells, 0 where there is none.
         conducting: there is a cell, and neither of its lines is dead.
+        age_s: seconds since each cell was written.
         held_us: what the cells conduct, in µS, before reads disturb them; 0 where there is none.
         driven: (blocks, rows, reads) a read drives a wordline; so are the next ones. A block has
             as many reads as the one with the most.
@@ -41,6 +42,7 @@ class Site:
     present: Mask = field(repr=False)
     cells: Ints = field(repr=False)
     conducting: Mask = field(repr=False)
+    age_s: Floats = field(repr=False)
     held_us: Floats = field(repr=False)
     driven: Mask = field(repr=False)
     lines: Ints = field(repr=False)
@@ -82,6 +84,7 @@ def site_of(die: Die, region: Region, ir_drop: Method = "first") -> Site:
         present=present,
         cells=cells,
         conducting=present & (state.stuck.reshape(-1)[cells] != Stuck.OPEN),
+        age_s=state.age_s.reshape(-1)[cells],
         held_us=np.where(present, die.held_us(cells), 0.0),
         driven=driven,
         lines=lines,

@@ -35,14 +35,15 @@ class _Powers:
         self.sum = self.square = 0.0
 
     def add_signal(self, y: torch.Tensor) -> None:
-        wide = y.double()
+        wide = y.cpu().double()
         self.outputs += y.numel()
         self.sum += float(wide.sum())
         self.square += float(wide.square().sum())
 
     def add(self, name: str, one: torch.Tensor, two: torch.Tensor | None = None) -> None:
         """Add Σ one · two, or Σ one²."""
-        self.values[name] += float((one.double() * (one if two is None else two)).sum())
+        first = one.cpu().double()
+        self.values[name] += float((first * (first if two is None else two.cpu())).sum())
 
     def result(self, name: str, dies: int, clipped: float) -> LayerSnr:
         mean = {key: value / (self.outputs * dies) for key, value in self.values.items()}
@@ -83,9 +84,9 @@ def layer_snr(
     """
     some = np.linspace(0, len(data) - 1, min(images, len(data))).astype(np.int64)
     chosen = data.subset(some)
-    ideal = Session(image, Die.ideal(), converters=False)
+    ideal = Session(image, Die.ideal(), converters=False, device=reading.processor)
     powers = {layer.name: _Powers() for layer in image.layers}
-    _ideal_run(image, ideal, chosen, powers)
+    _ideal_run(image, ideal, reading, chosen, powers)
     met = dict.fromkeys(powers, Saturation())
     for seed in progress(seeds, "signal to noise", len(seeds)):
         for name, count in _die_run(image, ideal, seed, reading, chosen, powers).items():
@@ -93,9 +94,11 @@ def layer_snr(
     return tuple(p.result(name, len(seeds), met[name].share) for name, p in powers.items())
 
 
-def _ideal_run(image: Image, ideal: Session, data: Dataset, powers: dict[str, _Powers]) -> None:
+def _ideal_run(
+    image: Image, ideal: Session, reading: Reading, data: Dataset, powers: dict[str, _Powers]
+) -> None:
     """Add up the signal, and what the ADC does to it."""
-    rounded = Session(image, Die.ideal())
+    rounded = Session(image, Die.ideal(), device=reading.processor)
 
     def array(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
         name = layer_of(node)
@@ -104,7 +107,7 @@ def _ideal_run(image: Image, ideal: Session, data: Dataset, powers: dict[str, _P
         powers[name].add("adc", rounded.layers[name](x) - y)
         return y
 
-    for feed in _feeds(ideal, data):
+    for feed in _feeds(ideal, data, reading.processor):
         ideal.evaluate(feed, array=array)
 
 
@@ -136,13 +139,13 @@ def _die_run(
         powers[name].add("total", y - wanted.pop(name))
         return y
 
-    for feed in _feeds(ideal, data):
+    for feed in _feeds(ideal, data, reading.processor):
         ideal.evaluate(feed, array=on_ideal)
         whole.evaluate(feed, array=on_die)
     return saturation_of(whole.device)
 
 
-def _feeds(session: Session, data: Dataset) -> Iterator[dict[str, torch.Tensor]]:
+def _feeds(session: Session, data: Dataset, processor: str) -> Iterator[dict[str, torch.Tensor]]:
     name = only_input(session.get_inputs())
     for start in range(0, len(data), BATCH_SIZE):
-        yield {name: torch.from_numpy(data.batch(start, start + BATCH_SIZE))}
+        yield {name: torch.from_numpy(data.batch(start, start + BATCH_SIZE)).to(processor)}

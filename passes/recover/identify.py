@@ -17,7 +17,7 @@ import torch
 from pimc.converters import adc_limits, plane_weights, rounding_variance
 from pimc.image import Image, ImageLayer
 from pimc.runtime.capture import LayerCapture
-from pimc.runtime.dac import bit_planes
+from pimc.runtime.dac import driven_planes
 
 Array64 = npt.NDArray[np.float64]
 
@@ -170,7 +170,7 @@ class _Clipping:
         """
         low, high = self.limits
         clipped, total = torch.zeros_like(current, dtype=torch.bool), torch.zeros_like(current)
-        for weight, driven in bit_planes(self.inputs, self.weights):
+        for weight, driven in driven_planes(self.inputs, self.weights):
             expected = self._expected(driven, found)
             total += weight * expected
             clipped |= (expected < low * self.lsb) | (expected > high * self.lsb)

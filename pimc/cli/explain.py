@@ -60,7 +60,9 @@ def explained(
     """The JSON object ``explain`` and its text, for the dies that ``result`` was measured on."""
     from pimc.explain import explain
     from pimc.runtime.drawn import Reading
+    from pimc.runtime.processor import driver_and_processor
 
+    _, processor = driver_and_processor(chosen["device"])
     values = result["accuracy_per_die"]
     seeds = [(settings.seed + number) % SEED_LIMIT for number in range(len(values))]
     found = explain(
@@ -69,7 +71,7 @@ def explained(
         seeds,
         accuracies=values,
         in_float=result["float_accuracy"],
-        reading=Reading(chosen["age"] or 0.0, chosen["ir_drop"] or "first"),
+        reading=Reading(chosen["age"] or 0.0, chosen["ir_drop"] or "first", processor),
         progress=settings.progress,
     )
     output: Path | None = chosen["output"]

@@ -12,13 +12,23 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def compiled(function: Function) -> Function:
     """A compiled function; floating point as it stands in the source."""
-    return cast(Function, njit(nogil=True, cache=True, error_model="numpy")(function))
+    return _jit(function)
 
 
 def contracted(function: Function) -> Function:
     """A compiled function in which a product and a sum may become one rounding."""
-    options = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-    return cast(Function, options(function))
+    return _jit(function, fastmath={"contract"})
+
+
+def _jit(function: Function, *, fastmath: bool | set[str] = False) -> Function:
+    def made(cache: bool) -> Function:
+        options = njit(nogil=True, cache=cache, error_model="numpy", fastmath=fastmath)
+        return cast(Function, options(function))
+
+    try:
+        return made(cache=True)
+    except RuntimeError:  # nowhere to keep it: every process compiles for itself
+        return made(cache=False)
 
 
 def inlined(function: Function) -> Function:

@@ -41,24 +41,24 @@ class Shape(NamedTuple):
 
 
 class Drive(NamedTuple):
-    """How a value becomes what a wordline is driven with, in one bit plane.
+    """How a value becomes what a wordline is driven with.
 
     Attributes:
         step: input units of one DAC code.
         low, high: limits of a code.
-        bit: which bit of a code's magnitude drives the line; -1: the code itself.
         linear: noise variance grows with the drive, not its square (pulses).
         shift: squares are rounded to multiples of 2**shift, so that 16 bits hold them.
-        weight: what the plane's ADC codes count for.
+        bits: a read for each: which bit of a code's magnitude drives the line; -1: the code.
+        weights: what the ADC codes of each read count for.
     """
 
     step: float
     low: int
     high: int
-    bit: int
     linear: bool
     shift: int
-    weight: float
+    bits: npt.NDArray[np.int64]
+    weights: Floats
 
 
 class Rows(NamedTuple):
@@ -118,6 +118,7 @@ class Reading(NamedTuple):
         key_0, key_1: key of the device's read noise.
         region: number of the region.
         vector: number of the first sample's first input vector.
+        vectors: how many input vectors there are; those beyond only fill up a sample.
     """
 
     low: float
@@ -129,6 +130,7 @@ class Reading(NamedTuple):
     key_1: int
     region: int
     vector: int
+    vectors: int
 
 
 @contracted
@@ -223,7 +225,7 @@ def vector_keys(reading, first, samples, positions, valid, size, scratch, key_0,
                 )  # fmt: skip
             scratch[0, p], scratch[1, p] = own_0, own_1
             scratch[2, p] = uint32(2 * (vector % STRETCH))
-            exists[p] = int32(lane < valid[j])
+            exists[p] = int32(lane < valid[j] and vector - reading.vector < reading.vectors)
     count = len(exists)
     hashed(scratch[2, :count], scratch[0, :count], scratch[1, :count], key_0, key_1)
 
@@ -338,7 +340,7 @@ def add_codes(
     first: int,
     last: int,
     shape: Shape,
-    drives: tuple[Drive, ...],
+    drive: Drive,
     rows: Rows,
     cells: Cells,
     reading: Reading,
@@ -348,7 +350,6 @@ def add_codes(
     Args:
         x: (samples, channels, height, width) float32.
         out: (samples, groups · columns, positions) float32 sums over row blocks and bit planes.
-        drives: one for every bit plane.
 
     Returns:
         How many codes were clipped.
@@ -366,11 +367,12 @@ def add_codes(
     for sample in range(first, last, rows.together):
         here = min(rows.together, last - sample)
         for number in range(here):
-            fill(x[sample + number], shape, drives[0], codes[number * size :])
-        for plane, drive in enumerate(drives):
-            if drive.bit >= 0:
-                take_bit(codes, drive.bit, driven)
-            lines = driven if drive.bit >= 0 else codes
+            fill(x[sample + number], shape, drive, codes[number * size :])
+        for plane in range(len(drive.bits)):
+            bit = drive.bits[plane]
+            if bit >= 0:
+                take_bit(codes, bit, driven)
+            lines = driven if bit >= 0 else codes
             if len(cells.variance) > 0:
                 square(lines, drive.linear, drive.shift, squares)
             for chunk in range(0, here * each, CHUNK // LANES):
@@ -390,6 +392,6 @@ def add_codes(
                 convert(lines, squares, plane, part, rows, cells, reading, drawn, totals, clipped)
                 scatter(
                     totals, samples, positions, valid, reading.columns, wide,
-                    float32(drive.weight), out[sample:],
+                    drive.weights[plane], out[sample:],
                 )  # fmt: skip
     return int(clipped.sum())

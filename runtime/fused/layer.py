@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
+from math import prod
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from pimc.chip import Chip
 from pimc.converters import adc_limits, dac_limits, plane_weights, two_phases
 from pimc.image import ImageLayer
 from pimc.runtime.adc import Adc
-from pimc.runtime.fixed import LARGEST_CODE, FixedBank
+from pimc.runtime.fixed import FixedBank, fits
 from pimc.runtime.fused.kernel import Cells, Drive, Reading, add_codes
 from pimc.runtime.fused.lanes import COLUMNS
 from pimc.runtime.fused.layout import Layout
@@ -94,9 +95,8 @@ class FusedLayer:
         """Whether a layer's inputs, as its chip drives them, are small whole numbers."""
         return (
             layer.input_scale is not None
-            and dac_limits(chip, layer.input_signed)[1] <= LARGEST_CODE
+            and fits(chip, layer.input_signed)
             and not two_phases(chip, layer.input_signed)
-            and chip.cell.iv_alpha == 0
         )
 
     def layout(self, x: torch.Tensor) -> Layout:
@@ -114,7 +114,7 @@ class FusedLayer:
                 layer.groups,
                 layer.rows,
                 layer.row_block,
-                self._drive(),
+                self._signs(),
             )
         return self._layouts[channels, *size]
 
@@ -137,7 +137,7 @@ class FusedLayer:
         reading = Reading(
             float(low), float(high), layer.row_blocks, columns,
             0 if common is None else common.whole.shape[2],
-            *draws.key, draws.region, draws.vector,
+            *draws.key, draws.region, draws.vector, len(x) * self.vectors(x),
         )  # fmt: skip
         groups = blocks // layer.row_blocks
         out = np.zeros((len(samples), groups * columns, layout.positions), np.float32)
@@ -149,7 +149,7 @@ class FusedLayer:
                 first,
                 last,
                 layout.shape,
-                self._drives(bank),
+                self._drive(bank),
                 layout.rows,
                 cells,
                 reading,
@@ -157,32 +157,30 @@ class FusedLayer:
         )
         if layer.window is not None:
             return torch.from_numpy(out), clipped
-        flat = torch.from_numpy(out).transpose(1, 2).flatten(0, 1)[: x[..., 0].numel()]
-        return flat.reshape(len(x), -1, flat.shape[1]).transpose(1, 2), clipped
+        flat = torch.from_numpy(out).transpose(1, 2).flatten(0, 1)[: len(x) * self.vectors(x)]
+        return flat.reshape(len(x), self.vectors(x), flat.shape[1]).transpose(1, 2), clipped
 
     def vectors(self, x: torch.Tensor) -> int:
         """Input vectors of one sample of ``x``."""
-        return x[0, ..., 0].numel() if self.layer.window is None else self.layout(x).positions
+        return prod(x.shape[1:-1]) if self.layer.window is None else self.layout(x).positions
 
-    def _drive(self) -> tuple[int, ...]:
+    def _signs(self) -> tuple[int, ...]:
         """Sign of the input on each wordline of a row."""
         return (1, -1) if self.layer.layout == "rows" else (1,)
 
-    def _drives(self, bank: FusedBank) -> tuple[Drive, ...]:
+    def _drive(self, bank: FusedBank) -> Drive:
         chip, signed = self.chip, self.layer.input_signed
         low, high = dac_limits(chip, signed)
-        serial, linear = chip.dac.mode == "bit_serial", chip.dac.mode == "pulse_count"
-        return tuple(
-            Drive(
-                float(self.layer.input_scale or 1.0),
-                low,
-                high,
-                bit if serial else -1,
-                linear,
-                bank.fixed.shift,
-                float(weight),
-            )
-            for bit, weight in enumerate(plane_weights(chip, signed))
+        weights = np.asarray(plane_weights(chip, signed), np.float32)
+        serial = chip.dac.mode == "bit_serial"
+        return Drive(
+            float(self.layer.input_scale or 1.0),
+            low,
+            high,
+            chip.dac.mode == "pulse_count",
+            bank.fixed.shift,
+            np.arange(len(weights)) if serial else np.asarray([-1]),
+            weights,
         )
 
     def _samples(self, x: torch.Tensor) -> Array32:
@@ -193,7 +191,7 @@ class FusedLayer:
         strips = -(-len(vectors) // _STRIP)
         padded = vectors.new_zeros(strips * _STRIP, vectors.shape[1])
         padded[: len(vectors)] = vectors
-        turned = padded.reshape(strips, _STRIP, -1).transpose(1, 2).unsqueeze(2)
+        turned = padded.reshape(strips, _STRIP, vectors.shape[1]).transpose(1, 2).unsqueeze(2)
         return turned.contiguous().numpy()
 
 

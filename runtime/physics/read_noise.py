@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -26,18 +25,26 @@ CELL = Streams(Stream.TRAP, Stream.TRAP_STATE)
 REFERENCE = Streams(Stream.REFERENCE_TRAP, Stream.REFERENCE_TRAP_STATE)
 
 
-def variance_us2(noise: ReadNoise, g_us: npt.NDArray[np.floating]) -> Array64:
+def variance_us2(
+    noise: ReadNoise,
+    g_us: npt.NDArray[np.floating],
+    age_s: npt.NDArray[np.floating] | float = 0.0,
+) -> Array64:
     """Variance in µS² of one read of cells that hold ``g_us`` (µS, any shape).
 
     Three independent parts: proportional to G, constant, and growing with log10 G as published
     for CMO/HfOx cells (arXiv 2502.04524), σ = 0.0277·log10(G)·√ln((t + t_r)/(2·t_r)); its
-    logarithm counts as 0 below 1 µS.
+    logarithm counts as 0 below 1 µS. t is the time since the write, ``log_time_s`` at least.
+
+    Args:
+        age_s: seconds since the cells were written; broadcasts against ``g_us``.
     """
     variance = np.square(noise.relative * np.asarray(g_us, np.float64))
     variance += noise.sigma_us**2
     if noise.log_us > 0.0:
-        time = math.log((noise.log_time_s + noise.log_t_r_s) / (2 * noise.log_t_r_s))
-        variance += np.square(noise.log_us * np.log10(np.maximum(g_us, 1.0))) * time
+        elapsed = np.maximum(np.asarray(age_s, np.float64), noise.log_time_s)
+        growth = np.log((elapsed + noise.log_t_r_s) / (2 * noise.log_t_r_s))
+        variance = variance + np.square(noise.log_us * np.log10(np.maximum(g_us, 1.0))) * growth
     return variance
 
 

@@ -67,18 +67,38 @@ def test_batches_and_order_change_nothing(sizes: list[int], order: tuple[int, ..
     assert whole.reads == parts.reads
 
 
-def test_every_epoch_differs_from_the_last() -> None:
+def test_what_changes_does_so_when_it_should_and_only_then() -> None:
     one = samples(1).expand(12, -1, -1, -1)
     codes = device_of().read(LAYERS[0], one)
-    # Disturb every 4 samples, traps every 6: a bank holds for 2, and some are alike.
-    changed = [bool((codes[n] != codes[n - 1]).any()) for n in range(1, 12)]
-    assert [n for n, new in enumerate(changed, start=1) if new and n % 2] == []
-    assert changed[4 - 1]
-    assert changed[6 - 1]
+    # Disturb every 4 samples, traps every 6.
+    changed = [n for n in range(1, 12) if (codes[n] != codes[n - 1]).any()]
+    assert changed == [4, 6, 8]
 
 
 def test_an_empty_batch_is_read_as_nothing() -> None:
     assert device_of().read(LAYERS[0], samples(1)[:0]).shape == (0, 1, 8, 3)
+
+
+def test_another_session_goes_on_where_the_last_one_stopped() -> None:
+    chip = CHIP.with_(**{"read_noise.relative": 0.05, "disturb.tau0_s": 0.0})
+    one, two = device_of(chip), device_of(chip)
+    again = Region("a", LAYERS[0].cells.copy(), LAYERS[0].lsb_us, LAYERS[0].signed)
+    expected = [one.read(LAYERS[0], part) for part in samples(10).split(5)]
+    halves = samples(10).split(5)
+    assert torch.equal(two.read(LAYERS[0], halves[0]), expected[0])
+    assert torch.equal(two.read(again, halves[1]), expected[1])
+    assert not torch.equal(two.read(again, samples(5)), two.read(again, samples(5)))
+
+
+def test_disturb_does_not_start_again_with_another_session() -> None:
+    device = device_of(CHIP.with_(**{"read_noise.rtn_share": 0.0, "disturb.every_samples": 1}))
+    codes = []
+    for _ in range(3):
+        where = Region("a", LAYERS[0].cells.copy(), LAYERS[0].lsb_us, LAYERS[0].signed)
+        codes += [device.read(where, samples(1)) for _ in range(4)]
+    drift = [float((found - codes[0]).abs().sum()) for found in codes]
+    assert drift == sorted(drift)
+    assert drift[-1] > drift[3] > 0
 
 
 def test_read_seeds_draw_other_states_of_the_same_traps() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pimc.chip import Chip
 from pimc.converters import adc_limits, code_limits, dac_limits, plane_weights
 from pimc.converters import bit_planes as planes_of
-from pimc.runtime.dac import bit_planes
+from pimc.runtime.dac import driven_planes
 from pimc.runtime.device import Region
 from pimc.runtime.die import Die
 from pimc.runtime.sim import SimDevice
@@ -49,7 +49,7 @@ def test_bit_planes_are_those_of_the_vocabulary(bits: int, seed: int) -> None:
     codes = np.random.default_rng(seed).integers(-high, high + 1, (4, 7)).astype(np.float64)
     weights = tuple(2**bit for bit in range(bits))
     inputs = torch.from_numpy(codes)
-    found = list(bit_planes(inputs, weights))
+    found = list(driven_planes(inputs, weights))
     assert tuple(weight for weight, _ in found) == weights
     planes = np.stack([plane.numpy() for _, plane in found])
     assert np.array_equal(planes, planes_of(codes, weights))

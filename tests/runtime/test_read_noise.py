@@ -9,7 +9,7 @@ import pytest
 
 from pimc.chip import Chip, ReadNoise
 from pimc.errors import ChipError
-from pimc.runtime.bank import bank_of, epoch_samples
+from pimc.runtime.bank import bank_of, periods
 from pimc.runtime.device import Region
 from pimc.runtime.die import Die
 from pimc.runtime.physics.read_noise import (
@@ -23,6 +23,8 @@ from pimc.runtime.physics.read_noise import (
 
 CELLS = np.arange(200_000)
 RTN = ReadNoise(rtn_share=0.3, rtn_amplitude=0.2, rtn_duty=0.25, rtn_dwell_samples=10)
+#: Samples that a trap of ``CHIP`` keeps its state for.
+DWELL = 12
 #: Standard errors within which a statistic must lie.
 ERRORS = 4.5
 
@@ -144,7 +146,7 @@ def test_over_time_the_mean_is_what_was_written() -> None:
     die = written(CHIP, Die.simulated(4))
     held = die.cells.g_us.reshape(1, 16, 16)
     epochs = 600
-    found = np.stack([bank_of(die, WHERE, epoch).g_us for epoch in range(epochs)])
+    found = np.stack([bank_of(die, WHERE, DWELL * epoch).g_us for epoch in range(epochs)])
     traps = (found != found[0]).any(axis=0)
     assert abs(traps.mean() - 0.5) < ERRORS * (0.25 / 256) ** 0.5
     assert np.array_equal(found[0][~traps], held[~traps])
@@ -162,7 +164,7 @@ def test_white_noise_follows_the_state_of_the_trap() -> None:
 def test_reference_cells_have_traps_of_their_own() -> None:
     chip = CHIP.with_(**{"mapping.pedestal": "reference"})
     die = written(chip, Die.simulated(4))
-    change = bank_of(die, WHERE, 1).g_us - bank_of(die, WHERE, 0).g_us
+    change = bank_of(die, WHERE, DWELL).g_us - bank_of(die, WHERE, 0).g_us
     # A reference cell that changes its state moves its whole row alike.
     common = np.median(change[0], axis=1)
     g_us = die.cells.reference_us[0]
@@ -172,13 +174,35 @@ def test_reference_cells_have_traps_of_their_own() -> None:
 
 def test_a_perfect_die_has_no_traps() -> None:
     die = written(CHIP, Die.ideal())
-    assert np.array_equal(bank_of(die, WHERE, 0).g_us, bank_of(die, WHERE, 1).g_us)
+    assert np.array_equal(bank_of(die, WHERE, 0).g_us, bank_of(die, WHERE, DWELL).g_us)
     assert bank_of(die, WHERE, 0).variance is None
 
 
 def test_a_bank_holds_as_long_as_all_that_changes_it() -> None:
-    assert epoch_samples(Chip.default()) is None
-    assert epoch_samples(CHIP) == 12
+    assert periods(Chip.default()) == ()
+    assert periods(CHIP) == (DWELL,)
     disturb = {"disturb.tau0_s": 1.0, "disturb.every_samples": 8}
-    assert epoch_samples(Chip.default().with_(**disturb)) == 8
-    assert epoch_samples(CHIP.with_(**disturb)) == 4
+    assert periods(Chip.default().with_(**disturb)) == (8,)
+    assert periods(CHIP.with_(**disturb)) == (DWELL, 8)
+
+
+def test_cmo_cells_fluctuate_more_the_longer_ago_they_were_written() -> None:
+    noise = Chip.load("cmo").read_noise
+    g_us = np.array([10.0, 50.0, 88.0])
+    fresh, aged = (variance_us2(noise, g_us, age) for age in (0.0, 86400.0))
+    # 0.0277 log10(G) sqrt(ln((t + 1 us) / 2 us)), and t counts as 1 s before that.
+    for found, t in ((fresh, 1.0), (aged, 86400.0)):
+        sigma = 0.0277 * np.log10(g_us) * np.sqrt(np.log((t + 1e-6) / 2e-6))
+        assert np.sqrt(found) == pytest.approx(sigma, rel=1e-6)
+
+
+def test_a_die_that_aged_is_read_with_that_noise() -> None:
+    chip = Chip.load("cmo").with_(retention={"kind": "none"})
+    die = written(chip.with_array(16, 16), Die.simulated(4))
+    fresh = bank_of(die, WHERE).variance
+    die.age(86400.0)
+    aged = bank_of(die, WHERE).variance
+    assert fresh is not None
+    assert aged is not None
+    growth = np.log(86400.0 / 2e-6) / np.log(1.0 / 2e-6)
+    assert (aged / fresh)[fresh > 0] == pytest.approx(growth, rel=1e-3)

@@ -166,3 +166,27 @@ def test_what_it_does_not_know_is_read_the_other_way(
     assert bound.layer.input_signed
     assert device.read_layer(bound.region, bound.layer, torch.from_numpy(tiny_inputs)) is None
     assert np.isfinite(chip.run(None, {"x": tiny_inputs})[0]).all()
+
+
+@pytest.mark.parametrize("batch", [1, 16, 64])
+def test_what_only_fills_up_a_strip_is_not_counted(
+    tiny_model, tiny_inputs, tiny_chip, batch: int
+) -> None:
+    """With an offset of the converter below zero, an input of zeros would clip."""
+    keys = {"mapping.pedestal": "digital", "adc.offset_error_lsb": 2.0}
+    image = image_of(tiny_model, tiny_inputs, tiny_chip, **keys)
+    last = image.layers[-1]
+    assert last.op == "Gemm"
+    x = torch.from_numpy(np.random.default_rng(0).random((batch, last.rows), np.float32))
+    counts = []
+    for fused in (True, False):
+        device = device_of(image, fused=fused)
+        Session(image, device).layers[last.name](x)
+        counts.append(device.saturation[last.name])
+    assert counts[0] == counts[1]
+
+
+def test_an_empty_batch(tiny_image) -> None:
+    device = device_of(tiny_image)
+    bound = Session(tiny_image, device).layers[tiny_image.layers[-1].name]
+    assert bound(torch.zeros(0, bound.layer.rows)).shape == (0, bound.layer.cols)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -20,7 +22,14 @@ WIDE = (-(2.0**23), 2.0**23)
 
 
 def reading(columns: int, row_blocks: int) -> Reading:
-    return Reading(*WIDE, row_blocks, columns, 0, 1, 2, 3, 0)
+    return Reading(*WIDE, row_blocks, columns, 0, 1, 2, 3, 0, 2**40)
+
+
+def drive(largest: int, step: float = 1.0, bits: Sequence[int] = ()) -> Drive:
+    """Codes up to ``largest`` either way, whole or bit by bit."""
+    weights = np.asarray([2.0**bit for bit in bits] or [1.0], np.float32)
+    chosen = np.asarray([*bits] or [-1], np.int64)
+    return Drive(step, -largest, largest, False, 0, chosen, weights)
 
 
 def cells(layout: Layout, weights: np.ndarray) -> Cells:
@@ -34,14 +43,14 @@ def cells(layout: Layout, weights: np.ndarray) -> Cells:
 
 def summed(
     x: np.ndarray, window: Window | None, weights: np.ndarray, groups: int, rows: int, block: int,
-    drives: tuple[Drive, ...],
+    how: Drive,
 ) -> np.ndarray:  # fmt: skip
     """(samples, groups · columns, positions) by the fused kernel."""
     blocks, _, columns = weights.shape
     layout = Layout.of(window, x.shape[1], x.shape[2:], groups, rows, block)
     out = np.zeros((len(x), groups * columns, layout.positions), np.float32)
     add_codes(
-        x, out, 0, len(x), layout.shape, drives, layout.rows, cells(layout, weights),
+        x, out, 0, len(x), layout.shape, how, layout.rows, cells(layout, weights),
         reading(columns, blocks // groups),
     )  # fmt: skip
     return out
@@ -77,7 +86,7 @@ def test_sums_are_exact_for_any_geometry(geometry, columns, samples, block, seed
     weights = rng.integers(-9, 10, (groups * row_blocks, block, columns)).astype(np.int16)
     last = rows - (row_blocks - 1) * block
     weights[row_blocks - 1 :: row_blocks, last:] = 0
-    found = summed(x, window, weights, groups, rows, block, (Drive(1.0, -9, 9, -1, False, 0, 1.0),))
+    found = summed(x, window, weights, groups, rows, block, drive(9))
     vectors = unfold(torch.from_numpy(x), window).numpy().reshape(samples, groups, rows, -1)
     matrix = weights.reshape(groups, row_blocks * block, columns)[:, :rows].astype(np.float32)
     expected = np.einsum("sgkp,gkn->sgnp", vectors, matrix)
@@ -88,7 +97,7 @@ def test_sums_are_exact_for_any_geometry(geometry, columns, samples, block, seed
 def test_inputs_are_rounded_to_codes_and_clipped(step: float) -> None:
     x = np.linspace(-20, 20, 3 * 64, dtype=np.float32).reshape(1, 3, 1, 64)
     weights = np.eye(3, dtype=np.int16)[None]
-    found = summed(x, None, weights, 1, 3, 3, (Drive(step, -9, 9, -1, False, 0, 1.0),))
+    found = summed(x, None, weights, 1, 3, 3, drive(9, step))
     expected = (torch.from_numpy(x) / step).round().clamp(-9, 9).numpy().reshape(1, 3, 64)
     assert np.array_equal(found, expected)
 
@@ -98,9 +107,9 @@ def test_bit_planes_add_up_to_the_codes() -> None:
     x = rng.integers(-127, 128, (2, 5, 7, 9)).astype(np.float32)
     window = Window((3, 3), (1, 1), (1, 1), (1, 1, 1, 1))
     weights = rng.integers(-99, 100, (3, 15, 6)).astype(np.int16)
-    whole = summed(x, window, weights, 1, 45, 15, (Drive(1.0, -127, 127, -1, False, 0, 1.0),))
-    planes = tuple(Drive(1.0, -127, 127, bit, False, 0, 2.0**bit) for bit in range(7))
-    assert np.array_equal(summed(x, window, weights, 1, 45, 15, planes), whole)
+    whole = summed(x, window, weights, 1, 45, 15, drive(127))
+    planes = summed(x, window, weights, 1, 45, 15, drive(127, bits=range(7)))
+    assert np.array_equal(planes, whole)
 
 
 @given(
@@ -109,10 +118,24 @@ def test_bit_planes_add_up_to_the_codes() -> None:
 )  # fmt: skip
 def test_fixed_point_is_near_and_never_overflows(scale, largest, rows, seed) -> None:
     values = np.random.default_rng(seed).normal(size=(2, rows, 3)) * scale
-    fixed = Fixed.of(values, largest)
+    fixed = Fixed.nearest(values, largest)
     assert np.abs(fixed.whole * fixed.quantum - values).max() <= 0.5001 * fixed.quantum
     sums = np.abs(fixed.whole.astype(np.int64)).sum(axis=1) * largest
     assert sums.max() < 2**31
+
+
+@given(
+    spread=st.floats(0.0, 9.0), largest=st.integers(1, 32767), rows=st.integers(1, 300),
+    seed=st.integers(0, 2**31),
+)  # fmt: skip
+def test_small_values_do_not_vanish_from_a_sum(spread, largest, rows, seed) -> None:
+    values = np.exp(-spread * np.random.default_rng(seed).random((2, rows, 3)))
+    values[:, :, 0] *= 1e-3
+    fixed = Fixed.carried(values, largest)
+    assert fixed.whole.min() >= 0
+    sums = fixed.whole.astype(np.int64).sum(axis=1)
+    assert sums.max() * largest < 2**31
+    assert np.abs(sums * fixed.quantum - values.sum(axis=1)).max() <= 0.5001 * fixed.quantum
 
 
 @given(levels=st.integers(2, 64), low=st.floats(0, 50), width=st.floats(1, 100))
@@ -120,11 +143,11 @@ def test_evenly_spaced_levels_are_held_exactly(levels, low, width) -> None:
     levels_us = np.linspace(low, low + width, levels)
     step = width / (levels - 1)
     values = (levels_us - levels_us[levels // 2])[None, :, None]
-    fixed = Fixed.of(values, 1, step)
+    fixed = Fixed.nearest(values, 1, step)
     assert np.abs(fixed.whole * fixed.quantum - values).max() < 1e-9 * (low + width)
 
 
 def test_nothing_but_zeros() -> None:
-    fixed = Fixed.of(np.zeros((1, 4, 2)), 255)
+    fixed = Fixed.nearest(np.zeros((1, 4, 2)), 255)
     assert not fixed.whole.any()
     assert fixed.quantum > 0
