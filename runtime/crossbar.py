@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
 from pimc.chip import Chip
 from pimc.converters import dac_limits, two_phases
 from pimc.image import Image, ImageLayer
-from pimc.runtime.device import Device, LayerDevice, Region
-from pimc.vectors import convolve, refold, unfold
+from pimc.runtime.device import Device, DigitalSide, LayerDevice, Region
+from pimc.vectors import refold, unfold
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Digital:
         pedestal: (g·n, 1) µS, or None where every column's zero is the reference.
         row_correction: (g, q, k) µS, or None.
         block_of_bitline: (c,) column block of each bitline.
+        side: all of them as a device takes them that reads whole layers; None for inputs of
+            dynamic range.
     """
 
     scale: torch.Tensor
@@ -51,6 +55,7 @@ class Digital:
     pedestal: torch.Tensor | None
     row_correction: torch.Tensor | None
     block_of_bitline: torch.Tensor
+    side: DigitalSide | None
 
     @staticmethod
     def of(image: Image, layer: ImageLayer, device: torch.device) -> Digital:
@@ -71,6 +76,7 @@ class Digital:
             pedestal=pedestal[:, None] if bool(pedestal.any()) else None,
             row_correction=tensor(correction.copy()) if correction is not None else None,
             block_of_bitline=torch.as_tensor(layer.block_of_bitline).to(device),
+            side=_side(image, layer),
         )
 
 
@@ -178,76 +184,83 @@ class CrossbarLayer:
     ) -> torch.Tensor:
         """(batch, g·n, positions): tiles added, planes combined, pedestals taken off."""
         layer, digital = self.layer, self.digital
-        summed: torch.Tensor = codes.unflatten(1, (layer.groups, layer.row_blocks)).sum(dim=2)
-        common = total = None
+        current: torch.Tensor = codes.unflatten(1, (layer.groups, layer.row_blocks)).sum(dim=2)
+        current = current * digital.lsb
         if digital.row_correction is not None:
             common = torch.matmul(digital.row_correction, self._lines(blocks))
-        if digital.pedestal is not None:
-            total = inputs.sum(dim=2)
-        return self._outputs(summed, common, total, step)
-
-    def _outputs(
-        self,
-        codes: torch.Tensor,
-        common: torch.Tensor | None,
-        total: torch.Tensor | None,
-        step: torch.Tensor | float,
-    ) -> torch.Tensor:
-        """(batch, g·n, positions) for codes (batch, groups, bitlines, positions) of all tiles.
-
-        Args:
-            common: (batch, groups, column blocks, positions) µS taken off for the rows' errors.
-            total: (batch, groups, positions) sums of inputs, which the pedestal counts for.
-        """
-        layer, digital = self.layer, self.digital
-        scale = digital.scale * step
-        if common is None and total is None and len(digital.factors) == 1:
-            lsb = (
-                digital.lsb.flatten(0, 1) if isinstance(digital.lsb, torch.Tensor) else digital.lsb
-            )
-            return torch.addcmul(digital.bias, codes.flatten(1, 2), scale * lsb)
-        current = codes * digital.lsb
-        if common is not None:
             current = current - common[:, :, digital.block_of_bitline]
-        if len(digital.factors) > 1:
-            apart = layer.layout == "arrays"
-            shape = (-1, layer.cols) if apart else (layer.cols, -1)
-            current = current.unflatten(2, shape)
-            current = current.transpose(2, 3) if apart else current
-            current = (current * digital.factors).sum(dim=3)
-        current = current.flatten(1, 2)
-        if total is not None and digital.pedestal is not None:
-            current = current - digital.pedestal * total.repeat_interleave(layer.cols, dim=1)
-        return current * scale + digital.bias
+        current = self._combined(current).flatten(1, 2)
+        if digital.pedestal is not None:
+            total = inputs.sum(dim=2).repeat_interleave(layer.cols, dim=1)
+            current = current - digital.pedestal * total
+        return current * (digital.scale * step) + digital.bias
+
+    def _combined(self, current: torch.Tensor) -> torch.Tensor:
+        """(batch, groups, outputs, …) for currents (batch, groups, bitlines, …)."""
+        layer, factors = self.layer, self.digital.factors
+        if len(factors) == 1:
+            return current
+        apart = layer.layout == "arrays"
+        planes = current.unflatten(2, (-1, layer.cols) if apart else (layer.cols, -1))
+        by_output: torch.Tensor = planes.transpose(2, 3) if apart else planes
+        return (by_output * factors).sum(dim=3)
 
     def _read_layer(self, x: torch.Tensor) -> torch.Tensor | None:
         """The layer's output where the device reads whole layers, else None."""
-        layer, digital, step = self.layer, self.digital, self.layer.input_scale
-        if step is None or not isinstance(self.device, LayerDevice):
+        layer, digital = self.layer, self.digital
+        step = layer.input_scale
+        if step is None or digital.side is None or not isinstance(self.device, LayerDevice):
             return None
-        codes = self.device.read_layer(self.region, layer, x)
-        if codes is None:
+        y = self.device.read_layer(self.region, layer, x, digital.side)
+        if y is None:
             return None
-        common = total = None
-        if digital.row_correction is not None:
-            by_line = digital.row_correction
-            if digital.drive is not None:
-                by_line = by_line.unflatten(2, (layer.rows, -1)) * digital.drive[:, 0]
-                by_line = by_line.sum(dim=3)
-            common = self._products(x / step, by_line)
-        if digital.pedestal is not None:
-            total = self._products(x / step, x.new_ones(layer.groups, 1, layer.rows))[:, :, 0]
-        summed = codes.unflatten(1, (layer.groups, layer.bitlines))
-        return refold(self._outputs(summed, common, total, step), x, layer.window)
+        if len(digital.factors) > 1:
+            current = self._combined(y.unflatten(1, (layer.groups, layer.bitlines)))
+            y = current.flatten(1, 2) * (digital.scale * step) + digital.bias
+        return refold(y, x, layer.window)
 
-    def _products(self, x: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """DAC codes, not yet rounded, times (groups, n, rows): (batch, groups, n, positions)."""
-        window = self.layer.window
-        codes = x.round().clamp_(*dac_limits(self.chip, self.layer.input_signed))
-        if window is None:
-            return torch.matmul(rows, unfold(codes, None).unsqueeze(1))
-        groups, count = rows.shape[:2]
-        kernel = rows.reshape(groups * count, -1, *window.kernel)
-        y = convolve(codes, kernel, None, window, self.layer.groups)
-        products: torch.Tensor = y.flatten(2).unflatten(1, (groups, count))
-        return products
+
+def _side(image: Image, layer: ImageLayer) -> DigitalSide | None:
+    """The digital constants as a device takes them; None for inputs of dynamic range.
+
+    A single bitline a weight gives outputs, several give currents that are still to be combined.
+    """
+    if layer.input_scale is None:
+        return None
+    book = image.codebook
+    lsb = layer.adc_column_lsb_us
+    gain = np.full((layer.groups, layer.bitlines), layer.adc_lsb_us) if lsb is None else lsb
+    taps, taken = [], []
+    pedestal = book.pedestal_us(layer.zero).reshape(layer.groups, layer.cols)
+    if pedestal.any():
+        # One wordline of every row, and one bitline of every weight, stand for all of them.
+        taps.append(np.tile(np.arange(book.row_planes) == 0, (layer.groups, layer.rows)))
+        first = _first_bitlines(layer)
+        share = np.zeros((layer.groups, layer.bitlines))
+        share[:, first] = pedestal / book.factors[0]
+        taken.append(share)
+    if layer.row_correction is not None:
+        taps += list(layer.row_correction.transpose(1, 0, 2))
+        inside = layer.block_of_bitline == np.arange(layer.col_blocks)[:, None]
+        taken += [np.tile(block, (layer.groups, 1)) for block in inside]
+    scale, offset = np.ones(gain.size), np.zeros(gain.size)
+    if len(book.factors) == 1:
+        scale = layer.scale.astype(np.float64) * layer.gain * layer.input_scale
+        offset = layer.bias
+    height = layer.row_blocks * layer.row_block
+    lines = np.zeros((len(taps), layer.groups, height))
+    for number, tap in enumerate(taps):
+        lines[number, :, : layer.wordlines] = tap
+    amounts = np.asarray(taken).reshape(len(taps), -1).T * scale[:, None]
+    return DigitalSide(
+        gain=(gain.reshape(-1) * scale).astype(np.float32),
+        offset=offset.astype(np.float32),
+        taps=lines.reshape(len(taps), -1, layer.row_block).astype(np.float32),
+        taken=np.ascontiguousarray(amounts, dtype=np.float32),
+    )
+
+
+def _first_bitlines(layer: ImageLayer) -> npt.NDArray[np.int64]:
+    """(outputs,) the first bitline of every weight's."""
+    planes = layer.bitlines // layer.cols
+    return np.arange(layer.cols) * (1 if layer.layout == "arrays" else planes)

@@ -122,15 +122,39 @@ class Device(Protocol):
         ...
 
 
+@dataclass(frozen=True, eq=False)
+class DigitalSide:
+    """A layer's outputs from its code sums: gain · codes + offset − Σ taken · tap.
+
+    A tap is a sum of DAC codes with weights of its own; there are groups · bitlines outputs.
+
+    Attributes:
+        gain, offset: (outputs,).
+        taps: (taps, groups · row_blocks, row_block) weights of the wordlines' inputs, in µS or
+            without unit.
+        taken: (outputs, taps).
+    """
+
+    gain: npt.NDArray[np.float32] = field(repr=False)
+    offset: npt.NDArray[np.float32] = field(repr=False)
+    taps: npt.NDArray[np.float32] = field(repr=False)
+    taken: npt.NDArray[np.float32] = field(repr=False)
+
+
 @runtime_checkable
 class LayerDevice(Protocol):
     """A device that cuts input vectors itself and adds up the codes of a layer's row blocks."""
 
-    def read_layer(self, region: Region, layer: ImageLayer, x: torch.Tensor) -> torch.Tensor | None:
-        """Sums of ADC codes for a layer's input in the shape of the ONNX graph.
+    def read_layer(
+        self, region: Region, layer: ImageLayer, x: torch.Tensor, side: DigitalSide | None = None
+    ) -> torch.Tensor | None:
+        """Outputs, or sums of ADC codes, for a layer's input in the shape of the ONNX graph.
 
         The same as :meth:`Device.read` of the DAC codes of ``x`` and a sum over row blocks, up to
         float rounding.
+
+        Args:
+            side: how code sums become outputs; they are returned as they are if None.
 
         Returns:
             (samples, groups · bitlines, positions), or None where the device does not know how to

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from pimc.runtime.executor import ArrayCall, Executor
 from pimc.runtime.physics.ir_drop import Method
 from pimc.runtime.program import program
 from pimc.runtime.sim import SimDevice
+from pimc.runtime.threads import torch_on_one
 
 #: Samples to run at a time where nobody says otherwise: what an array reads for more no longer
 #: fits a processor's caches, and takes longer a sample.
@@ -131,8 +133,14 @@ class Session:
         array: ArrayCall | None = None,
     ) -> dict[str, torch.Tensor]:
         """Values by name as tensors; ``array`` replaces what array layers compute."""
-        with torch.inference_mode():
+        with torch.inference_mode(), self._threads():
             return self.executor.run(inputs, want=want, array=array or self._array)
+
+    def _threads(self) -> AbstractContextManager[None]:
+        """Torch's threads stay out of the way where reads have threads of their own."""
+        chip = self.device
+        whole = isinstance(chip, SimDevice) and all(map(chip.reads_whole, self.image.layers))
+        return torch_on_one() if whole else nullcontext()
 
     def _array(self, node: ir.Node, x: torch.Tensor) -> torch.Tensor:
         return self.layers[layer_of(node)](x)

@@ -16,7 +16,7 @@ from pimc.runtime.adc import Adc
 from pimc.runtime.bank import Bank
 from pimc.runtime.banks import Banks
 from pimc.runtime.dac import driven_planes, noise_drive
-from pimc.runtime.device import Region, Saturation
+from pimc.runtime.device import DigitalSide, Region, Saturation
 from pimc.runtime.die import Die
 from pimc.runtime.fixed import FixedBank, fits
 from pimc.runtime.fused import Draws, FusedBank, FusedLayer
@@ -182,18 +182,25 @@ class SimDevice:
         ]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def read_layer(self, region: Region, layer: ImageLayer, x: torch.Tensor) -> torch.Tensor | None:
+    def reads_whole(self, layer: ImageLayer) -> bool:
+        """Whether :meth:`read_layer` knows how to read a layer."""
+        return self._fuses and not self._banks.disturbs and FusedLayer.fits(self.chip, layer)
+
+    def read_layer(
+        self, region: Region, layer: ImageLayer, x: torch.Tensor, side: DigitalSide | None = None
+    ) -> torch.Tensor | None:
         """See :class:`~pimc.runtime.device.LayerDevice`."""
+        if not self.reads_whole(layer):
+            return None
         fused = self._fused.get(region)
         if fused is None:
-            if not self._fuses or self._banks.disturbs or not FusedLayer.fits(self.chip, layer):
-                return None
             fused = self._fused[region] = FusedLayer(self.chip, layer)
         planes, parts = len(plane_weights(self.chip, region.signed)), []
         vectors = fused.vectors(x)
         for bank, part, first in self._banks.over(region, x, vectors):
             assert bank.fused is not None  # that is what FusedLayer.fits asked
-            codes, clipped = fused.read(bank.fused, part, Draws(self._key, region.number, first))
+            draws = Draws(self._key, region.number, first)
+            codes, clipped = fused.read(bank.fused, part, draws, side)
             parts.append(codes)
             count = planes * len(part) * vectors
             self.reads += bank.reads * count

@@ -107,6 +107,26 @@ class Cells(NamedTuple):
     read: npt.NDArray[np.int64]
 
 
+class Outputs(NamedTuple):
+    """How code sums become outputs: gain · codes + offset − Σ taken · tap.
+
+    A tap is a sum of a layer's DAC codes with weights of its own: all ones for the pedestal, what
+    is known of the reference column's errors.
+
+    Attributes:
+        gain, offset: (groups · columns,); empty where code sums are wanted as they are.
+        weights: taps packed for :func:`multiply_one`, block after block.
+        quanta: (taps,) what one unit of a tap's weights counts.
+        taken: (groups · columns, taps, at least one) how much of each tap is taken off.
+    """
+
+    gain: Floats
+    offset: Floats
+    weights: npt.NDArray[np.int32]
+    quanta: Floats
+    taken: Floats
+
+
 class Reading(NamedTuple):
     """The ADC's limits, the layer's blocks, and the keys of its draws.
 
@@ -274,15 +294,85 @@ def noisy(
 
 
 @compiled
+def run_of(j, samples, positions, valid):
+    """End of the vectors from ``j`` on whose positions follow each other, and their positions."""
+    end = j + 1
+    while (
+        end < len(samples)
+        and samples[end] == samples[j]
+        and valid[end - 1] == LANES
+        and positions[end] == positions[end - 1] + LANES
+    ):
+        end += 1
+    return end, positions[end - 1] + valid[end - 1] - positions[j]
+
+
+@contracted
+def add(values, weight, place):
+    """Add weighted values."""
+    for i in range(len(place)):
+        place[i] += weight * values[i]
+
+
+@contracted
+def scale(values, gain, offset, tap, taken, place):
+    """Outputs from code sums, less one tap."""
+    for i in range(len(place)):
+        place[i] = values[i] * gain + (offset - taken * tap[i])
+
+
+@compiled
 def scatter(totals, samples, positions, valid, columns, wide, weight, out):
     """Add a chunk's totals to (samples, groups · columns, positions)."""
-    for row in range(out.shape[1]):
-        total = totals[row // columns * wide * COLUMNS + row % columns]
-        for j in range(len(samples)):
-            values = total[j * LANES : j * LANES + valid[j]]
-            place = out[samples[j], row, positions[j] : positions[j] + valid[j]]
-            for lane in range(len(values)):
-                place[lane] += weight * values[lane]
+    j = 0
+    while j < len(samples):
+        end, count = run_of(j, samples, positions, valid)
+        for row in range(out.shape[1]):
+            total = totals[row // columns * wide * COLUMNS + row % columns]
+            place = out[samples[j], row, positions[j] : positions[j] + count]
+            add(total[j * LANES : j * LANES + count], weight, place)
+        j = end
+
+
+@compiled
+def finish(codes, part, rows, outputs, reading, totals, direct, sums, taps, out):
+    """Make outputs of a chunk's code sums.
+
+    Args:
+        part: the chunk's vectors, a slice of ``rows.bases``.
+        totals: the chunk's code sums.
+        direct: these are all; else the sums are in ``out``.
+        sums: (positions,) scratch.
+        taps: (groups · taps, at least one; positions) scratch, zero.
+    """
+    bases, samples = rows.bases[part], rows.samples[part]
+    positions, valid = rows.positions[part], rows.valid[part]
+    columns, each = reading.columns, len(outputs.quanta)
+    wide, rest = (columns + COLUMNS - 1) // COLUMNS * COLUMNS, max(each, 1)
+    taps[: len(taps) if each else 0] = 0
+    for block in range(len(rows.starts) - 1 if each else 0):
+        start, end = rows.starts[block], rows.starts[block + 1]
+        for tap in range(each):
+            weights = outputs.weights[start * each + tap * (end - start) :]
+            multiply_one(codes, rows.offsets[start:end], bases, weights, sums)
+            add(sums, outputs.quanta[tap], taps[block // reading.row_blocks * each + tap])
+    j = 0
+    while j < len(samples):
+        end, count = run_of(j, samples, positions, valid)
+        here = slice(j * LANES, j * LANES + count)
+        for row in range(out.shape[1]):
+            place = out[samples[j], row, positions[j] : positions[j] + count]
+            tap, taken = taps[row // columns * rest, here], outputs.taken[row]
+            gain, offset = outputs.gain[row], outputs.offset[row]
+            if direct:
+                total = totals[row // columns * wide + row % columns, here]
+                scale(total, gain, offset, tap, taken[0], place)
+            else:
+                scale(place, gain, offset, tap, taken[0], place)
+            for more in range(1, each):
+                if taken[more] != 0.0:
+                    add(taps[row // columns * rest + more, here], -taken[more], place)
+        j = end
 
 
 @compiled
@@ -334,7 +424,7 @@ def convert(lines, squares, plane, part, rows, cells, reading, drawn, totals, cl
 
 
 @compiled
-def add_codes(
+def read_samples(
     x: Floats,
     out: Floats,
     first: int,
@@ -344,12 +434,14 @@ def add_codes(
     rows: Rows,
     cells: Cells,
     reading: Reading,
+    outputs: Outputs,
 ) -> int:
-    """Add the codes of samples ``first`` to ``last`` to ``out``.
+    """Read samples ``first`` to ``last``, and make outputs of their codes.
 
     Args:
         x: (samples, channels, height, width) float32.
-        out: (samples, groups · columns, positions) float32 sums over row blocks and bit planes.
+        out: (samples, groups · columns, positions) float32, filled with sums over row blocks and
+            bit planes, or what ``outputs`` makes of them.
 
     Returns:
         How many codes were clipped.
@@ -363,6 +455,13 @@ def add_codes(
     totals = np.empty((groups * wide * COLUMNS, CHUNK), np.float32)
     keys, exists = np.zeros((2, CHUNK), np.uint32), np.zeros(CHUNK, np.int32)
     clipped, scratch = np.zeros(CHUNK, np.int32), np.zeros((3, CHUNK), np.uint32)
+    # One read needs no sums in memory; several bit planes are added up there first.
+    direct = len(outputs.gain) > 0 and len(drive.bits) == 1
+    last_pass = len(outputs.gain) > 0 and not direct
+    if not direct:
+        out[first:last] = 0
+    taps = np.zeros((groups * max(len(outputs.quanta), 1), CHUNK), np.float32)
+    sums = np.empty(CHUNK, np.int32)
     each = len(rows.bases) // rows.together
     for sample in range(first, last, rows.together):
         here = min(rows.together, last - sample)
@@ -390,8 +489,21 @@ def add_codes(
                 totals[:, :count] = 0
                 drawn = (keys[0, :count], keys[1, :count], exists[:count])
                 convert(lines, squares, plane, part, rows, cells, reading, drawn, totals, clipped)
-                scatter(
-                    totals, samples, positions, valid, reading.columns, wide,
-                    drive.weights[plane], out[sample:],
-                )  # fmt: skip
+                if direct:
+                    finish(
+                        codes, part, rows, outputs, reading, totals, True,
+                        sums[:count], taps, out[sample:],
+                    )  # fmt: skip
+                else:
+                    scatter(
+                        totals, samples, positions, valid, reading.columns, wide,
+                        drive.weights[plane], out[sample:],
+                    )  # fmt: skip
+        for chunk in range(0, here * each if last_pass else 0, CHUNK // LANES):
+            part = slice(chunk, min(chunk + CHUNK // LANES, here * each))
+            count = len(rows.bases[part]) * LANES
+            finish(
+                codes, part, rows, outputs, reading, totals, False,
+                sums[:count], taps, out[sample:],
+            )  # fmt: skip
     return int(clipped.sum())

@@ -16,10 +16,12 @@ from pimc.chip import Chip
 from pimc.converters import adc_limits, dac_limits, plane_weights, two_phases
 from pimc.image import ImageLayer
 from pimc.runtime.adc import Adc
-from pimc.runtime.fixed import FixedBank, fits
-from pimc.runtime.fused.kernel import Cells, Drive, Reading, add_codes
+from pimc.runtime.device import DigitalSide
+from pimc.runtime.fixed import LARGEST_CODE, Fixed, FixedBank, fits
+from pimc.runtime.fused.kernel import Cells, Drive, Outputs, Reading, read_samples
 from pimc.runtime.fused.lanes import COLUMNS
 from pimc.runtime.fused.layout import Layout
+from pimc.runtime.threads import threads
 
 Array32 = npt.NDArray[np.float32]
 
@@ -89,6 +91,9 @@ class FusedLayer:
     chip: Chip
     layer: ImageLayer
     _layouts: dict[tuple[int, ...], Layout] = field(default_factory=dict, repr=False)
+    _sides: dict[tuple[Layout, DigitalSide | None], Outputs] = field(
+        default_factory=dict, repr=False
+    )
 
     @staticmethod
     def fits(chip: Chip, layer: ImageLayer) -> bool:
@@ -118,11 +123,14 @@ class FusedLayer:
             )
         return self._layouts[channels, *size]
 
-    def read(self, bank: FusedBank, x: torch.Tensor, draws: Draws) -> tuple[torch.Tensor, int]:
+    def read(
+        self, bank: FusedBank, x: torch.Tensor, draws: Draws, side: DigitalSide | None = None
+    ) -> tuple[torch.Tensor, int]:
         """Codes added over row blocks and bit planes, and how many of them were clipped.
 
         Args:
             x: the layer's input, float32 on the processor.
+            side: what makes outputs of the code sums.
 
         Returns:
             (samples, groups · columns, positions); the samples of a matrix product are the first
@@ -140,10 +148,13 @@ class FusedLayer:
             *draws.key, draws.region, draws.vector, len(x) * self.vectors(x),
         )  # fmt: skip
         groups = blocks // layer.row_blocks
-        out = np.zeros((len(samples), groups * columns, layout.positions), np.float32)
+        outputs = self._outputs(layout, side)
+        # Torch's memory, which is used again; NumPy's large arrays are new pages every time.
+        result = torch.empty(len(samples), groups * columns, layout.positions)
+        out = result.numpy()
         clipped = _shared_out(
             len(samples),
-            lambda first, last: add_codes(
+            lambda first, last: read_samples(
                 samples,
                 out,
                 first,
@@ -153,16 +164,24 @@ class FusedLayer:
                 layout.rows,
                 cells,
                 reading,
+                outputs,
             ),
         )
         if layer.window is not None:
-            return torch.from_numpy(out), clipped
-        flat = torch.from_numpy(out).transpose(1, 2).flatten(0, 1)[: len(x) * self.vectors(x)]
+            return result, clipped
+        flat = result.transpose(1, 2).flatten(0, 1)[: len(x) * self.vectors(x)]
         return flat.reshape(len(x), self.vectors(x), flat.shape[1]).transpose(1, 2), clipped
 
     def vectors(self, x: torch.Tensor) -> int:
         """Input vectors of one sample of ``x``."""
         return prod(x.shape[1:-1]) if self.layer.window is None else self.layout(x).positions
+
+    def _outputs(self, layout: Layout, side: DigitalSide | None) -> Outputs:
+        """The digital side as the kernel takes it; packed once."""
+        key = (layout, side)
+        if key not in self._sides:
+            self._sides[key] = _packed_side(layout, side) if side is not None else _AS_THEY_ARE
+        return self._sides[key]
 
     def _signs(self) -> tuple[int, ...]:
         """Sign of the input on each wordline of a row."""
@@ -195,6 +214,25 @@ class FusedLayer:
         return turned.contiguous().numpy()
 
 
+_AS_THEY_ARE = Outputs(
+    np.zeros(0, np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32),
+    np.zeros(0, np.float32), np.zeros((0, 1), np.float32),
+)  # fmt: skip
+
+
+def _packed_side(layout: Layout, side: DigitalSide) -> Outputs:
+    """A digital side with its taps in fixed point, each with a quantum of its own."""
+    fixed = [Fixed.nearest(tap[:, :, None], LARGEST_CODE) for tap in side.taps]
+    whole = np.concatenate([tap.whole for tap in fixed], axis=2) if fixed else None
+    return Outputs(
+        side.gain,
+        side.offset,
+        np.zeros(0, np.int32) if whole is None else layout.packed(whole, 1, signed=True),
+        np.asarray([tap.quantum for tap in fixed], np.float32),
+        side.taken if fixed else np.zeros((len(side.gain), 1), np.float32),
+    )
+
+
 def _root(fixed: object, square: float) -> float:
     quantum = getattr(fixed, "quantum", 0.0)
     return float(np.sqrt(quantum * square))
@@ -202,13 +240,13 @@ def _root(fixed: object, square: float) -> float:
 
 def _shared_out(count: int, work: Callable[[int, int], int]) -> int:
     """The sum of ``work`` over parts of ``range(count)``, one a thread of torch's."""
-    threads = min(torch.get_num_threads(), count)
-    if threads <= 1:
+    share = min(threads(), count)
+    if share <= 1:
         return work(0, count)
-    cuts = [count * part // threads for part in range(threads + 1)]
-    return sum(_pool(threads).map(work, cuts[:-1], cuts[1:]))
+    cuts = [count * part // share for part in range(share + 1)]
+    return sum(_pool(share).map(work, cuts[:-1], cuts[1:]))
 
 
 @cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="pimc-read")
+def _pool(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count, thread_name_prefix="pimc-read")

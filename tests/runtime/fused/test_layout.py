@@ -12,13 +12,17 @@ from hypothesis import strategies as st
 
 from pimc.plan import Window
 from pimc.runtime.fixed import Fixed
-from pimc.runtime.fused.kernel import Cells, Drive, Reading, add_codes
+from pimc.runtime.fused.kernel import Cells, Drive, Outputs, Reading, read_samples
 from pimc.runtime.fused.lanes import COLUMNS
 from pimc.runtime.fused.layout import Layout
 from pimc.vectors import unfold
 
 #: A converter that neither rounds nor clips whole numbers of this size.
 WIDE = (-(2.0**23), 2.0**23)
+
+
+CODES = Outputs(*(np.zeros(0, np.float32),) * 2, np.zeros(0, np.int32),
+                np.zeros(0, np.float32), np.zeros((0, 1), np.float32))  # fmt: skip
 
 
 def reading(columns: int, row_blocks: int) -> Reading:
@@ -49,9 +53,9 @@ def summed(
     blocks, _, columns = weights.shape
     layout = Layout.of(window, x.shape[1], x.shape[2:], groups, rows, block)
     out = np.zeros((len(x), groups * columns, layout.positions), np.float32)
-    add_codes(
+    read_samples(
         x, out, 0, len(x), layout.shape, how, layout.rows, cells(layout, weights),
-        reading(columns, blocks // groups),
+        reading(columns, blocks // groups), CODES,
     )  # fmt: skip
     return out
 

@@ -1,0 +1,41 @@
+"""Threads of the fused read beside torch's.
+
+Torch's threads wait for their next piece of work by spinning for some milliseconds, and meanwhile
+take the processors from all others. So while a network runs whose layers are read by threads of
+our own, torch computes what lies between them on one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+_lock = threading.Lock()
+#: How many networks are running like that, and torch's number of threads before the first.
+_running, _torch_threads = 0, 1
+
+
+def threads() -> int:
+    """How many threads a read may take: torch's number, as the user set it."""
+    return _torch_threads if _running else torch.get_num_threads()
+
+
+@contextmanager
+def torch_on_one() -> Iterator[None]:
+    """Torch computes on one thread, until the last of those who asked for it is done."""
+    global _running, _torch_threads
+    with _lock:
+        if _running == 0:
+            _torch_threads = torch.get_num_threads()
+            torch.set_num_threads(1)
+        _running += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _running -= 1
+            if _running == 0:
+                torch.set_num_threads(_torch_threads)
