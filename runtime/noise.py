@@ -6,7 +6,7 @@ noise is the same for any batch size, thread count and order of arrays, on any p
 hashing a vector's number under them gives the vector's keys, hashing a column's number under those
 two words, and those become two normal numbers (G. E. P. Box and M. E. Muller, 1958, DOI
 10.1214/aoms/1177706645), one for each column of a pair. ``pimc.runtime.fused.draws`` makes the
-same numbers.
+same numbers on the processor.
 """
 
 from __future__ import annotations
@@ -73,6 +73,18 @@ def normals(keys: torch.Tensor, first: int, count: int) -> torch.Tensor:
         first: number of the first pair.
         count: how many pairs.
     """
+    if keys.device.type == "cpu":
+        from pimc.runtime.fused.draws import fill_normals  # which imports this module
+
+        drawn = torch.empty(count, 2, keys.shape[1])
+        words = keys.numpy().astype(np.uint32)
+        fill_normals(words[0], words[1], first, drawn.numpy())
+        return drawn
+    return torch_normals(keys, first, count)
+
+
+def torch_normals(keys: torch.Tensor, first: int, count: int) -> torch.Tensor:
+    """:func:`normals` by operators of torch, for any of its devices."""
     number = torch.arange(first, first + count, device=keys.device)[:, None]
     radius_word, angle_word = _mixed(2 * number, keys), _mixed(2 * number + 1, keys)
     uniform = (radius_word >> 1).float() * 2.0**-31 + 2.0**-32

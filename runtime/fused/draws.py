@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 from numba import float32, int32, uint32, uint64
 
-from pimc.runtime.fused.jit import inlined
+from pimc.runtime.fused.jit import contracted, inlined
 
 _SHIFT = np.uint64(32)
 _MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
@@ -85,3 +86,26 @@ def polar(word_0, word_1):
     x = -x if back else x
     y = -y if back else y
     return max(float32(-2.0) * log, float32(0.0)), x, y
+
+
+@contracted
+def fill_normals(
+    key_0: npt.NDArray[np.uint32],
+    key_1: npt.NDArray[np.uint32],
+    first: int,
+    out: npt.NDArray[np.float32],
+) -> None:
+    """Standard normal numbers (pairs, 2, vectors) for the pairs from ``first`` on.
+
+    The compiled form of :func:`pimc.runtime.noise.normals`; keys are uint32.
+    """
+    for pair in range(out.shape[0]):
+        number = uint32(uint32(2) * uint32(first + pair))
+        first_half, second_half = out[pair, 0], out[pair, 1]
+        for p in range(len(first_half)):
+            radius, x, y = polar(
+                mixed(number, key_0[p], key_1[p]),
+                mixed(uint32(number + uint32(1)), key_0[p], key_1[p]),
+            )
+            root = math.sqrt(radius)
+            first_half[p], second_half[p] = root * x, root * y

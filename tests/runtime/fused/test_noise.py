@@ -5,25 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from numba import njit, uint32
 from scipy import stats
 
-from pimc.runtime.fused import draws
-from pimc.runtime.noise import STRETCH, normals, read_key, vector_keys
+from pimc.runtime.noise import STRETCH, normals, read_key, torch_normals, vector_keys
 
 KEY = read_key(die_seed=3, read_seed=4)
-
-
-@njit
-def fused_normals(keys, first, count, out):
-    for n in range(count):
-        for v in range(keys.shape[1]):
-            number = uint32(uint32(2) * uint32(first + n))
-            radius, x, y = draws.polar(
-                draws.mixed(number, keys[0, v], keys[1, v]),
-                draws.mixed(uint32(number + uint32(1)), keys[0, v], keys[1, v]),
-            )
-            out[n, 0, v], out[n, 1, v] = np.sqrt(radius) * x, np.sqrt(radius) * y
 
 
 def sample(count: int = 500, vectors: int = 2000, *, region: int = 7) -> np.ndarray:
@@ -32,9 +18,8 @@ def sample(count: int = 500, vectors: int = 2000, *, region: int = 7) -> np.ndar
 
 def test_both_implementations_draw_the_same_numbers() -> None:
     keys = vector_keys(KEY, 17, STRETCH - 300, 600)
-    expected = normals(keys, 11, 400).numpy()
-    found = np.zeros_like(expected)
-    fused_normals(keys.numpy().astype(np.uint32), 11, 400, found)
+    expected = torch_normals(keys, 11, 400).numpy()
+    found = normals(keys, 11, 400).numpy()
     assert np.abs(found - expected).max() < 4e-6
 
 
