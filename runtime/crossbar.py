@@ -251,11 +251,13 @@ def _side(image: Image, layer: ImageLayer) -> DigitalSide | None:
     lines = np.zeros((len(taps), layer.groups, height))
     for number, tap in enumerate(taps):
         lines[number, :, : layer.wordlines] = tap
-    amounts = np.asarray(taken).reshape(len(taps), -1).T * scale[:, None]
+    amounts = np.asarray(taken).reshape(len(taps), gain.size).T * scale[:, None]
     return DigitalSide(
         gain=(gain.reshape(-1) * scale).astype(np.float32),
         offset=offset.astype(np.float32),
-        taps=lines.reshape(len(taps), -1, layer.row_block).astype(np.float32),
+        taps=lines.reshape(len(taps), layer.groups * layer.row_blocks, layer.row_block).astype(
+            np.float32
+        ),
         taken=np.ascontiguousarray(amounts, dtype=np.float32),
     )
 

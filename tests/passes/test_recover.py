@@ -63,6 +63,8 @@ class Bench:
         }
 
     def __getattr__(self, name: str) -> Any:
+        if name == "read_layer":  # what some devices can do besides
+            raise AttributeError(name)
         raise AssertionError(f"the recovery looked for {name!r}, which no device has")
 
     @property
@@ -356,7 +358,7 @@ def test_rounds_share_the_budget(tiny_noisy, reference_run) -> None:
 
 
 def test_distillation_stops_where_it_no_longer_helps(tiny_noisy, inputs) -> None:
-    slow = DistillOptions(epochs=40, batch_size=16, learning_rate=0.3)
+    slow = DistillOptions(epochs=40, batch_size=16, learning_rate=0.6)
     options = replace(TINY, rounds=0, distill=slow, patience=2)
     bench, data = Bench(tiny_noisy, 2), Dataset.of(inputs[:64])
     recovery = recover(tiny_noisy, bench, data, options)

@@ -338,8 +338,9 @@ def test_quantised_convolution_per_channel() -> None:
         rng.integers(0, 255, (1, 2, 5, 5)).astype(np.uint8),
         np.array(0.02, np.float32),
         np.array(120, np.uint8),
-        rng.integers(-127, 127, (3, 2, 3, 3)).astype(np.int8),
-        np.array([0.01, 0.02, 0.03], np.float32),
+        # Seven bits: without VNNI instructions ONNX Runtime's 16-bit sums saturate beyond.
+        rng.integers(-63, 64, (3, 2, 3, 3)).astype(np.int8),
+        np.array([0.02, 0.04, 0.06], np.float32),
         np.zeros(3, np.int8),
         np.array(0.11, np.float32),
         np.array(100, np.uint8),
