@@ -18,9 +18,10 @@ from pimc.image import ImageLayer
 from pimc.runtime.adc import Adc
 from pimc.runtime.device import DigitalSide
 from pimc.runtime.fixed import LARGEST_CODE, Fixed, FixedBank, fits
-from pimc.runtime.fused.kernel import Cells, Drive, Outputs, Reading, read_samples
+from pimc.runtime.fused.kernel import read_samples
 from pimc.runtime.fused.lanes import COLUMNS
 from pimc.runtime.fused.layout import Layout
+from pimc.runtime.fused.records import Cells, Drive, Outputs, Reading
 from pimc.runtime.threads import threads
 
 Array32 = npt.NDArray[np.float32]

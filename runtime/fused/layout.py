@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pimc.plan import Window
-from pimc.runtime.fused.kernel import Rows, Shape
 from pimc.runtime.fused.lanes import CHUNK, COLUMNS, LANES, VECTORS
+from pimc.runtime.fused.records import Rows, Shape
 from pimc.vectors import output_size
 
 Ints = npt.NDArray[np.int64]
@@ -109,7 +109,7 @@ class Layout:
     def packed(
         self, values: npt.NDArray[np.int16], together: int = COLUMNS, *, signed: bool = False
     ) -> npt.NDArray[np.int32]:
-        """(blocks, wordlines, columns) as :class:`~pimc.runtime.fused.kernel.Cells` wants it.
+        """(blocks, wordlines, columns) as :class:`~pimc.runtime.fused.records.Cells` wants it.
 
         Args:
             together: columns that are multiplied together.

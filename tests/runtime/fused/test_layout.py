@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from pimc.plan import Window
 from pimc.runtime.fixed import Fixed
-from pimc.runtime.fused.kernel import Cells, Drive, Outputs, Reading, read_samples
+from pimc.runtime.fused.kernel import read_samples
 from pimc.runtime.fused.lanes import COLUMNS
 from pimc.runtime.fused.layout import Layout
+from pimc.runtime.fused.records import Cells, Drive, Outputs, Reading
 from pimc.vectors import unfold
 
 #: A converter that neither rounds nor clips whole numbers of this size.
