@@ -43,7 +43,7 @@ def run(out: Path, dies: int) -> None:
     from pimc.cli.text import percent, table
     from pimc.data import load_data
     from pimc.evaluate import Batches, accuracy, float_session
-    from pimc.passes.recover.loop import RecoverOptions, recover
+    from pimc.passes.recover import RecoverOptions, recover
     from pimc.progress import progress
     from pimc.report import accuracy_picture, level_map_picture
     from pimc.runtime.drivers import open_sim

@@ -25,6 +25,7 @@ __all__ = [
     "level_map_picture",
     "lines_picture",
     "measured_picture",
+    "strategies_picture",
 ]
 
 _BEFORE, _AFTER, _REFERENCE, _REWRITTEN = "#b9c2cc", "#1f6f8b", "#444444", "#e4572e"
@@ -196,6 +197,41 @@ def lines_picture(
     axes.set_ylabel("accuracy in %")
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside right upper", frameon=False, fontsize=8, title=title or None)
+    _save(figure, path)
+
+
+def strategies_picture(
+    path: str | Path, points: Mapping[str, Sequence[tuple[float, float]]], in_float: float
+) -> None:
+    """Accuracy against cells rewritten: every die a faint point, every strategy's mean a large one.
+
+    Args:
+        points: by strategy (part of the cells rewritten, accuracy) of its dies; shares 0…1.
+        in_float: accuracy of the float network, drawn across.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    figure = _figure(6.4, 3.6)
+    axes = figure.add_subplot()
+    for number, (name, dies) in enumerate(points.items()):
+        rewritten, reached = (100 * np.asarray(values) for values in zip(*dies, strict=True))
+        colour = f"C{number}"
+        axes.scatter(rewritten, reached, s=10, color=colour, alpha=0.4)
+        spread = float(np.std(reached, ddof=1)) if len(dies) > 1 else 0.0
+        axes.errorbar(
+            rewritten.mean(), reached.mean(), spread, fmt="o", color=colour, capsize=3, label=name
+        )
+    axes.axhline(
+        100 * in_float, color=_REFERENCE, linewidth=1, linestyle=":", label=f"float {in_float:.1%}"
+    )
+    # Few cells are what it is about: the scale is fine there, and zero has a place on it.
+    axes.set_xscale("symlog", linthresh=1)
+    axes.set_xlim(left=-0.2)
+    axes.set_xlabel("cells rewritten in %")
+    axes.set_ylabel("accuracy in %")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
     _save(figure, path)
 
 

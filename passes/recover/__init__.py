@@ -1,6 +1,8 @@
 """Recovery: make a programmed die compute accurately again."""
 
 from pimc.passes.recover.distill import DistillOptions
-from pimc.passes.recover.loop import RecoverOptions, Recovery, Stage, recover
+from pimc.passes.recover.loop import recover
+from pimc.passes.recover.options import RecoverOptions, Recovery, Stage
+from pimc.passes.recover.strategies import strategies
 
-__all__ = ["DistillOptions", "RecoverOptions", "Recovery", "Stage", "recover"]
+__all__ = ["DistillOptions", "RecoverOptions", "Recovery", "Stage", "recover", "strategies"]

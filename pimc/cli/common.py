@@ -21,6 +21,7 @@ __all__ = [
     "FLOATS",
     "SEED_LIMIT",
     "SIZE",
+    "Function",
     "Report",
     "Settings",
     "command",

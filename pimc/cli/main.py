@@ -33,7 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("pimc.cli.run:run", "Outputs for inputs"),
     "eval": ("pimc.cli.run:eval_", "Accuracy on labelled data over one or many dies"),
     "sweep": ("pimc.cli.sweep:sweep", "Accuracy and cost over a grid of chip parameters"),
-    "capture": ("pimc.cli.recover:capture", "Record what a die really computes"),
+    "capture": ("pimc.cli.capture:capture", "Record what a die really computes"),
     "recover": ("pimc.cli.recover:recover", "Make a programmed die accurate again"),
     "chips": ("pimc.cli.chips:chips", "Shipped chips; a chip file from measured data"),
     "ops": ("pimc.cli.listing:ops", "Which operators go on the array"),

@@ -1,4 +1,4 @@
-"""``pimc capture`` and ``pimc recover``."""
+"""``pimc recover``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pimc.cli.capture import calib_option, calibration, programmed, shape_of
 from pimc.cli.common import (
     FILE,
     Report,
@@ -17,75 +18,18 @@ from pimc.cli.common import (
     command,
     data_options,
     image_argument,
-    ir_drop_option,
+    worker_options,
 )
 from pimc.cli.text import facts, percent, table
 
 if TYPE_CHECKING:
     from pimc.data import Dataset
     from pimc.image import Image
-    from pimc.passes.recover.loop import Recovery
+    from pimc.passes.recover.options import Recovery
     from pimc.runtime.capture import Capture
     from pimc.runtime.device import Device
-    from pimc.runtime.physics.ir_drop import Method
 
-__all__ = ["capture", "recover"]
-
-_CALIB = click.option(
-    "--calib",
-    type=FILE,
-    required=True,
-    metavar="DATA",
-    help="Calibration data; labels are not used. A folder may also hold captures.",
-)
-
-
-@command("capture")
-@image_argument
-@_CALIB
-@data_options
-@click.option("--die", type=FILE, help="A programmed die; without, one is drawn from --seed.")
-@click.option("--device", default="sim", show_default=True, help="See `pimc devices`.")
-@ir_drop_option
-@click.option("--vectors", type=click.IntRange(2), default=512, show_default=True)
-@click.option("--repeats", type=click.IntRange(1), default=4, show_default=True)
-@click.option("--taken", default="", help="Time to note in the capture, e.g. an ISO 8601 date.")
-@click.option("-o", "--output", type=FILE, metavar="CAP", help="Default: IMAGE.pimccap.")
-def capture(settings: Settings, image: Path | None, **chosen: Any) -> Report:
-    """Record what a die really computes for known inputs.
-
-    For every tile: input vectors (--vectors) with their raw ADC codes, read --repeats times;
-    besides them the layer outputs, and the network outputs for all of DATA.
-    """
-    from pimc.image import Image
-    from pimc.lookup import find_image
-    from pimc.runtime.capture import SUFFIX, CaptureOptions
-    from pimc.runtime.capture import capture as take
-    from pimc.runtime.drivers import keep_disturb
-    from pimc.runtime.session import Session
-
-    path = find_image(image)
-    loaded = Image.load(path)
-    data = _calibration(loaded, chosen)
-    device = _programmed(loaded, chosen["device"], chosen["die"], settings.seed, chosen["ir_drop"])
-    options = CaptureOptions(chosen["vectors"], chosen["repeats"], seed=settings.seed)
-    captured = take(
-        Session(loaded, device), data, options, progress=settings.progress, taken=chosen["taken"]
-    )
-    target = chosen["output"] or path.with_suffix(SUFFIX)
-    captured.save(target)
-    keep_disturb(device, chosen["die"])
-    result = {
-        "output": str(target),
-        "die": device.name,
-        "layers": len(captured.layers),
-        "vectors": chosen["vectors"],
-        "repeats": chosen["repeats"],
-        "samples": len(data),
-        "bytes": target.stat().st_size,
-    }
-    pairs = [(name, str(value)) for name, value in result.items()]
-    return Report(result, facts(pairs), answer=False)
+__all__ = ["recover"]
 
 
 @dataclass(frozen=True)
@@ -104,7 +48,7 @@ class _Job:
 
 @command("recover")
 @image_argument
-@_CALIB
+@calib_option(required=False)
 @data_options
 @click.option("--data", type=FILE, metavar="DATA", help="Labelled data to report accuracy on.")
 @click.option("--die", type=FILE, help="A programmed die; without, one is drawn from --seed.")
@@ -125,6 +69,23 @@ class _Job:
     type=click.Choice(["classification", "regression"]),
     help="What the outputs are; judged by their shape if not given.",
 )
+@click.option(
+    "--strategy",
+    multiple=True,
+    metavar="NAME",
+    help="What is done [default: selective]; with --compare any number of times.",
+)
+@click.option(
+    "--list-strategies",
+    is_flag=True,
+    help="Show the installed strategies, and do nothing else.",
+)
+@click.option(
+    "--compare",
+    is_flag=True,
+    help="All strategies (or those named) on the same --dies; writes IMAGE.compare.json/.md/.png.",
+)
+@worker_options
 @click.option("-o", "--output", type=FILE, help="Default: IMAGE.r1.pimc, then .r2 and so on.")
 def recover(settings: Settings, image: Path | None, **chosen: Any) -> Report:
     """Make a programmed die accurate again; writes the next image.
@@ -135,23 +96,28 @@ def recover(settings: Settings, image: Path | None, **chosen: Any) -> Report:
     the list of cells that change (.cells.csv) and a report (.report.json). The calibration data
     is all it learns from; --data is only reported on.
     """
+    if chosen["list_strategies"]:
+        return _strategies()
     from pimc.data import load_data
+    from pimc.errors import UsageError
     from pimc.evaluate import Batches, accuracy, float_session
     from pimc.image import Image
     from pimc.lookup import find_image
     from pimc.passes.recover.distill import DistillOptions
-    from pimc.passes.recover.loop import RecoverOptions
     from pimc.passes.recover.loop import recover as recover_die
+    from pimc.passes.recover.options import RecoverOptions
     from pimc.runtime.drivers import flush, observer
     from pimc.runtime.session import Session
 
+    if chosen["calib"] is None:
+        raise UsageError("--calib is missing", hint="name calibration data")
     path = find_image(image)
     loaded = Image.load(path)
     progress = settings.progress
-    calib = _calibration(loaded, chosen)
+    calib = calibration(loaded, chosen)
     labelled = None
     if chosen["data"] is not None:
-        shape = _shape(loaded)
+        shape = shape_of(loaded)
         found = load_data(
             chosen["data"], overrides=chosen["preprocess"], input_shape=shape, role="test"
         )
@@ -163,6 +129,12 @@ def recover(settings: Settings, image: Path | None, **chosen: Any) -> Report:
         seed=settings.seed,
         distill=DistillOptions(epochs=chosen["epochs"]),
     )
+
+    if chosen["compare"]:
+        from pimc.cli.compare import compared
+
+        return compared(settings, path, loaded, calib, labelled, options, chosen)
+    strategy = _only(chosen["strategy"])
 
     def measure(what: Image, device: Device | None) -> float | None:
         if labelled is None or device is None:
@@ -183,6 +155,7 @@ def recover(settings: Settings, image: Path | None, **chosen: Any) -> Report:
             job.device,
             calib,
             options,
+            strategy=strategy,
             captured=job.captured,
             progress=progress,
         )
@@ -194,40 +167,22 @@ def recover(settings: Settings, image: Path | None, **chosen: Any) -> Report:
     return _report(results, in_float, ideal, loaded)
 
 
-def _calibration(image: Image, chosen: dict[str, Any]) -> Dataset:
-    from pimc.data import load_data
-
-    return load_data(
-        chosen["calib"],
-        overrides=chosen["preprocess"],
-        input_shape=_shape(image),
-        role="calib",
-    )
-
-
-def _shape(image: Image) -> tuple[int | None, ...]:
-    from pimc.evaluate import input_shape, inputs_of
-
-    return input_shape(inputs_of(image))
-
-
-def _programmed(
-    image: Image, driver: str, die: Path | None, seed: int, ir_drop: Method | None = None
-) -> Device:
-    """The device, holding the image; a die that is only now drawn is written first."""
+def _only(names: tuple[str, ...]) -> str:
+    """The one strategy that was named, or the default."""
     from pimc.errors import UsageError
-    from pimc.runtime.drivers import open_device, require_programmed
-    from pimc.runtime.program import program
+    from pimc.passes.recover.strategies import DEFAULT
 
-    if die is not None and not die.exists():
-        raise UsageError(
-            "no such file", where=str(die), hint="make a programmed die with `pimc program --die`"
-        )
-    device = open_device(driver, image, die=die, seed=seed, ir_drop=ir_drop)
-    if driver == "sim" and die is None:
-        program(image, device)
-    require_programmed(image, device)
-    return device
+    if len(names) > 1:
+        raise UsageError("a die is recovered by one strategy", hint="add --compare for several")
+    return names[0] if names else DEFAULT
+
+
+def _strategies() -> Report:
+    from pimc.passes.recover.strategies import strategies
+
+    found = strategies()
+    data = {"strategies": [strategy._asdict() for strategy in found]}
+    return Report(data, table(("strategy", "what it does"), found))
 
 
 def _jobs(
@@ -244,13 +199,13 @@ def _jobs(
         yield _Job(None, captured, output, None)
         return
     if dies is None:
-        device = _programmed(image, driver, die, seed)
+        device = programmed(image, driver, die, seed)
         fitting = captured if captured is not None and captured.die == device.name else None
         yield _Job(device, fitting, output, die or output.with_suffix(".die"))
         return
     for number in range(seed, seed + dies):
         one = output if dies == 1 else output.with_name(f"{output.stem}.die{number}.pimc")
-        device = _programmed(image, driver, None, number)
+        device = programmed(image, driver, None, number)
         yield _Job(device, None, one, one.with_suffix(".die"))
 
 
@@ -291,6 +246,7 @@ def _result(
 ) -> dict[str, Any]:
     return {
         "die": recovery.image.manifest["recovery"]["die"],
+        "strategy": recovery.strategy,
         "output": str(job.output),
         "die_file": None if job.die_file is None else str(job.die_file),
         "accuracy_before": before,

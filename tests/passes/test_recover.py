@@ -18,9 +18,11 @@ from pimc.data import Dataset, load_data
 from pimc.errors import CaptureError, DataError, DeviceError, ImageError, ModelError, UsageError
 from pimc.evaluate import accuracy, float_session
 from pimc.image import Image
+from pimc.passes.recover.bench import MIN_SAMPLES
 from pimc.passes.recover.distill import DistillOptions
-from pimc.passes.recover.loop import MIN_SAMPLES, RecoverOptions, Recovery, recover
+from pimc.passes.recover.loop import recover
 from pimc.passes.recover.objective import Goal
+from pimc.passes.recover.options import RecoverOptions, Recovery
 from pimc.runtime.capture import Capture, CaptureOptions, capture
 from pimc.runtime.device import Device
 from pimc.runtime.die import Die
@@ -158,6 +160,7 @@ def test_the_next_image_is_what_the_device_holds(shipped, recovered) -> None:
     assert image.manifest["recovery"] == {
         "parent": shipped.image.sha256,
         "die": "sim:3",
+        "strategy": "selective",
         "cells_rewritten": len(recovered.bench.writes),
         "rounds": 1,
     }

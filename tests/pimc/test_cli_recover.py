@@ -292,7 +292,7 @@ def test_a_capture_of_the_attached_die_is_taken(pimc, job, noisy, monkeypatch) -
         taken.append(1)
         return take(*arguments, **options)
 
-    monkeypatch.setattr("pimc.passes.recover.loop.capture", counted)
+    monkeypatch.setattr("pimc.passes.recover.steps.capture", counted)
     given = ("recover", "tiny.pimc", "--calib", "data", "--rounds", 0, "--epochs", 0)
     assert pimc(*given, "--die", "chip.die").code == 0
     assert taken == []
@@ -397,12 +397,12 @@ def test_bad_input_is_one_message_and_no_file(pimc, job, noisy, prepare, code, m
 
 
 def test_ctrl_c_while_working_leaves_nothing(pimc, job, monkeypatch) -> None:
-    from pimc.passes.recover import loop
+    from pimc.passes.recover import steps
 
     def interrupted(*arguments: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop, "distill", interrupted)
+    monkeypatch.setattr(steps, "distill", interrupted)
     before = {name: sha256_file(name) for name in names(job) if name != "data"}
     done = pimc("recover", "--calib", "data", "--die", "chip.die", *QUICK)
     assert done.code == 130

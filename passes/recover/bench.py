@@ -1,0 +1,200 @@
+"""The bench: what a recovery works with, and the measurements that it decides by."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pimc.data import Dataset
+from pimc.errors import CaptureError, DataError, ImageError, UsageError
+from pimc.image import Image
+from pimc.passes.recover.identify import CellEstimate, prior
+from pimc.passes.recover.objective import Goal, Outputs
+from pimc.passes.recover.options import RecoverOptions, Stage
+from pimc.passes.recover.twin import Twin
+from pimc.progress import Progress
+from pimc.runtime.capture import Capture
+from pimc.runtime.device import Device
+from pimc.runtime.executor import ArrayCall
+from pimc.runtime.program import write
+from pimc.runtime.session import BATCH_SIZE, Session
+from pimc.runtime.teacher import has_teacher, teacher_array
+
+#: Fewest calibration samples a recovery can work with.
+MIN_SAMPLES = 16
+
+
+@dataclass(eq=False)
+class Bench:
+    """Everything a recovery has on its table.
+
+    Attributes:
+        device: the chip; None where only a capture is at hand.
+        captured: a capture that was taken before; used once.
+        image: what the chip holds now, and the digital side as it is now.
+        estimates: what is known of the cells, by layer number.
+        wanted: the float network's outputs for the held-out data.
+        candidates: digital sides that fit the cells as they are now, by the stage that judged
+            them.
+        writes: (cell, level before, level after, round) of all writes so far.
+    """
+
+    device: Device | None
+    captured: Capture | None
+    options: RecoverOptions
+    train: Dataset
+    held_out: Dataset
+    progress: Progress
+    image: Image
+    estimates: dict[int, CellEstimate]
+    generator: torch.Generator
+    wanted: Outputs
+    goal: Goal
+    candidates: dict[int, Image] = field(default_factory=dict)
+    stages: list[Stage] = field(default_factory=list)
+    writes: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    clock: float = field(default_factory=time.perf_counter)
+
+    @staticmethod
+    def of(
+        image: Image,
+        device: Device | None,
+        captured: Capture | None,
+        data: Dataset,
+        options: RecoverOptions,
+        progress: Progress,
+    ) -> Bench:
+        """The bench before the first step.
+
+        Raises:
+            ImageError: the image holds no float weights to distill from.
+            DataError: there are too few calibration samples.
+        """
+        if not has_teacher(image):
+            raise ImageError(
+                "the image holds no float weights to distill from",
+                hint="compile without --no-teacher",
+            )
+        if len(data) < MIN_SAMPLES:
+            raise DataError(
+                f"{len(data)} calibration samples are too few",
+                where=data.name,
+                hint=f"give at least {MIN_SAMPLES}, better some hundreds",
+            )
+        held_out, train = data.split(options.holdout, np.random.default_rng(options.seed))
+        session = Session(image, device)
+        teacher = teacher_array(image)
+        wanted = outputs(session, held_out, progress, "running the float network", teacher)
+        return Bench(
+            device=device,
+            captured=captured,
+            options=options,
+            train=train,
+            held_out=held_out,
+            progress=progress,
+            image=image,
+            estimates={layer.index: prior(image, layer) for layer in image.layers},
+            generator=torch.Generator().manual_seed(options.seed),
+            wanted=wanted,
+            goal=Goal.of(options.task, wanted),
+        )
+
+    def session(self) -> Session:
+        """The current image on the chip, or, without one, on perfect cells for its graph."""
+        return Session(self.image, self.device)
+
+    def array(self) -> ArrayCall | None:
+        """What stands in for the chip where none is attached: the twin."""
+        return None if self.device is not None else Twin.of(self.image, self.estimates)
+
+    def judge(self, name: str, written: int = 0) -> Stage:
+        """Measure the image on the chip and note it as a stage."""
+        found = outputs(self.session(), self.held_out, self.progress, "judging", self.array())
+        loss = float(self.goal.loss(found, self.wanted))
+        now = time.perf_counter()
+        same = self.goal.agreement(found, self.wanted)
+        stage = Stage(name, loss, same, written, now - self.clock)
+        self.clock = now
+        self.candidates[len(self.stages)] = self.image
+        self.stages.append(stage)
+        return stage
+
+    def best(self) -> int:
+        """The stage whose digital side serves the present cells best."""
+        return min(self.candidates, key=lambda number: self.stages[number].loss)
+
+    def keep_best(self) -> None:
+        """Go back to the digital side that serves the present cells best."""
+        best = self.best()
+        self.image = self.candidates[best]
+        self.stages[best] = replace(self.stages[best], kept=True)
+
+    def write(
+        self, cells: npt.NDArray[np.int64], levels: npt.NDArray[np.uint16], number: int
+    ) -> int:
+        """Write cells to levels as round ``number``; digital sides so far fit no more.
+
+        Without the chip the writes are only noted.
+
+        Returns:
+            How many were written.
+
+        Raises:
+            DeviceError: the chip failed.
+        """
+        if not len(cells):
+            return 0
+        target = self.image.levels.copy()
+        before = target.reshape(-1)[cells].astype(np.int64)
+        target.reshape(-1)[cells] = levels
+        if self.device is not None:
+            write(self.device, cells, levels)
+        self.image = self.image.updated(levels=target)
+        self.candidates.clear()
+        self.writes.append(
+            np.stack([cells, before, levels, np.full(len(cells), number)], axis=1).astype(np.int64)
+        )
+        return len(cells)
+
+    def all_writes(self) -> npt.NDArray[np.int64]:
+        """(writes, 4) address of the cell, level before, level after, round."""
+        return np.concatenate([np.empty((0, 4), np.int64), *self.writes])
+
+
+def source(device: Device | None, captured: Capture | None) -> str:
+    """Name of the die that is to be recovered.
+
+    Raises:
+        UsageError: neither a device nor a capture.
+        CaptureError: the capture is of another die.
+    """
+    names = [name for name in (device and device.name, captured and captured.die) if name]
+    if not names:
+        raise UsageError("there is neither a chip nor a capture", hint="name a die or a capture")
+    if len(set(names)) > 1:
+        raise CaptureError(
+            f"this capture was taken of die {names[1]}", where=names[0], hint="capture this die"
+        )
+    return names[0]
+
+
+def outputs(
+    session: Session, data: Dataset, progress: Progress, what: str, array: ArrayCall | None
+) -> Outputs:
+    """The network's outputs for all of ``data``."""
+    feed = session.get_inputs()[0].name
+    names = [arg.name for arg in session.get_outputs()]
+    starts = range(0, len(data), BATCH_SIZE)
+    parts = [
+        session.evaluate(
+            {feed: torch.from_numpy(data.batch(start, start + BATCH_SIZE))},
+            want=names,
+            array=array,
+        )
+        for start in progress(starts, what, len(starts))
+    ]
+    return [torch.cat([part[name] for part in parts]) for name in names]

@@ -1,0 +1,85 @@
+"""What a recovery may do, and what it tells of what it did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from pimc.image import Image
+from pimc.passes.recover.distill import DistillOptions
+from pimc.passes.recover.objective import Task
+from pimc.runtime.capture import CaptureOptions
+
+
+@dataclass(frozen=True)
+class RecoverOptions:
+    """What a recovery may do; which of it is used is the strategy's business.
+
+    Attributes:
+        budget: writes allowed, as a part of the image's cells.
+        rounds: how many times cells are rewritten and captured again; each round takes half of
+            what is left of the budget, the last one all of it.
+        holdout: part of the calibration data on which checkpoints are chosen.
+        influence_images: images on which the layers are weighed.
+        calibrate_images: images on which gains and offsets are fitted.
+        patience: epochs without a better checkpoint after which distillation stops.
+        task: what the outputs are; judged by their shape if None.
+        seed: seed of every choice.
+    """
+
+    budget: float = 0.10
+    rounds: int = 3
+    holdout: float = 0.1
+    influence_images: int = 512
+    calibrate_images: int = 256
+    patience: int = 3
+    task: Task | None = None
+    seed: int = 0
+    capture: CaptureOptions = field(default_factory=CaptureOptions)
+    distill: DistillOptions = field(default_factory=DistillOptions)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a recovery as the report tells it.
+
+    Attributes:
+        loss: the objective on held-out calibration data, measured on the chip.
+        agreement: share of held-out samples for which chip and float network choose the same
+            class; None for values.
+        cells_written: writes of this step.
+        kept: the digital side of this step is that of the result.
+    """
+
+    name: str
+    loss: float
+    agreement: float | None
+    cells_written: int
+    seconds: float
+    kept: bool = False
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """Result of a recovery.
+
+    Attributes:
+        strategy: the strategy that was followed.
+        measured: the loss was measured on the chip; else it is what the twin expects.
+        image: the next image, with the digital side and the levels the die now holds.
+        writes: (writes, 4) address of the cell, level before, level after, round.
+    """
+
+    strategy: str
+    image: Image
+    writes: npt.NDArray[np.int64]
+    stages: tuple[Stage, ...]
+    seconds: float
+    measured: bool
+
+    @property
+    def cells_rewritten(self) -> int:
+        """Writes done; a cell written twice counts twice."""
+        return len(self.writes)

@@ -1,0 +1,109 @@
+"""Strategies: recipes for recovering a die, one file each.
+
+A strategy is a frozen dataclass with a name, called with the bench; the first line of its
+docstring is what a user reads. A package adds its own with an entry point of the group
+``pimc.strategies`` that names such a class; it is made without arguments.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import ClassVar, NamedTuple, Protocol
+
+from pimc.errors import UsageError
+from pimc.passes.recover.bench import Bench
+from pimc.passes.recover.strategies.affine import Affine
+from pimc.passes.recover.strategies.full_rewrite import FullRewrite
+from pimc.passes.recover.strategies.none import Nothing
+from pimc.passes.recover.strategies.selective import Selective
+from pimc.strict import did_you_mean
+
+ENTRY_POINT_GROUP = "pimc.strategies"
+#: What a recovery does where nobody says otherwise.
+DEFAULT = "selective"
+
+
+class Strategy(Protocol):
+    """A recipe for recovering a die.
+
+    Attributes:
+        name: what users call it.
+        needs_chip: a capture alone is not enough.
+    """
+
+    name: ClassVar[str]
+    needs_chip: ClassVar[bool]
+
+    def __call__(self, bench: Bench) -> None:
+        """Recover the die on the bench; every state worth keeping is judged."""
+        ...
+
+
+class StrategyInfo(NamedTuple):
+    """One strategy as a listing shows it."""
+
+    name: str
+    description: str
+
+
+_BUILT_IN: dict[str, type[Strategy]] = {
+    kind.name: kind for kind in (Nothing, Affine, FullRewrite, Selective)
+}
+
+
+def strategies() -> list[StrategyInfo]:
+    """All strategies: ours from the plainest on, then those of other packages by name.
+
+    Raises:
+        UsageError: a strategy of another package cannot be loaded.
+    """
+    others = sorted({entry.name for entry in entry_points(group=ENTRY_POINT_GROUP)} - {*_BUILT_IN})
+    return [StrategyInfo(name, _first_line(_kind(name))) for name in (*_BUILT_IN, *others)]
+
+
+def strategy_named(name: str, *, chip: bool = True) -> Strategy:
+    """The strategy of this name.
+
+    Args:
+        chip: the chip is at hand, not only a capture of it.
+
+    Raises:
+        UsageError: there is none, it cannot be loaded, or it needs the chip.
+    """
+    found = _kind(name)()
+    if found.needs_chip and not chip:
+        raise UsageError(
+            "this strategy needs the chip, and there is only a capture",
+            where=name,
+            hint="name a die, or take another strategy",
+        )
+    return found
+
+
+def _kind(name: str) -> Callable[[], Strategy]:
+    found = _BUILT_IN.get(name)
+    if found is not None:
+        return found
+    entries = {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
+    if name not in entries:
+        known = [*_BUILT_IN, *sorted(entries)]
+        raise UsageError(
+            f"no such strategy{did_you_mean(name, known)}",
+            where=name,
+            hint=f"there are {', '.join(known)}",
+        )
+    try:
+        loaded: Callable[[], Strategy] = entries[name].load()
+    except Exception as cause:  # whatever a foreign module does when imported
+        raise UsageError(
+            f"the strategy cannot be loaded: {cause or type(cause).__name__}",
+            where=name,
+            hint="install its package again",
+        ) from cause
+    return loaded
+
+
+def _first_line(thing: object) -> str:
+    return (inspect.getdoc(thing) or "").partition("\n")[0].rstrip(".")

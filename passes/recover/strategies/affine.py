@@ -1,0 +1,27 @@
+"""Column affine: what many papers call normalisation recalibration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pimc.passes.recover import steps
+from pimc.passes.recover.bench import Bench
+
+
+@dataclass(frozen=True)
+class Affine:
+    """Fit gain and offset of every column; no cell is identified or written.
+
+    With them the statistics of every layer's outputs are those of the float network, which is
+    what recalibrated batch normalisation does (Joshi et al. 2020, DOI
+    10.1038/s41467-020-16108-9).
+    """
+
+    name: ClassVar[str] = "affine"
+    needs_chip: ClassVar[bool] = True
+
+    def __call__(self, bench: Bench) -> None:
+        """Fit and judge."""
+        steps.fit_columns(bench)
+        bench.judge("column gain and offset")

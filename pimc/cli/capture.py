@@ -1,0 +1,126 @@
+"""``pimc capture``, and what it shares with ``pimc recover``: calibration data, programmed dies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pimc.cli.common import (
+    FILE,
+    Function,
+    Report,
+    Settings,
+    command,
+    data_options,
+    image_argument,
+    ir_drop_option,
+)
+from pimc.cli.text import facts
+
+if TYPE_CHECKING:
+    from pimc.data import Dataset
+    from pimc.image import Image
+    from pimc.runtime.device import Device
+    from pimc.runtime.physics.ir_drop import Method
+
+__all__ = ["calib_option", "calibration", "capture", "programmed", "shape_of"]
+
+
+def calib_option(*, required: bool = True) -> Callable[[Function], Function]:
+    """``--calib``."""
+    return click.option(
+        "--calib",
+        type=FILE,
+        required=required,
+        metavar="DATA",
+        help="Calibration data; labels are not used. A folder may also hold captures.",
+    )
+
+
+@command("capture")
+@image_argument
+@calib_option()
+@data_options
+@click.option("--die", type=FILE, help="A programmed die; without, one is drawn from --seed.")
+@click.option("--device", default="sim", show_default=True, help="See `pimc devices`.")
+@ir_drop_option
+@click.option("--vectors", type=click.IntRange(2), default=512, show_default=True)
+@click.option("--repeats", type=click.IntRange(1), default=4, show_default=True)
+@click.option("--taken", default="", help="Time to note in the capture, e.g. an ISO 8601 date.")
+@click.option("-o", "--output", type=FILE, metavar="CAP", help="Default: IMAGE.pimccap.")
+def capture(settings: Settings, image: Path | None, **chosen: Any) -> Report:
+    """Record what a die really computes for known inputs.
+
+    For every tile: input vectors (--vectors) with their raw ADC codes, read --repeats times;
+    besides them the layer outputs, and the network outputs for all of DATA.
+    """
+    from pimc.image import Image
+    from pimc.lookup import find_image
+    from pimc.runtime.capture import SUFFIX, CaptureOptions
+    from pimc.runtime.capture import capture as take
+    from pimc.runtime.drivers import keep_disturb
+    from pimc.runtime.session import Session
+
+    path = find_image(image)
+    loaded = Image.load(path)
+    data = calibration(loaded, chosen)
+    device = programmed(loaded, chosen["device"], chosen["die"], settings.seed, chosen["ir_drop"])
+    options = CaptureOptions(chosen["vectors"], chosen["repeats"], seed=settings.seed)
+    captured = take(
+        Session(loaded, device), data, options, progress=settings.progress, taken=chosen["taken"]
+    )
+    target = chosen["output"] or path.with_suffix(SUFFIX)
+    captured.save(target)
+    keep_disturb(device, chosen["die"])
+    result = {
+        "output": str(target),
+        "die": device.name,
+        "layers": len(captured.layers),
+        "vectors": chosen["vectors"],
+        "repeats": chosen["repeats"],
+        "samples": len(data),
+        "bytes": target.stat().st_size,
+    }
+    pairs = [(name, str(value)) for name, value in result.items()]
+    return Report(result, facts(pairs), answer=False)
+
+
+def calibration(image: Image, chosen: dict[str, Any]) -> Dataset:
+    """The data that a user gave with ``--calib``."""
+    from pimc.data import load_data
+
+    return load_data(
+        chosen["calib"],
+        overrides=chosen["preprocess"],
+        input_shape=shape_of(image),
+        role="calib",
+    )
+
+
+def shape_of(image: Image) -> tuple[int | None, ...]:
+    """The shape of the network's input."""
+    from pimc.evaluate import input_shape, inputs_of
+
+    return input_shape(inputs_of(image))
+
+
+def programmed(
+    image: Image, driver: str, die: Path | None, seed: int, ir_drop: Method | None = None
+) -> Device:
+    """The device, holding the image; a die that is only now drawn is written first."""
+    from pimc.errors import UsageError
+    from pimc.runtime.drivers import open_device, require_programmed
+    from pimc.runtime.program import program
+
+    if die is not None and not die.exists():
+        raise UsageError(
+            "no such file", where=str(die), hint="make a programmed die with `pimc program --die`"
+        )
+    device = open_device(driver, image, die=die, seed=seed, ir_drop=ir_drop)
+    if driver == "sim" and die is None:
+        program(image, device)
+    require_programmed(image, device)
+    return device

@@ -1,0 +1,133 @@
+"""``pimc recover --compare``: strategies side by side."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import mean
+from typing import TYPE_CHECKING, Any
+
+from pimc.cli.common import SEED_LIMIT, Report, Settings
+from pimc.cli.text import facts, percent, table
+
+if TYPE_CHECKING:
+    from pimc.compare import Outcome
+    from pimc.data import Dataset
+    from pimc.evaluate import Batches
+    from pimc.image import Image
+    from pimc.passes.recover.options import RecoverOptions
+
+__all__ = ["compared"]
+
+_HEADER = (
+    "strategy", "before", "after", "agrees with float", "cells rewritten", "array reads", "time",
+)  # fmt: skip
+
+
+def compared(
+    settings: Settings,
+    path: Path,
+    image: Image,
+    calib: Dataset,
+    labelled: Batches | None,
+    options: RecoverOptions,
+    chosen: dict[str, Any],
+) -> Report:
+    """Run the strategies on the same dies; writes the table and the picture beside the image."""
+    from pimc.compare import compare
+    from pimc.errors import UsageError
+    from pimc.evaluate import accuracy, float_session
+    from pimc.files import replacing
+    from pimc.passes.recover.strategies import strategies, strategy_named
+    from pimc.runtime.session import Session
+    from pimc.workers import open_pool
+
+    if chosen["die"] is not None or chosen["device"] != "sim":
+        raise UsageError(
+            "strategies can be compared on simulated dies only",
+            hint="every strategy needs the die as it was programmed: use --dies N",
+        )
+    start = time.perf_counter()
+    names = list(dict.fromkeys(chosen["strategy"])) or [found.name for found in strategies()]
+    for name in names:
+        strategy_named(name)
+    seeds = [(settings.seed + n) % SEED_LIMIT for n in range(chosen["dies"] or 1)]
+    in_float = ideal = None
+    if labelled is not None:
+        in_float = accuracy(float_session(image), labelled, progress=settings.progress)
+        ideal = accuracy(Session(image), labelled, progress=settings.progress)
+    with open_pool(chosen["jobs"], chosen["cluster"]) as pool:
+        outcomes = compare(
+            image, calib, labelled, names, seeds, options, pool=pool, progress=settings.progress
+        )
+    output = chosen["output"] or path.with_suffix(".compare.json")
+    total = int(image.used.sum())
+    rows = [_row([one for one in outcomes if one.strategy == name], total) for name in names]
+    data = {
+        "output": str(output),
+        "float_accuracy": in_float,
+        "quantized_accuracy": ideal,
+        "calibration_samples": len(calib),
+        "cells_total": total,
+        "dies": seeds,
+        "outcomes": [asdict(outcome) for outcome in outcomes],
+        "seconds": round(time.perf_counter() - start, 3),
+    }
+    with replacing(output) as stream:
+        stream.write((json.dumps(data, indent=1) + "\n").encode())
+    with replacing(output.with_suffix(".md")) as stream:
+        stream.write(_markdown(rows).encode())
+    if in_float is not None:
+        _picture(output.with_suffix(".png"), names, outcomes, total, in_float)
+    head = facts(
+        [("float", percent(in_float)), ("quantized", percent(ideal)), ("dies", str(len(seeds)))]
+    )
+    return Report(data, f"{head}\n\n{table(_HEADER, rows)}", answer=False)
+
+
+def _row(outcomes: Sequence[Outcome], total: int) -> tuple[str, ...]:
+    """A strategy's line: means, and standard deviations over dies of the accuracies."""
+    return (
+        outcomes[0].strategy,
+        _over_dies([one.accuracy_before for one in outcomes]),
+        _over_dies([one.accuracy_after for one in outcomes]),
+        _over_dies([one.agreement for one in outcomes]),
+        percent(mean(one.cells_rewritten for one in outcomes) / total, 1),
+        f"{mean(one.reads for one in outcomes):,.0f}",
+        f"{mean(one.seconds for one in outcomes):.0f} s",
+    )
+
+
+def _over_dies(values: Sequence[float | None]) -> str:
+    from pimc.evaluate import deviation
+
+    known = [value for value in values if value is not None]
+    if not known:
+        return percent(None)
+    if len(known) == 1:
+        return percent(known[0])
+    return f"{100 * mean(known):.2f} ± {100 * deviation(known):.2f} %"
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    lines = [_HEADER, ("---", *["---:"] * (len(_HEADER) - 1)), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _picture(
+    path: Path, names: Sequence[str], outcomes: Sequence[Outcome], total: int, in_float: float
+) -> None:
+    from pimc.report import strategies_picture
+
+    points = {
+        name: [
+            (one.cells_rewritten / total, one.accuracy_after)
+            for one in outcomes
+            if one.strategy == name and one.accuracy_after is not None
+        ]
+        for name in names
+    }
+    strategies_picture(path, points, in_float)
