@@ -56,6 +56,10 @@ class CaptureError(PimcError):
     """A capture that is damaged or belongs to another image or die."""
 
 
+class RecoveryError(PimcError):
+    """The checkpoint of a recovery that is damaged or belongs to another one."""
+
+
 class PlanError(PimcError):
     """A plan that breaks a rule: a mistake of a pass, not of the user."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from pimc.converters import dac_limits
@@ -94,6 +95,27 @@ class Banks(Generic[Loaded]):
         self._readers: WeakKeyDictionary[Region, _Reader[Loaded]] = WeakKeyDictionary()
         self._counts: dict[int, _Count] = {}
 
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """How far all was read; with the die's cells all that later reads depend on."""
+        if self._revision != self._die.revision:
+            self._renew()
+        counts = [(number, c.samples, c.vectors) for number, c in self._counts.items()]
+        stress = {f"stress.{n}": c.stress for n, c in self._counts.items() if c.stress is not None}
+        return {
+            "counts": np.asarray(counts, np.int64).reshape(-1, 3),
+            "stress": self._start,
+            **stress,
+        }
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Go on from a state, when the die's cells are again what they were."""
+        self._readers.clear()
+        self._revision, self._start = self._die.revision, state["stress"].copy()
+        self._counts = {
+            number: _Count(samples, vectors, _copied(state.get(f"stress.{number}")))
+            for number, samples, vectors in state["counts"].tolist()
+        }
+
     def _renew(self) -> None:
         """Make all banks anew: cells were written or aged."""
         self._revision = self._die.revision
@@ -168,3 +190,7 @@ class Banks(Generic[Loaded]):
         count.stress = stress if count.stress is None else count.stress + stress
         if self._wears:
             self._die.cells.stress += stress
+
+
+def _copied(values: Ints | None) -> Ints | None:
+    return None if values is None else values.copy()

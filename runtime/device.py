@@ -6,8 +6,9 @@ the entry-point group ``pimc.devices``. The executor does not know which one it 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -118,6 +119,23 @@ class Device(Protocol):
 
         Raises:
             DeviceError: the chip does not answer.
+        """
+        ...
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A device whose state can be kept: a job that was cut goes on as if it had not been."""
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """All that later reads and writes depend on."""
+        ...
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Go back to a state of this same device.
+
+        Raises:
+            DeviceError: the state is of another one.
         """
         ...
 

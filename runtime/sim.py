@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -11,6 +13,7 @@ import torch
 
 from pimc.chip import Chip
 from pimc.converters import dac_limits, plane_weights
+from pimc.errors import DeviceError
 from pimc.image import ImageLayer
 from pimc.runtime.adc import Adc
 from pimc.runtime.bank import Bank
@@ -165,6 +168,21 @@ class SimDevice:
             ir_drop=self._ir_drop,
             wears=False,
         )
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """See :class:`~pimc.runtime.device.Resumable`."""
+        held = {f"cells.{name}": value.copy() for name, value in vars(self.die.cells).items()}
+        return held | {"reads": np.asarray([self.reads])} | self._banks.state()
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """See :class:`~pimc.runtime.device.Resumable`."""
+        for name, value in vars(self.die.cells).items():
+            kept = state.get(f"cells.{name}")
+            if kept is None or kept.shape != value.shape:
+                raise DeviceError("this state is of another die", where=self.name)
+            value[...] = kept
+        self.reads = int(state["reads"][0])
+        self._banks.restore(state)
 
     @property
     def saturation(self) -> dict[str, Saturation]:

@@ -24,6 +24,9 @@ from pimc.runtime.program import write
 from pimc.runtime.session import BATCH_SIZE, Session
 from pimc.runtime.teacher import has_teacher, teacher_array
 
+Writes = tuple[npt.NDArray[np.int64], npt.NDArray[np.uint16], int]
+#: No writes.
+NOTHING: Writes = (np.empty(0, np.int64), np.empty(0, np.uint16), 0)
 #: Fewest calibration samples a recovery can work with.
 MIN_SAMPLES = 16
 
@@ -38,8 +41,9 @@ class Bench:
         image: what the chip holds now, and the digital side as it is now.
         estimates: what is known of the cells, by layer number.
         wanted: the float network's outputs for the held-out data.
-        candidates: digital sides that fit the cells as they are now, by the stage that judged
-            them.
+        kept: the image that serves the present cells best, and the stage that judged it; None
+            right after writes, when nothing was judged yet.
+        chosen: cells to write next, their levels, and the number of the round.
         writes: (cell, level before, level after, round) of all writes so far.
     """
 
@@ -54,8 +58,9 @@ class Bench:
     generator: torch.Generator
     wanted: Outputs
     goal: Goal
-    candidates: dict[int, Image] = field(default_factory=dict)
+    kept: tuple[int, Image] | None = None
     stages: list[Stage] = field(default_factory=list)
+    chosen: Writes = field(default_factory=lambda: NOTHING)
     writes: list[npt.NDArray[np.int64]] = field(default_factory=list)
     clock: float = field(default_factory=time.perf_counter)
 
@@ -119,24 +124,23 @@ class Bench:
         same = self.goal.agreement(found, self.wanted)
         stage = Stage(name, loss, same, written, now - self.clock)
         self.clock = now
-        self.candidates[len(self.stages)] = self.image
+        if self.kept is None or loss < self.stages[self.kept[0]].loss:
+            self.kept = len(self.stages), self.image
         self.stages.append(stage)
         return stage
 
-    def best(self) -> int:
-        """The stage whose digital side serves the present cells best."""
-        return min(self.candidates, key=lambda number: self.stages[number].loss)
+    def stages_since_best(self) -> int:
+        """How many stages came after the one whose digital side serves the present cells best."""
+        return 0 if self.kept is None else len(self.stages) - 1 - self.kept[0]
 
     def keep_best(self) -> None:
         """Go back to the digital side that serves the present cells best."""
-        best = self.best()
-        self.image = self.candidates[best]
-        self.stages[best] = replace(self.stages[best], kept=True)
+        if self.kept is not None:
+            best, self.image = self.kept
+            self.stages[best] = replace(self.stages[best], kept=True)
 
-    def write(
-        self, cells: npt.NDArray[np.int64], levels: npt.NDArray[np.uint16], number: int
-    ) -> int:
-        """Write cells to levels as round ``number``; digital sides so far fit no more.
+    def write(self) -> int:
+        """Write the chosen cells; digital sides so far fit no more.
 
         Without the chip the writes are only noted.
 
@@ -146,6 +150,7 @@ class Bench:
         Raises:
             DeviceError: the chip failed.
         """
+        (cells, levels, number), self.chosen = self.chosen, NOTHING
         if not len(cells):
             return 0
         target = self.image.levels.copy()
@@ -154,7 +159,7 @@ class Bench:
         if self.device is not None:
             write(self.device, cells, levels)
         self.image = self.image.updated(levels=target)
-        self.candidates.clear()
+        self.kept = None
         self.writes.append(
             np.stack([cells, before, levels, np.full(len(cells), number)], axis=1).astype(np.int64)
         )

@@ -7,6 +7,7 @@ import time
 from pimc.data import Dataset
 from pimc.image import Image
 from pimc.passes.recover.bench import Bench, source
+from pimc.passes.recover.checkpoint import Checkpoint
 from pimc.passes.recover.options import RecoverOptions, Recovery
 from pimc.passes.recover.strategies import DEFAULT, strategy_named
 from pimc.progress import Progress, silent
@@ -22,6 +23,7 @@ def recover(
     *,
     strategy: str = DEFAULT,
     captured: Capture | None = None,
+    checkpoint: Checkpoint | None = None,
     progress: Progress = silent,
 ) -> Recovery:
     """Bring a programmed chip back to the float network's accuracy.
@@ -36,11 +38,13 @@ def recover(
         data: calibration inputs; labels are not used.
         strategy: one of :func:`~pimc.passes.recover.strategies.strategies`.
         captured: a capture taken of this image; else one is taken.
+        checkpoint: where the state is noted after every step, and taken up from if it is there.
 
     Raises:
         UsageError: neither a device nor a capture, no such strategy, or one that needs the chip
             where only a capture is at hand.
         CaptureError: the capture is of another die.
+        RecoveryError: the checkpoint is damaged, or of another recovery.
         ImageError: the image holds no float weights to distill from.
         DataError: there are too few calibration samples.
         ModelError: gradients cannot reach a layer.
@@ -48,20 +52,28 @@ def recover(
     """
     start = time.perf_counter()
     die = source(device, captured)
-    steps = strategy_named(strategy, chip=device is not None)
+    recipe = strategy_named(strategy, chip=device is not None)
     bench = Bench.of(image, device, captured, data, options or RecoverOptions(), progress)
-    bench.judge("as programmed")
-    steps(bench)
+    steps = (_judge_first, *recipe.steps(bench.options, chip=device is not None))
+    done = checkpoint.load(bench) if checkpoint is not None else 0
+    for number, step in enumerate(steps[done:], done + 1):
+        step(bench)
+        if checkpoint is not None:
+            checkpoint.save(bench, number)
     bench.keep_best()
     writes = bench.all_writes()
     found = bench.image.updated(
         recovery={
             "parent": image.sha256,
             "die": die,
-            "strategy": steps.name,
+            "strategy": recipe.name,
             "cells_rewritten": len(writes),
             "rounds": int(writes[:, 3].max(initial=0)),
         }
     )
     seconds = time.perf_counter() - start
-    return Recovery(steps.name, found, writes, tuple(bench.stages), seconds, device is not None)
+    return Recovery(recipe.name, found, writes, tuple(bench.stages), seconds, device is not None)
+
+
+def _judge_first(bench: Bench) -> None:
+    bench.judge("as programmed")

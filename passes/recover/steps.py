@@ -1,9 +1,13 @@
-"""The steps that strategies are made of; each works on the bench and leaves it consistent."""
+"""The steps that strategies are made of; each works on the bench and leaves it consistent.
+
+A step that was cut can be done again from its start on the bench as it was then.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,6 +20,8 @@ from pimc.passes.recover.rewrite import choose, propose
 from pimc.passes.recover.twin import Twin
 from pimc.runtime.capture import capture
 from pimc.runtime.teacher import teacher_array
+
+Step = Callable[[Bench], None]
 
 
 def learn(bench: Bench, *, only: Sequence[int] | None = None, number: int = 0) -> None:
@@ -41,8 +47,20 @@ def learn(bench: Bench, *, only: Sequence[int] | None = None, number: int = 0) -
         bench.estimates[index] = identify(bench.estimates[index], bench.image, layer, record)
 
 
-def correct_rows(bench: Bench) -> None:
-    """Take off digitally what the reference columns are estimated to add."""
+def correct(bench: Bench, name: str = "column gain and offset", written: int = 0) -> None:
+    """Take off what the reference columns are estimated to add, fit the columns, judge."""
+    _correct_rows(bench)
+    _fit(bench)
+    bench.judge(name, written)
+
+
+def fit_columns(bench: Bench) -> None:
+    """Fit every column's gain and offset to the float network and judge."""
+    _fit(bench)
+    bench.judge("column gain and offset")
+
+
+def _correct_rows(bench: Bench) -> None:
     corrections = {
         layer.index: row_correction(bench.estimates[layer.index], bench.image, layer)
         for layer in bench.image.layers
@@ -56,8 +74,7 @@ def correct_rows(bench: Bench) -> None:
     )
 
 
-def fit_columns(bench: Bench) -> None:
-    """Fit every column's gain and offset to the float network, layer by layer."""
+def _fit(bench: Bench) -> None:
     session, teacher = bench.session(), teacher_array(bench.image)
     one = torch.from_numpy(bench.train.batch(0, 1))
     count = images_that_fit(session, teacher, one, bench.options.calibrate_images)
@@ -66,34 +83,30 @@ def fit_columns(bench: Bench) -> None:
     bench.image = calibrate(session, teacher, inputs, bench.array())
 
 
-def rewrite(bench: Bench) -> None:
-    """Rewrite the cells that pay most, look at how they landed, and again."""
-    left = int(bench.options.budget * int(bench.image.used.sum()))
-    rounds = bench.options.rounds if bench.device is not None else min(1, bench.options.rounds)
-    for number in range(1, rounds + 1):
-        share = left if number == rounds else left // 2
-        done = _one_round(bench, share, number)
-        if not done:
-            return
-        left -= done
-        correct_rows(bench)
-        fit_columns(bench)
-        bench.judge(f"rewriting, round {number}", done)
+def rewriting(rounds: int) -> tuple[Step, ...]:
+    """Steps of rewriting the cells that pay most, looking at how they landed, and again.
+
+    Writes are chosen in one step and done in the next, so that no write is done that is not
+    noted before.
+    """
+    return tuple(
+        step
+        for number in range(1, rounds + 1)
+        for step in (partial(_choose, number=number, last=number == rounds), _write_chosen)
+    )
 
 
-def rewrite_all(bench: Bench, number: int = 1) -> int:
-    """Write every cell again to the level that it is asked to hold.
-
-    Returns:
-        How many cells were written.
+def rewrite_all(bench: Bench) -> None:
+    """Write every cell again to the level that it is asked to hold, and judge.
 
     Raises:
         DeviceError: the chip failed.
     """
     cells = np.flatnonzero(bench.image.used)
-    done = bench.write(cells, bench.image.levels.reshape(-1)[cells], number)
+    bench.chosen = cells, bench.image.levels.reshape(-1)[cells], 1
+    done = bench.write()
     bench.estimates = {layer.index: prior(bench.image, layer) for layer in bench.image.layers}
-    return done
+    bench.judge("every cell written again", done)
 
 
 def train_columns(bench: Bench) -> None:
@@ -104,7 +117,7 @@ def train_columns(bench: Bench) -> None:
         """Whether it is worth going on."""
         bench.image = bench.image.updated(columns=student.twin.columns())
         bench.judge(f"distilling, epoch {epoch + 1}")
-        return len(bench.stages) - 1 - bench.best() < bench.options.patience
+        return bench.stages_since_best() < bench.options.patience
 
     distill(
         student,
@@ -117,12 +130,19 @@ def train_columns(bench: Bench) -> None:
     )
 
 
-def _one_round(bench: Bench, budget: int, number: int) -> int:
+def _choose(bench: Bench, *, number: int, last: bool) -> None:
+    """Lay out the writes of a round: half of what is left of the budget, in the last all of it."""
+    before = [int(writes[0, 3]) for writes in bench.writes]
+    if number > 1 and number - 1 not in before:
+        return  # nothing paid in the round before
+    total = int(bench.image.used.sum())
+    left = int(bench.options.budget * total) - sum(map(len, bench.writes))
+    budget = left if last else left // 2
     student = _student(bench)
     count = min(bench.options.influence_images, len(bench.train))
-    chosen = np.linspace(0, len(bench.train) - 1, count).astype(np.int64)
+    some = np.linspace(0, len(bench.train) - 1, count).astype(np.int64)
     weights = influences(
-        student, bench.goal, bench.train.subset(chosen), bench.generator, progress=bench.progress
+        student, bench.goal, bench.train.subset(some), bench.generator, progress=bench.progress
     )
     # Without the chip the next image is all that says what to write, and programming it
     # leaves cells alone that were asked for the same level before.
@@ -133,23 +153,32 @@ def _one_round(bench: Bench, budget: int, number: int) -> int:
             layer,
             bench.estimates[layer.index],
             weights[layer.index],
-            share=budget / max(int(bench.image.used.sum()), 1),
+            share=budget / max(total, 1),
             again=again,
         )
         for layer in bench.progress(bench.image.layers, "choosing cells")
     ]
-    picked = choose(proposals, budget)
-    cells = np.concatenate([cells for cells, _ in picked.values()])
-    levels = np.concatenate([levels for _, levels in picked.values()])
-    done = bench.write(cells, levels, number)
-    touched = [index for index, (some, _) in picked.items() if len(some)]
-    for index in touched:
-        layer = bench.image.layers[index]
-        changed = np.isin(bench.image.cells(layer), picked[index][0])
-        bench.estimates[index] = rewritten(bench.estimates[index], bench.image, layer, changed)
-    if done and bench.device is not None:
+    picked = choose(proposals, budget).values()
+    cells = np.concatenate([cells for cells, _ in picked])
+    bench.chosen = cells, np.concatenate([levels for _, levels in picked]), number
+
+
+def _write_chosen(bench: Bench) -> None:
+    """Write what was chosen, capture the layers that were touched, correct and judge."""
+    cells, _, number = bench.chosen
+    done = bench.write()
+    if not done:
+        return
+    touched = []
+    for layer in bench.image.layers:
+        changed = np.isin(bench.image.cells(layer), cells)
+        if changed.any():
+            touched.append(layer.index)
+            known = bench.estimates[layer.index]
+            bench.estimates[layer.index] = rewritten(known, bench.image, layer, changed)
+    if bench.device is not None:
         learn(bench, only=touched, number=number)
-    return done
+    correct(bench, f"rewriting, round {number}", done)
 
 
 def _student(bench: Bench) -> Student:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from pimc.cli.common import (
     command,
     data_options,
     image_argument,
+    note,
     worker_options,
 )
 from pimc.cli.text import facts, percent, table
@@ -25,6 +27,7 @@ from pimc.cli.text import facts, percent, table
 if TYPE_CHECKING:
     from pimc.data import Dataset
     from pimc.image import Image
+    from pimc.passes.recover.checkpoint import Checkpoint
     from pimc.passes.recover.options import Recovery
     from pimc.runtime.capture import Capture
     from pimc.runtime.device import Device
@@ -85,6 +88,7 @@ class _Job:
     is_flag=True,
     help="All strategies (or those named) on the same --dies; writes IMAGE.compare.json/.md/.png.",
 )
+@click.option("--resume", is_flag=True, help="Go on where an interrupted recovery stopped.")
 @worker_options
 @click.option("-o", "--output", type=FILE, help="Default: IMAGE.r1.pimc, then .r2 and so on.")
 def recover(settings: Settings, image: Path | None, **chosen: Any) -> Report:
@@ -103,6 +107,7 @@ def recover(settings: Settings, image: Path | None, **chosen: Any) -> Report:
     from pimc.evaluate import Batches, accuracy, float_session
     from pimc.image import Image
     from pimc.lookup import find_image
+    from pimc.passes.recover.checkpoint import SUFFIX, Checkpoint
     from pimc.passes.recover.distill import DistillOptions
     from pimc.passes.recover.loop import recover as recover_die
     from pimc.passes.recover.options import RecoverOptions
@@ -150,21 +155,45 @@ def recover(settings: Settings, image: Path | None, **chosen: Any) -> Report:
     results: list[dict[str, Any]] = []
     for job in _jobs(loaded, path, calib, settings.seed, chosen):
         before = measure(loaded, job.device)
-        recovery = recover_die(
-            loaded,
-            job.device,
-            calib,
-            options,
-            strategy=strategy,
-            captured=job.captured,
-            progress=progress,
-        )
-        result = _result(recovery, job, before, measure(recovery.image, job.device), loaded)
-        _write(recovery, job.output, result)
-        if job.device is not None:
-            flush(job.device, job.die_file)
+        checkpoint = Checkpoint(job.output.with_suffix(SUFFIX), loaded, strategy)
+        with _resumable(checkpoint, chosen["resume"], settings):
+            recovery = recover_die(
+                loaded,
+                job.device,
+                calib,
+                options,
+                strategy=strategy,
+                captured=job.captured,
+                checkpoint=checkpoint,
+                progress=progress,
+            )
+            result = _result(recovery, job, before, measure(recovery.image, job.device), loaded)
+            _write(recovery, job.output, result)
+            if job.device is not None:
+                flush(job.device, job.die_file)
         results.append(result)
     return _report(results, in_float, ideal, loaded)
+
+
+@contextmanager
+def _resumable(checkpoint: Checkpoint, resume: bool, settings: Settings) -> Iterator[None]:
+    """Keeps the checkpoint of a recovery that was cut, and no other."""
+    from pimc.errors import DeviceError, PimcError, RecoveryError
+
+    if not resume:
+        checkpoint.remove()
+    try:
+        yield
+    except (DeviceError, KeyboardInterrupt):
+        if checkpoint.path.exists():
+            note("recovery was cut; go on with --resume", settings)
+        raise
+    except RecoveryError:
+        raise
+    except PimcError:
+        checkpoint.remove()
+        raise
+    checkpoint.remove()
 
 
 def _only(names: tuple[str, ...]) -> str:

@@ -19,6 +19,7 @@ from pimc.chip import Chip
 from pimc.evaluate import float_session
 from pimc.files import sha256_file
 from pimc.image import Image
+from pimc.passes.recover.checkpoint import Checkpoint
 from pimc.runtime.capture import Capture, CaptureOptions
 from pimc.runtime.capture import capture as take
 from pimc.runtime.die import Die
@@ -396,17 +397,48 @@ def test_bad_input_is_one_message_and_no_file(pimc, job, noisy, prepare, code, m
 # --- Ctrl-C ------------------------------------------------------------------------------------
 
 
-def test_ctrl_c_while_working_leaves_nothing(pimc, job, monkeypatch) -> None:
+def test_after_ctrl_c_resume_ends_as_if_nothing_had_been(pimc, job, monkeypatch) -> None:
+    from pimc.passes.recover import steps
+
+    arguments = ("recover", "--calib", "data", "--die", "chip.die", *QUICK)
+    die = Path("chip.die").read_bytes()
+    assert pimc(*arguments).code == 0
+    expected = timeless(contents(job))
+    Path("chip.die").write_bytes(die)
+    for name in names(job):
+        if ".r1." in name:
+            Path(name).unlink()
+
+    def interrupted(*arguments: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = {name: sha256_file(name) for name in names(job) if name != "data"}
+    with monkeypatch.context() as patch:
+        patch.setattr(steps, "distill", interrupted)
+        done = pimc(*arguments)
+    assert done.code == 130
+    assert "go on with --resume" in done.err
+    held = {name: sha256_file(name) for name in names(job) if name != "data"}
+    assert held.pop("tiny.r1.recovery")
+    assert held == before
+    assert pimc(*arguments, "--resume").code == 0
+    assert timeless(contents(job)) == expected
+
+
+def test_resume_refuses_another_job(pimc, job, monkeypatch) -> None:
     from pimc.passes.recover import steps
 
     def interrupted(*arguments: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(steps, "distill", interrupted)
-    before = {name: sha256_file(name) for name in names(job) if name != "data"}
-    done = pimc("recover", "--calib", "data", "--die", "chip.die", *QUICK)
-    assert done.code == 130
-    assert {name: sha256_file(name) for name in names(job) if name != "data"} == before
+    arguments = ("recover", "--calib", "data", "--die", "chip.die", *QUICK)
+    with monkeypatch.context() as patch:
+        patch.setattr(steps, "distill", interrupted)
+        pimc(*arguments)
+    done = pimc(*arguments, "--budget", "5", "--resume")
+    assert done.code == 2
+    assert "another recovery: options" in done.err
+    assert Path("tiny.r1.recovery").exists()
 
 
 @pytest.mark.parametrize("command", ["capture", "recover"])
@@ -415,6 +447,7 @@ def test_ctrl_c_while_writing_leaves_no_half_file(
     pimc, job, noisy, monkeypatch, when, command
 ) -> None:
     """Interrupted at each of the files in turn, just before it is complete."""
+    monkeypatch.setattr(Checkpoint, "save", lambda *arguments: None)
     arguments = (command, "--calib", "data", "--die", "chip.die", *QUICK * (command == "recover"))
     start = contents(job)
     assert pimc(*arguments).code == 0
@@ -443,6 +476,15 @@ def test_ctrl_c_while_writing_leaves_no_half_file(
             assert json.loads(content).keys() == json.loads(whole[name]).keys()
         else:
             assert content in (start.get(name), whole[name])
+
+
+def timeless(found: dict[str, bytes]) -> dict[str, Any]:
+    """Contents without what tells how long it took."""
+    report = json.loads(found["tiny.r1.report.json"])
+    del report["seconds"]
+    for stage in report["stages"]:
+        del stage["seconds"]
+    return {**found, "tiny.r1.report.json": report}
 
 
 def contents(folder: Path) -> dict[str, bytes]:

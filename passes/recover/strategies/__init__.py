@@ -1,19 +1,20 @@
 """Strategies: recipes for recovering a die, one file each.
 
-A strategy is a frozen dataclass with a name, called with the bench; the first line of its
-docstring is what a user reads. A package adds its own with an entry point of the group
+A strategy is a frozen dataclass with a name that lays out steps; the first line of its docstring
+is what a user reads. A package adds its own with an entry point of the group
 ``pimc.strategies`` that names such a class; it is made without arguments.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 from typing import ClassVar, NamedTuple, Protocol
 
 from pimc.errors import UsageError
-from pimc.passes.recover.bench import Bench
+from pimc.passes.recover.options import RecoverOptions
+from pimc.passes.recover.steps import Step
 from pimc.passes.recover.strategies.affine import Affine
 from pimc.passes.recover.strategies.full_rewrite import FullRewrite
 from pimc.passes.recover.strategies.none import Nothing
@@ -36,8 +37,15 @@ class Strategy(Protocol):
     name: ClassVar[str]
     needs_chip: ClassVar[bool]
 
-    def __call__(self, bench: Bench) -> None:
-        """Recover the die on the bench; every state worth keeping is judged."""
+    def steps(self, options: RecoverOptions, *, chip: bool) -> Sequence[Step]:
+        """What is done, one after the other; every state worth keeping is judged.
+
+        A recovery can be cut between steps and within them: one that was cut is done again from
+        its start, so what a step needs to know of earlier ones lies on the bench.
+
+        Args:
+            chip: the chip is at hand, not only a capture of it.
+        """
         ...
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pimc.passes.recover import steps
-from pimc.passes.recover.bench import Bench
+from pimc.passes.recover.options import RecoverOptions
+from pimc.passes.recover.steps import Step, fit_columns
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,6 @@ class Affine:
     name: ClassVar[str] = "affine"
     needs_chip: ClassVar[bool] = True
 
-    def __call__(self, bench: Bench) -> None:
-        """Fit and judge."""
-        steps.fit_columns(bench)
-        bench.judge("column gain and offset")
+    def steps(self, options: RecoverOptions, *, chip: bool) -> Sequence[Step]:
+        """One: fit and judge."""
+        return (fit_columns,)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pimc.passes.recover import steps
-from pimc.passes.recover.bench import Bench
+from pimc.passes.recover.options import RecoverOptions
+from pimc.passes.recover.steps import Step, fit_columns, rewrite_all
 
 
 @dataclass(frozen=True)
@@ -16,9 +17,6 @@ class FullRewrite:
     name: ClassVar[str] = "full-rewrite"
     needs_chip: ClassVar[bool] = True
 
-    def __call__(self, bench: Bench) -> None:
-        """Write, fit, judge."""
-        done = steps.rewrite_all(bench)
-        bench.judge("every cell written again", done)
-        steps.fit_columns(bench)
-        bench.judge("column gain and offset")
+    def steps(self, options: RecoverOptions, *, chip: bool) -> Sequence[Step]:
+        """Write, fit."""
+        return rewrite_all, fit_columns

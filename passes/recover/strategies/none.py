@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pimc.passes.recover.bench import Bench
+from pimc.passes.recover.options import RecoverOptions
+from pimc.passes.recover.steps import Step
 
 
 @dataclass(frozen=True)
@@ -15,5 +17,6 @@ class Nothing:
     name: ClassVar[str] = "none"
     needs_chip: ClassVar[bool] = False
 
-    def __call__(self, bench: Bench) -> None:
+    def steps(self, options: RecoverOptions, *, chip: bool) -> Sequence[Step]:
         """Nothing."""
+        return ()

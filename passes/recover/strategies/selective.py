@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pimc.passes.recover import steps
-from pimc.passes.recover.bench import Bench
+from pimc.passes.recover.options import RecoverOptions
+from pimc.passes.recover.steps import Step, correct, learn, rewriting, train_columns
 
 
 @dataclass(frozen=True)
@@ -16,11 +17,7 @@ class Selective:
     name: ClassVar[str] = "selective"
     needs_chip: ClassVar[bool] = False
 
-    def __call__(self, bench: Bench) -> None:
+    def steps(self, options: RecoverOptions, *, chip: bool) -> Sequence[Step]:
         """Capture, correct, rewrite in rounds, distill."""
-        steps.learn(bench)
-        steps.correct_rows(bench)
-        steps.fit_columns(bench)
-        bench.judge("column gain and offset")
-        steps.rewrite(bench)
-        steps.train_columns(bench)
+        rounds = options.rounds if chip else min(1, options.rounds)
+        return learn, correct, *rewriting(rounds), train_columns
