@@ -3,6 +3,5 @@
 from pimc.passes.recover.distill import DistillOptions
 from pimc.passes.recover.loop import recover
 from pimc.passes.recover.options import RecoverOptions, Recovery, Stage
-from pimc.passes.recover.strategies import strategies
 
-__all__ = ["DistillOptions", "RecoverOptions", "Recovery", "Stage", "recover", "strategies"]
+__all__ = ["DistillOptions", "RecoverOptions", "Recovery", "Stage", "recover"]

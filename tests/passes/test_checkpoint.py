@@ -33,7 +33,7 @@ OPTIONS = RecoverOptions(
 STEPS = 8
 
 
-class Cut(Exception):
+class CutError(Exception):
     """The power went."""
 
 
@@ -83,10 +83,10 @@ def test_cut_after_any_step_the_result_is_the_same(
     def cut(self: Checkpoint, bench: Any, done: int) -> None:
         save(self, bench, done)
         if done == steps:
-            raise Cut
+            raise CutError
 
     monkeypatch.setattr(Checkpoint, "save", cut)
-    with pytest.raises(Cut):
+    with pytest.raises(CutError):
         run(image, calib, path)
     monkeypatch.undo()
     again, device = run(image, calib, path)
@@ -104,11 +104,11 @@ def test_cut_within_a_step_the_result_is_the_same(
         done = write(self, cells, levels)
         count += 1
         if count > image.arrays + 1:  # arrays of the image, then rounds of the recovery
-            raise Cut
+            raise CutError
         return done
 
     monkeypatch.setattr(SimDevice, "program", cut)
-    with pytest.raises(Cut):
+    with pytest.raises(CutError):
         run(image, calib, path)
     monkeypatch.undo()
     again, device = run(image, calib, path)

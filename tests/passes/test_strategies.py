@@ -1,0 +1,163 @@
+"""Strategies by name, and what each does to a die."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from pimc.api import Options
+from pimc.api import compile as compile_model
+from pimc.chip import Chip
+from pimc.compare import compare
+from pimc.data import Dataset
+from pimc.errors import UsageError
+from pimc.image import Image
+from pimc.passes.recover.distill import DistillOptions
+from pimc.passes.recover.loop import recover
+from pimc.passes.recover.options import RecoverOptions, Recovery
+from pimc.passes.recover.steps import Step
+from pimc.passes.recover.strategies import strategies, strategy_named
+from pimc.runtime.capture import CaptureOptions
+from pimc.runtime.die import Die
+from pimc.runtime.program import program
+from pimc.runtime.sim import SimDevice
+
+OPTIONS = RecoverOptions(
+    rounds=1,
+    influence_images=32,
+    capture=CaptureOptions(vectors=96, repeats=2, images=32),
+    distill=DistillOptions(epochs=1),
+)
+OURS = ["none", "affine", "full-rewrite", "selective"]
+
+
+@pytest.fixture(scope="module")
+def image(tiny_model, tiny_inputs) -> Image:
+    chip = Chip.default().with_array(64, 32).with_sigma(0.08)
+    return compile_model(tiny_model(), chip, calib=tiny_inputs, options=Options(feedback=False))
+
+
+@pytest.fixture(scope="module")
+def calib() -> Dataset:
+    return Dataset.of(np.random.default_rng(3).standard_normal((96, 2, 8, 8)).astype(np.float32))
+
+
+def recovered(image: Image, calib: Dataset, strategy: str) -> tuple[Recovery, SimDevice]:
+    device = SimDevice(Die.simulated(7), image.chip, image.arrays, read_seed=7)
+    program(image, device)
+    return recover(image, device, calib, OPTIONS, strategy=strategy), device
+
+
+def kept_loss(recovery: Recovery) -> float:
+    (kept,) = (stage for stage in recovery.stages if stage.kept)
+    return kept.loss
+
+
+def test_nothing_leaves_die_and_image_as_they_were(image, calib) -> None:
+    recovery, device = recovered(image, calib, "none")
+    assert recovery.cells_rewritten == 0
+    assert int(device.die.cells.writes.max()) == 1
+    for name, value in image.tensors.items():
+        np.testing.assert_array_equal(recovery.image.tensors[name], value)
+    assert recovery.image.manifest["recovery"]["strategy"] == "none"
+
+
+def test_affine_changes_only_gain_and_bias(image, calib) -> None:
+    recovery, device = recovered(image, calib, "affine")
+    assert int(device.die.cells.writes.max()) == 1
+    changed = {
+        name.rpartition(".")[2]
+        for name, value in recovery.image.tensors.items()
+        if not np.array_equal(image.tensors[name], value)
+    }
+    assert changed == {"gain", "bias"}
+    assert kept_loss(recovery) < 0.7 * recovery.stages[0].loss
+
+
+def test_full_rewrite_writes_every_cell_once_to_its_own_level(image, calib) -> None:
+    recovery, device = recovered(image, calib, "full-rewrite")
+    assert recovery.cells_rewritten == int(image.used.sum())
+    np.testing.assert_array_equal(device.die.cells.writes == 2, image.used)
+    np.testing.assert_array_equal(recovery.image.levels, image.levels)
+    assert kept_loss(recovery) < recovery.stages[0].loss
+
+
+def test_a_strategy_that_needs_the_chip_refuses_a_capture() -> None:
+    assert strategy_named("selective", chip=False).name == "selective"
+    with pytest.raises(UsageError, match="needs the chip"):
+        strategy_named("full-rewrite", chip=False)
+
+
+def test_an_unknown_name_is_told_what_there_is() -> None:
+    with pytest.raises(UsageError, match="no such strategy") as caught:
+        strategy_named("selectiv")
+    assert "selective" in str(caught.value)
+
+
+# --- of other packages ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class OneRow:
+    """Take off the rows' common error only. More text."""
+
+    name: ClassVar[str] = "one-row"
+    needs_chip: ClassVar[bool] = True
+
+    def steps(self, options: RecoverOptions, *, chip: bool) -> Sequence[Step]:
+        """None: that it was asked is enough."""
+        return ()
+
+
+class _Entry:
+    def __init__(self, name: str, loaded: Any) -> None:
+        self.name, self._loaded = name, loaded
+
+    def load(self) -> Any:
+        if isinstance(self._loaded, Exception):
+            raise self._loaded
+        return self._loaded
+
+
+@pytest.fixture
+def installed(monkeypatch) -> Any:
+    def install(**entries: Any) -> None:
+        found = [_Entry(name, thing) for name, thing in entries.items()]
+        monkeypatch.setattr("pimc.passes.recover.strategies.entry_points", lambda group: found)
+
+    return install
+
+
+def test_entry_points_are_listed_after_ours_and_can_be_followed(image, calib, installed) -> None:
+    installed(**{"one-row": OneRow})
+    assert [found.name for found in strategies()] == [*OURS, "one-row"]
+    assert strategies()[-1].description == "Take off the rows' common error only. More text"
+    assert recovered(image, calib, "one-row")[0].strategy == "one-row"
+
+
+def test_one_that_cannot_be_loaded_says_so(installed) -> None:
+    installed(broken=ImportError("no module named rocket"))
+    with pytest.raises(UsageError, match="cannot be loaded: no module named rocket"):
+        strategy_named("broken")
+
+
+# --- side by side --------------------------------------------------------------------------------
+
+
+def test_strategies_meet_the_same_dies(image, calib) -> None:
+    found = compare(image, calib, None, ["none", "affine", "selective"], [3, 4], OPTIONS)
+    assert [(one.strategy, one.seed) for one in found] == [
+        (name, seed) for name in ("none", "affine", "selective") for seed in (3, 4)
+    ]
+    loss = {(one.strategy, one.seed): one.loss for one in found}
+    for seed in (3, 4):
+        assert loss["none", seed] > loss["affine", seed] > loss["selective", seed]
+    written = {one.strategy: one.cells_rewritten for one in found}
+    assert written["none"] == written["affine"] == 0 < written["selective"]
+    assert all(one.accuracy_after is None and one.reads > 0 for one in found)
+    again = compare(image, calib, None, ["selective"], [4], OPTIONS)
+    assert again[0].loss == loss["selective", 4]
