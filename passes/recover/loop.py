@@ -8,6 +8,7 @@ from pimc.data import Dataset
 from pimc.image import Image
 from pimc.passes.recover.bench import Bench, source
 from pimc.passes.recover.checkpoint import Checkpoint
+from pimc.passes.recover.floor import floor_of
 from pimc.passes.recover.options import RecoverOptions, Recovery
 from pimc.passes.recover.strategies import DEFAULT, strategy_named
 from pimc.progress import Progress, silent
@@ -54,6 +55,7 @@ def recover(
     die = source(device, captured)
     recipe = strategy_named(strategy, chip=device is not None)
     bench = Bench.of(image, device, captured, data, options or RecoverOptions(), progress)
+    floor = floor_of(bench)
     steps = (_judge_first, *recipe.steps(bench.options, chip=device is not None))
     done = checkpoint.load(bench) if checkpoint is not None else 0
     for number, step in enumerate(steps[done:], done + 1):
@@ -72,7 +74,9 @@ def recover(
         }
     )
     seconds = time.perf_counter() - start
-    return Recovery(recipe.name, found, writes, tuple(bench.stages), seconds, device is not None)
+    return Recovery(
+        recipe.name, floor, found, writes, tuple(bench.stages), seconds, device is not None
+    )
 
 
 def _judge_first(bench: Bench) -> None:

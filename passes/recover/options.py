@@ -62,17 +62,32 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Floor:
+    """How near perfect cells would come to the float network, read as this chip reads.
+
+    Attributes:
+        loss: the objective on held-out calibration data.
+        agreement: share of held-out samples that get the float network's class; None for values.
+    """
+
+    loss: float
+    agreement: float | None
+
+
+@dataclass(frozen=True)
 class Recovery:
     """Result of a recovery.
 
     Attributes:
         strategy: the strategy that was followed.
+        floor: what no recovery can pass by much, estimated in advance.
         measured: the loss was measured on the chip; else it is what the twin expects.
         image: the next image, with the digital side and the levels the die now holds.
         writes: (writes, 4) address of the cell, level before, level after, round.
     """
 
     strategy: str
+    floor: Floor
     image: Image
     writes: npt.NDArray[np.int64]
     stages: tuple[Stage, ...]

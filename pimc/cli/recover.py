@@ -285,6 +285,7 @@ def _result(
         "rounds": recovery.image.manifest["recovery"]["rounds"],
         "measured_on_chip": recovery.measured,
         "seconds": round(recovery.seconds, 3),
+        "floor": dict(vars(recovery.floor)),
         "stages": [dict(vars(stage)) for stage in recovery.stages],
     }
 
@@ -344,7 +345,11 @@ def _stages(results: list[dict[str, Any]]) -> str:
     """The steps of a single recovery; several dies would fill more than a screen."""
     if len(results) > 1:
         return ""
-    rows = [
+    floor = results[0]["floor"]
+    rows: list[list[object]] = [
+        ["floor: perfect cells", f"{floor['loss']:.4f}", percent(floor["agreement"], 1), "", ""]
+    ]
+    rows += [
         [
             stage["name"] + (" ←" if stage["kept"] else ""),
             f"{stage['loss']:.4f}",

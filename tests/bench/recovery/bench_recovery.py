@@ -1,0 +1,141 @@
+"""Recovery by every strategy, on many chips: the same dies, the same data.
+
+For each chip of the table below the network is compiled and ``pimc recover --compare`` is run, in
+a process of its own. Networks: the shipped Fashion-MNIST network, and ResNet-20 on CIFAR-10 where
+the folder ``--cifar`` (default: ``shared/data/cifar10`` beside the checkout) is there. A chip that
+``--output`` already holds a result of is not measured again. Prints a Markdown table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[3]
+CIFAR = ROOT.parent / "shared" / "data" / "cifar10"
+
+FIRST_SILICON = ("faults.stuck_gmax_rate=0.0175", "faults.stuck_gmin_rate=0.0904")
+
+
+def _sigma(fraction: float) -> tuple[str, ...]:
+    return (f"cell.sigma.fraction_of_range={fraction}",)
+
+
+#: Chip by name: options of ``pimc compile``.
+CHIPS: Mapping[str, Sequence[str]] = {
+    "sigma2": ("--set", *_sigma(0.02)),
+    "sigma5": (),
+    "sigma7": ("--set", *_sigma(0.07)),
+    "sigma10": ("--set", *_sigma(0.10)),
+    "levels8": ("--levels", "8"),
+    "stuck": tuple(part for key in FIRST_SILICON for part in ("--set", key)),
+    "neurram": ("--chip", "neurram", "--array", "128x128"),
+    "cmo": ("--chip", "cmo", "--array", "128x128"),
+    "ihp": ("--chip", "ihp", "--array", "128x128"),
+}
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network and its data; ``data`` holds calib.npz, test.npz and data.toml."""
+
+    model: Path
+    data: Path
+
+    @property
+    def missing(self) -> list[str]:
+        """Files that are not there."""
+        needed = [self.model, *(self.data / name for name in ("calib.npz", "test.npz"))]
+        return [str(path) for path in needed if not path.is_file()]
+
+
+def pimc(*arguments: object) -> dict[str, Any]:
+    """Run one command in a fresh process; its JSON."""
+    command = [str(Path(sys.executable).with_name("pimc")), *map(str, arguments), "--json"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    if done.returncode:
+        raise SystemExit(f"pimc {arguments[0]} ended with exit code {done.returncode}")
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def measured(
+    network: Network, chip: str, output: Path, options: argparse.Namespace
+) -> dict[str, Any]:
+    """The comparison of one network on one chip; kept in a file of ``output``."""
+    path = output / f"{network.model.stem}.{chip}.json"
+    if path.exists():
+        found: dict[str, Any] = json.loads(path.read_text())
+        return found
+    image = path.with_suffix(".pimc")
+    pimc(
+        "compile", network.model, "--calib", network.data / "calib.npz",
+        *CHIPS[chip], "-o", image,
+    )  # fmt: skip
+    chosen = [part for name in options.strategy for part in ("--strategy", name)]
+    return pimc(
+        "recover", image, "--compare", "--calib", network.data / "calib.npz",
+        "--data", network.data / "test.npz", "--dies", options.dies, "--jobs", options.jobs,
+        *chosen, "-o", path,
+    )  # fmt: skip
+
+
+def lines(chip: str, found: Mapping[str, Any]) -> list[str]:
+    """Rows of the table for one chip."""
+    rows = []
+    for name in dict.fromkeys(one["strategy"] for one in found["outcomes"]):
+        dies = [one for one in found["outcomes"] if one["strategy"] == name]
+        share = statistics.mean(one["cells_rewritten"] for one in dies) / found["cells_total"]
+        seconds = statistics.mean(one["seconds"] for one in dies)
+        rows.append(
+            f"| {chip} | {name} | {over_dies(dies, 'accuracy_before')} "
+            f"| {over_dies(dies, 'accuracy_after')} | {100 * share:.1f} % | {seconds:.0f} |"
+        )
+    return rows
+
+
+def over_dies(dies: Sequence[Mapping[str, Any]], key: str) -> str:
+    """Per cent, mean ± standard deviation."""
+    values = [100 * die[key] for die in dies]
+    spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.2f}{spread}"
+
+
+def main() -> int:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cifar", type=Path, default=CIFAR)
+    parser.add_argument("--output", type=Path, default=ROOT / "build" / "recovery")
+    parser.add_argument("--dies", type=int, default=5)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--chip", action="append", choices=[*CHIPS], default=[])
+    parser.add_argument("--strategy", action="append", default=[])
+    options = parser.parse_args()
+    options.output.mkdir(parents=True, exist_ok=True)
+    fashion = ROOT / "models" / "fashion"
+    networks = (
+        Network(fashion / "resnet8.onnx", fashion),
+        Network(options.cifar / "resnet20.onnx", options.cifar),
+    )
+    for network in networks:
+        if network.missing:
+            print(f"skipped: {', '.join(network.missing)} not found")
+            continue
+        print(f"\n{network.model.stem}\n")
+        print("| chip | strategy | before | after | cells rewritten | seconds a die |")
+        print("|---|---|---:|---:|---:|---:|")
+        for chip in options.chip or CHIPS:
+            found = measured(network, chip, options.output, options)
+            print("\n".join(lines(chip, found)), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
