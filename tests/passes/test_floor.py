@@ -1,0 +1,62 @@
+"""The floor: what perfect cells would give under a chip's read noise and converters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pimc.api import Options
+from pimc.api import compile as compile_model
+from pimc.chip import Chip
+from pimc.data import Dataset
+from pimc.image import Image
+from pimc.passes.recover.floor import with_perfect_cells
+from pimc.passes.recover.loop import recover
+from pimc.passes.recover.options import Floor, RecoverOptions
+from pimc.runtime.die import Die
+from pimc.runtime.program import program
+from pimc.runtime.session import Session
+from pimc.runtime.sim import SimDevice
+
+
+@pytest.fixture(scope="module")
+def floor(tiny_model, tiny_inputs) -> Any:
+    calib = Dataset.of(np.random.default_rng(3).standard_normal((96, 2, 8, 8)).astype(np.float32))
+
+    def of(**keys: Any) -> Floor:
+        chip = Chip.default().with_array(64, 32).with_(**keys)
+        image = compile_model(tiny_model(), chip, calib=tiny_inputs, options=Options())
+        device = SimDevice(Die.simulated(7), image.chip, image.arrays)
+        program(image, device)
+        return recover(image, device, calib, RecoverOptions(), strategy="none").floor
+
+    return of
+
+
+def test_programming_errors_and_stuck_cells_do_not_raise_it(floor) -> None:
+    imprecise = {"cell.sigma.fraction_of_range": 0.2, "faults.stuck_gmin_rate": 0.1}
+    # Compiling looks at the chip's errors, too, so the codes may differ a little.
+    assert floor(**imprecise).loss < 2 * floor().loss + 0.01
+
+
+def test_read_noise_and_coarse_converters_raise_it(floor) -> None:
+    plain = floor()
+    assert floor(**{"read_noise.relative": 0.3}).loss > 3 * plain.loss
+    assert floor(**{"adc.bits": 3}).loss > 3 * plain.loss
+    assert 0 <= plain.agreement <= 1
+
+
+def test_perfect_cells_hold_the_levels_and_read_with_noise(tiny_image: Image) -> None:
+    image = with_perfect_cells(tiny_image)
+    np.testing.assert_array_equal(image.levels, tiny_image.levels)
+    x = np.random.default_rng(1).standard_normal((4, 2, 8, 8)).astype(np.float32)
+    die = Die.simulated(3)
+    session = Session(image, die)
+    used = image.used
+    levels_us = np.asarray(image.chip.cell.g_levels_us)
+    np.testing.assert_allclose(die.cells.g_us[used], levels_us[image.levels[used]], rtol=1e-5)
+    name = session.get_inputs()[0].name
+    first, second = session.run(None, {name: x})[0], session.run(None, {name: x})[0]
+    assert not np.array_equal(first, second)
