@@ -111,12 +111,12 @@ def distill(
     steps = options.epochs * -(-len(data) // options.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))
     for epoch in progress(range(options.epochs), "distilling", options.epochs):
-        for x in _batches(data, options.batch_size, generator):
+        for x in batches(data, options.batch_size, generator):
             wanted, wanted_features = student.teach(x)
             found, features = student.run(x, student.twin)
             loss = goal.loss(found, wanted)
             if options.features:
-                loss = loss + options.features * _feature_loss(features, wanted_features)
+                loss = loss + options.features * feature_loss(features, wanted_features)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -174,7 +174,8 @@ def _twins(student: Student) -> Iterator[TwinLayer]:
     return iter(student.twin.layers.values())
 
 
-def _batches(data: Dataset, batch_size: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
+def batches(data: Dataset, batch_size: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
+    """Inputs of one epoch in a drawn order."""
     # Even parts: a last batch of one sample would have no variance to measure errors by.
     order = torch.randperm(len(data), generator=generator).numpy()
     for part in np.array_split(order, -(-len(order) // batch_size)):
@@ -187,7 +188,7 @@ def _spread(student: Student, data: Dataset) -> dict[str, float]:
     return {name: float(value.std().clamp_min(1e-6)) for name, value in features.items()}
 
 
-def _feature_loss(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> torch.Tensor:
+def feature_loss(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> torch.Tensor:
     """Mean over layers of the squared error relative to the teacher's variance."""
     losses = [
         (found[name] - value).square().mean() / value.var(correction=0).clamp_min(1e-12)

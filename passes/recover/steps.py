@@ -15,6 +15,7 @@ import torch
 from pimc.passes.recover.bench import Bench
 from pimc.passes.recover.calibrate import calibrate, images_that_fit
 from pimc.passes.recover.distill import Student, distill, influences
+from pimc.passes.recover.harden import HardenOptions, harden
 from pimc.passes.recover.identify import identify, prior, rewritten, row_correction
 from pimc.passes.recover.rewrite import choose, propose
 from pimc.passes.recover.twin import Twin
@@ -107,6 +108,30 @@ def rewrite_all(bench: Bench) -> None:
     done = bench.write()
     bench.estimates = {layer.index: prior(bench.image, layer) for layer in bench.image.layers}
     bench.judge("every cell written again", done)
+
+
+def write_hardened(bench: Bench, *, options: HardenOptions) -> None:
+    """Train the weights under write errors, write every cell that changes, and judge.
+
+    Raises:
+        ModelError: gradients cannot reach a layer.
+        DeviceError: the chip failed.
+    """
+    trained = harden(
+        bench.image,
+        _student(bench),
+        bench.goal,
+        bench.train,
+        options,
+        bench.generator,
+        progress=bench.progress,
+    )
+    cells = np.flatnonzero(trained.levels != bench.image.levels)
+    bench.chosen = cells, trained.levels.reshape(-1)[cells], 1
+    done = bench.write()
+    names = {layer.index: {"bias": layer.bias} for layer in trained.layers}
+    bench.image = bench.image.updated(columns=names)
+    bench.judge("hardened weights written", done)
 
 
 def train_columns(bench: Bench) -> None:
