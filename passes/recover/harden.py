@@ -21,10 +21,12 @@ from pimc.converters import dac_limits
 from pimc.data import Dataset
 from pimc.image import Image, ImageLayer
 from pimc.passes.recover.distill import Student, batches, feature_loss
-from pimc.passes.recover.objective import Goal, Outputs
-from pimc.passes.recover.twin import TwinLayer
+from pimc.passes.recover.objective import Goal, Outputs, Task
+from pimc.passes.recover.twin import Twin, TwinLayer
 from pimc.plan import layer_of
 from pimc.progress import Progress, silent
+from pimc.runtime.session import Session
+from pimc.runtime.teacher import teacher_array
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,37 @@ def harden(
     if not options.epochs:
         return image
     return _written(image, layers)
+
+
+def hardened(
+    image: Image,
+    data: Dataset,
+    options: HardenOptions | None = None,
+    *,
+    task: Task | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Image:
+    """A freshly compiled image, hardened before any die is written.
+
+    Args:
+        data: inputs; labels are not used.
+        task: what the outputs are; judged by their shape if None.
+        seed: of the order of the inputs and of the write errors.
+
+    Raises:
+        ImageError: the image holds no float weights.
+        ModelError: gradients cannot reach a layer.
+    """
+    session, teacher = Session(image), teacher_array(image)
+    names = tuple(arg.name for arg in session.get_outputs())
+    student = Student(session.executor, Twin({}), teacher, session.get_inputs()[0].name, names)
+    options = options or HardenOptions()
+    wanted, _ = student.teach(torch.from_numpy(data.batch(0, options.batch_size)))
+    generator = torch.Generator().manual_seed(seed)
+    goal = Goal.of(task, wanted)
+    found = harden(image, student, goal, data, options, generator, progress=progress)
+    return found.updated(options=dict(image.manifest["options"]) | {"harden": options.epochs})
 
 
 def _loss_of_classes(goal: Goal) -> Callable[[Outputs, Outputs], torch.Tensor]:

@@ -61,6 +61,9 @@ __all__ = ["check", "compile_"]
     help="Fewest arrays, or one tile an array.",
 )
 @digital_option
+@click.option(
+    "--harden", is_flag=True, help="Train the weights for the chip's write errors; needs --calib."
+)
 @click.option("--no-teacher", is_flag=True, help="Leave the float weights out of the image.")
 @click.option("--no-feedback", is_flag=True, help="Round every weight on its own.")
 @click.option("--dump-dir", type=FILE, metavar="DIR", help="Write the plan after every pass.")
@@ -73,11 +76,17 @@ def compile_(settings: Settings, model: Path, **chosen: Any) -> Report:
     sees; without, every input vector is scaled on its own.
     """
     from pimc import api
+    from pimc.errors import UsageError
     from pimc.faults import FaultMap
     from pimc.passes.frontend import load_model
     from pimc.summary import summarize
 
     start = time.perf_counter()
+    if chosen["harden"] and (chosen["calib"] is None or chosen["no_teacher"]):
+        raise UsageError(
+            "--harden trains toward the float network on calibration data",
+            hint="give --calib, and leave out --no-teacher",
+        )
     output = _output(model, chosen["output"])
     chip = _chip(chosen)
     options = api.Options(
@@ -105,6 +114,10 @@ def compile_(settings: Settings, model: Path, **chosen: Any) -> Report:
         text = f"stopped after {chosen['stop_after']}; no image was written\n{_passes(timings)}"
         return Report(data | _resources(seconds), text, answer=False)
     image = api.compile(loaded, chip, **arguments)
+    if chosen["harden"]:
+        from pimc.passes.recover.harden import hardened
+
+        image = hardened(image, arguments["calib"], seed=settings.seed, progress=settings.progress)
     image.save(output)
     summary = summarize(image) | {"output": str(output), "passes": timings}
     summary |= _resources(time.perf_counter() - start)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -13,10 +14,8 @@ from pimc.api import compile as compile_model
 from pimc.chip import Chip
 from pimc.data import Dataset
 from pimc.image import Image
-from pimc.passes.recover.distill import Student
-from pimc.passes.recover.harden import HardenOptions, harden
+from pimc.passes.recover.harden import HardenOptions, hardened
 from pimc.passes.recover.objective import Goal
-from pimc.passes.recover.twin import Twin
 from pimc.runtime.die import Die
 from pimc.runtime.session import Session
 from pimc.runtime.teacher import teacher_array
@@ -34,15 +33,8 @@ def calib() -> Dataset:
 
 
 def trained(image: Image, data: Dataset, **options: Any) -> Image:
-    session, teacher = Session(image), teacher_array(image)
-    names = tuple(arg.name for arg in session.get_outputs())
-    feed = session.get_inputs()[0].name
-    student = Student(session.executor, Twin({}), teacher, feed, names)
-    wanted, _ = student.teach(torch.from_numpy(data.batch(0, 64)))
     chosen = HardenOptions(**{"epochs": 8, "batch_size": 32, **options})
-    return harden(
-        image, student, Goal.of(None, wanted), data, chosen, torch.Generator().manual_seed(1)
-    )
+    return hardened(image, data, chosen, seed=1)
 
 
 def mean_loss(image: Image, data: Dataset, distill: bool, dies: int = 8) -> float:
@@ -67,19 +59,19 @@ def mean_loss(image: Image, data: Dataset, distill: bool, dies: int = 8) -> floa
 @pytest.mark.parametrize("distill", [True, False])
 def test_dies_written_afterwards_lose_less(image, calib, distill) -> None:
     unseen = Dataset.of(np.random.default_rng(9).standard_normal((64, 2, 8, 8)).astype(np.float32))
-    hardened = trained(image, calib, distill=distill)
-    assert mean_loss(hardened, unseen, distill) < 0.95 * mean_loss(image, unseen, distill)
+    found = trained(image, calib, distill=distill)
+    assert mean_loss(found, unseen, distill) < 0.95 * mean_loss(image, unseen, distill)
 
 
 def test_only_cells_in_use_and_biases_change(image, calib) -> None:
-    hardened = trained(image, calib, epochs=1)
-    changed = hardened.levels != image.levels
+    found = trained(image, calib, epochs=1)
+    changed = found.levels != image.levels
     assert changed.any()
     assert not changed[~image.used].any()
-    assert int(hardened.levels.max()) < image.chip.cell.levels
+    assert int(found.levels.max()) < image.chip.cell.levels
     differing = {
         name.rpartition(".")[2]
-        for name, value in hardened.tensors.items()
+        for name, value in found.tensors.items()
         if not np.array_equal(image.tensors[name], value)
     }
     assert differing == {"levels", "bias"}
@@ -88,4 +80,20 @@ def test_only_cells_in_use_and_biases_change(image, calib) -> None:
 def test_the_same_seed_gives_the_same_bytes(image, calib) -> None:
     first, second = (trained(image, calib, epochs=1) for _ in range(2))
     assert first.to_bytes() == second.to_bytes()
-    assert trained(image, calib, epochs=0) is image
+    untrained = trained(image, calib, epochs=0)
+    np.testing.assert_array_equal(untrained.levels, image.levels)
+    assert untrained.manifest["options"]["harden"] == 0
+
+
+def test_compile_hardens_on_request(pimc, tiny_model, tiny_inputs, here) -> None:
+    onnx.save(tiny_model(), here / "tiny.onnx")
+    np.save(here / "x.npy", tiny_inputs)
+    assert pimc("compile", "tiny.onnx", "--calib", "x.npy", "-o", "plain.pimc").code == 0
+    done = pimc("compile", "tiny.onnx", "--calib", "x.npy", "--harden", "-o", "hard.pimc")
+    assert done.code == 0, done.err
+    plain, hard = Image.load(here / "plain.pimc"), Image.load(here / "hard.pimc")
+    assert (plain.levels != hard.levels).any()
+    for arguments in (["--harden"], ["--harden", "--calib", "x.npy", "--no-teacher"]):
+        done = pimc("compile", "tiny.onnx", *arguments)
+        assert done.code == 2
+        assert "calibration data" in done.err
