@@ -50,6 +50,8 @@ def compared(
             "strategies can be compared on simulated dies only",
             hint="every strategy needs the die as it was programmed: use --dies N",
         )
+    if chosen["resume"]:
+        raise UsageError("a comparison cannot be resumed", hint="leave out --resume")
     start = time.perf_counter()
     names = list(dict.fromkeys(chosen["strategy"])) or [found.name for found in strategies()]
     for name in names:

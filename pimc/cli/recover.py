@@ -139,6 +139,8 @@ def recover(settings: Settings, image: Path | None, **chosen: Any) -> Report:
         from pimc.cli.compare import compared
 
         return compared(settings, path, loaded, calib, labelled, options, chosen)
+    if chosen["jobs"] > 1 or chosen["cluster"]:
+        raise UsageError("--jobs and --cluster share out comparisons only", hint="add --compare")
     strategy = _only(chosen["strategy"])
 
     def measure(what: Image, device: Device | None) -> float | None:

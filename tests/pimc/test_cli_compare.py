@@ -60,6 +60,8 @@ def test_table_and_picture_of_all_dies_are_written(pimc, job) -> None:
         (["--compare", "--device", "replay"], "simulated dies only"),
         (["--compare", "--strategy", "selectiv"], "no such strategy"),
         (["--strategy", "none", "--strategy", "affine"], "one strategy"),
+        (["--compare", "--resume"], "cannot be resumed"),
+        (["--jobs", "2"], "comparisons only"),
         (["--strategy", "afine"], "no such strategy"),
     ],
 )
