@@ -1,32 +1,36 @@
 """Harden: train a network for the errors that writing it will make (variation-aware training).
 
 Every batch meets a freshly written die: weights rounded to their codes, every weight with a
-write error drawn from the chip's own statistics. Gradients pass straight through the rounding
-(Y. Bengio et al., arXiv 1308.3432). Noise-aware training for RRAM: Wan et al. 2022, DOI
-10.1038/s41586-022-04992-8; with distillation: G. Charan et al. 2020, IEEE JXCDC.
+write error drawn from the chip's own statistics. Noise-aware training for RRAM: Wan et al. 2022,
+DOI 10.1038/s41586-022-04992-8; with distillation: G. Charan et al. 2020, IEEE JXCDC.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from math import inf
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 import torch
 import torch.nn.functional as F
 
-from pimc.converters import dac_limits
 from pimc.data import Dataset
-from pimc.image import Image, ImageLayer
+from pimc.image import Image
 from pimc.passes.recover.distill import Student, batches, feature_loss
+from pimc.passes.recover.noisy import NoisyLayer, optimizer_of, written
 from pimc.passes.recover.objective import Goal, Outputs, Task
-from pimc.passes.recover.twin import Twin, TwinLayer
+from pimc.passes.recover.twin import Twin
 from pimc.plan import layer_of
 from pimc.progress import Progress, silent
 from pimc.runtime.session import Session
 from pimc.runtime.teacher import teacher_array
+
+#: Part of the data on which the epoch is chosen.
+_HOLDOUT = 0.1
+
+_Run = tuple[Outputs, dict[str, torch.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,9 @@ class HardenOptions:
     Attributes:
         epochs, batch_size: over the training part of the calibration data.
         learning_rate: of weights, in units of their layer's standard deviation.
+        noise: write errors drawn, as a part of the chip's own.
+        warmup: part of the training over which they grow to that.
+        draws: dies written anew to judge every epoch by on held-out data.
         distill: toward the float network's outputs and features; else toward the classes it
             names.
         features: weight of the features beside the outputs.
@@ -44,73 +51,11 @@ class HardenOptions:
     epochs: int = 6
     batch_size: int = 64
     learning_rate: float = 3e-3
+    noise: float = 1.0
+    warmup: float = 0.5
+    draws: int = 4
     distill: bool = True
     features: float = 1.0
-
-
-@dataclass(eq=False)
-class NoisyLayer:
-    """A layer that is written anew whenever :meth:`draw` is called.
-
-    Attributes:
-        weight: (groups, rows, cols) trained, in effective µS from the column's zero.
-    """
-
-    twin: TwinLayer
-    weight: torch.nn.Parameter
-    zero_us: torch.Tensor
-    scale: torch.Tensor
-    values_us: torch.Tensor
-    sigma_us: torch.Tensor
-    middles: torch.Tensor = field(repr=False)
-
-    @staticmethod
-    def of(image: Image, layer: ImageLayer) -> NoisyLayer:
-        """The layer before training: the float network's weights."""
-        book, shape = image.codebook, (layer.groups, 1, layer.cols)
-        scale = (layer.scale * layer.gain).astype(np.float64).reshape(shape)
-        wanted = np.asarray(layer.teacher_weight, np.float64) / scale
-
-        def tensor(values: npt.NDArray[np.floating]) -> torch.Tensor:
-            return torch.from_numpy(np.ascontiguousarray(values)).float()
-
-        values = book.values_us
-        twin = TwinLayer(
-            layer,
-            dac_limits(image.chip, layer.input_signed),
-            torch.zeros(()),
-            torch.zeros(layer.groups * layer.cols),
-            torch.nn.Parameter(torch.ones(layer.groups * layer.cols), requires_grad=False),
-            torch.nn.Parameter(torch.from_numpy(layer.bias.copy())),
-        )
-        return NoisyLayer(
-            twin,
-            torch.nn.Parameter(tensor(wanted)),
-            tensor(values[layer.zero].reshape(shape)),
-            tensor(scale),
-            tensor(values),
-            tensor(book.sigma_us),
-            tensor((values[1:] + values[:-1]) / 2),
-        )
-
-    def codes(self) -> torch.Tensor:
-        """(groups, rows, cols) the nearest code of every weight."""
-        return torch.bucketize((self.weight + self.zero_us).detach(), self.middles)
-
-    def draw(self, generator: torch.Generator) -> None:
-        """Write the layer: its next outputs are those of one die."""
-        codes = self.codes()
-        error = torch.randn(codes.shape, generator=generator) * self.sigma_us[codes]
-        held = self.values_us[codes] - self.zero_us
-        low, high = self.values_us[0] - self.zero_us, self.values_us[-1] - self.zero_us
-        inside = torch.maximum(torch.minimum(self.weight, high), low)
-        effective = (inside + (held - inside).detach() + error) * self.scale
-        layer = self.twin.layer
-        if layer.window is None:
-            self.twin.kernel = effective[0]
-        else:
-            kernel = effective.transpose(1, 2)
-            self.twin.kernel = kernel.reshape(layer.groups * layer.cols, -1, *layer.window.kernel)
 
 
 def harden(
@@ -118,56 +63,68 @@ def harden(
     student: Student,
     goal: Goal,
     data: Dataset,
+    held_out: Dataset,
     options: HardenOptions,
     generator: torch.Generator,
     *,
+    device: str = "cpu",
     progress: Progress = silent,
 ) -> Image:
     """The image with levels and biases that were trained under write errors.
 
-    Nothing of a die is known or used. The last epoch is the result: by then the learning rate
-    has fallen to nothing.
+    Nothing of a die is known or used.
 
     Args:
         student: the graph, its teacher and the names of its outputs.
         goal: what the outputs are held to when distilling.
         data: inputs; labels are not used.
+        held_out: inputs that choose the epoch which serves freshly written dies best.
+        device: torch device that student and teacher compute on.
 
     Raises:
         ModelError: gradients cannot reach a layer.
     """
     student.check_gradients()
-    layers = {layer.name: NoisyLayer.of(image, layer) for layer in image.layers}
-    groups = []
-    for layer in layers.values():
-        spread = float(layer.weight.detach().std().clamp_min(1e-6))
-        groups.append({"params": [layer.weight], "lr": options.learning_rate * spread})
-        groups.append({"params": [layer.twin.bias], "lr": options.learning_rate})
-    optimizer = torch.optim.Adam(groups)
+    layers = {layer.name: NoisyLayer.of(image, layer, device) for layer in image.layers}
+    optimizer = optimizer_of(layers.values(), options.learning_rate)
     steps = options.epochs * -(-len(data) // options.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))
+    objective = _objective(goal, options)
 
     def array(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
         return layers[layer_of(node)].twin(x)
 
-    for _ in progress(range(options.epochs), "hardening", options.epochs):
-        for x in batches(data, options.batch_size, generator):
-            for layer in layers.values():
-                layer.draw(generator)
-            wanted, wanted_features = student.teach(x)
-            found, features = student.run(x, array)
-            if options.distill:
-                loss = goal.loss(found, wanted)
-                loss = loss + options.features * feature_loss(features, wanted_features)
-            else:
-                loss = _loss_of_classes(goal)(found, wanted)
+    def loss_of(x: torch.Tensor, noise: float, draw: torch.Generator) -> torch.Tensor:
+        for layer in layers.values():
+            layer.draw(draw, noise)
+        return objective(student.run(x, array), student.teach(x))
+
+    def judged() -> float:
+        """The loss on held-out data under the chip's full errors; the same dies every time."""
+        dies = torch.Generator().manual_seed(options.draws)
+        parts = range(0, len(held_out), options.batch_size)
+        with torch.no_grad():
+            losses = [
+                loss_of(torch.from_numpy(held_out.batch(n, n + options.batch_size)), 1.0, dies)
+                for _ in range(options.draws)
+                for n in parts
+            ]
+        return float(torch.stack(losses).mean())
+
+    best, least = image, inf
+    for epoch in progress(range(options.epochs), "hardening", options.epochs):
+        for number, x in enumerate(batches(data, options.batch_size, generator)):
+            done = (epoch + number * options.batch_size / len(data)) / options.epochs
+            noise = options.noise * min(1.0, done / max(options.warmup, 1e-9))
+            loss = loss_of(x, noise, generator)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             schedule.step()
-    if not options.epochs:
-        return image
-    return _written(image, layers)
+        reached = judged()
+        if reached < least:
+            best, least = written(image, layers.values()), reached
+    return best
 
 
 def hardened(
@@ -177,46 +134,49 @@ def hardened(
     *,
     task: Task | None = None,
     seed: int = 0,
+    device: str = "cpu",
     progress: Progress = silent,
 ) -> Image:
     """A freshly compiled image, hardened before any die is written.
 
     Args:
-        data: inputs; labels are not used.
+        data: inputs; labels are not used. A tenth of them chooses the epoch.
         task: what the outputs are; judged by their shape if None.
         seed: of the order of the inputs and of the write errors.
+        device: torch device to train on.
 
     Raises:
         ImageError: the image holds no float weights.
         ModelError: gradients cannot reach a layer.
     """
-    session, teacher = Session(image), teacher_array(image)
+    session = Session(image, device=device)
+    teacher = teacher_array(image, device=device)
     names = tuple(arg.name for arg in session.get_outputs())
     student = Student(session.executor, Twin({}), teacher, session.get_inputs()[0].name, names)
     options = options or HardenOptions()
     wanted, _ = student.teach(torch.from_numpy(data.batch(0, options.batch_size)))
     generator = torch.Generator().manual_seed(seed)
     goal = Goal.of(task, wanted)
-    found = harden(image, student, goal, data, options, generator, progress=progress)
+    held_out, train = data.split(_HOLDOUT, np.random.default_rng(seed))
+    found = harden(
+        image, student, goal, train, held_out, options, generator, device=device, progress=progress
+    )
     return found.updated(options=dict(image.manifest["options"]) | {"harden": options.epochs})
 
 
-def _loss_of_classes(goal: Goal) -> Callable[[Outputs, Outputs], torch.Tensor]:
-    """Cross-entropy with the classes that the float network names; the goal where it has none."""
-    if not all(part.classes for part in goal.parts):
-        return goal.loss
+def _objective(goal: Goal, options: HardenOptions) -> Callable[[_Run, _Run], torch.Tensor]:
+    """What is trained on: the teacher's outputs and features, or the classes that it names."""
 
-    def loss(found: Outputs, wanted: Outputs) -> torch.Tensor:
-        pairs = zip(found, wanted, strict=True)
+    def distance(found: _Run, wanted: _Run) -> torch.Tensor:
+        features = feature_loss(found[1], wanted[1]) if options.features else 0.0
+        return goal.loss(found[0], wanted[0]) + options.features * features
+
+    def classes(found: _Run, wanted: _Run) -> torch.Tensor:
+        pairs = zip(found[0], wanted[0], strict=True)
         return torch.stack([F.cross_entropy(o, t.argmax(1)) for o, t in pairs]).sum()
 
-    return loss
-
-
-def _written(image: Image, layers: dict[str, NoisyLayer]) -> Image:
-    levels, columns = image.levels.copy(), {}
-    for layer in image.layers:
-        noisy, address = layers[layer.name], layer.by_weight(image.cells(layer))
-        levels.reshape(-1)[address] = image.codebook.levels[noisy.codes().numpy()]
-        columns[layer.index] = {"bias": noisy.twin.bias.detach().numpy().copy()}
-    return image.updated(levels=levels, columns=columns)
+    if options.distill:
+        return distance
+    # Values have no classes: there nothing but the teacher's outputs can be trained on.
+    named = all(part.classes for part in goal.parts)
+    return classes if named else lambda found, wanted: goal.loss(found[0], wanted[0])

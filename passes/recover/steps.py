@@ -17,6 +17,7 @@ from pimc.passes.recover.calibrate import calibrate, images_that_fit
 from pimc.passes.recover.distill import Student, distill, influences
 from pimc.passes.recover.harden import HardenOptions, harden
 from pimc.passes.recover.identify import identify, prior, rewritten, row_correction
+from pimc.passes.recover.layerwise import LayerwiseOptions, train_and_write
 from pimc.passes.recover.rewrite import choose, propose
 from pimc.passes.recover.twin import Twin
 from pimc.runtime.capture import capture
@@ -122,6 +123,7 @@ def write_hardened(bench: Bench, *, options: HardenOptions) -> None:
         _student(bench),
         bench.goal,
         bench.train,
+        bench.held_out,
         options,
         bench.generator,
         progress=bench.progress,
@@ -132,6 +134,17 @@ def write_hardened(bench: Bench, *, options: HardenOptions) -> None:
     names = {layer.index: {"bias": layer.bias} for layer in trained.layers}
     bench.image = bench.image.updated(columns=names)
     bench.judge("hardened weights written", done)
+
+
+def write_layer_by_layer(bench: Bench, *, options: LayerwiseOptions) -> None:
+    """Train what follows each layer on what the chip gives, write it, and judge at the end.
+
+    Raises:
+        ModelError: gradients cannot reach a layer.
+        DeviceError: the chip failed.
+    """
+    done = train_and_write(bench, _student(bench), options)
+    bench.judge("layer by layer", done)
 
 
 def train_columns(bench: Bench) -> None:

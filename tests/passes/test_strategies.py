@@ -32,7 +32,7 @@ OPTIONS = RecoverOptions(
     capture=CaptureOptions(vectors=96, repeats=2, images=32),
     distill=DistillOptions(epochs=1),
 )
-OURS = ["none", "affine", "vat", "vat-kd", "full-rewrite", "selective"]
+OURS = ["none", "affine", "vat", "vat-kd", "layerwise", "full-rewrite", "selective"]
 
 
 @pytest.fixture(scope="module")

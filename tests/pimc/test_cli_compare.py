@@ -29,7 +29,15 @@ def test_strategies_are_listed_without_anything_else(pimc, here) -> None:
     done = pimc("recover", "--list-strategies", "--json")
     assert done.code == 0
     found = {one["name"]: one["description"] for one in json.loads(done.out)["strategies"]}
-    assert list(found) == ["none", "affine", "vat", "vat-kd", "full-rewrite", "selective"]
+    assert list(found) == [
+        "none",
+        "affine",
+        "vat",
+        "vat-kd",
+        "layerwise",
+        "full-rewrite",
+        "selective",
+    ]
     assert all(len(description) > 20 for description in found.values())
 
 

@@ -17,6 +17,7 @@ from pimc.passes.recover.options import RecoverOptions
 from pimc.passes.recover.steps import Step
 from pimc.passes.recover.strategies.affine import Affine
 from pimc.passes.recover.strategies.full_rewrite import FullRewrite
+from pimc.passes.recover.strategies.layerwise import Layerwise
 from pimc.passes.recover.strategies.none import Nothing
 from pimc.passes.recover.strategies.selective import Selective
 from pimc.passes.recover.strategies.vat import Vat, VatKd
@@ -58,7 +59,7 @@ class StrategyInfo(NamedTuple):
 
 
 _BUILT_IN: dict[str, type[Strategy]] = {
-    kind.name: kind for kind in (Nothing, Affine, Vat, VatKd, FullRewrite, Selective)
+    kind.name: kind for kind in (Nothing, Affine, Vat, VatKd, Layerwise, FullRewrite, Selective)
 }
 
 
