@@ -70,9 +70,7 @@ class NoisyLayer:
             twin,
             torch.nn.Parameter(tensor(wanted)),
             _reference_sigma_us(image),
-            torch.from_numpy(book.by_output(layer.block_of_bitline)[:, 0].astype(np.int64)).to(
-                device
-            ),
+            torch.from_numpy(block).to(device),
             tensor(values[layer.zero].reshape(shape)),
             tensor(scale),
             tensor(values),
