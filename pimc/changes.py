@@ -19,6 +19,8 @@ __all__ = ["Changes", "changes"]
 _FIELDS = (
     *COLUMN_FIELDS,
     "row_correction",
+    "residual_index",
+    "residual_value",
     "adc_column_lsb_us",
     "groups",
     "rows",

@@ -29,7 +29,8 @@ def held_weight(image: Image, layer: ImageLayer) -> npt.NDArray[np.float64]:
     """Weights that the levels of an image mean: (groups, rows, cols).
 
     ``gain · scale · (Σ_p c_p (G_p − R) − (v_zero − R Σ_p c_p))`` with codebook coefficients
-    c_p; R is the row correction, which is subtracted from every column of a block.
+    c_p; R is the row correction, which is subtracted from every column of a block. A digital
+    residual is added, times the gain.
     """
     held = held_us(image, layer)
     if layer.row_correction is not None:
@@ -40,6 +41,8 @@ def held_weight(image: Image, layer: ImageLayer) -> npt.NDArray[np.float64]:
     zero = book.values_us[layer.zero].reshape(layer.groups, 1, layer.cols)
     factor = layer.scale.astype(np.float64) * layer.gain
     weight: npt.NDArray[np.float64] = factor.reshape(zero.shape) * (effective - zero)
+    if layer.residual is not None:
+        weight = weight + layer.residual * layer.gain.astype(np.float64).reshape(zero.shape)
     return weight
 
 

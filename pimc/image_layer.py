@@ -18,7 +18,14 @@ from pimc.strict import Key, check_value
 #: Tensors every layer has, named ``layer.NNNN.<field>``.
 COLUMN_FIELDS = ("zero", "scale", "gain", "bias")
 #: Tensors a layer may have.
-OPTIONAL_FIELDS = ("row_correction", "adc_column_lsb_us", "teacher_weight", "teacher_bias")
+OPTIONAL_FIELDS = (
+    "row_correction",
+    "adc_column_lsb_us",
+    "teacher_weight",
+    "teacher_bias",
+    "residual_index",
+    "residual_value",
+)
 
 #: How to mend an image that is not understood.
 NEWER = "the image may be of a newer pimc: update pimc, or compile the model again"
@@ -70,6 +77,8 @@ class ImageLayer:
             range of its own, shared by its row blocks; else None.
         teacher_weight, teacher_bias: the float network, (groups, rows, cols) and
             (groups * cols,); None in an image written without a teacher.
+        residual_index, residual_value: (n,) weights that the digital side adds to those of the
+            cells, before the gain, by their place in (groups, rows, cols), increasing; or None.
         layout: where the cells of a weight lie (:mod:`pimc.mapping`).
     """
 
@@ -96,6 +105,8 @@ class ImageLayer:
     teacher_weight: Tensor | None = field(default=None, repr=False)
     teacher_bias: Tensor | None = field(default=None, repr=False)
     adc_column_lsb_us: Tensor | None = field(default=None, repr=False)
+    residual_index: Tensor | None = field(default=None, repr=False)
+    residual_value: Tensor | None = field(default=None, repr=False)
     layout: str = "columns"
 
     @property
@@ -134,6 +145,15 @@ class ImageLayer:
             return self.adc_lsb_us
         return np.repeat(self.adc_column_lsb_us, self.row_blocks, axis=0)
 
+    @property
+    def residual(self) -> npt.NDArray[np.float32] | None:
+        """(groups, rows, cols) what the digital side adds to the weights, before the gain."""
+        if self.residual_index is None or self.residual_value is None:
+            return None
+        dense = np.zeros(self.groups * self.rows * self.cols, np.float32)
+        dense[self.residual_index] = self.residual_value
+        return dense.reshape(self.groups, self.rows, self.cols)
+
     def by_weight(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Values of cells (groups · row_blocks, row_block, bitlines) by weight.
 
@@ -170,7 +190,25 @@ def read_layer(
     if missing:
         raise ImageError(f"has no tensor {', '.join(missing)}", where, NEWER)
     fields |= {n: tensors.get(layer_tensor(index, n)) for n in (*COLUMN_FIELDS, *OPTIONAL_FIELDS)}
-    return ImageLayer(index=index, window=window, layout=layout, **fields)
+    layer = ImageLayer(index=index, window=window, layout=layout, **fields)
+    _check_residual(layer, where)
+    return layer
+
+
+def _check_residual(layer: ImageLayer, where: str) -> None:
+    index, value = layer.residual_index, layer.residual_value
+    if index is None and value is None:
+        return
+    if index is None or value is None or index.ndim != 1 or index.shape != value.shape:
+        raise ImageError("residual_index and residual_value do not belong together", where, NEWER)
+    size = layer.groups * layer.rows * layer.cols
+    bounds = np.concatenate([[-1], index.astype(np.int64), [size]])
+    if (np.diff(bounds) <= 0).any():
+        raise ImageError(
+            f"residual_index must increase from 0 to below {size}, the number of weights",
+            where,
+            NEWER,
+        )
 
 
 def _checked(entry: Mapping[str, Any], keys: Mapping[str, Key], where: str) -> dict[str, Any]:

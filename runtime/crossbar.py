@@ -42,6 +42,7 @@ class Digital:
         factors: (bitlines a weight, 1).
         pedestal: (g·n, 1) µS, or None where every column's zero is the reference.
         row_correction: (g, q, k) µS, or None.
+        residual: (g, n, k) weights that are added digitally, µS, or None.
         block_of_bitline: (c,) column block of each bitline.
         side: all of them as a device takes them that reads whole layers; None for inputs of
             dynamic range.
@@ -54,6 +55,7 @@ class Digital:
     factors: torch.Tensor
     pedestal: torch.Tensor | None
     row_correction: torch.Tensor | None
+    residual: torch.Tensor | None
     block_of_bitline: torch.Tensor
     side: DigitalSide | None
 
@@ -66,7 +68,10 @@ class Digital:
 
         book, lsb = image.codebook, layer.adc_column_lsb_us
         pedestal = tensor(book.pedestal_us(layer.zero))
-        correction = layer.row_correction
+        correction, residual = layer.row_correction, layer.residual
+        if residual is not None:
+            scale = layer.scale.reshape(layer.groups, layer.cols, 1)
+            residual = residual.transpose(0, 2, 1) / scale
         return Digital(
             scale=tensor(layer.scale * layer.gain)[:, None],
             bias=tensor(layer.bias.copy())[:, None],
@@ -75,6 +80,7 @@ class Digital:
             factors=tensor(book.factors)[:, None],
             pedestal=pedestal[:, None] if bool(pedestal.any()) else None,
             row_correction=tensor(correction.copy()) if correction is not None else None,
+            residual=None if residual is None else tensor(residual),
             block_of_bitline=torch.as_tensor(layer.block_of_bitline).to(device),
             side=_side(image, layer),
         )
@@ -193,6 +199,8 @@ class CrossbarLayer:
         if digital.pedestal is not None:
             total = inputs.sum(dim=2).repeat_interleave(layer.cols, dim=1)
             current = current - digital.pedestal * total
+        if digital.residual is not None:
+            current = current + torch.matmul(digital.residual, inputs).flatten(1, 2)
         return current * (digital.scale * step) + digital.bias
 
     def _combined(self, current: torch.Tensor) -> torch.Tensor:
@@ -217,6 +225,10 @@ class CrossbarLayer:
         if len(digital.factors) > 1:
             current = self._combined(y.unflatten(1, (layer.groups, layer.bitlines)))
             y = current.flatten(1, 2) * (digital.scale * step) + digital.bias
+        if digital.residual is not None:
+            inputs = self.convert(x)[0].unflatten(1, (layer.groups, layer.rows))
+            added = torch.matmul(digital.residual, inputs).flatten(1, 2)
+            y = y + added * (digital.scale * step)
         return refold(y, x, layer.window)
 
 

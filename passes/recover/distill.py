@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,20 +91,27 @@ def distill(
     options: DistillOptions,
     generator: torch.Generator,
     *,
+    train: Container[str] = ("gain", "bias"),
     judge: Callable[[int], bool],
     progress: Progress = silent,
 ) -> None:
     """Train gains and biases of the twin in place.
 
     Args:
+        train: which of them.
         judge: called after every epoch with its number; training ends when it returns False.
     """
     student.check_gradients()
     spread = _spread(student, data)
+    units = {"gain": dict.fromkeys(spread, 1.0), "bias": spread}
     optimizer = torch.optim.Adam(
-        [{"params": [twin.gain], "lr": options.learning_rate} for twin in _twins(student)]
-        + [
-            {"params": [twin.bias], "lr": options.learning_rate * spread[twin.layer.name]}
+        [
+            {
+                "params": [getattr(twin, name)],
+                "lr": options.learning_rate * units[name][twin.layer.name],
+            }
+            for name in units
+            if name in train
             for twin in _twins(student)
         ]
     )

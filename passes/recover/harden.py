@@ -37,6 +37,9 @@ _Run = tuple[Outputs, dict[str, torch.Tensor]]
 class HardenOptions:
     """How the weights are trained.
 
+    The defaults served best of 18 tried on ResNet-20 at 10 % programming error, judged on
+    held-out calibration data and dies that no benchmark uses.
+
     Attributes:
         epochs, batch_size: over the training part of the calibration data.
         learning_rate: of weights, in units of their layer's standard deviation.
@@ -48,10 +51,10 @@ class HardenOptions:
         features: weight of the features beside the outputs.
     """
 
-    epochs: int = 6
+    epochs: int = 24
     batch_size: int = 64
-    learning_rate: float = 3e-3
-    noise: float = 1.0
+    learning_rate: float = 1e-2
+    noise: float = 0.8
     warmup: float = 0.5
     draws: int = 4
     distill: bool = True

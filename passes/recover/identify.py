@@ -198,6 +198,19 @@ def reference_error(estimate: CellEstimate, image: Image, layer: ImageLayer) -> 
     return common
 
 
+def stuck(image: Image, layer: ImageLayer, estimate: CellEstimate) -> npt.NDArray[np.bool_]:
+    """(blocks, rows, columns) cells further from their targets than any write lands."""
+    spread = chip_spread_us(image)
+    limit = STUCK_SIGMAS * np.sqrt(estimate.variance + spread**2)
+    away = np.abs(estimate.error_us - reference_error(estimate, image, layer))
+    return estimate.present & (away >= limit)
+
+
+def chip_spread_us(image: Image) -> float:
+    """The largest standard deviation with which a cell of the chip holds a level, µS."""
+    return float(image.chip.spread_us(np.asarray(image.chip.cell.g_levels_us)).max())
+
+
 def row_correction(estimate: CellEstimate, image: Image, layer: ImageLayer) -> Any:
     """The image's ``row_correction``, (groups, col_blocks, wordlines); None without reference."""
     if image.chip.mapping.pedestal != "reference":

@@ -7,7 +7,7 @@ statistics; gradients pass straight through the rounding (Y. Bengio et al., arXi
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import sqrt
 
 import numpy as np
@@ -16,10 +16,26 @@ import torch
 
 from pimc.converters import dac_limits
 from pimc.image import Image, ImageLayer
-from pimc.passes.recover.identify import reference_variance
-from pimc.passes.recover.twin import TwinLayer
+from pimc.passes.recover.identify import CellEstimate, reference_variance, stuck
+from pimc.passes.recover.twin import TwinLayer, effective_weight, offset_current
 
-__all__ = ["NoisyLayer", "optimizer_of", "written"]
+__all__ = ["Held", "NoisyLayer", "optimizer_of", "written"]
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """What the cells of a layer hold already; shapes (groups, rows, cols).
+
+    Attributes:
+        us: effective µS from the column's zero.
+        fixed: weights that no write can move.
+        stay_us: a weight that is asked for no more than this away from what it holds is not
+            written.
+    """
+
+    us: torch.Tensor = field(repr=False)
+    fixed: torch.Tensor = field(repr=False)
+    stay_us: float
 
 
 @dataclass(eq=False)
@@ -30,6 +46,8 @@ class NoisyLayer:
         weight: (groups, rows, cols) trained, in effective µS from the column's zero.
         reference_us: standard deviation of what a row's reference cell adds to its weights.
         block: (cols,) which reference column each column shares.
+        held: what is there before; None where every weight is written.
+        residual: (groups, rows, cols) what the digital side adds, gain included; or 0.
     """
 
     twin: TwinLayer
@@ -41,6 +59,8 @@ class NoisyLayer:
     values_us: torch.Tensor
     sigma_us: torch.Tensor
     middles: torch.Tensor = field(repr=False)
+    held: Held | None = None
+    residual: torch.Tensor | float = 0.0
 
     @staticmethod
     def of(image: Image, layer: ImageLayer, device: str = "cpu") -> NoisyLayer:
@@ -78,6 +98,41 @@ class NoisyLayer:
             tensor((values[1:] + values[:-1]) / 2),
         )
 
+    @staticmethod
+    def on(image: Image, layer: ImageLayer, known: CellEstimate, stay: float) -> NoisyLayer:
+        """The layer as a die holds it, with the reference columns' errors taken off.
+
+        Args:
+            stay: a weight asked for this little, in standard deviations of a write, away from
+                what it holds is not written.
+        """
+        blank = NoisyLayer.of(image, layer)
+        scale = layer.scale.astype(np.float64).reshape(layer.groups, 1, layer.cols)
+        weight, residual = effective_weight(image, layer, known), layer.residual
+        if residual is not None:
+            weight = weight - residual
+            residual = residual * layer.gain.reshape(scale.shape)
+        held = torch.from_numpy(weight / scale).float()
+        fixed = layer.by_weight(stuck(image, layer, known)).any(axis=-1)
+        offset = layer.scale * layer.gain * offset_current(image, layer, known)
+        twin = replace(
+            blank.twin, offset=torch.from_numpy(offset * (layer.input_scale or 1.0)).float()
+        )
+        return replace(
+            blank,
+            twin=twin,
+            weight=torch.nn.Parameter(held.clone()),
+            reference_us=0.0,
+            held=Held(held, torch.from_numpy(fixed), stay * float(blank.sigma_us.mean())),
+            residual=0.0 if residual is None else torch.from_numpy(residual),
+        )
+
+    def stays(self) -> torch.Tensor:
+        """(groups, rows, cols) weights that are not written."""
+        if self.held is None:
+            return torch.zeros(self.weight.shape, dtype=torch.bool, device=self.weight.device)
+        return self.held.fixed | ((self.weight - self.held.us).abs() <= self.held.stay_us)
+
     def codes(self) -> torch.Tensor:
         """(groups, rows, cols) the nearest code of every weight."""
         return torch.bucketize((self.weight + self.zero_us).detach(), self.middles)
@@ -97,11 +152,12 @@ class NoisyLayer:
         if self.reference_us:
             common = drawn(*codes.shape[:2], int(self.block.max()) + 1)
             error = error - self.reference_us * common[:, :, self.block]
-        error = error * noise
-        held = self.values_us[codes] - self.zero_us
+        lands = self.values_us[codes] - self.zero_us + error * noise
+        if self.held is not None:
+            lands = torch.where(self.stays(), self.held.us, lands)
         low, high = self.values_us[0] - self.zero_us, self.values_us[-1] - self.zero_us
         inside = torch.maximum(torch.minimum(self.weight, high), low)
-        effective = (inside + (held - inside).detach() + error) * self.scale
+        effective = (inside + (lands - inside).detach()) * self.scale + self.residual
         layer = self.twin.layer
         if layer.window is None:
             self.twin.kernel = effective[0]

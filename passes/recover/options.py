@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,8 @@ from pimc.image import Image
 from pimc.passes.recover.distill import DistillOptions
 from pimc.passes.recover.objective import Task
 from pimc.runtime.capture import CaptureOptions
+
+Trained = Literal["gain", "bias", "levels"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,10 @@ class RecoverOptions:
         influence_images: images on which the layers are weighed.
         calibrate_images: images on which gains and offsets are fitted.
         patience: epochs without a better checkpoint after which distillation stops.
+        residual: weights that the digital side may add, as a part of all; None for what the
+            strategy takes: none, or five per cent where it is made of them.
+        train: what is trained: ``gain`` and ``bias`` of every column; ``levels``, which cells to
+            write and to what, by gradients, after the rounds and with half of the budget.
         task: what the outputs are; judged by their shape if None.
         seed: seed of every choice.
     """
@@ -35,6 +42,8 @@ class RecoverOptions:
     influence_images: int = 512
     calibrate_images: int = 256
     patience: int = 3
+    residual: float | None = None
+    train: tuple[Trained, ...] = ("gain", "bias")
     task: Task | None = None
     seed: int = 0
     capture: CaptureOptions = field(default_factory=CaptureOptions)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pimc.image import Image, ImageLayer
-from pimc.passes.recover.identify import STUCK_SIGMAS, CellEstimate, reference_error
+from pimc.passes.recover.identify import CellEstimate, reference_error, stuck
 
 Array64 = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -71,7 +71,7 @@ def propose(
         share: part of all cells that the round may write; bounds how many a column proposes.
         again: cells may be written once more to the level they were asked to hold.
     """
-    problem = _Problem.of(image, layer, estimate, influence, again)
+    problem = Problem.of(image, layer, estimate, influence, again)
     cells_a_column = layer.rows * layer.planes
     steps = min(cells_a_column, 1 + int(_DEPTH * share * cells_a_column))
     gains, cells, levels = [], [], []
@@ -106,15 +106,22 @@ def choose(proposals: list[Proposal], budget: int) -> dict[int, tuple[Ints, npt.
 
 
 @dataclass(eq=False)
-class _Problem:
-    """State of the greedy choice for one layer; shapes (groups, rows, cols[, planes])."""
+class Problem:
+    """State of the greedy choice for one layer; shapes (groups, rows, cols[, planes]).
+
+    Attributes:
+        fit: (groups, 1, cols) weight a µS that brings a column nearest to the float network's.
+        unit: the same for each plane.
+        residual_pull: H r.
+        barred: the level each cell must not be written to; None where any will do.
+    """
 
     held_us: Array64
     spread: Array64
     open_: npt.NDArray[np.bool_]
     address: Ints
-    #: The level each cell must not be written to; None where any will do.
     barred: Ints | None
+    fit: Array64
     unit: Array64
     residual_pull: Array64
     moments: Array64
@@ -127,14 +134,21 @@ class _Problem:
         layer: ImageLayer,
         estimate: CellEstimate,
         influence: Influence,
-        again: bool,
-    ) -> _Problem:
+        again: bool = True,
+    ) -> Problem:
+        """The layer as it is known to be.
+
+        Args:
+            again: cells may be written once more to the level they were asked to hold.
+        """
         book, chip, cells = image.codebook, image.chip, image.cells(layer)
         common = reference_error(estimate, image, layer)
 
         held = layer.by_weight(estimate.mean_us - common)
         shape = (layer.groups, 1, layer.cols)
         effective = held @ book.coefficients - book.pedestal_us(layer.zero).reshape(shape)
+        if layer.residual is not None:
+            effective = effective + layer.residual / layer.scale.reshape(shape)
         wanted = np.asarray(layer.teacher_weight, np.float64)
         image_of = influence.moments @ effective
         power = np.einsum("gkn,gkn->gn", effective, image_of)
@@ -142,15 +156,14 @@ class _Problem:
         fallback = (layer.scale * layer.gain).astype(np.float64).reshape(match.shape)
         fit = np.where(match > 0, match / np.where(power > 0, power, 1.0), fallback)[:, None, :]
         sigma = np.asarray(chip.cell.sigma.sigma_us(np.asarray(chip.cell.g_levels_us)))
-        spread = chip.spread_us(np.asarray(chip.cell.g_levels_us)).max()
-        limit = STUCK_SIGMAS * np.sqrt(estimate.variance + spread**2)
-        sound = np.abs(estimate.error_us - common) < limit
-        return _Problem(
+        sound = ~stuck(image, layer, estimate)
+        return Problem(
             held_us=held + book.reference_us,
             spread=layer.by_weight(estimate.variance),
             open_=layer.by_weight(sound & estimate.present).copy(),
             address=layer.by_weight(cells),
             barred=None if again else layer.by_weight(image.levels.reshape(-1)[cells]),
+            fit=fit,
             unit=fit[..., None] * book.coefficients,
             residual_pull=influence.moments @ (fit * effective - wanted),
             moments=influence.moments,

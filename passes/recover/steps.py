@@ -18,7 +18,9 @@ from pimc.passes.recover.distill import Student, distill, influences
 from pimc.passes.recover.harden import HardenOptions, harden
 from pimc.passes.recover.identify import identify, prior, rewritten, row_correction
 from pimc.passes.recover.layerwise import LayerwiseOptions, train_and_write
-from pimc.passes.recover.rewrite import choose, propose
+from pimc.passes.recover.levels import LevelOptions, train_levels
+from pimc.passes.recover.residual import add_residual
+from pimc.passes.recover.rewrite import Influence, choose, propose
 from pimc.passes.recover.twin import Twin
 from pimc.runtime.capture import capture
 from pimc.runtime.teacher import teacher_array
@@ -85,17 +87,46 @@ def _fit(bench: Bench) -> None:
     bench.image = calibrate(session, teacher, inputs, bench.array())
 
 
-def rewriting(rounds: int) -> tuple[Step, ...]:
+def rewriting(rounds: int, *, part: float = 1.0) -> tuple[Step, ...]:
     """Steps of rewriting the cells that pay most, looking at how they landed, and again.
 
     Writes are chosen in one step and done in the next, so that no write is done that is not
     noted before.
+
+    Args:
+        part: of the budget that they may use.
     """
     return tuple(
         step
         for number in range(1, rounds + 1)
-        for step in (partial(_choose, number=number, last=number == rounds), _write_chosen)
+        for step in (
+            partial(_choose, number=number, part=part, last=number == rounds),
+            _write_chosen,
+        )
     )
+
+
+def training_levels(number: int, options: LevelOptions | None = None) -> tuple[Step, ...]:
+    """Steps of training which cells to write and to what, within the budget, and writing them.
+
+    Args:
+        number: of the round.
+    """
+    chosen = partial(_choose_by_training, number=number, options=options or LevelOptions())
+    return chosen, _write_chosen
+
+
+def add_digital(bench: Bench, *, share: float) -> None:
+    """Let the digital side add the weights that take most off, correct and judge.
+
+    Args:
+        share: weights it may add, as a part of all.
+    """
+    count = int(share * sum(v.groups * v.rows * v.cols for v in bench.image.layers))
+    bench.image = add_residual(
+        bench.image, bench.estimates, _influences(bench), count, progress=bench.progress
+    )
+    correct(bench, "digital residual")
 
 
 def rewrite_all(bench: Bench) -> None:
@@ -149,6 +180,8 @@ def write_layer_by_layer(bench: Bench, *, options: LayerwiseOptions) -> None:
 
 def train_columns(bench: Bench) -> None:
     """Train the digital side through the twin; every epoch is judged on the chip."""
+    if not {"gain", "bias"} & set(bench.options.train):
+        return
     student = _student(bench)
 
     def judge(epoch: int) -> bool:
@@ -163,28 +196,50 @@ def train_columns(bench: Bench) -> None:
         bench.train,
         bench.options.distill,
         bench.generator,
+        train=bench.options.train,
         judge=judge,
         progress=bench.progress,
     )
 
 
-def _choose(bench: Bench, *, number: int, last: bool) -> None:
+def _choose_by_training(bench: Bench, *, number: int, options: LevelOptions) -> None:
+    if (left := _left(bench)) <= 0:
+        return
+    cells, levels, bench.image = train_levels(
+        bench.image,
+        bench.estimates,
+        _student(bench),
+        bench.goal,
+        bench.train,
+        options,
+        bench.generator,
+        left,
+        progress=bench.progress,
+    )
+    if bench.device is None:
+        # The next image is all that says what to write.
+        differ = bench.image.levels.reshape(-1)[cells] != levels
+        cells, levels = cells[differ], levels[differ]
+    bench.chosen = cells, levels, number
+
+
+def _left(bench: Bench, part: float = 1.0) -> int:
+    """Writes that this part of the budget still allows."""
+    allowed = int(part * bench.options.budget * bench.image.used.sum())
+    return allowed - sum(map(len, bench.writes))
+
+
+def _choose(bench: Bench, *, number: int, part: float, last: bool) -> None:
     """Lay out the writes of a round: half of what is left of the budget, in the last all of it."""
     before = [int(writes[0, 3]) for writes in bench.writes]
     if number > 1 and number - 1 not in before:
         return  # nothing paid in the round before
     total = int(bench.image.used.sum())
-    left = int(bench.options.budget * total) - sum(map(len, bench.writes))
+    left = _left(bench, part)
+    if left <= 0:
+        return
     budget = left if last else left // 2
-    student = _student(bench)
-    count = min(bench.options.influence_images, len(bench.train))
-    some = np.linspace(0, len(bench.train) - 1, count).astype(np.int64)
-    weights = influences(
-        student, bench.goal, bench.train.subset(some), bench.generator, progress=bench.progress
-    )
-    # Without the chip the next image is all that says what to write, and programming it
-    # leaves cells alone that were asked for the same level before.
-    again = bench.device is not None
+    weights = _influences(bench)
     proposals = [
         propose(
             bench.image,
@@ -192,13 +247,21 @@ def _choose(bench: Bench, *, number: int, last: bool) -> None:
             bench.estimates[layer.index],
             weights[layer.index],
             share=budget / max(total, 1),
-            again=again,
+            # Without the chip the next image is all that says what to write, and programming
+            # it leaves cells alone that were asked for the same level before.
+            again=bench.device is not None,
         )
         for layer in bench.progress(bench.image.layers, "choosing cells")
     ]
     picked = choose(proposals, budget).values()
     cells = np.concatenate([cells for cells, _ in picked])
     bench.chosen = cells, np.concatenate([levels for _, levels in picked]), number
+
+
+def _influences(bench: Bench) -> dict[int, Influence]:
+    count = min(bench.options.influence_images, len(bench.train))
+    some = bench.train.subset(np.linspace(0, len(bench.train) - 1, count).astype(np.int64))
+    return influences(_student(bench), bench.goal, some, bench.generator, progress=bench.progress)
 
 
 def _write_chosen(bench: Bench) -> None:

@@ -22,7 +22,8 @@ Array64 = npt.NDArray[np.float64]
 def effective_weight(image: Image, layer: ImageLayer, estimate: CellEstimate) -> Array64:
     """Weights (groups, rows, cols) that a layer's cells amount to before its gain.
 
-    What the digital side takes off, the pedestal and the rows' common error, is taken off.
+    What the digital side takes off, the pedestal and the rows' common error, is taken off; what
+    it adds, a residual, is added.
     """
     book = image.codebook
     held = layer.by_weight(estimate.mean_us - reference_error(estimate, image, layer))
@@ -30,7 +31,7 @@ def effective_weight(image: Image, layer: ImageLayer, estimate: CellEstimate) ->
     pedestal = book.pedestal_us(layer.zero).reshape(shape)
     scale = layer.scale.astype(np.float64).reshape(shape)
     weight: Array64 = scale * (held @ book.coefficients - pedestal)
-    return weight
+    return weight if layer.residual is None else weight + layer.residual
 
 
 @dataclass(eq=False)

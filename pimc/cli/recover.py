@@ -65,8 +65,20 @@ class _Job:
     metavar="PERCENT",
     help="Writes allowed, per cent of the image's cells.",
 )
+@click.option(
+    "--residual",
+    type=click.FloatRange(0, 100),
+    metavar="PERCENT",
+    help="Weights that the digital side may add, per cent of all [default: 0, `residual`: 5].",
+)
 @click.option("--rounds", type=click.IntRange(0), default=3, show_default=True)
 @click.option("--epochs", type=click.IntRange(0), default=6, show_default=True)
+@click.option(
+    "--train",
+    type=click.Choice(["gain", "bias", "levels"]),
+    multiple=True,
+    help="What is trained; any number of times [default: gain and bias].",
+)
 @click.option(
     "--task",
     type=click.Choice(["classification", "regression"]),
@@ -130,6 +142,8 @@ def recover(settings: Settings, image: Path | None, **chosen: Any) -> Report:
     options = RecoverOptions(
         budget=chosen["budget"] / 100,
         rounds=chosen["rounds"],
+        residual=None if chosen["residual"] is None else chosen["residual"] / 100,
+        train=chosen["train"] or RecoverOptions.train,
         task=chosen["task"],
         seed=settings.seed,
         distill=DistillOptions(epochs=chosen["epochs"]),
@@ -275,6 +289,8 @@ def _next_name(path: Path) -> Path:
 def _result(
     recovery: Recovery, job: _Job, before: float | None, after: float | None, image: Image
 ) -> dict[str, Any]:
+    from pimc.passes.recover.residual import residual_weights
+
     return {
         "die": recovery.image.manifest["recovery"]["die"],
         "strategy": recovery.strategy,
@@ -284,6 +300,7 @@ def _result(
         "accuracy_after": after,
         "cells_total": int(image.used.sum()),
         "cells_rewritten": recovery.cells_rewritten,
+        "residual_weights": residual_weights(recovery.image),
         "rounds": recovery.image.manifest["recovery"]["rounds"],
         "measured_on_chip": recovery.measured,
         "seconds": round(recovery.seconds, 3),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,6 +19,7 @@ from pimc.image import Image
 from pimc.passes.recover.distill import DistillOptions
 from pimc.passes.recover.loop import recover
 from pimc.passes.recover.options import RecoverOptions, Recovery
+from pimc.passes.recover.residual import residual_weights
 from pimc.passes.recover.steps import Step
 from pimc.passes.recover.strategies import strategies, strategy_named
 from pimc.runtime.capture import CaptureOptions
@@ -32,7 +33,7 @@ OPTIONS = RecoverOptions(
     capture=CaptureOptions(vectors=96, repeats=2, images=32),
     distill=DistillOptions(epochs=1),
 )
-OURS = ["none", "affine", "vat", "vat-kd", "layerwise", "full-rewrite", "selective"]
+OURS = ["none", "affine", "vat", "vat-kd", "layerwise", "full-rewrite", "residual", "selective"]
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +47,12 @@ def calib() -> Dataset:
     return Dataset.of(np.random.default_rng(3).standard_normal((96, 2, 8, 8)).astype(np.float32))
 
 
-def recovered(image: Image, calib: Dataset, strategy: str) -> tuple[Recovery, SimDevice]:
+def recovered(
+    image: Image, calib: Dataset, strategy: str, options: RecoverOptions = OPTIONS
+) -> tuple[Recovery, SimDevice]:
     device = SimDevice(Die.simulated(7), image.chip, image.arrays, read_seed=7)
     program(image, device)
-    return recover(image, device, calib, OPTIONS, strategy=strategy), device
+    return recover(image, device, calib, options, strategy=strategy), device
 
 
 def kept_loss(recovery: Recovery) -> float:
@@ -84,6 +87,60 @@ def test_full_rewrite_writes_every_cell_once_to_its_own_level(image, calib) -> N
     np.testing.assert_array_equal(device.die.cells.writes == 2, image.used)
     np.testing.assert_array_equal(recovery.image.levels, image.levels)
     assert kept_loss(recovery) < recovery.stages[0].loss
+
+
+def test_layer_by_layer_the_first_layer_stays(image, calib) -> None:
+    recovery, device = recovered(image, calib, "layerwise")
+    first = image.cells(image.layers[0])
+    writes = device.die.cells.writes.reshape(-1)
+    assert int(writes[first[first >= 0]].max()) == 1
+    assert 0 < recovery.cells_rewritten == int(writes.sum()) - int(image.used.sum())
+    assert kept_loss(recovery) < recovery.stages[0].loss
+
+
+@pytest.mark.parametrize("share", [None, 0.02])
+def test_a_residual_writes_nothing_and_gains_more_than_gains_and_offsets(
+    image, calib, share
+) -> None:
+    options = replace(OPTIONS, residual=share)
+    recovery, device = recovered(image, calib, "residual", options)
+    assert recovery.cells_rewritten == 0
+    assert int(device.die.cells.writes.max()) == 1
+    weights = sum(layer.groups * layer.rows * layer.cols for layer in image.layers)
+    count = residual_weights(recovery.image)
+    assert 0.5 * (share or 0.05) * weights < count <= (share or 0.05) * weights
+    assert kept_loss(recovery) < kept_loss(recovered(image, calib, "affine")[0])
+    again = recover(recovery.image, device, calib, options, strategy="residual")
+    assert residual_weights(again.image) <= (share or 0.05) * weights
+
+
+def test_a_residual_after_rewriting_gains_more(image, calib) -> None:
+    plain, _ = recovered(image, calib, "selective")
+    found, _ = recovered(image, calib, "selective", replace(OPTIONS, residual=0.05))
+    assert residual_weights(plain.image) == 0 < residual_weights(found.image)
+    assert kept_loss(found) < kept_loss(plain)
+
+
+def test_trained_levels_keep_within_the_budget_and_gain(calib, tiny_model, tiny_inputs) -> None:
+    rates = {"faults.stuck_gmax_rate": 0.0175, "faults.stuck_gmin_rate": 0.0904}
+    chip = Chip.default().with_array(64, 32).with_sigma(0.05).with_(**rates)
+    image = compile_model(tiny_model(), chip, calib=tiny_inputs, options=Options(feedback=False))
+    options = replace(OPTIONS, budget=0.3)
+    plain, _ = recovered(image, calib, "selective", replace(options, budget=0.15))
+    found, device = recovered(
+        image, calib, "selective", replace(options, train=("gain", "bias", "levels"))
+    )
+    assert plain.cells_rewritten < found.cells_rewritten <= 0.3 * image.used.sum()
+    assert int(device.die.cells.writes.sum()) == image.used.sum() + found.cells_rewritten
+    assert kept_loss(found) < kept_loss(plain)
+
+
+@pytest.mark.parametrize("train", [("gain",), ("bias",), ("levels",)])
+def test_only_what_is_named_is_trained(image, calib, train) -> None:
+    options = replace(OPTIONS, train=train, rounds=0)
+    names = [stage.name for stage in recovered(image, calib, "selective", options)[0].stages]
+    assert any("distilling" in name for name in names) == (train != ("levels",))
+    assert any("round" in name for name in names) == (train == ("levels",))
 
 
 def test_a_strategy_that_needs_the_chip_refuses_a_capture() -> None:

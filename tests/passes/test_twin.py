@@ -71,7 +71,7 @@ def true_estimate(image: Image, die: Die, layer: ImageLayer) -> CellEstimate:
 
 
 def twin_and_session(image: Image, seed: int = 5) -> tuple[Twin, Session]:
-    """Both of one die, with row corrections and other than trivial gains and biases."""
+    """Both of one die, with all that a recovery may change on the digital side."""
     device = SimDevice(Die.simulated(seed), image.chip, image.arrays, converters=False)
     program(image, device)
     rng = np.random.default_rng(seed)
@@ -81,6 +81,12 @@ def twin_and_session(image: Image, seed: int = 5) -> tuple[Twin, Session]:
         columns[layer.index] = {
             "gain": rng.uniform(0.8, 1.2, layer.gain.shape).astype(np.float32),
             "bias": layer.bias + rng.standard_normal(layer.bias.shape).astype(np.float32) / 10,
+        }
+        index = np.sort(rng.choice(layer.groups * layer.rows * layer.cols, 5, replace=False))
+        size = layer.scale.mean() * np.ptp(image.codebook.values_us)
+        columns[layer.index] |= {
+            "residual_index": index.astype(np.int32),
+            "residual_value": (size * rng.standard_normal(5)).astype(np.float32),
         }
         correction = row_correction(estimates[layer.index], image, layer)
         if correction is not None:

@@ -132,6 +132,21 @@ def test_row_corrections_are_part_of_the_golden_network(tiny_image, tiny_inputs)
     assert np.abs(before - after).max() > 0
 
 
+@pytest.mark.parametrize("calibrated", [True, False])
+def test_a_residual_is_part_of_the_golden_network(tiny_model, tiny_inputs, calibrated) -> None:
+    image = compile(tiny_model(), calib=tiny_inputs if calibrated else None)
+    residual = {"residual_index": np.array([0, 3, 17], np.int32)}
+    residual["residual_value"] = np.array([0.5, -0.7, 0.2], np.float32)
+    gain = np.full_like(image.layers[1].gain, 1.25)
+    changed = image.updated(columns={1: residual | {"gain": gain}})
+    assert verify(changed, {"x": tiny_inputs[:3]}).ok
+    layer = image.layers[1]
+    added = held_weight(changed, changed.layers[1]) - 1.25 * held_weight(image, layer)
+    wanted = np.zeros(added.size)
+    wanted[residual["residual_index"]] = 1.25 * residual["residual_value"]
+    np.testing.assert_allclose(added.reshape(-1), wanted, atol=1e-7)
+
+
 def test_first_diverging_layer_is_the_one_that_is_wrong(
     tiny_image, tiny_inputs, monkeypatch
 ) -> None:

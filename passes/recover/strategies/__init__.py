@@ -19,6 +19,7 @@ from pimc.passes.recover.strategies.affine import Affine
 from pimc.passes.recover.strategies.full_rewrite import FullRewrite
 from pimc.passes.recover.strategies.layerwise import Layerwise
 from pimc.passes.recover.strategies.none import Nothing
+from pimc.passes.recover.strategies.residual import Residual
 from pimc.passes.recover.strategies.selective import Selective
 from pimc.passes.recover.strategies.vat import Vat, VatKd
 from pimc.strict import did_you_mean
@@ -59,7 +60,8 @@ class StrategyInfo(NamedTuple):
 
 
 _BUILT_IN: dict[str, type[Strategy]] = {
-    kind.name: kind for kind in (Nothing, Affine, Vat, VatKd, Layerwise, FullRewrite, Selective)
+    kind.name: kind
+    for kind in (Nothing, Affine, Vat, VatKd, Layerwise, FullRewrite, Residual, Selective)
 }
 
 

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from pimc.passes.recover.options import RecoverOptions
-from pimc.passes.recover.steps import Step, correct, learn, rewriting, train_columns
+from pimc.passes.recover.steps import (
+    Step,
+    add_digital,
+    correct,
+    learn,
+    rewriting,
+    train_columns,
+    training_levels,
+)
 
 
 @dataclass(frozen=True)
@@ -20,4 +29,12 @@ class Selective:
     def steps(self, options: RecoverOptions, *, chip: bool) -> Sequence[Step]:
         """Capture, correct, rewrite in rounds, distill."""
         rounds = options.rounds if chip else min(1, options.rounds)
-        return learn, correct, *rewriting(rounds), train_columns
+        trained = "levels" in options.train
+        if trained and not chip:
+            rounds = 0  # what is written once cannot be looked at, and corrected, before
+        steps = [learn, correct, *rewriting(rounds, part=0.5 if trained else 1.0)]
+        if options.residual:
+            steps.append(partial(add_digital, share=options.residual))
+        if trained:
+            steps += training_levels(rounds + 1)
+        return *steps, train_columns

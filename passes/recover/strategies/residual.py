@@ -1,0 +1,25 @@
+"""A digital residual: a few weights are computed beside the array, no cell is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+from pimc.passes.recover.options import RecoverOptions
+from pimc.passes.recover.steps import Step, add_digital, correct, learn, train_columns
+
+
+@dataclass(frozen=True)
+class Residual:
+    """Identify the cells, add a few weights digitally, distill the digital side; write nothing."""
+
+    name: ClassVar[str] = "residual"
+    needs_chip: ClassVar[bool] = False
+    share: ClassVar[float] = 0.05
+
+    def steps(self, options: RecoverOptions, *, chip: bool) -> Sequence[Step]:
+        """Capture, correct, add, distill."""
+        share = self.share if options.residual is None else options.residual
+        return learn, correct, partial(add_digital, share=share), train_columns
