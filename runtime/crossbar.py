@@ -68,10 +68,8 @@ class Digital:
 
         book, lsb = image.codebook, layer.adc_column_lsb_us
         pedestal = tensor(book.pedestal_us(layer.zero))
-        correction, residual = layer.row_correction, layer.residual
-        if residual is not None:
-            scale = layer.scale.reshape(layer.groups, layer.cols, 1)
-            residual = residual.transpose(0, 2, 1) / scale
+        correction, added = layer.row_correction, layer.residual
+        columns = (layer.groups, layer.cols, 1)
         return Digital(
             scale=tensor(layer.scale * layer.gain)[:, None],
             bias=tensor(layer.bias.copy())[:, None],
@@ -80,7 +78,9 @@ class Digital:
             factors=tensor(book.factors)[:, None],
             pedestal=pedestal[:, None] if bool(pedestal.any()) else None,
             row_correction=tensor(correction.copy()) if correction is not None else None,
-            residual=None if residual is None else tensor(residual),
+            residual=None
+            if added is None
+            else tensor(added.transpose(0, 2, 1) / layer.scale.reshape(columns)),
             block_of_bitline=torch.as_tensor(layer.block_of_bitline).to(device),
             side=_side(image, layer),
         )

@@ -337,6 +337,7 @@ def _report(
         "accuracy_after": [result["accuracy_after"] for result in results],
         "cells_total": total,
         "cells_rewritten": max(result["cells_rewritten"] for result in results),
+        "residual_weights": max(result["residual_weights"] for result in results),
         "rounds": max(result["rounds"] for result in results),
         "seconds": round(sum(result["seconds"] for result in results), 3),
         "dies": results,
@@ -355,7 +356,10 @@ def _report(
     head = facts(
         [("float", percent(in_float)), ("quantized", percent(ideal)), ("cells", f"{total:,}")]
     )
+    digital = max(result["residual_weights"] for result in results)
     body = table(["die", "before", "after", "cells rewritten", "time", "next image"], rows)
+    if digital:
+        body += f"\n{digital:,} weights are added digitally, a multiply-add each an input vector"
     note = "" if results[0]["measured_on_chip"] else "\nprogram the cells, capture again, recover"
     return Report(data, f"{head}\n\n{_stages(results)}{body}{note}", answer=False)
 

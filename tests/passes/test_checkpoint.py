@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,28 @@ def test_cut_within_a_step_the_result_is_the_same(
         run(image, calib, path)
     monkeypatch.undo()
     again, device = run(image, calib, path)
+    same(again, device, whole)
+
+
+@pytest.mark.parametrize("steps", [6, 7])
+def test_residual_and_trained_levels_are_taken_up_again(
+    image, calib, tmp_path, monkeypatch, steps
+) -> None:
+    """Cut after the digital weights were added, and after trained levels were chosen."""
+    options = replace(OPTIONS, rounds=1, residual=0.05, train=("gain", "levels"), budget=0.3)
+    monkeypatch.setattr(f"{__name__}.OPTIONS", options)
+    whole, save = run(image, calib, None), Checkpoint.save
+
+    def cut(self: Checkpoint, bench: Any, done: int) -> None:
+        save(self, bench, done)
+        if done == steps:
+            raise CutError
+
+    monkeypatch.setattr(Checkpoint, "save", cut)
+    with pytest.raises(CutError):
+        run(image, calib, tmp_path / "a.recovery")
+    monkeypatch.setattr(Checkpoint, "save", save)
+    again, device = run(image, calib, tmp_path / "a.recovery")
     same(again, device, whole)
 
 

@@ -36,6 +36,7 @@ def test_strategies_are_listed_without_anything_else(pimc, here) -> None:
         "vat-kd",
         "layerwise",
         "full-rewrite",
+        "residual",
         "selective",
     ]
     assert all(len(description) > 20 for description in found.values())

@@ -135,6 +135,20 @@ def test_the_json_keys_scripts_rely_on(recovered, noisy) -> None:
     assert recovered["seconds"] > 0
 
 
+def test_digital_weights_on_request_and_what_is_trained(pimc, job, noisy) -> None:
+    arguments = ("recover", "--calib", "data", "--die", "chip.die", "--residual", 3, *QUICK)
+    done = pimc(*arguments, "--train", "gain", "--json")
+    assert done.code == 0, done.err
+    count = done.json["residual_weights"]
+    assert 0 < count <= 0.03 * noisy.used.sum()
+    image = Image.load("tiny.r1.pimc")
+    assert count == sum(np.count_nonzero(layer.residual) for layer in image.layers)
+    done = pimc("verify", "tiny.r1.pimc", "--data", "data")
+    assert done.code == 0, done.err
+    done = pimc("recover", "tiny.r1.pimc", *arguments[1:])
+    assert "weights are added digitally" in done.out
+
+
 def test_all_files_are_written_and_no_others(job, recovered) -> None:
     assert names(job) == [
         "chip.die",

@@ -245,6 +245,37 @@ def test_a_malformed_layer_is_refused(changes: dict[str, Any], message: str) -> 
         _ = tiny(layers=[{**LAYER, **changes}]).layers
 
 
+@pytest.mark.parametrize(
+    ("index", "value", "message"),
+    [
+        ([0, 5], [1.0], "do not belong together"),
+        ([0, 5], None, "do not belong together"),
+        (None, [1.0], "do not belong together"),
+        ([0, 6], [1.0, 2.0], "must increase from 0 to below 6"),
+        ([-1, 5], [1.0, 2.0], "must increase"),
+        ([3, 3], [1.0, 2.0], "must increase"),
+    ],
+)
+def test_a_malformed_residual_is_refused(index: Any, value: Any, message: str) -> None:
+    changed = {
+        f"layer.0000.residual_{name}": np.array(values, kind)
+        for name, values, kind in (("index", index, np.int32), ("value", value, np.float32))
+        if values is not None
+    }
+    image = tiny()
+    with pytest.raises(ImageError, match=f"layer 0 .*: .*{message}"):
+        _ = Image.build(image.manifest, {**image.tensors, **changed}).layers
+
+
+def test_a_residual_is_laid_out_by_group_row_and_column() -> None:
+    values = {"residual_index": np.array([1, 4], np.int32)}
+    values["residual_value"] = np.array([0.5, -2.0], np.float32)
+    found = tiny().updated(columns={0: values}).layers[0].residual
+    assert found is not None
+    np.testing.assert_array_equal(found, [[[0, 0.5], [0, 0], [-2, 0]]])
+    assert tiny().layers[0].residual is None
+
+
 @pytest.mark.parametrize("layers", [None, {}, [3], [LAYER, LAYER]])
 def test_malformed_layers_are_refused(layers: Any) -> None:
     with pytest.raises(ImageError, match="layer"):

@@ -32,7 +32,7 @@ class Selective:
         trained = "levels" in options.train
         if trained and not chip:
             rounds = 0  # what is written once cannot be looked at, and corrected, before
-        steps = [learn, correct, *rewriting(rounds, part=0.5 if trained else 1.0)]
+        steps: list[Step] = [learn, correct, *rewriting(rounds, part=0.5 if trained else 1.0)]
         if options.residual:
             steps.append(partial(add_digital, share=options.residual))
         if trained:
