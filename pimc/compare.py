@@ -12,6 +12,7 @@ from pimc.image import Image
 from pimc.montecarlo import shareable
 from pimc.passes.recover.loop import recover
 from pimc.passes.recover.options import RecoverOptions
+from pimc.passes.recover.residual import residual_weights
 from pimc.progress import Progress, silent
 from pimc.runtime.device import Device
 from pimc.runtime.die import Die
@@ -34,6 +35,7 @@ class Outcome:
         loss, agreement: of the result on held-out calibration data; agreement is None for
             values.
         cells_rewritten: writes done; a cell written twice counts twice.
+        residual_weights: weights that the digital side adds.
         reads: array reads that the strategy took.
         seconds: time the strategy took, measuring on labelled data left out.
     """
@@ -45,6 +47,7 @@ class Outcome:
     loss: float
     agreement: float | None
     cells_rewritten: int
+    residual_weights: int
     reads: int
     seconds: float
 
@@ -110,6 +113,7 @@ def follow(
         kept.loss,
         kept.agreement,
         recovery.cells_rewritten,
+        residual_weights(recovery.image),
         reads,
         seconds,
     )

@@ -166,6 +166,7 @@ def lines_picture(
             all values are numbers they are placed by their size, else side by side.
         title: what the labels are.
         in_float: accuracy of the float network, drawn across.
+        floor: accuracy of perfect cells under the chip's read noise and converters, likewise.
 
     Raises:
         UsageError: the file cannot be written.
@@ -201,7 +202,10 @@ def lines_picture(
 
 
 def strategies_picture(
-    path: str | Path, points: Mapping[str, Sequence[tuple[float, float]]], in_float: float
+    path: str | Path,
+    points: Mapping[str, Sequence[tuple[float, float]]],
+    in_float: float,
+    floor: float | None = None,
 ) -> None:
     """Accuracy against cells rewritten: every die a faint point, every strategy's mean a large one.
 
@@ -225,6 +229,9 @@ def strategies_picture(
     axes.axhline(
         100 * in_float, color=_REFERENCE, linewidth=1, linestyle=":", label=f"float {in_float:.1%}"
     )
+    if floor is not None:
+        label = f"perfect cells {floor:.1%}"
+        axes.axhline(100 * floor, color=_REFERENCE, linewidth=1, linestyle="--", label=label)
     # Few cells are what it is about: the scale is fine there, and zero has a place on it.
     axes.set_xscale("symlog", linthresh=1)
     axes.set_xlim(left=-0.2)

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["compared"]
 
 _HEADER = (
-    "strategy", "before", "after", "agrees with float", "cells rewritten", "array reads", "time",
+    "strategy", "before", "after", "agrees with float", "cells rewritten", "digital weights",
+    "array reads", "time",
 )  # fmt: skip
 
 
@@ -41,7 +42,9 @@ def compared(
     from pimc.errors import UsageError
     from pimc.evaluate import accuracy, float_session
     from pimc.files import replacing
+    from pimc.passes.recover.floor import with_perfect_cells
     from pimc.passes.recover.strategies import strategies, strategy_named
+    from pimc.runtime.die import Die
     from pimc.runtime.session import Session
     from pimc.workers import open_pool
 
@@ -57,8 +60,10 @@ def compared(
     for name in names:
         strategy_named(name)
     seeds = [(settings.seed + n) % SEED_LIMIT for n in range(chosen["dies"] or 1)]
-    in_float = ideal = None
+    in_float = ideal = floor = None
     if labelled is not None:
+        perfect = Session(with_perfect_cells(image), Die.simulated(seeds[0]), seed=seeds[0])
+        floor = accuracy(perfect, labelled, progress=settings.progress)
         in_float = accuracy(float_session(image), labelled, progress=settings.progress)
         ideal = accuracy(Session(image), labelled, progress=settings.progress)
     with open_pool(chosen["jobs"], chosen["cluster"]) as pool:
@@ -72,6 +77,7 @@ def compared(
         "output": str(output),
         "float_accuracy": in_float,
         "quantized_accuracy": ideal,
+        "floor_accuracy": floor,
         "calibration_samples": len(calib),
         "cells_total": total,
         "dies": seeds,
@@ -83,9 +89,14 @@ def compared(
     with replacing(output.with_suffix(".md")) as stream:
         stream.write(_markdown(rows).encode())
     if in_float is not None:
-        _picture(output.with_suffix(".png"), names, outcomes, total, in_float)
+        _picture(output.with_suffix(".png"), names, outcomes, total, (in_float, floor))
     head = facts(
-        [("float", percent(in_float)), ("quantized", percent(ideal)), ("dies", str(len(seeds)))]
+        [
+            ("float", percent(in_float)),
+            ("quantized", percent(ideal)),
+            ("floor", percent(floor)),
+            ("dies", str(len(seeds))),
+        ]
     )
     return Report(data, f"{head}\n\n{table(_HEADER, rows)}", answer=False)
 
@@ -98,6 +109,7 @@ def _row(outcomes: Sequence[Outcome], total: int) -> tuple[str, ...]:
         _over_dies([one.accuracy_after for one in outcomes]),
         _over_dies([one.agreement for one in outcomes]),
         percent(mean(one.cells_rewritten for one in outcomes) / total, 1),
+        f"{mean(one.residual_weights for one in outcomes):,.0f}",
         f"{mean(one.reads for one in outcomes):,.0f}",
         f"{mean(one.seconds for one in outcomes):.0f} s",
     )
@@ -120,7 +132,11 @@ def _markdown(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _picture(
-    path: Path, names: Sequence[str], outcomes: Sequence[Outcome], total: int, in_float: float
+    path: Path,
+    names: Sequence[str],
+    outcomes: Sequence[Outcome],
+    total: int,
+    across: tuple[float, float | None],
 ) -> None:
     from pimc.report import strategies_picture
 
@@ -132,4 +148,4 @@ def _picture(
         ]
         for name in names
     }
-    strategies_picture(path, points, in_float)
+    strategies_picture(path, points, *across)

@@ -8,7 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pimc.data import load_data
+from pimc.evaluate import Batches, accuracy
 from pimc.image import Image
+from pimc.passes.recover.floor import with_perfect_cells
+from pimc.runtime.die import Die
+from pimc.runtime.session import Session
 
 QUICK = ("--epochs", "1", "--rounds", "1")
 
@@ -50,6 +55,11 @@ def test_table_and_picture_of_all_dies_are_written(pimc, job) -> None:
     assert done.code == 0, done.err
     result = json.loads(done.out)
     assert result["dies"] == [5, 6]
+    perfect = with_perfect_cells(Image.load(job / "tiny.pimc"))
+    labelled = Batches(load_data(job / "data", role="test"))
+    floor = accuracy(Session(perfect, Die.simulated(5), seed=5), labelled)
+    assert result["floor_accuracy"] == floor
+    assert [one["residual_weights"] for one in result["outcomes"]] == [0] * 4
     assert [(one["strategy"], one["seed"]) for one in result["outcomes"]] == [
         ("none", 5), ("none", 6), ("affine", 5), ("affine", 6),
     ]  # fmt: skip
