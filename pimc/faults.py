@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from pimc.chip import Chip
 from pimc.errors import DataError
+from pimc.files import replacing
 
 FIELDS = ("array", "row", "col", "fault")
 KINDS = ("stuck_gmin", "stuck_gmax", "open")
@@ -55,6 +56,19 @@ class FaultMap:
         except (OSError, UnicodeDecodeError, csv.Error) as cause:
             raise DataError("the fault map cannot be read", where=where) from cause
         return FaultMap(faults, where)
+
+    def save(self, path: str | Path) -> None:
+        """Write the map, whole or not at all.
+
+        Raises:
+            UsageError: the file cannot be written.
+        """
+        lines = [",".join(FIELDS)]
+        for fault in self.faults:
+            row, col = ("*" if line is None else str(line) for line in (fault.row, fault.col))
+            lines.append(f"{fault.array},{row},{col},{fault.kind}")
+        with replacing(path) as stream:
+            stream.write(("\n".join(lines) + "\n").encode())
 
     def held_us(self, chip: Chip, arrays: int) -> npt.NDArray[np.float64]:
         """(arrays, rows, cols) conductance a faulty cell holds, NaN where a cell is sound.

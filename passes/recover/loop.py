@@ -8,6 +8,7 @@ from pimc.data import Dataset
 from pimc.image import Image
 from pimc.passes.recover.bench import Bench, source
 from pimc.passes.recover.checkpoint import Checkpoint
+from pimc.passes.recover.findings import findings
 from pimc.passes.recover.floor import floor_of
 from pimc.passes.recover.options import RecoverOptions, Recovery
 from pimc.passes.recover.strategies import DEFAULT, strategy_named
@@ -74,8 +75,16 @@ def recover(
         }
     )
     seconds = time.perf_counter() - start
+    identified = any((e.mean_us != e.target_us).any() for e in bench.estimates.values())
     return Recovery(
-        recipe.name, floor, found, writes, tuple(bench.stages), seconds, device is not None
+        strategy=recipe.name,
+        floor=floor,
+        image=found,
+        writes=writes,
+        stages=tuple(bench.stages),
+        seconds=seconds,
+        measured=device is not None,
+        findings=findings(found, bench.estimates) if identified else None,
     )
 
 

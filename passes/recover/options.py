@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from pimc.image import Image
 from pimc.passes.recover.distill import DistillOptions
+from pimc.passes.recover.findings import Findings
 from pimc.passes.recover.objective import Task
 from pimc.runtime.capture import CaptureOptions
 
@@ -90,6 +91,7 @@ class Recovery:
     Attributes:
         strategy: the strategy that was followed.
         floor: what no recovery can pass by much, estimated in advance.
+        findings: faults by name; None where no cell was identified.
         measured: the loss was measured on the chip; else it is what the twin expects.
         image: the next image, with the digital side and the levels the die now holds.
         writes: (writes, 4) address of the cell, level before, level after, round.
@@ -102,6 +104,7 @@ class Recovery:
     stages: tuple[Stage, ...]
     seconds: float
     measured: bool
+    findings: Findings | None = None
 
     @property
     def cells_rewritten(self) -> int:

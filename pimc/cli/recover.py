@@ -305,6 +305,12 @@ def _result(
         "measured_on_chip": recovery.measured,
         "seconds": round(recovery.seconds, 3),
         "floor": dict(vars(recovery.floor)),
+        "findings": recovery.findings
+        and {
+            "faults": recovery.findings.counts(),
+            "off_target": recovery.findings.off_target,
+            "uncertainty_us": dict(recovery.findings.uncertainty_us),
+        },
         "stages": [dict(vars(stage)) for stage in recovery.stages],
     }
 
@@ -312,9 +318,12 @@ def _result(
 def _write(recovery: Recovery, output: Path, result: dict[str, Any]) -> None:
     import json
 
+    from pimc.faults import FaultMap
     from pimc.files import replacing
 
     recovery.image.save(output)
+    if recovery.findings and recovery.findings.faults:
+        FaultMap(recovery.findings.faults).save(output.with_suffix(".faults.csv"))
     array = recovery.image.chip.array
     lines = ["array,row,col,level_before,level_after,round"]
     for cell, before, after, number in recovery.writes.tolist():
@@ -358,10 +367,18 @@ def _report(
     )
     digital = max(result["residual_weights"] for result in results)
     body = table(["die", "before", "after", "cells rewritten", "time", "next image"], rows)
+    for result in results:
+        if result["findings"] and (named := result["findings"]["faults"]):
+            told = ", ".join(f"{count:,} {kind}" for kind, count in named.items())
+            body += f"\n{result['die']}: {told}; see {_beside(result['output'], '.faults.csv')}"
     if digital:
         body += f"\n{digital:,} weights are added digitally, a multiply-add each an input vector"
     note = "" if results[0]["measured_on_chip"] else "\nprogram the cells, capture again, recover"
     return Report(data, f"{head}\n\n{_stages(results)}{body}{note}", answer=False)
+
+
+def _beside(output: str, suffix: str) -> str:
+    return str(Path(output).with_suffix(suffix))
 
 
 def _stages(results: list[dict[str, Any]]) -> str:
