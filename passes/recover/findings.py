@@ -125,10 +125,14 @@ class _Cells:
         return np.asarray((count >= _LINE_CELLS) & (low >= _LOW * count) & empty)
 
     def kinds(self, image: Image) -> npt.NDArray[np.int64]:
-        """Which of the conductances each cell sits at, as numbers of ``_KINDS``; else −1."""
+        """Which of the conductances each cell sits at, as numbers of ``_KINDS``; else −1.
+
+        A cell without current cannot be told from one at G_min where that is near zero.
+        """
         levels = np.asarray(image.chip.cell.g_levels_us)
-        at = np.array([0.0, levels[0], levels[-1]])
+        within = _NEAR * np.ptp(levels)
+        at = np.array([0.0 if levels[0] > 2 * within else -np.inf, levels[0], levels[-1]])
         away = np.abs((self.mean_us + image.codebook.reference_us)[..., None] - at)
         nearest = away.argmin(axis=-1)
-        near = away.min(axis=-1) <= _NEAR * np.ptp(levels)
+        near = away.min(axis=-1) <= within
         return np.where(near & self.used, nearest, -1)

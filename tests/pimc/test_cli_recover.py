@@ -17,6 +17,7 @@ from pimc.api import Options
 from pimc.api import compile as compile_model
 from pimc.chip import Chip
 from pimc.evaluate import float_session
+from pimc.faults import FaultMap
 from pimc.files import sha256_file
 from pimc.image import Image
 from pimc.passes.recover.checkpoint import Checkpoint
@@ -149,6 +150,22 @@ def test_digital_weights_on_request_and_what_is_trained(pimc, job, noisy) -> Non
     assert done.code == 0, done.err
     done = pimc("recover", "tiny.r1.pimc", *arguments[1:])
     assert "weights are added digitally" in done.out
+
+
+def test_stuck_cells_are_written_as_a_map_that_compile_takes(
+    pimc, tiny_model, tiny_inputs, here
+) -> None:
+    onnx.save(tiny_model(), here / "tiny.onnx")
+    np.save(here / "x.npy", tiny_inputs)
+    done = pimc("compile", "tiny.onnx", "--calib", "x.npy", "--set", "faults.stuck_gmin_rate=0.1")
+    assert done.code == 0, done.err
+    done = pimc("recover", "--calib", "x.npy", *QUICK)
+    assert done.code == 0, done.err
+    assert "stuck_gmin; see tiny.r1.faults.csv" in done.out
+    (told,) = json.loads(Path("tiny.r1.report.json").read_text())["findings"]["faults"].items()
+    assert told == ("stuck_gmin", len(FaultMap.load("tiny.r1.faults.csv").faults))
+    done = pimc("compile", "tiny.onnx", "--faults", "tiny.r1.faults.csv", "-o", "again.pimc")
+    assert done.code == 0, done.err
 
 
 def test_all_files_are_written_and_no_others(job, recovered) -> None:
