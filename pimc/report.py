@@ -234,7 +234,9 @@ def strategies_picture(
         axes.axhline(100 * floor, color=_REFERENCE, linewidth=1, linestyle="--", label=label)
     # Few cells are what it is about: the scale is fine there, and zero has a place on it.
     axes.set_xscale("symlog", linthresh=1)
-    axes.set_xlim(left=-0.2)
+    most = max(100 * share for dies in points.values() for share, _ in dies)
+    axes.set_xlim(-0.2, max(1.0, 1.4 * most))
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("cells rewritten in %")
     axes.set_ylabel("accuracy in %")
     axes.spines[["top", "right"]].set_visible(False)
