@@ -40,6 +40,11 @@ CHIPS: Mapping[str, Sequence[str]] = {
     "cmo": ("--chip", "cmo", "--array", "128x128"),
     "ihp": ("--chip", "ihp", "--array", "128x128"),
 }
+#: Options of ``pimc recover`` where a chip needs others than the defaults.
+RECOVER: Mapping[str, Sequence[object]] = {
+    "sigma10": ("--budget", 50, "--rounds", 4, "--epochs", 4),
+    "stuck": ("--residual", 10),
+}
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ def measured(
     return pimc(
         "recover", image, "--compare", "--calib", network.data / "calib.npz",
         "--data", network.data / "test.npz", "--dies", options.dies, "--jobs", options.jobs,
-        *chosen, "-o", path,
+        *RECOVER.get(chip, ()), *chosen, "-o", path,
     )  # fmt: skip
 
 
