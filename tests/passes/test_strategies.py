@@ -17,6 +17,7 @@ from pimc.data import Dataset
 from pimc.errors import UsageError
 from pimc.image import Image
 from pimc.passes.recover.distill import DistillOptions
+from pimc.passes.recover.harden import harden
 from pimc.passes.recover.loop import recover
 from pimc.passes.recover.options import RecoverOptions, Recovery
 from pimc.passes.recover.residual import residual_weights
@@ -141,6 +142,22 @@ def test_only_what_is_named_is_trained(image, calib, train) -> None:
     names = [stage.name for stage in recovered(image, calib, "selective", options)[0].stages]
     assert any("distilling" in name for name in names) == (train != ("levels",))
     assert any("round" in name for name in names) == (train == ("levels",))
+
+
+def test_what_does_not_depend_on_the_die_is_trained_once(image, calib, monkeypatch) -> None:
+    calls = []
+
+    def counted(*arguments: Any, **named: Any) -> Image:
+        calls.append(1)
+        return harden(*arguments, **named)
+
+    monkeypatch.setattr("pimc.passes.recover.steps.harden", counted)
+    options = replace(OPTIONS, seed=11)
+    found = compare(image, calib, None, ["vat", "vat-kd"], [3, 4], options)
+    assert len(calls) == 2  # one a strategy
+    assert found[0].cells_rewritten == found[1].cells_rewritten > 0
+    again = compare(image, calib, None, ["vat"], [4], options)
+    assert again[0].loss == found[1].loss
 
 
 def test_a_strategy_that_needs_the_chip_refuses_a_capture() -> None:
