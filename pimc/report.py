@@ -166,7 +166,6 @@ def lines_picture(
             all values are numbers they are placed by their size, else side by side.
         title: what the labels are.
         in_float: accuracy of the float network, drawn across.
-        floor: accuracy of perfect cells under the chip's read noise and converters, likewise.
 
     Raises:
         UsageError: the file cannot be written.
@@ -212,6 +211,7 @@ def strategies_picture(
     Args:
         points: by strategy (part of the cells rewritten, accuracy) of its dies; shares 0…1.
         in_float: accuracy of the float network, drawn across.
+        floor: accuracy of perfect cells under the chip's read noise and converters, likewise.
 
     Raises:
         UsageError: the file cannot be written.
