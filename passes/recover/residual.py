@@ -17,16 +17,13 @@ import numpy.typing as npt
 
 from pimc.image import Image, ImageLayer
 from pimc.passes.recover.identify import CellEstimate
-from pimc.passes.recover.rewrite import Influence, Problem
+from pimc.passes.recover.rewrite import Influence, Problem, most_a_column
 from pimc.progress import Progress, silent
 
 __all__ = ["add_residual", "residual_weights"]
 
 Array64 = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-
-#: A column may get so many times the average column's share of the residual.
-_DEPTH = 4.0
 
 
 def residual_weights(image: Image) -> int:
@@ -99,7 +96,7 @@ class _Candidates:
         free = np.ones(pull.shape, np.bool_)
         group, col = np.ogrid[: layer.groups, : layer.cols]
         gains, rows = [], []
-        for _ in range(min(layer.rows, 1 + int(_DEPTH * share * layer.rows))):
+        for _ in range(most_a_column(layer.rows, share)):
             each = np.where(free, pull**2 / safe, 0.0)
             row = each.argmax(axis=1)
             at = (group, row, col)

@@ -72,8 +72,7 @@ def propose(
         again: cells may be written once more to the level they were asked to hold.
     """
     problem = Problem.of(image, layer, estimate, influence, again)
-    cells_a_column = layer.rows * layer.planes
-    steps = min(cells_a_column, 1 + int(_DEPTH * share * cells_a_column))
+    steps = most_a_column(layer.rows * layer.planes, share)
     gains, cells, levels = [], [], []
     for _ in range(steps):
         gain, cell, level = problem.take_best()
@@ -88,6 +87,11 @@ def propose(
     return Proposal(
         layer.index, gain[worth], np.stack(cells)[worth], np.stack(levels)[worth].astype(np.uint16)
     )
+
+
+def most_a_column(places: int, share: float) -> int:
+    """How many of a column's places may be chosen where ``share`` of all of them may be."""
+    return min(places, 1 + int(_DEPTH * share * places))
 
 
 def choose(proposals: list[Proposal], budget: int) -> dict[int, tuple[Ints, npt.NDArray[Any]]]:

@@ -22,13 +22,13 @@ from pimc.cli.common import (
     note,
     worker_options,
 )
-from pimc.cli.text import facts, percent, table
+from pimc.cli.recovered import report_of, result_of, write_files
+from pimc.cli.text import table
 
 if TYPE_CHECKING:
     from pimc.data import Dataset
     from pimc.image import Image
     from pimc.passes.recover.checkpoint import Checkpoint
-    from pimc.passes.recover.options import Recovery
     from pimc.runtime.capture import Capture
     from pimc.runtime.device import Device
 
@@ -183,12 +183,19 @@ def recover(settings: Settings, image: Path | None, **chosen: Any) -> Report:
                 checkpoint=checkpoint,
                 progress=progress,
             )
-            result = _result(recovery, job, before, measure(recovery.image, job.device), loaded)
-            _write(recovery, job.output, result)
+            result = result_of(
+                recovery,
+                job.output,
+                job.die_file,
+                before,
+                measure(recovery.image, job.device),
+                loaded,
+            )
+            write_files(recovery, job.output, result)
             if job.device is not None:
                 flush(job.device, job.die_file)
         results.append(result)
-    return _report(results, in_float, ideal, loaded)
+    return report_of(results, in_float, ideal, loaded)
 
 
 @contextmanager
@@ -284,120 +291,3 @@ def _next_name(path: Path) -> Path:
     match = re.fullmatch(r"(.*)\.r(\d+)", path.stem)
     stem, number = (match[1], int(match[2])) if match else (path.stem, 0)
     return path.with_name(f"{stem}.r{number + 1}{path.suffix}")
-
-
-def _result(
-    recovery: Recovery, job: _Job, before: float | None, after: float | None, image: Image
-) -> dict[str, Any]:
-    from pimc.passes.recover.residual import residual_weights
-
-    return {
-        "die": recovery.image.manifest["recovery"]["die"],
-        "strategy": recovery.strategy,
-        "output": str(job.output),
-        "die_file": None if job.die_file is None else str(job.die_file),
-        "accuracy_before": before,
-        "accuracy_after": after,
-        "cells_total": int(image.used.sum()),
-        "cells_rewritten": recovery.cells_rewritten,
-        "residual_weights": residual_weights(recovery.image),
-        "rounds": recovery.image.manifest["recovery"]["rounds"],
-        "measured_on_chip": recovery.measured,
-        "seconds": round(recovery.seconds, 3),
-        "floor": dict(vars(recovery.floor)),
-        "findings": recovery.findings
-        and {
-            "faults": recovery.findings.counts(),
-            "off_target": recovery.findings.off_target,
-            "uncertainty_us": dict(recovery.findings.uncertainty_us),
-        },
-        "stages": [dict(vars(stage)) for stage in recovery.stages],
-    }
-
-
-def _write(recovery: Recovery, output: Path, result: dict[str, Any]) -> None:
-    import json
-
-    from pimc.faults import FaultMap
-    from pimc.files import replacing
-
-    recovery.image.save(output)
-    if recovery.findings and recovery.findings.faults:
-        FaultMap(recovery.findings.faults).save(output.with_suffix(".faults.csv"))
-    array = recovery.image.chip.array
-    lines = ["array,row,col,level_before,level_after,round"]
-    for cell, before, after, number in recovery.writes.tolist():
-        line, col = divmod(cell, array.cols)
-        lines.append(f"{line // array.rows},{line % array.rows},{col},{before},{after},{number}")
-    with replacing(output.with_suffix(".cells.csv")) as stream:
-        stream.write(("\n".join(lines) + "\n").encode())
-    with replacing(output.with_suffix(".report.json")) as stream:
-        stream.write((json.dumps(result, indent=1) + "\n").encode())
-
-
-def _report(
-    results: list[dict[str, Any]], in_float: float | None, ideal: float | None, image: Image
-) -> Report:
-    total = results[0]["cells_total"]
-    data = {
-        "float_accuracy": in_float,
-        "quantized_accuracy": ideal,
-        "accuracy_before": [result["accuracy_before"] for result in results],
-        "accuracy_after": [result["accuracy_after"] for result in results],
-        "cells_total": total,
-        "cells_rewritten": max(result["cells_rewritten"] for result in results),
-        "residual_weights": max(result["residual_weights"] for result in results),
-        "rounds": max(result["rounds"] for result in results),
-        "seconds": round(sum(result["seconds"] for result in results), 3),
-        "dies": results,
-    }
-    rows = [
-        [
-            result["die"],
-            percent(result["accuracy_before"]),
-            percent(result["accuracy_after"]),
-            f"{result['cells_rewritten']:,} ({percent(result['cells_rewritten'] / total, 1)})",
-            f"{result['seconds']:.0f} s",
-            result["output"],
-        ]
-        for result in results
-    ]
-    head = facts(
-        [("float", percent(in_float)), ("quantized", percent(ideal)), ("cells", f"{total:,}")]
-    )
-    digital = max(result["residual_weights"] for result in results)
-    body = table(["die", "before", "after", "cells rewritten", "time", "next image"], rows)
-    for result in results:
-        if result["findings"] and (named := result["findings"]["faults"]):
-            told = ", ".join(f"{count:,} {kind}" for kind, count in named.items())
-            body += f"\n{result['die']}: {told}; see {_beside(result['output'], '.faults.csv')}"
-    if digital:
-        body += f"\n{digital:,} weights are added digitally, a multiply-add each an input vector"
-    note = "" if results[0]["measured_on_chip"] else "\nprogram the cells, capture again, recover"
-    return Report(data, f"{head}\n\n{_stages(results)}{body}{note}", answer=False)
-
-
-def _beside(output: str, suffix: str) -> str:
-    return str(Path(output).with_suffix(suffix))
-
-
-def _stages(results: list[dict[str, Any]]) -> str:
-    """The steps of a single recovery; several dies would fill more than a screen."""
-    if len(results) > 1:
-        return ""
-    floor = results[0]["floor"]
-    rows: list[list[object]] = [
-        ["floor: perfect cells", f"{floor['loss']:.4f}", percent(floor["agreement"], 1), "", ""]
-    ]
-    rows += [
-        [
-            stage["name"] + (" ←" if stage["kept"] else ""),
-            f"{stage['loss']:.4f}",
-            percent(stage["agreement"], 1),
-            stage["cells_written"],
-            f"{stage['seconds']:.0f} s",
-        ]
-        for stage in results[0]["stages"]
-    ]
-    header = ["step", "held-out loss", "agrees with float", "cells written", "time"]
-    return table(header, rows) + "\n\n"

@@ -1,0 +1,150 @@
+"""What ``pimc recover`` tells of a recovery, and the files beside the next image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pimc.cli.common import Report
+from pimc.cli.text import facts, percent, table
+
+if TYPE_CHECKING:
+    from pimc.image import Image
+    from pimc.passes.recover.options import Recovery
+
+__all__ = ["report_of", "result_of", "write_files"]
+
+
+def result_of(
+    recovery: Recovery,
+    output: Path,
+    die_file: Path | None,
+    before: float | None,
+    after: float | None,
+    image: Image,
+) -> dict[str, Any]:
+    """The entry of one die in the JSON; also its report.
+
+    Args:
+        output, die_file: where the next image and the die's state go.
+        before, after: accuracy on labelled data.
+        image: the image that was recovered.
+    """
+    from pimc.passes.recover.residual import residual_weights
+
+    return {
+        "die": recovery.image.manifest["recovery"]["die"],
+        "strategy": recovery.strategy,
+        "output": str(output),
+        "die_file": None if die_file is None else str(die_file),
+        "accuracy_before": before,
+        "accuracy_after": after,
+        "cells_total": int(image.used.sum()),
+        "cells_rewritten": recovery.cells_rewritten,
+        "residual_weights": residual_weights(recovery.image),
+        "rounds": recovery.image.manifest["recovery"]["rounds"],
+        "measured_on_chip": recovery.measured,
+        "seconds": round(recovery.seconds, 3),
+        "floor": dict(vars(recovery.floor)),
+        "findings": recovery.findings
+        and {
+            "faults": recovery.findings.counts(),
+            "off_target": recovery.findings.off_target,
+            "uncertainty_us": dict(recovery.findings.uncertainty_us),
+        },
+        "stages": [dict(vars(stage)) for stage in recovery.stages],
+    }
+
+
+def write_files(recovery: Recovery, output: Path, result: dict[str, Any]) -> None:
+    """Write the next image, its cells, its report and the faults that were found.
+
+    Raises:
+        UsageError: a file cannot be written.
+    """
+    import json
+
+    from pimc.faults import FaultMap
+    from pimc.files import replacing
+
+    recovery.image.save(output)
+    if recovery.findings and recovery.findings.faults:
+        FaultMap(recovery.findings.faults).save(output.with_suffix(".faults.csv"))
+    array = recovery.image.chip.array
+    lines = ["array,row,col,level_before,level_after,round"]
+    for cell, before, after, number in recovery.writes.tolist():
+        line, col = divmod(cell, array.cols)
+        lines.append(f"{line // array.rows},{line % array.rows},{col},{before},{after},{number}")
+    with replacing(output.with_suffix(".cells.csv")) as stream:
+        stream.write(("\n".join(lines) + "\n").encode())
+    with replacing(output.with_suffix(".report.json")) as stream:
+        stream.write((json.dumps(result, indent=1) + "\n").encode())
+
+
+def report_of(
+    results: list[dict[str, Any]], in_float: float | None, ideal: float | None, image: Image
+) -> Report:
+    """What is told of all dies."""
+    total = results[0]["cells_total"]
+    data = {
+        "float_accuracy": in_float,
+        "quantized_accuracy": ideal,
+        "accuracy_before": [result["accuracy_before"] for result in results],
+        "accuracy_after": [result["accuracy_after"] for result in results],
+        "cells_total": total,
+        "cells_rewritten": max(result["cells_rewritten"] for result in results),
+        "residual_weights": max(result["residual_weights"] for result in results),
+        "rounds": max(result["rounds"] for result in results),
+        "seconds": round(sum(result["seconds"] for result in results), 3),
+        "dies": results,
+    }
+    rows = [
+        [
+            result["die"],
+            percent(result["accuracy_before"]),
+            percent(result["accuracy_after"]),
+            f"{result['cells_rewritten']:,} ({percent(result['cells_rewritten'] / total, 1)})",
+            f"{result['seconds']:.0f} s",
+            result["output"],
+        ]
+        for result in results
+    ]
+    head = facts(
+        [("float", percent(in_float)), ("quantized", percent(ideal)), ("cells", f"{total:,}")]
+    )
+    digital = max(result["residual_weights"] for result in results)
+    body = table(["die", "before", "after", "cells rewritten", "time", "next image"], rows)
+    for result in results:
+        if result["findings"] and (named := result["findings"]["faults"]):
+            told = ", ".join(f"{count:,} {kind}" for kind, count in named.items())
+            body += f"\n{result['die']}: {told}; see {_beside(result['output'], '.faults.csv')}"
+    if digital:
+        body += f"\n{digital:,} weights are added digitally, a multiply-add each an input vector"
+    note = "" if results[0]["measured_on_chip"] else "\nprogram the cells, capture again, recover"
+    return Report(data, f"{head}\n\n{_stages(results)}{body}{note}", answer=False)
+
+
+def _beside(output: str, suffix: str) -> str:
+    return str(Path(output).with_suffix(suffix))
+
+
+def _stages(results: list[dict[str, Any]]) -> str:
+    """The steps of a single recovery; several dies would fill more than a screen."""
+    if len(results) > 1:
+        return ""
+    floor = results[0]["floor"]
+    rows: list[list[object]] = [
+        ["floor: perfect cells", f"{floor['loss']:.4f}", percent(floor["agreement"], 1), "", ""]
+    ]
+    rows += [
+        [
+            stage["name"] + (" ←" if stage["kept"] else ""),
+            f"{stage['loss']:.4f}",
+            percent(stage["agreement"], 1),
+            stage["cells_written"],
+            f"{stage['seconds']:.0f} s",
+        ]
+        for stage in results[0]["stages"]
+    ]
+    header = ["step", "held-out loss", "agrees with float", "cells written", "time"]
+    return table(header, rows) + "\n\n"
