@@ -36,6 +36,10 @@ class DistillOptions:
     features: float = 1.0
 
 
+#: The network's outputs, and those of all array layers by name.
+Run = tuple[Outputs, dict[str, torch.Tensor]]
+
+
 @dataclass(frozen=True)
 class Student:
     """Twin and teacher on one graph.
@@ -66,7 +70,7 @@ class Student:
                 hint="these operators run in ONNX Runtime; replace them in the model",
             )
 
-    def run(self, x: torch.Tensor, array: ArrayCall) -> tuple[Outputs, dict[str, torch.Tensor]]:
+    def run(self, x: torch.Tensor, array: ArrayCall) -> Run:
         """Outputs and the outputs of all array layers."""
         features: dict[str, torch.Tensor] = {}
 
@@ -78,7 +82,7 @@ class Student:
         values = self.executor.run({self.feed: x}, want=self.outputs, array=keep)
         return [values[name] for name in self.outputs], features
 
-    def teach(self, x: torch.Tensor) -> tuple[Outputs, dict[str, torch.Tensor]]:
+    def teach(self, x: torch.Tensor) -> Run:
         """The teacher's outputs and features."""
         with torch.no_grad():
             return self.run(x, self.teacher)
@@ -119,11 +123,7 @@ def distill(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))
     for epoch in progress(range(options.epochs), "distilling", options.epochs):
         for x in batches(data, options.batch_size, generator):
-            wanted, wanted_features = student.teach(x)
-            found, features = student.run(x, student.twin)
-            loss = goal.loss(found, wanted)
-            if options.features:
-                loss = loss + options.features * feature_loss(features, wanted_features)
+            loss = distance(goal, student.run(x, student.twin), student.teach(x), options.features)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -193,6 +193,16 @@ def _spread(student: Student, data: Dataset) -> dict[str, float]:
     """Standard deviation of each layer's output in the float network."""
     _, features = student.teach(torch.from_numpy(data.batch(0, min(64, len(data)))))
     return {name: float(value.std().clamp_min(1e-6)) for name, value in features.items()}
+
+
+def distance(goal: Goal, found: Run, wanted: Run, features: float) -> torch.Tensor:
+    """What is trained on: distance from the teacher's outputs, and from its layers' outputs.
+
+    Args:
+        features: weight of the layers' outputs; those of ``wanted`` count.
+    """
+    loss = goal.loss(found[0], wanted[0])
+    return loss + features * feature_loss(found[1], wanted[1]) if features else loss
 
 
 def feature_loss(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> torch.Tensor:

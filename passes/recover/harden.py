@@ -18,9 +18,9 @@ import torch.nn.functional as F
 
 from pimc.data import Dataset
 from pimc.image import Image
-from pimc.passes.recover.distill import Student, batches, feature_loss
+from pimc.passes.recover.distill import Run, Student, batches, distance
 from pimc.passes.recover.noisy import NoisyLayer, optimizer_of, written
-from pimc.passes.recover.objective import Goal, Outputs, Task
+from pimc.passes.recover.objective import Goal, Task
 from pimc.passes.recover.twin import Twin
 from pimc.plan import layer_of
 from pimc.progress import Progress, silent
@@ -29,8 +29,6 @@ from pimc.runtime.teacher import teacher_array
 
 #: Part of the data on which the epoch is chosen.
 _HOLDOUT = 0.1
-
-_Run = tuple[Outputs, dict[str, torch.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -167,19 +165,15 @@ def hardened(
     return found.updated(options=dict(image.manifest["options"]) | {"harden": options.epochs})
 
 
-def _objective(goal: Goal, options: HardenOptions) -> Callable[[_Run, _Run], torch.Tensor]:
+def _objective(goal: Goal, options: HardenOptions) -> Callable[[Run, Run], torch.Tensor]:
     """What is trained on: the teacher's outputs and features, or the classes that it names."""
 
-    def distance(found: _Run, wanted: _Run) -> torch.Tensor:
-        features = feature_loss(found[1], wanted[1]) if options.features else 0.0
-        return goal.loss(found[0], wanted[0]) + options.features * features
-
-    def classes(found: _Run, wanted: _Run) -> torch.Tensor:
+    def classes(found: Run, wanted: Run) -> torch.Tensor:
         pairs = zip(found[0], wanted[0], strict=True)
         return torch.stack([F.cross_entropy(o, t.argmax(1)) for o, t in pairs]).sum()
 
     if options.distill:
-        return distance
+        return lambda found, wanted: distance(goal, found, wanted, options.features)
     # Values have no classes: there nothing but the teacher's outputs can be trained on.
     named = all(part.classes for part in goal.parts)
     return classes if named else lambda found, wanted: goal.loss(found[0], wanted[0])

@@ -16,7 +16,7 @@ import onnx_ir as ir
 import torch
 
 from pimc.passes.recover.bench import Bench
-from pimc.passes.recover.distill import Student, batches, feature_loss
+from pimc.passes.recover.distill import Student, batches, distance
 from pimc.passes.recover.noisy import NoisyLayer, optimizer_of, written
 from pimc.plan import layer_of
 from pimc.runtime.session import BATCH_SIZE
@@ -80,9 +80,8 @@ def _train(
         for layer in rest.values():
             layer.draw(bench.generator)
         wanted, wanted_features = student.teach(x)
-        found, features = student.run(x, array)
-        trained = {name: wanted_features[name] for name in rest}
-        loss = bench.goal.loss(found, wanted) + options.features * feature_loss(features, trained)
+        trained = wanted, {name: wanted_features[name] for name in rest}
+        loss = distance(bench.goal, student.run(x, array), trained, options.features)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

@@ -18,7 +18,7 @@ import torch
 
 from pimc.data import Dataset
 from pimc.image import Image
-from pimc.passes.recover.distill import Student, batches, feature_loss
+from pimc.passes.recover.distill import Student, batches, distance
 from pimc.passes.recover.identify import CellEstimate
 from pimc.passes.recover.noisy import NoisyLayer, optimizer_of
 from pimc.passes.recover.objective import Goal
@@ -85,10 +85,7 @@ def train_levels(
     for x in progress(inputs, "training levels", options.steps):
         for layer in layers.values():
             layer.draw(generator)
-        wanted, wanted_features = student.teach(x)
-        found, features = student.run(x, array)
-        loss = goal.loss(found, wanted)
-        loss = loss + options.features * feature_loss(features, wanted_features)
+        loss = distance(goal, student.run(x, array), student.teach(x), options.features)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

@@ -75,22 +75,29 @@ def whole(image, calib) -> tuple[Recovery, SimDevice]:
     return run(image, calib, None)
 
 
-@pytest.mark.parametrize("steps", range(1, STEPS + 1))
-def test_cut_after_any_step_the_result_is_the_same(
-    image, calib, whole, tmp_path, monkeypatch, steps
-) -> None:
-    path, save = tmp_path / "a.recovery", Checkpoint.save
+def cut_and_resumed(
+    image: Image, calib: Dataset, path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> tuple[Recovery, SimDevice]:
+    """A recovery that was cut after so many steps and taken up again."""
+    save = Checkpoint.save
 
     def cut(self: Checkpoint, bench: Any, done: int) -> None:
         save(self, bench, done)
         if done == steps:
             raise CutError
 
-    monkeypatch.setattr(Checkpoint, "save", cut)
-    with pytest.raises(CutError):
-        run(image, calib, path)
-    monkeypatch.undo()
-    again, device = run(image, calib, path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "save", cut)
+        with pytest.raises(CutError):
+            run(image, calib, path)
+    return run(image, calib, path)
+
+
+@pytest.mark.parametrize("steps", range(1, STEPS + 1))
+def test_cut_after_any_step_the_result_is_the_same(
+    image, calib, whole, tmp_path, monkeypatch, steps
+) -> None:
+    again, device = cut_and_resumed(image, calib, tmp_path / "a.recovery", monkeypatch, steps)
     same(again, device, whole)
 
 
@@ -123,18 +130,8 @@ def test_residual_and_trained_levels_are_taken_up_again(
     """Cut after the digital weights were added, and after trained levels were chosen."""
     options = replace(OPTIONS, rounds=1, residual=0.05, train=("gain", "levels"), budget=0.3)
     monkeypatch.setattr(f"{__name__}.OPTIONS", options)
-    whole, save = run(image, calib, None), Checkpoint.save
-
-    def cut(self: Checkpoint, bench: Any, done: int) -> None:
-        save(self, bench, done)
-        if done == steps:
-            raise CutError
-
-    monkeypatch.setattr(Checkpoint, "save", cut)
-    with pytest.raises(CutError):
-        run(image, calib, tmp_path / "a.recovery")
-    monkeypatch.setattr(Checkpoint, "save", save)
-    again, device = run(image, calib, tmp_path / "a.recovery")
+    whole = run(image, calib, None)
+    again, device = cut_and_resumed(image, calib, tmp_path / "a.recovery", monkeypatch, steps)
     same(again, device, whole)
 
 
