@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from pimc.data import Dataset
 from pimc.evaluate import Batches, accuracy
@@ -34,6 +34,8 @@ class Outcome:
         accuracy_before, accuracy_after: on the labelled data; None without.
         loss, agreement: of the result on held-out calibration data; agreement is None for
             values.
+        errors_before, errors_after: of every layer's outputs, see
+            :class:`~pimc.passes.recover.options.Stage`.
         cells_rewritten: writes done; a cell written twice counts twice.
         residual_weights: weights that the digital side adds.
         reads: array reads that the strategy took.
@@ -46,6 +48,8 @@ class Outcome:
     accuracy_after: float | None
     loss: float
     agreement: float | None
+    errors_before: Mapping[str, float]
+    errors_after: Mapping[str, float]
     cells_rewritten: int
     residual_weights: int
     reads: int
@@ -102,6 +106,8 @@ def follow(
     program(image, device)
     before = _measured(image, device, labelled, seed)
     reads, start = device.reads, time.perf_counter()
+    # What layers cost is the same for all: whoever asks for a comparison gets it once.
+    options = replace(options, cost_images=0)
     recovery = recover(image, device, calib, options, strategy=strategy)
     seconds, reads = time.perf_counter() - start, device.reads - reads
     (kept,) = (stage for stage in recovery.stages if stage.kept)
@@ -112,6 +118,8 @@ def follow(
         _measured(recovery.image, device, labelled, seed),
         kept.loss,
         kept.agreement,
+        recovery.stages[0].layer_errors,
+        kept.layer_errors,
         recovery.cells_rewritten,
         residual_weights(recovery.image),
         reads,

@@ -147,7 +147,16 @@ class Dataset:
     def split(self, fraction: float, rng: np.random.Generator) -> tuple[Dataset, Dataset]:
         """Two random parts without overlap, the first with this fraction of the samples.
 
-        Each part keeps the stored order.
+        Raises:
+            DataError: one of the parts would be empty.
+        """
+        first, second = self.split_indices(fraction, rng)
+        return self.subset(first), self.subset(second)
+
+    def split_indices(
+        self, fraction: float, rng: np.random.Generator
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Which samples the parts of :meth:`split` hold, each in the stored order.
 
         Raises:
             DataError: one of the parts would be empty.
@@ -160,7 +169,7 @@ class Dataset:
                 "give more samples, or a fraction between 0 and 1",
             )
         order = rng.permutation(len(self))
-        return self.subset(np.sort(order[:count])), self.subset(np.sort(order[count:]))
+        return np.sort(order[:count]), np.sort(order[count:])
 
     def _by_channel(
         self, values: tuple[float, ...], like: npt.NDArray[Any]

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from pimc.canvas import REFERENCE, new_figure, save_figure
 from pimc.explanation import Explanation
-from pimc.files import replacing
 from pimc.image import Image
 from pimc.measured import Measurement
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
-    from matplotlib.figure import Figure
 
 __all__ = [
     "accuracy_picture",
@@ -25,12 +24,10 @@ __all__ = [
     "level_map_picture",
     "lines_picture",
     "measured_picture",
-    "strategies_picture",
 ]
 
-_BEFORE, _AFTER, _REFERENCE, _REWRITTEN = "#b9c2cc", "#1f6f8b", "#444444", "#e4572e"
+_BEFORE, _AFTER, _REWRITTEN = "#b9c2cc", "#1f6f8b", "#e4572e"
 _FAINT = "#f3d5cb"
-_DPI = 150
 
 
 def accuracy_picture(
@@ -46,7 +43,7 @@ def accuracy_picture(
     Raises:
         UsageError: the file cannot be written.
     """
-    figure = _figure(6.4, 3.6)
+    figure = new_figure(6.4, 3.6)
     axes = figure.add_subplot()
     position = np.arange(len(dies))
     for shift, values, colour, ink, label in (
@@ -55,10 +52,10 @@ def accuracy_picture(
     ):
         bars = axes.bar(position + shift, np.multiply(values, 100), 0.36, color=colour, label=label)
         axes.bar_label(bars, fmt="%.1f", padding=-14, fontsize=9, color=ink)
-    axes.axhline(100 * in_float, color=_REFERENCE, linewidth=1, label=f"float {in_float:.1%}")
+    axes.axhline(100 * in_float, color=REFERENCE, linewidth=1, label=f"float {in_float:.1%}")
     axes.axhline(
         100 * quantized,
-        color=_REFERENCE,
+        color=REFERENCE,
         linewidth=1,
         linestyle=":",
         label=f"perfect cells {quantized:.1%}",
@@ -69,7 +66,7 @@ def accuracy_picture(
     axes.set_ylabel("accuracy in %")
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize=9)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def explain_picture(path: str | Path, found: Explanation) -> None:
@@ -78,11 +75,11 @@ def explain_picture(path: str | Path, found: Explanation) -> None:
     Raises:
         UsageError: the file cannot be written.
     """
-    figure = _figure(9.6, 4.2)
+    figure = new_figure(9.6, 4.2)
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.15))
     _costs(left, found)
     _layers(right, found)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def level_map_picture(
@@ -98,7 +95,7 @@ def level_map_picture(
     """
     rows, cols = image.chip.array.rows, image.chip.array.cols
     levels = np.where(image.used[array], image.levels[array].astype(float), np.nan)
-    figure = _figure(6.4, 5.6)
+    figure = new_figure(6.4, 5.6)
     axes = figure.add_subplot()
     count = image.chip.cell.levels
     drawn = axes.imshow(
@@ -118,7 +115,7 @@ def level_map_picture(
         figure.legend(loc="outside upper center", frameon=False, fontsize=9)
     axes.set_xlabel("bitline")
     axes.set_ylabel("wordline")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def measured_picture(path: str | Path, found: Measurement) -> None:
@@ -127,7 +124,7 @@ def measured_picture(path: str | Path, found: Measurement) -> None:
     Raises:
         UsageError: the file cannot be written.
     """
-    figure = _figure(6.4, 3.6)
+    figure = new_figure(6.4, 3.6)
     axes = figure.add_subplot()
     position = np.arange(len(found.levels))
     for number, level in enumerate(found.levels):
@@ -148,7 +145,7 @@ def measured_picture(path: str | Path, found: Measurement) -> None:
     axes.set_ylabel("conductance in µS")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=9)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def lines_picture(
@@ -170,14 +167,14 @@ def lines_picture(
     Raises:
         UsageError: the file cannot be written.
     """
-    figure = _figure(6.0, 3.2)
+    figure = new_figure(6.0, 3.2)
     axes = figure.add_subplot()
     values = list(dict.fromkeys(value for line in lines.values() for value in line))
     numbers = all(isinstance(value, int | float) for value in values)
     place = {value: value if numbers else number for number, value in enumerate(values)}
     if in_float is not None:
         label = f"float {in_float:.1%}"
-        axes.axhline(100 * in_float, color=_REFERENCE, linewidth=1, linestyle=":", label=label)
+        axes.axhline(100 * in_float, color=REFERENCE, linewidth=1, linestyle=":", label=label)
     for number, (label, line) in enumerate(lines.items()):
         at = sorted(line, key=place.__getitem__)
         shift = 0.0 if numbers else 0.06 * (number - (len(lines) - 1) / 2)
@@ -197,69 +194,13 @@ def lines_picture(
     axes.set_ylabel("accuracy in %")
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside right upper", frameon=False, fontsize=8, title=title or None)
-    _save(figure, path)
-
-
-def strategies_picture(
-    path: str | Path,
-    points: Mapping[str, Sequence[tuple[float, float]]],
-    in_float: float,
-    floor: float | None = None,
-) -> None:
-    """Accuracy against cells rewritten: every die a faint point, every strategy's mean a large one.
-
-    Args:
-        points: by strategy (part of the cells rewritten, accuracy) of its dies; shares 0…1.
-        in_float: accuracy of the float network, drawn across.
-        floor: accuracy of perfect cells under the chip's read noise and converters, likewise.
-
-    Raises:
-        UsageError: the file cannot be written.
-    """
-    figure = _figure(6.4, 3.6)
-    axes = figure.add_subplot()
-    for number, (name, dies) in enumerate(points.items()):
-        rewritten, reached = (100 * np.asarray(values) for values in zip(*dies, strict=True))
-        colour = f"C{number}"
-        axes.scatter(rewritten, reached, s=10, color=colour, alpha=0.4)
-        spread = float(np.std(reached, ddof=1)) if len(dies) > 1 else 0.0
-        axes.errorbar(
-            rewritten.mean(), reached.mean(), spread, fmt="o", color=colour, capsize=3, label=name
-        )
-    axes.axhline(
-        100 * in_float, color=_REFERENCE, linewidth=1, linestyle=":", label=f"float {in_float:.1%}"
-    )
-    if floor is not None:
-        label = f"perfect cells {floor:.1%}"
-        axes.axhline(100 * floor, color=_REFERENCE, linewidth=1, linestyle="--", label=label)
-    # Few cells are what it is about: the scale is fine there, and zero has a place on it.
-    axes.set_xscale("symlog", linthresh=1)
-    most = max(100 * share for dies in points.values() for share, _ in dies)
-    axes.set_xlim(-0.2, max(1.0, 1.4 * most))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.set_xlabel("cells rewritten in %")
-    axes.set_ylabel("accuracy in %")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
-    _save(figure, path)
-
-
-def _figure(width: float, height: float) -> Figure:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
+    save_figure(figure, path)
 
 
 def _colours(name: str, count: int) -> Colormap:
     from matplotlib import colormaps
 
     return colormaps[name].resampled(count)
-
-
-def _save(figure: Figure, path: str | Path) -> None:
-    with replacing(path) as stream:
-        # Without the name and version of the software the bytes depend on the picture alone.
-        figure.savefig(stream, format="png", dpi=_DPI, metadata={"Software": None})
 
 
 def _costs(axes: Axes, found: Explanation) -> None:
@@ -277,7 +218,7 @@ def _costs(axes: Axes, found: Explanation) -> None:
             color=colour,
             label=label,
         )
-    axes.axvline(0, color=_REFERENCE, linewidth=1)
+    axes.axvline(0, color=REFERENCE, linewidth=1)
     axes.set_yticks(position, [cost.element.name for cost in found.costs])
     axes.invert_yaxis()
     axes.set_xlabel("points of accuracy")
@@ -297,7 +238,7 @@ def _layers(axes: Axes, found: Explanation) -> None:
     clipped.set_ylim(0, 4 * max(0.25, *share))
     for label, colour, style, errors in (
         ("this layer's read noise", _BEFORE, "o:", [layer.read_noise for layer in layers]),
-        ("this layer's ADC", _REFERENCE, "o:", [layer.adc for layer in layers]),
+        ("this layer's ADC", REFERENCE, "o:", [layer.adc for layer in layers]),
         ("this layer's cells", _AFTER, "o:", [layer.cells for layer in layers]),
         ("in the whole network", _AFTER, "o-", [layer.total for layer in layers]),
     ):

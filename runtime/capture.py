@@ -20,7 +20,7 @@ from pimc.data import Dataset
 from pimc.image import Image, ImageLayer
 from pimc.plan import layer_of
 from pimc.progress import Progress, silent
-from pimc.runtime.capture_file import SUFFIX, Capture, LayerCapture, as_codes
+from pimc.runtime.capture_file import SUFFIX, Capture, LayerCapture, Record, as_codes
 from pimc.runtime.crossbar import CrossbarLayer
 from pimc.runtime.device import Device
 from pimc.runtime.session import BATCH_SIZE, Session
@@ -30,6 +30,7 @@ __all__ = [
     "Capture",
     "CaptureOptions",
     "LayerCapture",
+    "Record",
     "capture",
     "capture_layer",
 ]
@@ -51,12 +52,15 @@ class CaptureOptions:
             its rows, half random probes that reach the directions those leave out.
         repeats: reads of each vector; their mean parts what is static from read noise.
         images: calibration images that the layer's own inputs are taken from.
+        record: ``codes`` of every tile; ``sums``, the outputs of whole layers alone; or nothing
+            but the network's ``outputs``.
         seed: seed of the choice.
     """
 
     vectors: int = 512
     repeats: int = 4
     images: int = 256
+    record: Record = "codes"
     seed: int = 0
 
 
@@ -82,8 +86,12 @@ def capture(
     """
     generator = torch.Generator().manual_seed(options.seed)
     reads = int(getattr(session.device, "reads", -1))
-    layers = [layer for layer in session.image.layers if only is None or layer.index in set(only)]
-    pools = _pools(session, data, options, {layer.name for layer in layers}, generator, progress)
+    wanted = range(len(session.image.layers)) if only is None else only
+    layers = [layer for layer in session.image.layers if layer.index in set(wanted)]
+    if options.record == "outputs":
+        layers = []
+    names = {layer.name for layer in layers}
+    pools = _pools(session, data, options, names, generator, progress) if names else {}
     return Capture(
         session.image.sha256,
         session.device.name,
@@ -94,6 +102,7 @@ def capture(
                 session.device,
                 _chosen(pools[layer.name], session.image, layer, options, generator),
                 options.repeats,
+                codes=options.record == "codes",
             )
             for layer in progress(layers, "reading tiles", len(layers))
         },
@@ -104,16 +113,27 @@ def capture(
 
 
 def capture_layer(
-    bound: CrossbarLayer, image: Image, device: Device, inputs: torch.Tensor, repeats: int
+    bound: CrossbarLayer,
+    image: Image,
+    device: Device,
+    inputs: torch.Tensor,
+    repeats: int,
+    *,
+    codes: bool = True,
 ) -> LayerCapture:
-    """Read every tile of a layer ``repeats`` times for DAC codes (blocks, rows, vectors)."""
+    """Read every tile of a layer ``repeats`` times for DAC codes (blocks, rows, vectors).
+
+    Args:
+        codes: keep what each read of each tile gave, not only the layer's outputs.
+    """
     chip, signed = image.chip, bound.layer.input_signed
     driven = inputs.clamp_min(0) if two_phases(chip, signed) else inputs
-    codes = torch.cat([device.read(bound.region, driven[None]).cpu() for _ in range(repeats)])
+    read = torch.cat([device.read(bound.region, driven[None]).cpu() for _ in range(repeats)])
+    kept = read if codes else read[:0]
     return LayerCapture(
         inputs=as_codes(driven.numpy(), line_limits(chip, signed)),
-        codes=as_codes(codes.numpy(), code_limits(chip, signed)),
-        outputs=bound.outputs_of(codes.mean(dim=0, keepdim=True), driven[None])[0].numpy(),
+        codes=as_codes(kept.numpy(), code_limits(chip, signed)),
+        outputs=bound.outputs_of(read.mean(dim=0, keepdim=True), driven[None])[0].numpy(),
     )
 
 

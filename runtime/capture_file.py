@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,9 @@ SUFFIX = ".pimccap"
 
 #: Converter codes: int16 or int32.
 Codes = npt.NDArray[np.int16] | npt.NDArray[np.int32]
+
+#: What was recorded of a layer: codes of every tile, sums of them, or the network's outputs only.
+Record = Literal["codes", "sums", "outputs"]
 
 _CODE_TYPES = ("int16", "int32")
 _HINT = "docs/capture-format.md describes the format"
@@ -41,7 +44,7 @@ class LayerCapture:
     Attributes:
         inputs: (blocks, rows, vectors) DAC codes on the wordlines.
         codes: (repeats, blocks, columns, vectors) ADC codes, those of bit planes shifted and
-            added; every read draws new noise.
+            added; every read draws new noise. No repeats where only the outputs were to be had.
         outputs: (groups · cols, vectors) the layer's output, mean of the repeats.
     """
 
@@ -69,6 +72,14 @@ class Capture:
     outputs: Mapping[str, npt.NDArray[np.float32]]
     taken: str = ""
     reads: int = -1
+
+    @property
+    def record(self) -> Record:
+        """What there is of the chip: the finest that every captured layer has."""
+        if not self.layers:
+            return "outputs"
+        whole = all(len(layer.codes) for layer in self.layers.values())
+        return "codes" if whole else "sums"
 
     def save(self, path: str | Path) -> None:
         """Write the file, whole or not at all.
@@ -144,10 +155,10 @@ def _check_layer(image: Image, index: int, record: LayerCapture, where: str) -> 
     for name, (dtypes, shape, (low, high)) in expected.items():
         found = getattr(record, name)
         tensor = layer_tensor(index, name)
-        if found.dtype.name not in dtypes or found.shape != shape or 0 in shape:
+        if found.dtype.name not in dtypes or found.shape != shape or not vectors:
             wanted = f"{' or '.join(dtypes)} {shape}"
             message = f"{tensor} is {found.dtype} {found.shape}, expected {wanted}"
             raise CaptureError(message, where=where, hint=_HINT)
-        if not (found.min() >= low and found.max() <= high):
+        if found.size and not (found.min() >= low and found.max() <= high):
             message = f"{tensor} holds values outside {low} to {high}"
             raise CaptureError(message, where=where, hint=_HINT)

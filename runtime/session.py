@@ -134,16 +134,17 @@ class Session:
     ) -> dict[str, torch.Tensor]:
         """Values by name as tensors; ``array`` replaces what array layers compute."""
         with torch.inference_mode(), self._threads():
-            return self.executor.run(inputs, want=want, array=array or self._array)
+            return self.executor.run(inputs, want=want, array=array or self.array)
+
+    def array(self, node: ir.Node, x: torch.Tensor) -> torch.Tensor:
+        """What an array layer gives on the chip."""
+        return self.layers[layer_of(node)](x)
 
     def _threads(self) -> AbstractContextManager[None]:
         """Torch's threads stay out of the way where reads have threads of their own."""
         chip = self.device
         whole = isinstance(chip, SimDevice) and all(map(chip.reads_whole, self.image.layers))
         return torch_on_one() if whole else nullcontext()
-
-    def _array(self, node: ir.Node, x: torch.Tensor) -> torch.Tensor:
-        return self.layers[layer_of(node)](x)
 
     def _attached(self, die: Die | Device, seed: int) -> Device:
         """The device that stands for ``die``; a simulated one is written first."""

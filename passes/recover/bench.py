@@ -12,6 +12,7 @@ import torch
 from pimc.data import Dataset
 from pimc.errors import CaptureError, DataError, ImageError, UsageError
 from pimc.image import Image
+from pimc.passes.recover.features import Features
 from pimc.passes.recover.identify import CellEstimate, prior
 from pimc.passes.recover.objective import Goal, Outputs
 from pimc.passes.recover.options import RecoverOptions, Stage
@@ -29,6 +30,8 @@ Writes = tuple[npt.NDArray[np.int64], npt.NDArray[np.uint16], int]
 NOTHING: Writes = (np.empty(0, np.int64), np.empty(0, np.uint16), 0)
 #: Fewest calibration samples a recovery can work with.
 MIN_SAMPLES = 16
+#: Held-out samples on which the layers' errors are measured.
+FEATURE_IMAGES = 64
 
 
 @dataclass(eq=False)
@@ -37,10 +40,12 @@ class Bench:
 
     Attributes:
         device: the chip; None where only a capture is at hand.
-        captured: a capture that was taken before; used once.
+        captured: a capture that was taken before; used once. Its network outputs are those for
+            the training part of the data.
         image: what the chip holds now, and the digital side as it is now.
         estimates: what is known of the cells, by layer number.
         wanted: the float network's outputs for the held-out data.
+        features: what the float network's layers give for the first of them, by name.
         kept: the image that serves the present cells best, and the stage that judged it; None
             right after writes, when nothing was judged yet.
         chosen: cells to write next, their levels, and the number of the round.
@@ -58,6 +63,7 @@ class Bench:
     generator: torch.Generator
     wanted: Outputs
     goal: Goal
+    features: Features
     kept: tuple[int, Image] | None = None
     stages: list[Stage] = field(default_factory=list)
     chosen: Writes = field(default_factory=lambda: NOTHING)
@@ -90,7 +96,10 @@ class Bench:
                 where=data.name,
                 hint=f"give at least {MIN_SAMPLES}, better some hundreds",
             )
-        held_out, train = data.split(options.holdout, np.random.default_rng(options.seed))
+        chosen, rest = data.split_indices(options.holdout, np.random.default_rng(options.seed))
+        held_out, train = data.subset(chosen), data.subset(rest)
+        if captured is not None:
+            captured = _of_samples(captured, len(data), rest)
         session = Session(image, device)
         teacher = teacher_array(image)
         wanted = outputs(session, held_out, progress, "running the float network", teacher)
@@ -105,7 +114,8 @@ class Bench:
             estimates={layer.index: prior(image, layer) for layer in image.layers},
             generator=torch.Generator().manual_seed(options.seed),
             wanted=wanted,
-            goal=Goal.of(options.task, wanted),
+            goal=Goal.of(options.task, wanted, options.distill.temperature),
+            features=Features.of(session, teacher, held_out, FEATURE_IMAGES),
         )
 
     def session(self) -> Session:
@@ -118,11 +128,14 @@ class Bench:
 
     def judge(self, name: str, written: int = 0) -> Stage:
         """Measure the image on the chip and note it as a stage."""
-        found = outputs(self.session(), self.held_out, self.progress, "judging", self.array())
+        session = self.session()
+        watch = self.features.watch(self.array() or session.array)
+        found = outputs(session, self.held_out, self.progress, "judging", watch)
         loss = float(self.goal.loss(found, self.wanted))
         now = time.perf_counter()
         same = self.goal.agreement(found, self.wanted)
-        stage = Stage(name, loss, same, written, now - self.clock)
+        errors = self.features.errors(watch.seen)
+        stage = Stage(name, loss, same, written, now - self.clock, errors)
         self.clock = now
         if self.kept is None or loss < self.stages[self.kept[0]].loss:
             self.kept = len(self.stages), self.image
@@ -185,6 +198,19 @@ def source(device: Device | None, captured: Capture | None) -> str:
             f"this capture was taken of die {names[1]}", where=names[0], hint="capture this die"
         )
     return names[0]
+
+
+def _of_samples(captured: Capture, count: int, chosen: npt.NDArray[np.int64]) -> Capture:
+    """The capture with the network's outputs for the chosen of all calibration samples."""
+    lengths = {len(value) for value in captured.outputs.values()} - {count}
+    if lengths and captured.record == "outputs":
+        raise CaptureError(
+            f"holds outputs for {lengths.pop()} samples, and there are {count} to calibrate with",
+            where=captured.die,
+            hint="recover with the calibration data that the capture was taken with",
+        )
+    kept = {} if lengths else {name: value[chosen] for name, value in captured.outputs.items()}
+    return replace(captured, outputs=kept)
 
 
 def outputs(

@@ -6,6 +6,7 @@ teacher's; later layers then see what the corrected earlier ones really give the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -44,8 +45,7 @@ def calibrate(
         name = layer_of(node)
         layer = session.layers[name].layer
         run = session.layers[name] if chip is None else partial(chip, node)
-        # In parts: a read of all images at once would not fit the processor's caches.
-        y = torch.cat([run(part) for part in x.split(BATCH_SIZE)])
+        y = read_in_parts(run, x)
         last = layer.window is None
         slope, offset = _regress(_columns(y, last), _columns(features.pop(name), last))
         # What is fitted stands in front of the values the layer had: y = gain · raw + bias.
@@ -61,8 +61,13 @@ def calibrate(
     return session.image.updated(columns=fitted)
 
 
+def read_in_parts(read: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    """What ``read`` gives for ``x``: all images at once would not fit a processor's caches."""
+    return torch.cat([read(part) for part in x.split(BATCH_SIZE)])
+
+
 def images_that_fit(session: Session, teacher: ArrayCall, one: torch.Tensor, most: int) -> int:
-    """How many images :func:`calibrate` can take at once, judged by a single one."""
+    """How many images' features fit into memory, ``most`` at most, judged by a single one."""
     values = 0
 
     def count(node: ir.Node, x: torch.Tensor) -> torch.Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import onnx_ir as ir
@@ -11,7 +12,7 @@ import torch
 
 from pimc.data import Dataset
 from pimc.errors import ModelError
-from pimc.passes.recover.objective import Goal, Outputs
+from pimc.passes.recover.objective import TEMPERATURE, Goal, Outputs
 from pimc.passes.recover.rewrite import Influence
 from pimc.passes.recover.twin import Twin, TwinLayer
 from pimc.plan import layer_of
@@ -28,12 +29,17 @@ class DistillOptions:
         epochs, batch_size: over the training part of the calibration data.
         learning_rate: of gains, and of biases in units of their layer's spread.
         features: weight of the pre-activation features beside the outputs.
+        temperature: at which the classes of both networks are compared.
+        forward: what a layer gives while training: ``chip`` what the chip reads, or, without one,
+            what the twin expects under the measured read noise; ``twin`` what the twin expects.
     """
 
     epochs: int = 6
     batch_size: int = 64
     learning_rate: float = 2e-3
     features: float = 1.0
+    temperature: float = TEMPERATURE
+    forward: Literal["twin", "chip"] = "twin"
 
 
 #: The network's outputs, and those of all array layers by name.
@@ -95,6 +101,7 @@ def distill(
     options: DistillOptions,
     generator: torch.Generator,
     *,
+    array: ArrayCall | None = None,
     train: Container[str] = ("gain", "bias"),
     judge: Callable[[int], bool],
     progress: Progress = silent,
@@ -102,6 +109,7 @@ def distill(
     """Train gains and biases of the twin in place.
 
     Args:
+        array: what the layers give, with gradients for the twin; the twin itself if None.
         train: which of them.
         judge: called after every epoch with its number; training ends when it returns False.
     """
@@ -123,7 +131,9 @@ def distill(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))
     for epoch in progress(range(options.epochs), "distilling", options.epochs):
         for x in batches(data, options.batch_size, generator):
-            loss = distance(goal, student.run(x, student.twin), student.teach(x), options.features)
+            loss = distance(
+                goal, student.run(x, array or student.twin), student.teach(x), options.features
+            )
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()

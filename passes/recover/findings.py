@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from pimc.faults import Fault
 from pimc.image import Image
-from pimc.passes.recover.identify import CellEstimate, reference_error, stuck
+from pimc.passes.recover.identify import CellEstimate, prior, reference_error, stuck
 
 __all__ = ["Findings", "findings"]
 
@@ -41,11 +41,17 @@ class Findings:
         off_target: cells that are further off than any write lands, but at no conductance at
             which cells are stuck.
         uncertainty_us: by layer name, root mean square of the estimates' standard deviations.
+        known_us, before_us: the same over all cells, and what it was before anything was known.
+        unspanned: by layer name, directions of its rows that no known input reached; their
+            cells are not identified.
     """
 
     faults: tuple[Fault, ...]
     off_target: int
     uncertainty_us: Mapping[str, float]
+    known_us: float
+    before_us: float
+    unspanned: Mapping[str, int]
 
     def counts(self) -> dict[str, int]:
         """How many cells and lines of each kind."""
@@ -69,11 +75,25 @@ def findings(image: Image, estimates: Mapping[int, CellEstimate]) -> Findings:
         Fault(int(a), int(r), int(c), _KINDS[kind[a, r, c]])
         for a, r, c in np.argwhere(single & (kind >= 0))
     ]
-    spread = {}
+    by_layer, before, unspanned = {}, [], {}
     for layer in image.layers:
         known = estimates[layer.index]
-        spread[layer.name] = float(np.sqrt(known.variance[known.present].mean()))
-    return Findings(tuple(faults), int((single & (kind < 0)).sum()), spread)
+        by_layer[layer.name] = known.variance[known.present]
+        before.append(prior(image, layer).variance[known.present])
+        rows = known.present.any(axis=2).sum(axis=1)
+        unspanned[layer.name] = int(np.maximum(rows - known.rank, 0).sum())
+    return Findings(
+        tuple(faults),
+        int((single & (kind < 0)).sum()),
+        {name: _rms(variance) for name, variance in by_layer.items()},
+        _rms(np.concatenate([*by_layer.values()])),
+        _rms(np.concatenate(before)),
+        unspanned,
+    )
+
+
+def _rms(variance: Array64) -> float:
+    return float(np.sqrt(variance.mean()))
 
 
 #: Conductances at which a cell can be stuck, in the order of :meth:`_Cells.kinds`.

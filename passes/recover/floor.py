@@ -2,22 +2,50 @@
 
 from __future__ import annotations
 
+import numpy as np
+import onnx_ir as ir
+import torch
+
 from pimc.image import Image
 from pimc.nonideal import without
 from pimc.passes.recover.bench import Bench, outputs
-from pimc.passes.recover.options import Floor
+from pimc.passes.recover.calibrate import images_that_fit, read_in_parts
+from pimc.passes.recover.options import Floor, LayerCost
+from pimc.passes.recover.twin import Twin
+from pimc.plan import layer_of
+from pimc.runtime.device import Saturation, saturation_of
 from pimc.runtime.die import Die
 from pimc.runtime.session import Session
+from pimc.runtime.teacher import teacher_array
 
 #: What writing can, at best, make up for.
 _OF_CELLS = (
     "programming", "reference column", "variation", "retention", "stuck cells", "dead lines",
 )  # fmt: skip
+#: Samples that the noise of the network's outputs is measured on.
+_NOISE_IMAGES = 64
 
 
 def with_perfect_cells(image: Image) -> Image:
     """The image on a chip whose cells hold what they are asked to; reads stay as they are."""
     return image.updated(chip=without(image.chip, _OF_CELLS).to_dict())
+
+
+def _reading(bench: Bench) -> Session:
+    """Perfect cells, read as the chip reads; simulated, so nothing is asked of the chip."""
+    image = with_perfect_cells(bench.image)
+    return Session(image, Die.simulated(bench.options.seed), seed=bench.options.seed)
+
+
+def outputs_noise(bench: Bench, twin: Twin) -> list[float]:
+    """Variance of each output of perfect cells, read as the chip reads, about a twin of them."""
+    some = bench.train.subset(np.arange(min(_NOISE_IMAGES, len(bench.train))))
+    session, what = _reading(bench), "estimating the noise of outputs"
+    found = outputs(session, some, bench.progress, what, None)
+    expected = outputs(session, some, bench.progress, what, twin)
+    return [
+        float((ours - theirs).square().mean()) for ours, theirs in zip(found, expected, strict=True)
+    ]
 
 
 def floor_of(bench: Bench) -> Floor:
@@ -26,9 +54,55 @@ def floor_of(bench: Bench) -> Floor:
     Perfect cells under the chip's read noise and converters, with the digital side as compiled.
     A recovery that also tunes the digital side can come out slightly below this loss.
     """
-    image = with_perfect_cells(bench.image)
-    session = Session(image, Die.simulated(bench.options.seed), seed=bench.options.seed)
+    session = _reading(bench)
     found = outputs(session, bench.held_out, bench.progress, "estimating the floor", None)
     return Floor(
-        float(bench.goal.loss(found, bench.wanted)), bench.goal.agreement(found, bench.wanted)
+        float(bench.goal.loss(found, bench.wanted)),
+        bench.goal.agreement(found, bench.wanted),
+        _costs(bench, session),
     )
+
+
+def _costs(bench: Bench, session: Session) -> tuple[LayerCost, ...]:
+    """What each layer alone costs: it is read as the chip reads, all others compute in float."""
+    most = min(bench.options.cost_images, len(bench.held_out))
+    if not most:
+        return ()
+    teacher = teacher_array(bench.image)
+    one = torch.from_numpy(bench.held_out.batch(0, 1))
+    count = images_that_fit(session, teacher, one, most)
+    feed = {session.get_inputs()[0].name: torch.from_numpy(bench.held_out.batch(0, count))}
+    noiseless = Session(bench.image)
+    read: dict[str, torch.Tensor] = {}
+    noise: dict[str, float] = {}
+
+    def beside(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
+        name = layer_of(node)
+        y = teacher(node, x)
+        read[name] = read_in_parts(session.layers[name], x)
+        error = (read[name] - y).square().mean()
+        lasting = (read_in_parts(noiseless.layers[name], x) - y).square().mean()
+        noise[name] = max(0.0, 1 - float(lasting / error.clamp_min(1e-30)))
+        return y
+
+    names = [arg.name for arg in session.get_outputs()]
+    values = session.evaluate(feed, want=names, array=beside)
+    wanted = [values[name] for name in names]
+    met = saturation_of(session.device)
+    costs = []
+    for layer in bench.progress(bench.image.layers, "weighing the floor by layer"):
+        alone = session.evaluate(
+            {**feed, layer.output: read.pop(layer.name)}, want=names, array=teacher
+        )
+        found = [alone[name] for name in names]
+        same = bench.goal.agreement(found, wanted)
+        costs.append(
+            LayerCost(
+                layer.name,
+                float(bench.goal.loss(found, wanted)),
+                None if same is None else 1 - same,
+                met.get(layer.name, Saturation()).share,
+                noise[layer.name],
+            )
+        )
+    return tuple(sorted(costs, key=lambda cost: -cost.loss))

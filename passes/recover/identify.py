@@ -41,6 +41,8 @@ class CellEstimate:
         variance: variance of the estimate, µS².
         offset: (blocks, columns) what each column's converter adds to one conversion, µS times
             DAC code.
+        noise: (blocks, columns) variance of one read, rounding included, (µS times DAC code)².
+        rank: (blocks,) how many directions of its rows the known inputs spanned.
     """
 
     present: npt.NDArray[np.bool_] = field(repr=False)
@@ -48,6 +50,8 @@ class CellEstimate:
     mean_us: Array64 = field(repr=False)
     variance: Array64 = field(repr=False)
     offset: Array64 = field(repr=False)
+    noise: Array64 = field(repr=False)
+    rank: npt.NDArray[np.int64] = field(repr=False)
 
     @property
     def error_us(self) -> Array64:
@@ -68,6 +72,8 @@ def prior(image: Image, layer: ImageLayer) -> CellEstimate:
         np.where(present, target, 0.0),
         np.where(present, variance, 1e-12),
         np.zeros(cells.shape[::2]),
+        np.zeros(cells.shape[::2]),
+        np.zeros(len(cells), np.int64),
     )
 
 
@@ -90,16 +96,17 @@ def rewritten(
 def identify(
     estimate: CellEstimate, image: Image, layer: ImageLayer, capture: LayerCapture
 ) -> CellEstimate:
-    """The estimate brought up to date with a capture."""
+    """The estimate brought up to date with a capture of codes."""
     chip, signed = image.chip, layer.input_signed
     codes = torch.from_numpy(capture.codes.astype(np.float64))
     inputs = torch.from_numpy(capture.inputs.astype(np.float64)).transpose(1, 2)
     lsb = torch.from_numpy(np.broadcast_to(layer.lsb_us, estimate.offset.shape).astype(np.float64))
     lsb = lsb[:, None, :]
-    noise = _noise(codes, lsb, rounding_variance(chip, signed))
+    single, noise = _noise(codes, lsb, rounding_variance(chip, signed))
     clipping = _Clipping(codes, lsb, inputs, plane_weights(chip, signed), adc_limits(chip, signed))
     mean = torch.from_numpy(estimate.mean_us)
     variance = torch.from_numpy(estimate.variance)
+    rank = rank_of(inputs, estimate)
     if chip.adc.offset_error_lsb:
         # An offset is one more cell of its column that every conversion reads.
         each = float(sum(clipping.weights))
@@ -109,7 +116,7 @@ def identify(
     found, spread = mean, variance
     for _ in range(_CLIP_PASSES if len(clipping.weights) == 1 else _CLIP_PASSES_OF_SUMS):
         known, clipped = clipping.filled(found)
-        found, spread = _posterior(inputs, known, mean, variance, noise)
+        found, spread = posterior(inputs, known, mean, variance, noise)
     # A clipped code was filled in from the estimate itself and tells it nothing new.
     told = 1.0 - clipped.double().mean(dim=1, keepdim=True)
     precision = 1.0 / variance + told * (1.0 / spread - 1.0 / variance)
@@ -120,6 +127,8 @@ def identify(
         mean_us=found[:, :rows].numpy(),
         variance=(1.0 / precision[:, :rows]).numpy(),
         offset=offset,
+        noise=single[:, 0].numpy(),
+        rank=np.maximum(rank, estimate.rank),
     )
 
 
@@ -243,19 +252,26 @@ def _statistics(image: Image, level: npt.NDArray[Any]) -> tuple[Array64, Array64
     return levels_us[level] - image.codebook.reference_us, sigma_us[level]
 
 
-def _noise(codes: torch.Tensor, lsb: torch.Tensor, rounding: float) -> torch.Tensor:
-    """(blocks, 1, columns) variance of a mean current: read noise over repeats, and rounding.
+def _noise(
+    codes: torch.Tensor, lsb: torch.Tensor, rounding: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(blocks, 1, columns) variances of a current read once, and of the mean of all repeats.
 
     ``rounding`` is the variance of a code's rounding, codes².
     """
     repeats = codes.shape[0]
-    if repeats < 2:
-        return rounding * lsb**2
-    read = codes.var(dim=0).mean(dim=-1)[:, None, :]
-    return (read / repeats + rounding) * lsb**2
+    read = codes.var(dim=0).mean(dim=-1)[:, None, :] if repeats > 1 else torch.zeros_like(lsb)
+    return (read + rounding) * lsb**2, (read / repeats + rounding) * lsb**2
 
 
-def _posterior(
+def rank_of(inputs: torch.Tensor, estimate: CellEstimate) -> npt.NDArray[np.int64]:
+    """(blocks,) directions of its rows that a block's inputs (blocks, vectors, rows) span."""
+    driven = inputs * torch.from_numpy(estimate.present.any(axis=2))[:, None]
+    gram = driven.transpose(1, 2) @ driven
+    return np.asarray(torch.linalg.matrix_rank(gram, hermitian=True).numpy())
+
+
+def posterior(
     inputs: torch.Tensor,
     current: torch.Tensor,
     mean: torch.Tensor,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from pimc.data import Dataset
 from pimc.image import Image
@@ -10,7 +11,7 @@ from pimc.passes.recover.bench import Bench, source
 from pimc.passes.recover.checkpoint import Checkpoint
 from pimc.passes.recover.findings import findings
 from pimc.passes.recover.floor import floor_of
-from pimc.passes.recover.options import RecoverOptions, Recovery
+from pimc.passes.recover.options import Floor, RecoverOptions, Recovery
 from pimc.passes.recover.strategies import DEFAULT, strategy_named
 from pimc.progress import Progress, silent
 from pimc.runtime.capture import Capture
@@ -26,6 +27,7 @@ def recover(
     strategy: str = DEFAULT,
     captured: Capture | None = None,
     checkpoint: Checkpoint | None = None,
+    announce: Callable[[Floor], None] | None = None,
     progress: Progress = silent,
 ) -> Recovery:
     """Bring a programmed chip back to the float network's accuracy.
@@ -41,6 +43,7 @@ def recover(
         strategy: one of :func:`~pimc.passes.recover.strategies.strategies`.
         captured: a capture taken of this image; else one is taken.
         checkpoint: where the state is noted after every step, and taken up from if it is there.
+        announce: told what no recovery can pass, before anything is written.
 
     Raises:
         UsageError: neither a device nor a capture, no such strategy, or one that needs the chip
@@ -57,6 +60,8 @@ def recover(
     recipe = strategy_named(strategy, chip=device is not None)
     bench = Bench.of(image, device, captured, data, options or RecoverOptions(), progress)
     floor = floor_of(bench)
+    if announce is not None:
+        announce(floor)
     steps = (_judge_first, *recipe.steps(bench.options, chip=device is not None))
     done = checkpoint.load(bench) if checkpoint is not None else 0
     for number, step in enumerate(steps[done:], done + 1):
@@ -85,8 +90,11 @@ def recover(
         seconds=seconds,
         measured=device is not None,
         findings=findings(found, bench.estimates) if identified else None,
+        record="codes" if captured is None else captured.record,
     )
 
 
 def _judge_first(bench: Bench) -> None:
-    bench.judge("as programmed")
+    # Without the chip there is nothing to judge before something is known of it.
+    if bench.device is not None:
+        bench.judge("as programmed")

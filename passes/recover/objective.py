@@ -12,7 +12,7 @@ import torch.nn.functional as F
 Task = Literal["classification", "regression"]
 Outputs = Sequence[torch.Tensor]
 
-#: Temperature of the distillation (Hinton et al. 2015, DOI 10.48550/arXiv.1503.02531).
+#: Temperature of the distillation where nobody says otherwise.
 TEMPERATURE = 3.0
 #: Least probability told apart from zero.
 _LEAST = 1e-7
@@ -20,35 +20,41 @@ _LEAST = 1e-7
 
 @dataclass(frozen=True)
 class Objective:
-    """Distance of one output from the teacher's; both functions take (student, teacher).
+    """Distance of one output from the teacher's; both functions take (student, teacher) first.
 
     Attributes:
         classes: the largest value of a row names its class.
-        loss: mean over the batch; zero when both agree.
+        loss: mean over the batch at a temperature; zero when both agree.
         probe: a scalar whose squared gradient, in expectation over the generator, is the
             curvature of the loss (Fisher information; Gauss-Newton for values).
     """
 
     classes: bool
-    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    loss: Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]
     probe: Callable[[torch.Tensor, torch.Tensor, torch.Generator], torch.Tensor]
 
 
 @dataclass(frozen=True)
 class Goal:
-    """The objectives of all outputs of a network, added up."""
+    """The objectives of all outputs of a network, added up.
+
+    Attributes:
+        temperature: at which classes are compared (Hinton et al. 2015, DOI
+            10.48550/arXiv.1503.02531).
+    """
 
     parts: tuple[Objective, ...]
+    temperature: float = TEMPERATURE
 
     @staticmethod
-    def of(task: Task | None, wanted: Outputs) -> Goal:
+    def of(task: Task | None, wanted: Outputs, temperature: float = TEMPERATURE) -> Goal:
         """The goal of a task; each output is judged by its shape where no task is named."""
-        return Goal(tuple(_OBJECTIVES[_kind(task, output)] for output in wanted))
+        return Goal(tuple(_OBJECTIVES[_kind(task, output)] for output in wanted), temperature)
 
     def loss(self, found: Outputs, wanted: Outputs) -> torch.Tensor:
         """Distance of all outputs from the teacher's."""
         losses = [
-            part.loss(ours, theirs)
+            part.loss(ours, theirs, self.temperature)
             for part, ours, theirs in zip(self.parts, found, wanted, strict=True)
         ]
         return torch.stack(losses).sum()
@@ -78,10 +84,10 @@ def _kind(task: Task | None, output: torch.Tensor) -> str:
     return "probabilities" if probable else "logits"
 
 
-def _divergence(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    return TEMPERATURE**2 * F.kl_div(
-        F.log_softmax(student / TEMPERATURE, dim=1),
-        F.log_softmax(teacher / TEMPERATURE, dim=1),
+def _divergence(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
+    return temperature**2 * F.kl_div(
+        F.log_softmax(student / temperature, dim=1),
+        F.log_softmax(teacher / temperature, dim=1),
         reduction="batchmean",
         log_target=True,
     )
@@ -94,8 +100,11 @@ def _sampled_class(
     return F.cross_entropy(student, labels, reduction="sum")
 
 
-def _log_divergence(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    return _divergence(student.clamp_min(_LEAST).log(), teacher.clamp_min(_LEAST).log())
+def _log_divergence(
+    student: torch.Tensor, teacher: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    student, teacher = student.clamp_min(_LEAST), teacher.clamp_min(_LEAST)
+    return _divergence(student.log(), teacher.log(), temperature)
 
 
 def _log_sampled_class(
@@ -105,7 +114,10 @@ def _log_sampled_class(
     return _sampled_class(logs, teacher.clamp_min(_LEAST).log(), generator)
 
 
-def _relative_error(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+def _relative_error(
+    student: torch.Tensor, teacher: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    """Values have no temperature."""
     return F.mse_loss(student, teacher) / teacher.var(correction=0).clamp_min(1e-12)
 
 

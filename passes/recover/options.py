@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -12,7 +13,7 @@ from pimc.image import Image
 from pimc.passes.recover.distill import DistillOptions
 from pimc.passes.recover.findings import Findings
 from pimc.passes.recover.objective import Task
-from pimc.runtime.capture import CaptureOptions
+from pimc.runtime.capture import CaptureOptions, Record
 
 Trained = Literal["gain", "bias", "levels"]
 
@@ -28,6 +29,8 @@ class RecoverOptions:
         holdout: part of the calibration data on which checkpoints are chosen.
         influence_images: images on which the layers are weighed.
         calibrate_images: images on which gains and offsets are fitted.
+        cost_images: held-out images on which it is estimated what each layer alone costs under
+            perfect writes; 0: that is left out.
         patience: epochs without a better checkpoint after which distillation stops.
         residual: weights that the digital side may add, as a part of all; None for what the
             strategy takes: none, or five per cent where it is made of them.
@@ -42,6 +45,7 @@ class RecoverOptions:
     holdout: float = 0.1
     influence_images: int = 512
     calibrate_images: int = 256
+    cost_images: int = 256
     patience: int = 3
     residual: float | None = None
     train: tuple[Trained, ...] = ("gain", "bias")
@@ -60,6 +64,8 @@ class Stage:
         agreement: share of held-out samples for which chip and float network choose the same
             class; None for values.
         cells_written: writes of this step.
+        layer_errors: by layer name, root mean square of what the layer's outputs on some held-out
+            samples are away from the float network's, over the standard deviation of the latter.
         kept: the digital side of this step is that of the result.
     """
 
@@ -68,7 +74,27 @@ class Stage:
     agreement: float | None
     cells_written: int
     seconds: float
+    layer_errors: Mapping[str, float]
     kept: bool = False
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """What one layer costs, read as the chip reads, with perfect cells and all others in float.
+
+    Attributes:
+        loss: the objective on held-out calibration data.
+        disagreement: share of held-out samples that get another class than from the float
+            network; None for values.
+        clipped: part of the layer's conversions that lay outside the ADC's range.
+        noise: part of its outputs' error power that read noise makes; the rest is rounding.
+    """
+
+    layer: str
+    loss: float
+    disagreement: float | None
+    clipped: float
+    noise: float
 
 
 @dataclass(frozen=True)
@@ -78,10 +104,12 @@ class Floor:
     Attributes:
         loss: the objective on held-out calibration data.
         agreement: share of held-out samples that get the float network's class; None for values.
+        layers: what each layer alone costs, the costliest first; empty where not asked for.
     """
 
     loss: float
     agreement: float | None
+    layers: tuple[LayerCost, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,6 +120,7 @@ class Recovery:
         strategy: the strategy that was followed.
         floor: what no recovery can pass by much, estimated in advance.
         findings: faults by name; None where no cell was identified.
+        record: what of the chip was looked at: codes of tiles, sums of layers, or outputs.
         measured: the loss was measured on the chip; else it is what the twin expects.
         image: the next image, with the digital side and the levels the die now holds.
         writes: (writes, 4) address of the cell, level before, level after, round.
@@ -105,6 +134,7 @@ class Recovery:
     seconds: float
     measured: bool
     findings: Findings | None = None
+    record: Record = "codes"
 
     @property
     def cells_rewritten(self) -> int:

@@ -5,26 +5,33 @@ A step that was cut can be done again from its start on the bench as it was then
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
+from pimc.errors import CaptureError
 from pimc.files import sha256_array
 from pimc.image import Image
 from pimc.passes.recover.bench import Bench
 from pimc.passes.recover.calibrate import calibrate, images_that_fit
 from pimc.passes.recover.distill import Student, distill, influences
+from pimc.passes.recover.floor import outputs_noise
+from pimc.passes.recover.forward import through_chip, with_noise
+from pimc.passes.recover.from_outputs import identify_outputs
 from pimc.passes.recover.harden import HardenOptions, harden
 from pimc.passes.recover.identify import identify, prior, rewritten, row_correction
 from pimc.passes.recover.layerwise import LayerwiseOptions, train_and_write
 from pimc.passes.recover.levels import LevelOptions, train_levels
 from pimc.passes.recover.residual import add_residual
 from pimc.passes.recover.rewrite import Influence, choose, propose
+from pimc.passes.recover.sums import identify_sums
 from pimc.passes.recover.twin import Twin
-from pimc.runtime.capture import capture
+from pimc.runtime.capture import Capture, capture
+from pimc.runtime.executor import ArrayCall
 from pimc.runtime.teacher import teacher_array
 
 Step = Callable[[Bench], None]
@@ -48,9 +55,44 @@ def learn(bench: Bench, *, only: Sequence[int] | None = None, number: int = 0) -
             only=only,
             progress=bench.progress,
         )
+    _bring_up_to_date(bench, captured)
+    if bench.device is None:
+        bench.judge("as captured")
+
+
+def _bring_up_to_date(bench: Bench, captured: Capture) -> None:
+    if captured.record == "outputs":
+        _learn_from_outputs(bench, captured.outputs)
+        return
+    bound = bench.session().layers
     for index, record in bench.progress(list(captured.layers.items()), "identifying cells"):
         layer = bench.image.layers[index]
-        bench.estimates[index] = identify(bench.estimates[index], bench.image, layer, record)
+        known = bench.estimates[index]
+        bench.estimates[index] = (
+            identify(known, bench.image, layer, record)
+            if len(record.codes)
+            else identify_sums(known, bench.image, bound[layer.name], record)
+        )
+
+
+def _learn_from_outputs(bench: Bench, given: Mapping[str, npt.NDArray[np.float32]]) -> None:
+    student = _student(bench)
+    missing = set(student.outputs) - set(given)
+    if missing:
+        raise CaptureError(
+            f"the network's output {missing.pop()} was not recorded",
+            hint="capture again, with all outputs",
+        )
+    bench.estimates = identify_outputs(
+        bench.image,
+        bench.estimates,
+        student,
+        bench.train,
+        [torch.from_numpy(given[name]) for name in student.outputs],
+        outputs_noise(bench, student.twin),
+        bench.generator,
+        progress=bench.progress,
+    )
 
 
 def correct(bench: Bench, name: str = "column gain and offset", written: int = 0) -> None:
@@ -211,10 +253,20 @@ def train_columns(bench: Bench) -> None:
         bench.train,
         bench.options.distill,
         bench.generator,
+        array=_forward(bench, student.twin),
         train=bench.options.train,
         judge=judge,
         progress=bench.progress,
     )
+
+
+def _forward(bench: Bench, twin: Twin) -> ArrayCall:
+    """What layers give while the digital side is trained."""
+    if bench.options.distill.forward == "twin":
+        return twin
+    if bench.device is not None:
+        return through_chip(twin, bench.session().layers)
+    return with_noise(twin, bench.generator)
 
 
 def _choose_by_training(bench: Bench, *, number: int, options: LevelOptions) -> None:

@@ -43,6 +43,7 @@ class TwinLayer:
         offset: (groups · cols,) what the converters' offsets add, output units over the gain; a
             DAC code's worth where ranges are dynamic.
         gain, bias: (groups · cols,) trained.
+        noise: (groups · cols,) standard deviation of one read, in the units of ``offset``.
     """
 
     layer: ImageLayer
@@ -51,18 +52,30 @@ class TwinLayer:
     offset: torch.Tensor = field(repr=False)
     gain: torch.nn.Parameter = field(repr=False)
     bias: torch.nn.Parameter = field(repr=False)
+    noise: torch.Tensor | float = field(default=0.0, repr=False)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """The layer's output for its input."""
+        return self.scaled(self.raw(x))
+
+    def raw(self, x: torch.Tensor) -> torch.Tensor:
+        """The output before gain and bias."""
         layer, window = self.layer, self.layer.window
         if layer.input_scale is None:
             return self._dynamic(x)
         x = _convert(x, layer.input_scale, self.limits)
         if window is None:
-            return (x @ self.kernel + self.offset) * self.gain + self.bias
-        y = convolve(x, self.kernel, self.offset, window, layer.groups)
-        shape = (1, -1, *(1,) * len(window.kernel))
-        return y * self.gain.view(shape) + self.bias.view(shape)
+            return x @ self.kernel + self.offset
+        return convolve(x, self.kernel, self.offset, window, layer.groups)
+
+    def scaled(self, raw: torch.Tensor) -> torch.Tensor:
+        """The output for what it is before gain and bias."""
+        return raw * self.by_column(self.gain) + self.by_column(self.bias)
+
+    def by_column(self, values: torch.Tensor) -> torch.Tensor:
+        """(groups · cols,) values in a shape that goes with the layer's outputs."""
+        window = self.layer.window
+        return values if window is None else values.view(1, -1, *(1,) * len(window.kernel))
 
     def _dynamic(self, x: torch.Tensor) -> torch.Tensor:
         """Every vector of a group is brought to the DAC's full scale on its own."""
@@ -75,7 +88,6 @@ class TwinLayer:
         y = torch.matmul(matrix.transpose(1, 2), codes).flatten(1, 2)
         per_output = step.squeeze(2).repeat_interleave(layer.cols, dim=1)
         y = y + self.offset.view(1, -1, 1) * per_output
-        y = y * self.gain.view(1, -1, 1) + self.bias.view(1, -1, 1)
         return refold(y, x, layer.window)
 
     def _matrix(self) -> torch.Tensor:
@@ -126,13 +138,22 @@ def offset_current(image: Image, layer: ImageLayer, estimate: CellEstimate) -> A
     return each.reshape(-1) * sum(plane_weights(image.chip, layer.input_signed))
 
 
+def noise_current(image: Image, layer: ImageLayer, estimate: CellEstimate) -> Array64:
+    """(groups · cols,) standard deviation of each output in one read, µS times DAC code."""
+    added = estimate.noise.reshape(layer.groups, layer.row_blocks, layer.bitlines).sum(axis=1)
+    each: Array64 = np.sqrt(image.codebook.by_output(added) @ image.codebook.factors**2)
+    return each.reshape(-1)
+
+
 def _twin_layer(image: Image, layer: ImageLayer, estimate: CellEstimate, device: str) -> TwinLayer:
     weight = torch.from_numpy(effective_weight(image, layer, estimate)).float()
     if layer.window is None:
         kernel = weight[0]
     else:
         kernel = weight.transpose(1, 2).reshape(layer.groups * layer.cols, -1, *layer.window.kernel)
-    offset = layer.scale * offset_current(image, layer, estimate) * (layer.input_scale or 1.0)
+    unit = layer.scale * (layer.input_scale or 1.0)
+    offset = unit * offset_current(image, layer, estimate)
+    noise = unit * noise_current(image, layer, estimate)
     return TwinLayer(
         layer,
         dac_limits(image.chip, layer.input_signed),
@@ -140,6 +161,7 @@ def _twin_layer(image: Image, layer: ImageLayer, estimate: CellEstimate, device:
         torch.from_numpy(offset).float().to(device),
         torch.nn.Parameter(torch.from_numpy(layer.gain.copy()).to(device)),
         torch.nn.Parameter(torch.from_numpy(layer.bias.copy()).to(device)),
+        torch.from_numpy(noise).float().to(device),
     )
 
 

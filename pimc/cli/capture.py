@@ -49,13 +49,21 @@ def calib_option(*, required: bool = True) -> Callable[[Function], Function]:
 @ir_drop_option
 @click.option("--vectors", type=click.IntRange(2), default=512, show_default=True)
 @click.option("--repeats", type=click.IntRange(1), default=4, show_default=True)
+@click.option(
+    "--record",
+    type=click.Choice(["codes", "sums", "outputs"]),
+    default="codes",
+    show_default=True,
+    help="Codes of every tile, outputs of whole layers, or the network's outputs alone.",
+)
 @click.option("--taken", default="", help="Time to note in the capture, e.g. an ISO 8601 date.")
 @click.option("-o", "--output", type=FILE, metavar="CAP", help="Default: IMAGE.pimccap.")
 def capture(settings: Settings, image: Path | None, **chosen: Any) -> Report:
     """Record what a die really computes for known inputs.
 
     For every tile: input vectors (--vectors) with their raw ADC codes, read --repeats times;
-    besides them the layer outputs, and the network outputs for all of DATA.
+    besides them the layer outputs, and the network outputs for all of DATA. With less (--record)
+    recovery works, too, and says what that costs.
     """
     from pimc.image import Image
     from pimc.lookup import find_image
@@ -68,7 +76,9 @@ def capture(settings: Settings, image: Path | None, **chosen: Any) -> Report:
     loaded = Image.load(path)
     data = calibration(loaded, chosen)
     device = programmed(loaded, chosen["device"], chosen["die"], settings.seed, chosen["ir_drop"])
-    options = CaptureOptions(chosen["vectors"], chosen["repeats"], seed=settings.seed)
+    options = CaptureOptions(
+        chosen["vectors"], chosen["repeats"], record=chosen["record"], seed=settings.seed
+    )
     captured = take(
         Session(loaded, device), data, options, progress=settings.progress, taken=chosen["taken"]
     )
@@ -78,6 +88,7 @@ def capture(settings: Settings, image: Path | None, **chosen: Any) -> Report:
     result = {
         "output": str(target),
         "die": device.name,
+        "record": captured.record,
         "layers": len(captured.layers),
         "vectors": chosen["vectors"],
         "repeats": chosen["repeats"],

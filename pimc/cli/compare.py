@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import mean
@@ -44,6 +44,7 @@ def compared(
     from pimc.files import replacing
     from pimc.passes.recover.floor import with_perfect_cells
     from pimc.passes.recover.strategies import strategies, strategy_named
+    from pimc.recovery_report import layers_picture
     from pimc.runtime.die import Die
     from pimc.runtime.session import Session
     from pimc.workers import open_pool
@@ -90,6 +91,7 @@ def compared(
         stream.write(_markdown(rows).encode())
     if in_float is not None:
         _picture(output.with_suffix(".png"), names, outcomes, total, (in_float, floor))
+    layers_picture(output.with_suffix(".layers.png"), *_layer_errors(names, outcomes))
     head = facts(
         [
             ("float", percent(in_float)),
@@ -131,6 +133,21 @@ def _markdown(rows: Sequence[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
+def _layer_errors(
+    names: Sequence[str], outcomes: Sequence[Outcome]
+) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """Errors of the layers before, and after each strategy; means over the dies."""
+
+    def averaged(found: Sequence[Mapping[str, float]]) -> dict[str, float]:
+        return {layer: mean(errors[layer] for errors in found) for layer in found[0]}
+
+    before = averaged([one.errors_before for one in outcomes])
+    return before, {
+        name: averaged([one.errors_after for one in outcomes if one.strategy == name])
+        for name in names
+    }
+
+
 def _picture(
     path: Path,
     names: Sequence[str],
@@ -138,7 +155,7 @@ def _picture(
     total: int,
     across: tuple[float, float | None],
 ) -> None:
-    from pimc.report import strategies_picture
+    from pimc.recovery_report import strategies_picture
 
     points = {
         name: [

@@ -22,7 +22,7 @@ from pimc.cli.common import (
     note,
     worker_options,
 )
-from pimc.cli.recovered import report_of, result_of, write_files
+from pimc.cli.recovered import floor_text, report_of, result_of, write_files
 from pimc.cli.text import table
 
 if TYPE_CHECKING:
@@ -181,6 +181,7 @@ def recover(settings: Settings, image: Path | None, **chosen: Any) -> Report:
                 strategy=strategy,
                 captured=job.captured,
                 checkpoint=checkpoint,
+                announce=lambda floor: note(floor_text(floor), settings),
                 progress=progress,
             )
             result = result_of(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +12,15 @@ from pimc.cli.text import facts, percent, table
 
 if TYPE_CHECKING:
     from pimc.image import Image
-    from pimc.passes.recover.options import Recovery
+    from pimc.passes.recover.options import Floor, Recovery
 
-__all__ = ["report_of", "result_of", "write_files"]
+__all__ = ["floor_text", "report_of", "result_of", "write_files"]
+
+
+#: Layers that are named with what they cost.
+_COSTLIEST = 3
+#: Part of a layer's conversions from which clipping is named as the reason.
+_MANY_CLIPPED = 0.01
 
 
 def result_of(
@@ -44,16 +52,37 @@ def result_of(
         "residual_weights": residual_weights(recovery.image),
         "rounds": recovery.image.manifest["recovery"]["rounds"],
         "measured_on_chip": recovery.measured,
+        "record": recovery.record,
         "seconds": round(recovery.seconds, 3),
-        "floor": dict(vars(recovery.floor)),
+        "floor": asdict(recovery.floor),
         "findings": recovery.findings
         and {
             "faults": recovery.findings.counts(),
             "off_target": recovery.findings.off_target,
             "uncertainty_us": dict(recovery.findings.uncertainty_us),
+            "known_us": recovery.findings.known_us,
+            "before_us": recovery.findings.before_us,
+            "unspanned": dict(recovery.findings.unspanned),
         },
         "stages": [dict(vars(stage)) for stage in recovery.stages],
     }
+
+
+def floor_text(floor: Floor) -> str:
+    """What perfect cells would give, and the layers that cost most of what is missing."""
+    same = ""
+    if floor.agreement is not None:
+        same = f", {percent(floor.agreement, 1)} as the float network"
+    lines = [f"floor: perfect cells reach a held-out loss of {floor.loss:.4f}{same}"]
+    for cost in floor.layers[:_COSTLIEST]:
+        costs = f"a loss of {cost.loss:.4f}"
+        if cost.disagreement:
+            costs = f"{100 * cost.disagreement:.1f} points"
+        why = "read noise" if cost.noise > 1 / 2 else "rounding to levels and codes"
+        if cost.clipped >= _MANY_CLIPPED:
+            why = f"its ADC range clips {percent(cost.clipped, 1)} of the codes"
+        lines.append(f"  {cost.layer} alone costs {costs}: {why}")
+    return "\n".join(lines)
 
 
 def write_files(recovery: Recovery, output: Path, result: dict[str, Any]) -> None:
@@ -114,14 +143,34 @@ def report_of(
     )
     digital = max(result["residual_weights"] for result in results)
     body = table(["die", "before", "after", "cells rewritten", "time", "next image"], rows)
-    for result in results:
-        if result["findings"] and (named := result["findings"]["faults"]):
-            told = ", ".join(f"{count:,} {kind}" for kind, count in named.items())
-            body += f"\n{result['die']}: {told}; see {_beside(result['output'], '.faults.csv')}"
+    body += "".join(f"\n{line}" for result in results for line in _found(result))
     if digital:
         body += f"\n{digital:,} weights are added digitally, a multiply-add each an input vector"
     note = "" if results[0]["measured_on_chip"] else "\nprogram the cells, capture again, recover"
     return Report(data, f"{head}\n\n{_stages(results)}{body}{note}", answer=False)
+
+
+_RECORDS = {
+    "codes": "the codes of every tile",
+    "sums": "the outputs of whole layers",
+    "outputs": "the network's outputs alone",
+}
+
+
+def _found(result: dict[str, Any]) -> Iterator[str]:
+    """What identification told of one die."""
+    found, die = result["findings"], result["die"]
+    if not found:
+        return
+    yield (
+        f"{die}: cells are known to within {found['known_us']:.2f} µS "
+        f"({found['before_us']:.2f} µS before) from {_RECORDS[result['record']]}"
+    )
+    if missed := sum(found["unspanned"].values()):
+        yield f"{die}: no known input reached {missed:,} directions of rows: cells stay unknown"
+    if found["faults"]:
+        told = ", ".join(f"{count:,} {kind}" for kind, count in found["faults"].items())
+        yield f"{die}: {told}; see {_beside(result['output'], '.faults.csv')}"
 
 
 def _beside(output: str, suffix: str) -> str:

@@ -250,6 +250,17 @@ def test_the_objectives_are_zero_where_both_agree(task) -> None:
     assert float(goal.loss([y + torch.from_numpy(normal(8, 4, seed=1))], [y])) > 0.1
 
 
+@pytest.mark.parametrize("temperature", [1.0, 3.0, 8.0])
+def test_classes_are_compared_at_a_temperature(temperature) -> None:
+    ours, theirs = (torch.from_numpy(5 * normal(16, 4, seed=seed)) for seed in (0, 1))
+    p, q = (np.exp(x.numpy() / temperature) for x in (ours, theirs))
+    p, q = p / p.sum(axis=1, keepdims=True), q / q.sum(axis=1, keepdims=True)
+    wanted = temperature**2 * (q * np.log(q / p)).sum(axis=1).mean()
+    for task in (None, "classification"):
+        goal = Goal.of(task, [theirs], temperature)
+        assert float(goal.loss([ours], [theirs])) == pytest.approx(wanted, rel=1e-4)
+
+
 def test_the_task_is_judged_by_the_output() -> None:
     def loss(task: Any, student: torch.Tensor, teacher: torch.Tensor) -> float:
         return float(Goal.of(task, [teacher]).loss([student], [teacher]))

@@ -60,3 +60,45 @@ def test_perfect_cells_hold_the_levels_and_read_with_noise(tiny_image: Image) ->
     name = session.get_inputs()[0].name
     first, second = session.run(None, {name: x})[0], session.run(None, {name: x})[0]
     assert not np.array_equal(first, second)
+
+
+def test_it_is_told_what_each_layer_costs_and_why(floor, tiny_image) -> None:
+    noisy, coarse = floor(**{"read_noise.relative": 0.3}), floor(**{"adc.bits": 3})
+    for found in (noisy, coarse):
+        names = [cost.layer for cost in found.layers]
+        assert sorted(names) == sorted(layer.name for layer in tiny_image.layers)
+        losses = [cost.loss for cost in found.layers]
+        assert losses == sorted(losses, reverse=True)
+        # One layer costs less than all of them.
+        assert 0 < losses[0] < found.loss
+        assert all(0 <= (cost.disagreement or 0) <= 1 for cost in found.layers)
+    assert noisy.layers[0].noise > 0.7
+    assert coarse.layers[0].noise < 0.5
+
+
+def test_clipping_is_found_where_the_range_is_too_small(tiny_image, tiny_inputs) -> None:
+    entries = tiny_image.manifest["layers"]
+    small = [
+        {**e, "adc_lsb_us": e["adc_lsb_us"] / (4 if n == 1 else 1)} for n, e in enumerate(entries)
+    ]
+    image = tiny_image.updated(layers=small)
+    told: list[Floor] = []
+    recovery = recover(
+        image,
+        SimDevice(Die.simulated(1), image.chip, image.arrays),
+        Dataset.of(tiny_inputs),
+        strategy="none",
+        announce=told.append,
+    )
+    assert told == [recovery.floor]
+    costliest = recovery.floor.layers[0]
+    assert costliest.layer == image.layers[1].name
+    assert costliest.clipped > 0.05 > max(cost.clipped for cost in recovery.floor.layers[1:])
+
+
+def test_nothing_is_weighed_where_nobody_asks(tiny_image, tiny_inputs) -> None:
+    device = SimDevice(Die.simulated(1), tiny_image.chip, tiny_image.arrays)
+    program(tiny_image, device)
+    options = RecoverOptions(cost_images=0)
+    found = recover(tiny_image, device, Dataset.of(tiny_inputs), options, strategy="none")
+    assert found.floor.layers == ()

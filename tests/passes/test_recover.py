@@ -182,6 +182,9 @@ def test_the_report_tells_the_steps(recovered) -> None:
     (kept,) = (stage for stage in stages if stage.kept)
     assert kept.loss == min(stage.loss for stage in stages[2:])
     assert all(0 <= (stage.agreement or 0) <= 1 for stage in stages)
+    first, last = stages[0].layer_errors, kept.layer_errors
+    assert list(first) == list(last) == [layer.name for layer in recovered.recovery.image.layers]
+    assert all(last[name] < first[name] for name in first)
     assert recovered.recovery.seconds >= sum(stage.seconds for stage in stages) * 0.99
 
 
@@ -261,6 +264,15 @@ def test_every_layout_and_converter_recovers(tiny_model, inputs, keys) -> None:
     bench = Bench(image, 2)
     before = distance(image, bench, inputs[128:])
     recovery = recover(image, bench, Dataset.of(inputs[:128]), TINY)
+    assert distance(recovery.image, bench, inputs[128:]) < 0.4 * before
+
+
+@pytest.mark.parametrize("forward", ["chip", "twin"])
+def test_distilling_through_the_chip_or_the_twin(tiny_noisy, inputs, forward) -> None:
+    options = replace(TINY, distill=replace(TINY.distill, forward=forward))
+    bench = Bench(tiny_noisy, 2)
+    before = distance(tiny_noisy, bench, inputs[128:])
+    recovery = recover(tiny_noisy, bench, Dataset.of(inputs[:128]), options)
     assert distance(recovery.image, bench, inputs[128:]) < 0.4 * before
 
 

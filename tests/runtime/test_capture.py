@@ -329,7 +329,6 @@ def in_manifest(key: str, value: Any) -> Any:
         in_tensors("inputs", lambda x: x.astype(np.float32)),
         in_tensors("inputs", lambda x: x * 0 + 300),
         in_tensors("codes", lambda x: x[0]),
-        in_tensors("codes", lambda x: x[:0]),
         in_tensors("codes", lambda x: x.astype(np.int64)),
         in_tensors("codes", lambda x: x.astype(np.uint16)),
         in_tensors("codes", lambda x: x.transpose(0, 1, 3, 2)),
