@@ -118,6 +118,11 @@ class Bench:
             features=Features.of(session, teacher, held_out, FEATURE_IMAGES),
         )
 
+    @property
+    def has_chip(self) -> bool:
+        """Whether the chip is at hand, not only a capture of it."""
+        return self.device is not None
+
     def session(self) -> Session:
         """The current image on the chip, or, without one, on perfect cells for its graph."""
         return Session(self.image, self.device)
@@ -145,6 +150,13 @@ class Bench:
     def stages_since_best(self) -> int:
         """How many stages came after the one whose digital side serves the present cells best."""
         return 0 if self.kept is None else len(self.stages) - 1 - self.kept[0]
+
+    def enough(self) -> bool:
+        """Whether the present cells serve as well as was asked for."""
+        limit = self.options.enough
+        if limit is None or self.kept is None:
+            return False
+        return self.stages[self.kept[0]].loss <= limit
 
     def keep_best(self) -> None:
         """Go back to the digital side that serves the present cells best."""

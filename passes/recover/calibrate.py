@@ -47,7 +47,7 @@ def calibrate(
         run = session.layers[name] if chip is None else partial(chip, node)
         y = read_in_parts(run, x)
         last = layer.window is None
-        slope, offset = _regress(_columns(y, last), _columns(features.pop(name), last))
+        slope, offset = regress(columns(y, last), columns(features.pop(name), last))
         # What is fitted stands in front of the values the layer had: y = gain · raw + bias.
         fitted[layer.index] = {
             "gain": layer.gain * slope.numpy(),
@@ -80,12 +80,12 @@ def images_that_fit(session: Session, teacher: ArrayCall, one: torch.Tensor, mos
     return max(1, min(most, _FEATURES // max(values, 1)))
 
 
-def _columns(y: torch.Tensor, last: bool) -> torch.Tensor:
+def columns(y: torch.Tensor, last: bool) -> torch.Tensor:
     """(columns, everything else)."""
     return y.movedim(-1 if last else 1, 0).flatten(1)
 
 
-def _regress(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def regress(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Slope and offset a row that bring ``x`` nearest to ``y``."""
     mean_x, mean_y = x.mean(dim=1), y.mean(dim=1)
     centred = x - mean_x[:, None]

@@ -30,7 +30,7 @@ from pimc.runtime.device import Resumable
 __all__ = ["SUFFIX", "Checkpoint"]
 
 FORMAT = "pimc-recovery"
-VERSION = 1
+VERSION = 2
 SUFFIX = ".recovery"
 
 #: Calibration samples by which data are recognised.
@@ -70,6 +70,8 @@ class Checkpoint:
             "round": number,
             "rounds": len(bench.writes),
             "captured": bench.captured is not None,
+            "layers": bench.image.manifest["layers"],
+            "kept_layers": kept and kept.manifest["layers"],
         }
         tensors: dict[str, Tensor] = {
             **self._changed("image", bench.image),
@@ -104,10 +106,11 @@ class Checkpoint:
                 key for key, value in self._job(bench).items() if manifest["job"].get(key) != value
             )
             raise RecoveryError(f"is of another recovery: {differing}", str(self.path), _HINT)
-        bench.image = self._image("image", tensors)
+        bench.image = self._image("image", manifest["layers"], tensors)
         bench.kept = None
         if manifest["kept"] >= 0:
-            bench.kept = manifest["kept"], self._image("kept", tensors)
+            kept = self._image("kept", manifest["kept_layers"], tensors)
+            bench.kept = manifest["kept"], kept
         bench.stages = [Stage(**stage) for stage in manifest["stages"]]
         cells, levels = (tensors[name] for name in _CHOSEN)
         bench.chosen = cells, levels, manifest["round"]
@@ -147,9 +150,10 @@ class Checkpoint:
             if name not in own or not np.array_equal(own[name], value)
         }
 
-    def _image(self, prefix: str, tensors: Mapping[str, Tensor]) -> Image:
+    def _image(self, prefix: str, layers: object, tensors: Mapping[str, Tensor]) -> Image:
         changed = _under(f"{prefix}.", tensors)
-        return Image.build(self.parent.manifest, {**self.parent.tensors, **changed})
+        manifest = {**self.parent.manifest, "layers": layers}
+        return Image.build(manifest, {**self.parent.tensors, **changed})
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -41,6 +41,7 @@ class Findings:
         off_target: cells that are further off than any write lands, but at no conductance at
             which cells are stuck.
         uncertainty_us: by layer name, root mean square of the estimates' standard deviations.
+        away_us: root mean square of what the cells lie from their targets, stuck ones left out.
         known_us, before_us: the same over all cells, and what it was before anything was known.
         unspanned: by layer name, directions of its rows that no known input reached; their
             cells are not identified.
@@ -49,6 +50,7 @@ class Findings:
     faults: tuple[Fault, ...]
     off_target: int
     uncertainty_us: Mapping[str, float]
+    away_us: float
     known_us: float
     before_us: float
     unspanned: Mapping[str, int]
@@ -75,10 +77,12 @@ def findings(image: Image, estimates: Mapping[int, CellEstimate]) -> Findings:
         Fault(int(a), int(r), int(c), _KINDS[kind[a, r, c]])
         for a, r, c in np.argwhere(single & (kind >= 0))
     ]
-    by_layer, before, unspanned = {}, [], {}
+    by_layer, before, away, unspanned = {}, [], [], {}
     for layer in image.layers:
         known = estimates[layer.index]
         by_layer[layer.name] = known.variance[known.present]
+        sound = known.present & ~stuck(image, layer, known)
+        away.append(known.error_us[sound] ** 2)
         before.append(prior(image, layer).variance[known.present])
         rows = known.present.any(axis=2).sum(axis=1)
         unspanned[layer.name] = int(np.maximum(rows - known.rank, 0).sum())
@@ -86,6 +90,7 @@ def findings(image: Image, estimates: Mapping[int, CellEstimate]) -> Findings:
         tuple(faults),
         int((single & (kind < 0)).sum()),
         {name: _rms(variance) for name, variance in by_layer.items()},
+        _rms(np.concatenate(away)),
         _rms(np.concatenate([*by_layer.values()])),
         _rms(np.concatenate(before)),
         unspanned,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pimc.data import Dataset
 from pimc.image import Image
@@ -12,6 +12,7 @@ from pimc.passes.recover.checkpoint import Checkpoint
 from pimc.passes.recover.findings import findings
 from pimc.passes.recover.floor import floor_of
 from pimc.passes.recover.options import Floor, RecoverOptions, Recovery
+from pimc.passes.recover.steps import Step, fit_columns
 from pimc.passes.recover.strategies import DEFAULT, strategy_named
 from pimc.progress import Progress, silent
 from pimc.runtime.capture import Capture
@@ -62,9 +63,11 @@ def recover(
     floor = floor_of(bench)
     if announce is not None:
         announce(floor)
-    steps = (_judge_first, *recipe.steps(bench.options, chip=device is not None))
+    steps = (_judge_first, *_cheap_first(bench), *recipe.steps(bench.options, chip=bench.has_chip))
     done = checkpoint.load(bench) if checkpoint is not None else 0
     for number, step in enumerate(steps[done:], done + 1):
+        if bench.enough():
+            break
         step(bench)
         if checkpoint is not None:
             checkpoint.save(bench, number)
@@ -94,7 +97,12 @@ def recover(
     )
 
 
+def _cheap_first(bench: Bench) -> Sequence[Step]:
+    """Gains and offsets alone, where it is known what is enough and they may reach it."""
+    return (fit_columns,) if bench.options.enough is not None and bench.has_chip else ()
+
+
 def _judge_first(bench: Bench) -> None:
     # Without the chip there is nothing to judge before something is known of it.
-    if bench.device is not None:
+    if bench.has_chip:
         bench.judge("as programmed")

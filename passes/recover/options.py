@@ -15,7 +15,7 @@ from pimc.passes.recover.findings import Findings
 from pimc.passes.recover.objective import Task
 from pimc.runtime.capture import CaptureOptions, Record
 
-Trained = Literal["gain", "bias", "levels"]
+Trained = Literal["gain", "bias", "ranges", "levels"]
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,10 @@ class RecoverOptions:
         patience: epochs without a better checkpoint after which distillation stops.
         residual: weights that the digital side may add, as a part of all; None for what the
             strategy takes: none, or five per cent where it is made of them.
-        train: what is trained: ``gain`` and ``bias`` of every column; ``levels``, which cells to
-            write and to what, by gradients, after the rounds and with half of the budget.
+        train: what is trained: ``gain`` and ``bias`` of every column; ``ranges`` of the DACs and
+            ADCs, tried on the chip; ``levels``, which cells to write and to what, by gradients,
+            after the rounds and with half of the budget.
+        enough: a loss on held-out data with which a recovery ends as soon as it is reached.
         task: what the outputs are; judged by their shape if None.
         seed: seed of every choice.
     """
@@ -49,6 +51,7 @@ class RecoverOptions:
     patience: int = 3
     residual: float | None = None
     train: tuple[Trained, ...] = ("gain", "bias")
+    enough: float | None = None
     task: Task | None = None
     seed: int = 0
     capture: CaptureOptions = field(default_factory=CaptureOptions)

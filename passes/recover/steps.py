@@ -26,12 +26,14 @@ from pimc.passes.recover.harden import HardenOptions, harden
 from pimc.passes.recover.identify import identify, prior, rewritten, row_correction
 from pimc.passes.recover.layerwise import LayerwiseOptions, train_and_write
 from pimc.passes.recover.levels import LevelOptions, train_levels
+from pimc.passes.recover.ranges import fit_ranges
 from pimc.passes.recover.residual import add_residual
 from pimc.passes.recover.rewrite import Influence, choose, propose
 from pimc.passes.recover.sums import identify_sums
 from pimc.passes.recover.twin import Twin
 from pimc.runtime.capture import Capture, capture
 from pimc.runtime.executor import ArrayCall
+from pimc.runtime.session import Session
 from pimc.runtime.teacher import teacher_array
 
 Step = Callable[[Bench], None]
@@ -56,7 +58,7 @@ def learn(bench: Bench, *, only: Sequence[int] | None = None, number: int = 0) -
             progress=bench.progress,
         )
     _bring_up_to_date(bench, captured)
-    if bench.device is None:
+    if not bench.has_chip:
         bench.judge("as captured")
 
 
@@ -123,12 +125,29 @@ def _correct_rows(bench: Bench) -> None:
 
 
 def _fit(bench: Bench) -> None:
+    session, teacher, inputs = _calibration(bench)
+    bench.image = calibrate(session, teacher, inputs, bench.array())
+
+
+def _calibration(bench: Bench) -> tuple[Session, ArrayCall, torch.Tensor]:
+    """The chip, the float network, and as many inputs as both can be compared on at once."""
     session, teacher = bench.session(), teacher_array(bench.image)
     one = torch.from_numpy(bench.train.batch(0, 1))
     count = images_that_fit(session, teacher, one, bench.options.calibrate_images)
     chosen = np.linspace(0, len(bench.train) - 1, min(count, len(bench.train))).astype(np.int64)
-    inputs = torch.from_numpy(bench.train.subset(chosen).all())
-    bench.image = calibrate(session, teacher, inputs, bench.array())
+    return session, teacher, torch.from_numpy(bench.train.subset(chosen).all())
+
+
+def tune_ranges(bench: Bench) -> None:
+    """Try ranges of the converters, keep what serves, correct and judge.
+
+    Without the chip there is nothing to try them on.
+    """
+    if not bench.has_chip:
+        return
+    session, teacher, inputs = _calibration(bench)
+    bench.image = fit_ranges(session, teacher, inputs)
+    correct(bench, "converter ranges")
 
 
 def rewriting(rounds: int, *, part: float = 1.0) -> tuple[Step, ...]:
@@ -264,7 +283,7 @@ def _forward(bench: Bench, twin: Twin) -> ArrayCall:
     """What layers give while the digital side is trained."""
     if bench.options.distill.forward == "twin":
         return twin
-    if bench.device is not None:
+    if bench.has_chip:
         return through_chip(twin, bench.session().layers)
     return with_noise(twin, bench.generator)
 
@@ -283,7 +302,7 @@ def _choose_by_training(bench: Bench, *, number: int, options: LevelOptions) -> 
         left,
         progress=bench.progress,
     )
-    if bench.device is None:
+    if not bench.has_chip:
         # The next image is all that says what to write.
         differ = bench.image.levels.reshape(-1)[cells] != levels
         cells, levels = cells[differ], levels[differ]
@@ -316,7 +335,7 @@ def _choose(bench: Bench, *, number: int, part: float, last: bool) -> None:
             share=budget / max(total, 1),
             # Without the chip the next image is all that says what to write, and programming
             # it leaves cells alone that were asked for the same level before.
-            again=bench.device is not None,
+            again=bench.has_chip,
         )
         for layer in bench.progress(bench.image.layers, "choosing cells")
     ]
@@ -344,7 +363,7 @@ def _write_chosen(bench: Bench) -> None:
             touched.append(layer.index)
             known = bench.estimates[layer.index]
             bench.estimates[layer.index] = rewritten(known, bench.image, layer, changed)
-    if bench.device is not None:
+    if bench.has_chip:
         learn(bench, only=touched, number=number)
     correct(bench, f"rewriting, round {number}", done)
 

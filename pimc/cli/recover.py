@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from pimc.cli.capture import calib_option, calibration, programmed, shape_of
+from pimc.cli.capture import calib_option, calibration, shape_of
 from pimc.cli.common import (
     FILE,
     Report,
@@ -22,31 +22,19 @@ from pimc.cli.common import (
     note,
     worker_options,
 )
+from pimc.cli.recover_jobs import enough_since, jobs
 from pimc.cli.recovered import floor_text, report_of, result_of, write_files
 from pimc.cli.text import table
 
 if TYPE_CHECKING:
-    from pimc.data import Dataset
     from pimc.image import Image
     from pimc.passes.recover.checkpoint import Checkpoint
-    from pimc.runtime.capture import Capture
     from pimc.runtime.device import Device
 
 __all__ = ["recover"]
 
-
-@dataclass(frozen=True)
-class _Job:
-    """One die to recover, and the files that come of it.
-
-    Attributes:
-        die_file: where the die's state goes afterwards; None where there is none to save.
-    """
-
-    device: Device | None
-    captured: Capture | None
-    output: Path
-    die_file: Path | None
+#: Options that say what a recovery may do; a strategy names those it looks at.
+_STEERING = ("budget", "residual", "rounds", "epochs", "train")
 
 
 @command("recover")
@@ -75,7 +63,7 @@ class _Job:
 @click.option("--epochs", type=click.IntRange(0), default=6, show_default=True)
 @click.option(
     "--train",
-    type=click.Choice(["gain", "bias", "levels"]),
+    type=click.Choice(["gain", "bias", "ranges", "levels"]),
     multiple=True,
     help="What is trained; any number of times [default: gain and bias].",
 )
@@ -99,6 +87,12 @@ class _Job:
     "--compare",
     is_flag=True,
     help="All strategies (or those named) on the same --dies; writes IMAGE.compare.json/.md/.png.",
+)
+@click.option(
+    "--since",
+    type=FILE,
+    metavar="REPORT",
+    help="The die aged since this recovery: gains and offsets first, more only if needed.",
 )
 @click.option("--resume", is_flag=True, help="Go on where an interrupted recovery stopped.")
 @worker_options
@@ -156,6 +150,8 @@ def recover(settings: Settings, image: Path | None, **chosen: Any) -> Report:
     if chosen["jobs"] > 1 or chosen["cluster"]:
         raise UsageError("--jobs and --cluster share out comparisons only", hint="add --compare")
     strategy = _only(chosen["strategy"])
+    if chosen["since"] is not None:
+        options = replace(options, enough=enough_since(chosen["since"], loaded))
 
     def measure(what: Image, device: Device | None) -> float | None:
         if labelled is None or device is None:
@@ -169,10 +165,13 @@ def recover(settings: Settings, image: Path | None, **chosen: Any) -> Report:
         in_float = accuracy(float_session(loaded), labelled, progress=progress, description="float")
         ideal = accuracy(Session(loaded), labelled, progress=progress, description="perfect cells")
     results: list[dict[str, Any]] = []
-    for job in _jobs(loaded, path, calib, settings.seed, chosen):
-        before = measure(loaded, job.device)
-        checkpoint = Checkpoint(job.output.with_suffix(SUFFIX), loaded, strategy)
-        with _resumable(checkpoint, chosen["resume"], settings):
+    with _resumable(settings) as begun:
+        for job in jobs(loaded, path, calib, settings.seed, chosen):
+            checkpoint = Checkpoint(job.output.with_suffix(SUFFIX), loaded, strategy)
+            begun.append(checkpoint)
+            if not chosen["resume"]:
+                checkpoint.remove()
+            before = measure(loaded, job.device)
             recovery = recover_die(
                 loaded,
                 job.device,
@@ -184,50 +183,59 @@ def recover(settings: Settings, image: Path | None, **chosen: Any) -> Report:
                 announce=lambda floor: note(floor_text(floor), settings),
                 progress=progress,
             )
-            result = result_of(
-                recovery,
-                job.output,
-                job.die_file,
-                before,
-                measure(recovery.image, job.device),
-                loaded,
-            )
+            after = measure(recovery.image, job.device)
+            result = result_of(recovery, job.output, job.die_file, before, after, loaded)
             write_files(recovery, job.output, result)
             if job.device is not None:
                 flush(job.device, job.die_file)
-        results.append(result)
+            results.append(result)
     return report_of(results, in_float, ideal, loaded)
 
 
 @contextmanager
-def _resumable(checkpoint: Checkpoint, resume: bool, settings: Settings) -> Iterator[None]:
-    """Keeps the checkpoint of a recovery that was cut, and no other."""
+def _resumable(settings: Settings) -> Iterator[list[Checkpoint]]:
+    """Keeps the checkpoints of dies that were begun while the command was cut, and no others."""
     from pimc.errors import DeviceError, PimcError, RecoveryError
 
-    if not resume:
-        checkpoint.remove()
+    begun: list[Checkpoint] = []
     try:
-        yield
+        yield begun
     except (DeviceError, KeyboardInterrupt):
-        if checkpoint.path.exists():
+        if any(checkpoint.path.exists() for checkpoint in begun):
             note("recovery was cut; go on with --resume", settings)
         raise
     except RecoveryError:
         raise
     except PimcError:
-        checkpoint.remove()
+        _remove(begun)
         raise
-    checkpoint.remove()
+    _remove(begun)
+
+
+def _remove(checkpoints: list[Checkpoint]) -> None:
+    for checkpoint in checkpoints:
+        checkpoint.remove()
 
 
 def _only(names: tuple[str, ...]) -> str:
     """The one strategy that was named, or the default."""
     from pimc.errors import UsageError
-    from pimc.passes.recover.strategies import DEFAULT
+    from pimc.passes.recover.strategies import DEFAULT, strategy_named
 
     if len(names) > 1:
         raise UsageError("a die is recovered by one strategy", hint="add --compare for several")
-    return names[0] if names else DEFAULT
+    (name,) = names or (DEFAULT,)
+    uses = strategy_named(name).uses
+    source = click.get_current_context().get_parameter_source
+    given = [option for option in _STEERING if source(option) is ParameterSource.COMMANDLINE]
+    unused = [f"--{option}" for option in given if option not in uses]
+    if unused:
+        raise UsageError(
+            f"{', '.join(unused)} would change nothing",
+            where=f"strategy {name}",
+            hint="leave it out, or take another strategy",
+        )
+    return name
 
 
 def _strategies() -> Report:
@@ -236,59 +244,3 @@ def _strategies() -> Report:
     found = strategies()
     data = {"strategies": [strategy._asdict() for strategy in found]}
     return Report(data, table(("strategy", "what it does"), found))
-
-
-def _jobs(
-    image: Image, path: Path, calib: Dataset, seed: int, chosen: dict[str, Any]
-) -> Iterator[_Job]:
-    from pimc.errors import UsageError
-
-    dies, die, driver = chosen["dies"], chosen["die"], chosen["device"]
-    if dies is not None and die is not None:
-        raise UsageError("--die and --dies exclude each other", hint="leave one of them out")
-    captured = _capture_of(image, calib)
-    output = chosen["output"] or _next_name(path)
-    if captured is not None and die is None and dies is None and driver == "sim":
-        yield _Job(None, captured, output, None)
-        return
-    if dies is None:
-        device = programmed(image, driver, die, seed)
-        fitting = captured if captured is not None and captured.die == device.name else None
-        yield _Job(device, fitting, output, die or output.with_suffix(".die"))
-        return
-    for number in range(seed, seed + dies):
-        one = output if dies == 1 else output.with_name(f"{output.stem}.die{number}.pimc")
-        device = programmed(image, driver, None, number)
-        yield _Job(device, None, one, one.with_suffix(".die"))
-
-
-def _capture_of(image: Image, calib: Dataset) -> Capture | None:
-    """The capture of this image in the calibration folder, if there is one."""
-    from pimc.errors import CaptureError, UsageError
-    from pimc.runtime.capture import Capture
-
-    found = []
-    for path in calib.captures:
-        try:
-            found.append(Capture.load(path, image))
-        except CaptureError as error:
-            if len(calib.captures) == 1:
-                raise
-            skipped = error
-    if len(found) > 1:
-        names = ", ".join(sorted(path.name for path in calib.captures))
-        raise UsageError(
-            "the calibration folder holds several captures of this image",
-            where=names,
-            hint="keep the one of the die you recover",
-        )
-    if calib.captures and not found:
-        raise skipped
-    return found[0] if found else None
-
-
-def _next_name(path: Path) -> Path:
-    """``model.pimc`` → ``model.r1.pimc`` → ``model.r2.pimc``, in the image's folder."""
-    match = re.fullmatch(r"(.*)\.r(\d+)", path.stem)
-    stem, number = (match[1], int(match[2])) if match else (path.stem, 0)
-    return path.with_name(f"{stem}.r{number + 1}{path.suffix}")

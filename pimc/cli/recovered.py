@@ -43,6 +43,7 @@ def result_of(
     return {
         "die": recovery.image.manifest["recovery"]["die"],
         "strategy": recovery.strategy,
+        "sha256": recovery.image.sha256,
         "output": str(output),
         "die_file": None if die_file is None else str(die_file),
         "accuracy_before": before,
@@ -60,6 +61,7 @@ def result_of(
             "faults": recovery.findings.counts(),
             "off_target": recovery.findings.off_target,
             "uncertainty_us": dict(recovery.findings.uncertainty_us),
+            "away_us": recovery.findings.away_us,
             "known_us": recovery.findings.known_us,
             "before_us": recovery.findings.before_us,
             "unspanned": dict(recovery.findings.unspanned),
@@ -163,8 +165,9 @@ def _found(result: dict[str, Any]) -> Iterator[str]:
     if not found:
         return
     yield (
-        f"{die}: cells are known to within {found['known_us']:.2f} µS "
-        f"({found['before_us']:.2f} µS before) from {_RECORDS[result['record']]}"
+        f"{die}: cells lie {found['away_us']:.2f} µS from their targets, known to within "
+        f"{found['known_us']:.2f} µS ({found['before_us']:.2f} µS before) from "
+        f"{_RECORDS[result['record']]}"
     )
     if missed := sum(found["unspanned"].values()):
         yield f"{die}: no known input reached {missed:,} directions of rows: cells stay unknown"

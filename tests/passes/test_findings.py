@@ -91,5 +91,5 @@ def test_what_is_found_is_a_fault_map(tmp_path) -> None:
     faults = (Fault(0, 3, None, "open"), Fault(1, None, 2, "open"), Fault(1, 4, 5, "stuck_gmin"))
     FaultMap(faults).save(tmp_path / "a.csv")
     assert FaultMap.load(tmp_path / "a.csv").faults == faults
-    found = Findings(faults, 0, {}, 0.0, 0.0, {})
+    found = Findings(faults, 0, {}, 0.0, 0.0, 0.0, {})
     assert found.counts() == {"dead_cols": 1, "dead_rows": 1, "stuck_gmin": 1}

@@ -181,6 +181,7 @@ class OneRow:
 
     name: ClassVar[str] = "one-row"
     needs_chip: ClassVar[bool] = True
+    uses: ClassVar[Sequence[str]] = ()
 
     def steps(self, options: RecoverOptions, *, chip: bool) -> Sequence[Step]:
         """None: that it was asked is enough."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,9 @@ import numpy as np
 import onnx
 import pytest
 
-from pimc.api import Options
-from pimc.api import compile as compile_model
-from pimc.chip import Chip
-from pimc.evaluate import float_session
 from pimc.faults import FaultMap
 from pimc.files import sha256_file
 from pimc.image import Image
-from pimc.passes.recover.checkpoint import Checkpoint
 from pimc.passes.recover.residual import residual_weights
 from pimc.runtime.capture import Capture, CaptureOptions
 from pimc.runtime.capture import capture as take
@@ -41,29 +35,9 @@ KEYS = {
 QUICK = ("--epochs", "1", "--rounds", "2")
 
 
-@pytest.fixture(scope="module")
-def noisy(tiny_model, tiny_inputs) -> Image:
-    """The tiny network on a chip of large errors; reads without noise, so that they repeat."""
-    chip = Chip.default().with_array(64, 32).with_sigma(0.12).with_(**{"read_noise.relative": 0.0})
-    model = tiny_model()
-    return compile_model(model, chip, calib=tiny_inputs, options=Options(feedback=False))
-
-
 @pytest.fixture
-def job(noisy, tiny_model, here) -> Path:
-    """The current folder: an image, its model, a programmed die, a folder of data."""
-    onnx.save(tiny_model(), here / "tiny.onnx")
-    noisy.save(here / "tiny.pimc")
-    die = Die.simulated(7)
-    Session(noisy, die)
-    die.save(here / "chip.die")
-    (here / "data").mkdir()
-    rng = np.random.default_rng(3)
-    for name, count in (("calib", 128), ("test", 256)):
-        x = rng.standard_normal((count, 2, 8, 8)).astype(np.float32)
-        y = float_session(noisy).run(None, {"x": x})[0].argmax(axis=1)
-        np.savez(here / "data" / f"{name}.npz", x=x, y=y)
-    return here
+def job(recovery_job: Path) -> Path:
+    return recovery_job
 
 
 def names(folder: Path) -> list[str]:
@@ -425,100 +399,3 @@ def test_bad_input_is_one_message_and_no_file(pimc, job, noisy, prepare, code, m
     assert "Traceback" not in done.err
     assert "internal error" not in done.err
     assert {n: sha256_file(n) for n in names(job) if Path(n).is_file()} == before
-
-
-# --- Ctrl-C ------------------------------------------------------------------------------------
-
-
-def test_after_ctrl_c_resume_ends_as_if_nothing_had_been(pimc, job, monkeypatch) -> None:
-    from pimc.passes.recover import steps
-
-    arguments = ("recover", "--calib", "data", "--die", "chip.die", *QUICK)
-    die = Path("chip.die").read_bytes()
-    assert pimc(*arguments).code == 0
-    expected = timeless(contents(job))
-    Path("chip.die").write_bytes(die)
-    for name in names(job):
-        if ".r1." in name:
-            Path(name).unlink()
-
-    def interrupted(*arguments: Any, **options: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = {name: sha256_file(name) for name in names(job) if name != "data"}
-    with monkeypatch.context() as patch:
-        patch.setattr(steps, "distill", interrupted)
-        done = pimc(*arguments)
-    assert done.code == 130
-    assert "go on with --resume" in done.err
-    held = {name: sha256_file(name) for name in names(job) if name != "data"}
-    assert held.pop("tiny.r1.recovery")
-    assert held == before
-    assert pimc(*arguments, "--resume").code == 0
-    assert timeless(contents(job)) == expected
-
-
-def test_resume_refuses_another_job(pimc, job, monkeypatch) -> None:
-    from pimc.passes.recover import steps
-
-    def interrupted(*arguments: Any, **options: Any) -> None:
-        raise KeyboardInterrupt
-
-    arguments = ("recover", "--calib", "data", "--die", "chip.die", *QUICK)
-    with monkeypatch.context() as patch:
-        patch.setattr(steps, "distill", interrupted)
-        pimc(*arguments)
-    done = pimc(*arguments, "--budget", "5", "--resume")
-    assert done.code == 2
-    assert "another recovery: options" in done.err
-    assert Path("tiny.r1.recovery").exists()
-
-
-@pytest.mark.parametrize("command", ["capture", "recover"])
-@pytest.mark.parametrize("when", range(4))
-def test_ctrl_c_while_writing_leaves_no_half_file(
-    pimc, job, noisy, monkeypatch, when, command
-) -> None:
-    """Interrupted at each of the files in turn, just before it is complete."""
-    monkeypatch.setattr(Checkpoint, "save", lambda *arguments: None)
-    arguments = (command, "--calib", "data", "--die", "chip.die", *QUICK * (command == "recover"))
-    start = contents(job)
-    assert pimc(*arguments).code == 0
-    whole = contents(job)
-    for name in whole:
-        (job / name).unlink()
-    for name, content in start.items():
-        (job / name).write_bytes(content)
-    done_before: list[int] = []
-    original = os.fsync
-
-    def cut(handle: int) -> None:
-        if len(done_before) == when:
-            raise KeyboardInterrupt
-        done_before.append(handle)
-        original(handle)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", cut)
-        done = pimc(*arguments)
-    assert done.code == (130 if len(whole) - len(start) + (command == "recover") > when else 0)
-    found = contents(job)
-    assert found.keys() <= whole.keys()
-    for name, content in found.items():
-        if name.endswith(".report.json"):  # times differ
-            assert json.loads(content).keys() == json.loads(whole[name]).keys()
-        else:
-            assert content in (start.get(name), whole[name])
-
-
-def timeless(found: dict[str, bytes]) -> dict[str, Any]:
-    """Contents without what tells how long it took."""
-    report = json.loads(found["tiny.r1.report.json"])
-    del report["seconds"]
-    for stage in report["stages"]:
-        del stage["seconds"]
-    return {**found, "tiny.r1.report.json": report}
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {entry.name: entry.read_bytes() for entry in folder.iterdir() if entry.is_file()}

@@ -35,10 +35,13 @@ class Strategy(Protocol):
     Attributes:
         name: what users call it.
         needs_chip: a capture alone is not enough.
+        uses: which of the options that say what may be done it looks at, by their name on the
+            command line; a user who gives another is told.
     """
 
     name: ClassVar[str]
     needs_chip: ClassVar[bool]
+    uses: ClassVar[Sequence[str]]
 
     def steps(self, options: RecoverOptions, *, chip: bool) -> Sequence[Step]:
         """What is done, one after the other; every state worth keeping is judged.

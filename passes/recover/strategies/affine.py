@@ -21,6 +21,7 @@ class Affine:
 
     name: ClassVar[str] = "affine"
     needs_chip: ClassVar[bool] = True
+    uses: ClassVar[Sequence[str]] = ()
 
     def steps(self, options: RecoverOptions, *, chip: bool) -> Sequence[Step]:
         """One: fit and judge."""

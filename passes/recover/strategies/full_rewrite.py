@@ -16,6 +16,7 @@ class FullRewrite:
 
     name: ClassVar[str] = "full-rewrite"
     needs_chip: ClassVar[bool] = True
+    uses: ClassVar[Sequence[str]] = ()
 
     def steps(self, options: RecoverOptions, *, chip: bool) -> Sequence[Step]:
         """Write, fit."""

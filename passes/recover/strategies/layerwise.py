@@ -22,6 +22,7 @@ class Layerwise:
 
     name: ClassVar[str] = "layerwise"
     needs_chip: ClassVar[bool] = True
+    uses: ClassVar[Sequence[str]] = ()
     options: LayerwiseOptions = field(default_factory=LayerwiseOptions)
 
     def steps(self, options: RecoverOptions, *, chip: bool) -> Sequence[Step]:

@@ -16,6 +16,7 @@ class Nothing:
 
     name: ClassVar[str] = "none"
     needs_chip: ClassVar[bool] = False
+    uses: ClassVar[Sequence[str]] = ()
 
     def steps(self, options: RecoverOptions, *, chip: bool) -> Sequence[Step]:
         """Nothing."""

@@ -8,7 +8,14 @@ from functools import partial
 from typing import ClassVar
 
 from pimc.passes.recover.options import RecoverOptions
-from pimc.passes.recover.steps import Step, add_digital, correct, learn, train_columns
+from pimc.passes.recover.steps import (
+    Step,
+    add_digital,
+    correct,
+    learn,
+    train_columns,
+    tune_ranges,
+)
 
 
 @dataclass(frozen=True)
@@ -17,9 +24,11 @@ class Residual:
 
     name: ClassVar[str] = "residual"
     needs_chip: ClassVar[bool] = False
+    uses: ClassVar[Sequence[str]] = ("residual", "train", "epochs")
     share: ClassVar[float] = 0.05
 
     def steps(self, options: RecoverOptions, *, chip: bool) -> Sequence[Step]:
         """Capture, correct, add, distill."""
         share = self.share if options.residual is None else options.residual
-        return learn, correct, partial(add_digital, share=share), train_columns
+        ranges = (tune_ranges,) if "ranges" in options.train else ()
+        return learn, correct, *ranges, partial(add_digital, share=share), train_columns

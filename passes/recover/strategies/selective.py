@@ -16,6 +16,7 @@ from pimc.passes.recover.steps import (
     rewriting,
     train_columns,
     training_levels,
+    tune_ranges,
 )
 
 
@@ -25,6 +26,7 @@ class Selective:
 
     name: ClassVar[str] = "selective"
     needs_chip: ClassVar[bool] = False
+    uses: ClassVar[Sequence[str]] = ("budget", "rounds", "residual", "train", "epochs")
 
     def steps(self, options: RecoverOptions, *, chip: bool) -> Sequence[Step]:
         """Capture, correct, rewrite in rounds, distill."""
@@ -32,7 +34,10 @@ class Selective:
         trained = "levels" in options.train
         if trained and not chip:
             rounds = 0  # what is written once cannot be looked at, and corrected, before
-        steps: list[Step] = [learn, correct, *rewriting(rounds, part=0.5 if trained else 1.0)]
+        steps: list[Step] = [learn, correct]
+        if "ranges" in options.train:
+            steps.append(tune_ranges)
+        steps += rewriting(rounds, part=0.5 if trained else 1.0)
         if options.residual:
             steps.append(partial(add_digital, share=options.residual))
         if trained:

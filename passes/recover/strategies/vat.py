@@ -21,6 +21,7 @@ class Vat:
 
     name: ClassVar[str] = "vat"
     needs_chip: ClassVar[bool] = True
+    uses: ClassVar[Sequence[str]] = ()
     distill: ClassVar[bool] = False
     options: HardenOptions = field(default_factory=HardenOptions)
 
