@@ -62,7 +62,7 @@ def test_ranges_of_columns_move_together(tiny_model) -> None:
     )
     found = fitted(wide)
     for layer, before in zip(found.layers, wide.layers, strict=True):
-        ratio = np.divide(layer.adc_column_lsb_us, before.adc_column_lsb_us)
+        ratio = np.asarray(layer.adc_column_lsb_us) / np.asarray(before.adc_column_lsb_us)
         assert ratio.max() == pytest.approx(ratio.min())
         assert ratio.max() < 1
 

@@ -3,13 +3,15 @@
 For each chip of the table below the network is compiled and ``pimc recover --compare`` is run, in
 a process of its own. Networks: the shipped Fashion-MNIST network, and ResNet-20 on CIFAR-10 where
 the folder ``--cifar`` (default: ``shared/data/cifar10`` beside the checkout) is there. A chip that
-``--output`` already holds a result of is not measured again. Prints a Markdown table.
+``--output`` already holds a result of is not measured again. Prints a Markdown table; with
+``--docs`` the table and the pictures go into ``docs/recovery.md`` and ``docs/images``.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -17,6 +19,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pimc.report import lines_picture
 
 ROOT = Path(__file__).resolve().parents[3]
 CIFAR = ROOT.parent / "shared" / "data" / "cifar10"
@@ -43,8 +47,22 @@ CHIPS: Mapping[str, Sequence[str]] = {
 #: Options of ``pimc recover`` where a chip needs others than the defaults.
 RECOVER: Mapping[str, Sequence[object]] = {
     "sigma10": ("--budget", 50, "--rounds", 4, "--epochs", 4),
-    "stuck": ("--residual", 10),
+    "stuck": ("--residual", 12),
 }
+#: Chips that differ in their programming error alone, per cent of the range.
+SIGMAS: Mapping[str, int] = {"sigma2": 2, "sigma5": 5, "sigma7": 7, "sigma10": 10}
+
+#: What a comparison draws, by the end of its file's name.
+PICTURES: Mapping[str, str] = {
+    ".png": "Accuracy against the cells rewritten, 10 % programming error",
+    ".layers.png": "Error of every layer's outputs before and after",
+}
+DOCS = ROOT / "docs"
+BEGIN, END = "<!-- benchmark: begin -->\n", "<!-- benchmark: end -->\n"
+HEAD = (
+    "| chip | strategy | dies | before | after | cells rewritten | array reads | seconds a die |\n"
+    "|---|---|---:|---:|---:|---:|---:|---:|\n"
+)
 
 
 @dataclass(frozen=True)
@@ -100,8 +118,9 @@ def lines(chip: str, found: Mapping[str, Any]) -> list[str]:
         share = statistics.mean(one["cells_rewritten"] for one in dies) / found["cells_total"]
         seconds = statistics.mean(one["seconds"] for one in dies)
         rows.append(
-            f"| {chip} | {name} | {over_dies(dies, 'accuracy_before')} "
-            f"| {over_dies(dies, 'accuracy_after')} | {100 * share:.1f} % | {seconds:.0f} |"
+            f"| {chip} | {name} | {len(dies)} | {over_dies(dies, 'accuracy_before')} "
+            f"| {over_dies(dies, 'accuracy_after')} | {100 * share:.1f} % "
+            f"| {statistics.mean(one['reads'] for one in dies):.2g} | {seconds:.0f} |"
         )
     return rows
 
@@ -113,6 +132,51 @@ def over_dies(dies: Sequence[Mapping[str, Any]], key: str) -> str:
     return f"{statistics.mean(values):.2f}{spread}"
 
 
+def write_docs(results: Mapping[str, Mapping[str, Mapping[str, Any]]], output: Path) -> None:
+    """Put tables and pictures into the documentation.
+
+    Args:
+        results: by network and chip.
+        output: where the comparisons left their pictures.
+    """
+    parts = [BEGIN]
+    for network, by_chip in results.items():
+        reached = {
+            SIGMAS[chip]: [one for one in found["outcomes"] if one["strategy"] == "selective"]
+            for chip, found in by_chip.items()
+            if chip in SIGMAS
+        }
+        one = next(iter(by_chip.values()))
+        parts.append(
+            f"\n{network}, float {100 * one['float_accuracy']:.2f} %, "
+            f"{one['calibration_samples']:,} calibration images:\n\n{HEAD}"
+        )
+        parts += [f"{line}\n" for chip, found in by_chip.items() for line in lines(chip, found)]
+        if len(reached) > 1:
+            name = f"recovery-{network}-sigma.png"
+            lines_picture(
+                DOCS / "images" / name,
+                "programming error in % of the range",
+                {
+                    label: {at: [die[key] for die in dies] for at, dies in reached.items()}
+                    for label, key in (
+                        ("as programmed", "accuracy_before"),
+                        ("recovered", "accuracy_after"),
+                    )
+                },
+                in_float=one["float_accuracy"],
+            )
+            parts.append(f"\n![Accuracy against the programming error](images/{name})\n")
+        if "sigma10" in by_chip:
+            for suffix, text in PICTURES.items():
+                name = f"recovery-{network}-sigma10{suffix}"
+                shutil.copy(output / f"{network}.sigma10{suffix}", DOCS / "images" / name)
+                parts.append(f"\n![{text}](images/{name})\n")
+    page = DOCS / "recovery.md"
+    before, _, rest = page.read_text().partition(BEGIN)
+    page.write_text(before + "".join([*parts, END]) + rest.partition(END)[2])
+
+
 def main() -> int:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -122,6 +186,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--chip", action="append", choices=[*CHIPS], default=[])
     parser.add_argument("--strategy", action="append", default=[])
+    parser.add_argument("--docs", action="store_true", help="write docs/recovery.md, too")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     fashion = ROOT / "models" / "fashion"
@@ -129,16 +194,18 @@ def main() -> int:
         Network(fashion / "resnet8.onnx", fashion),
         Network(options.cifar / "resnet20.onnx", options.cifar),
     )
+    results: dict[str, dict[str, dict[str, Any]]] = {}
     for network in networks:
         if network.missing:
             print(f"skipped: {', '.join(network.missing)} not found")
             continue
-        print(f"\n{network.model.stem}\n")
-        print("| chip | strategy | before | after | cells rewritten | seconds a die |")
-        print("|---|---|---:|---:|---:|---:|")
+        print(f"\n{network.model.stem}\n\n{HEAD}", end="")
+        by_chip = results[network.model.stem] = {}
         for chip in options.chip or CHIPS:
-            found = measured(network, chip, options.output, options)
+            by_chip[chip] = found = measured(network, chip, options.output, options)
             print("\n".join(lines(chip, found)), flush=True)
+    if options.docs:
+        write_docs(results, options.output)
     return 0
 
 
