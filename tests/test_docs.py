@@ -1,4 +1,4 @@
-"""Every command and every Python example shown in the README runs as shown."""
+"""Every command and every Python example shown in the README and on recovery runs as shown."""
 
 from __future__ import annotations
 
@@ -35,6 +35,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
+def run(command: list[str], folder: Path) -> str:
+    """What ``pimc …`` says; it must end well."""
+    pimc = Path(sys.executable).with_name("pimc")
+    done = subprocess.run(
+        [str(pimc), *command[1:]], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
 def test_commands_of_the_readme_run(folder: Path) -> None:
     commands = [
         shlex.split(line, comments=True)
@@ -43,13 +53,30 @@ def test_commands_of_the_readme_run(folder: Path) -> None:
         if line.startswith("pimc ")
     ]
     assert len(commands) >= 8
-    pimc = Path(sys.executable).with_name("pimc")
     for command in commands:
-        done = subprocess.run(
-            [str(pimc), *command[1:]], cwd=folder, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
-        assert done.stdout.strip()
+        assert run(command, folder).strip()
+
+
+def test_commands_of_the_page_on_recovery_run(folder: Path, tmp_path: Path) -> None:
+    with_die, without = tmp_path / "with", tmp_path / "without"
+    for place in (with_die, without):
+        (place / "data").mkdir(parents=True)
+        for name in ("calib.npz", "test.npz", "data.toml"):
+            (place / "data" / name).write_bytes((folder / name).read_bytes())
+        model = str(folder / "resnet8.onnx")
+        run(["pimc", "compile", model, "--calib", "data", "-o", "model.pimc"], place)
+    run(["pimc", "capture", "--calib", "data", "-o", "data/bench.pimccap"], without)
+    page = (ROOT / "docs" / "recovery.md").read_text(encoding="utf-8")
+    commands = [
+        shlex.split(line, comments=True)
+        for line in re.findall(r"^    (pimc .*)$", page, flags=re.MULTILINE)
+        if "…" not in line
+    ]
+    assert len(commands) >= 6
+    for command in commands:
+        # A capture alone takes the place of the die where none is named.
+        alone = command == ["pimc", "recover", "--calib", "data"]
+        assert run(command, without if alone else with_die).strip()
 
 
 def test_python_of_the_readme_runs(folder: Path) -> None:
