@@ -67,7 +67,7 @@ class ReplayDevice:
         """
         record = self._capture.layers.get(self._index[region.name])
         if record is None or not len(record.codes):
-            raise DeviceError("no codes of this layer were recorded", where=region.name)
+            raise DeviceError("codes of this layer were not recorded", where=region.name)
         known = self._known.setdefault(region.name, _by_vector(record.inputs))
         wanted = inputs.cpu().numpy().astype(np.int32)
         columns = [known.get(_key(wanted[b, :, :, p])) for b, p in np.ndindex(_vectors(wanted))]

@@ -117,3 +117,11 @@ def test_the_driver_is_found_without_installed_metadata(
     assert all(info.available and info.description for info in drivers.devices())
     taken.save(tmp_path / "a.pimccap")
     assert drivers.open_device("replay", tiny_image, die=tmp_path / "a.pimccap").name == "sim:3"
+
+
+def test_a_layer_of_which_only_sums_were_recorded(taken, tiny_image) -> None:
+    layers = {n: replace(layer, codes=layer.codes[:0]) for n, layer in taken.layers.items()}
+    replay = ReplayDevice(tiny_image, replace(taken, layers=layers))
+    region = Region.of(tiny_image, tiny_image.layers[0])
+    with pytest.raises(DeviceError, match="codes of this layer were not recorded"):
+        replay.read(region, torch.from_numpy(taken.layers[0].inputs.astype(np.float32))[None])
