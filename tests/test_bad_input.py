@@ -178,6 +178,11 @@ def test_full_disk(folder: Path, arguments: tuple[str, ...]) -> None:
     assert not [name for name in after if name not in before and not name.endswith(".journal")]
 
 
+def _heed_ctrl_c() -> None:
+    """In the background of a shell, where tests may run, children ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def interrupted(
     folder: Path, ready: Callable[[], bool], *arguments: str, leaves: tuple[str, ...] = ()
 ) -> None:
@@ -185,7 +190,7 @@ def interrupted(
     before = state(folder)
     process = subprocess.Popen(
         [str(PIMC), *arguments], cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.PIPE,
-        text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, preexec_fn=_heed_ctrl_c,
     )  # fmt: skip
     deadline = time.monotonic() + 60
     while not ready() and process.poll() is None and time.monotonic() < deadline:

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pimc.image import Image
+
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 #: Enough images to run every step; the shown figures come from all of them.
 IMAGES = 96
-#: Where the same steps run many times.
-FEW = 32
 
 
 def blocks(language: str) -> list[str]:
@@ -59,16 +59,15 @@ def test_commands_of_the_readme_run(folder: Path) -> None:
         assert run(command, folder).strip()
 
 
-def test_commands_of_the_page_on_recovery_run(folder: Path, tmp_path: Path) -> None:
+def test_commands_of_the_page_on_recovery_run(tiny_image: Image, tmp_path: Path) -> None:
     with_die, without = tmp_path / "with", tmp_path / "without"
+    rng = np.random.default_rng(0)
     for place in (with_die, without):
         (place / "data").mkdir(parents=True)
-        (place / "data" / "data.toml").write_bytes((folder / "data.toml").read_bytes())
+        tiny_image.save(place / "model.pimc")
         for name in ("calib.npz", "test.npz"):
-            with np.load(folder / name) as data:
-                np.savez(place / "data" / name, x=data["x"][:FEW], y=data["y"][:FEW])
-        model = str(folder / "resnet8.onnx")
-        run(["pimc", "compile", model, "--calib", "data", "-o", "model.pimc"], place)
+            x = rng.standard_normal((64, 2, 8, 8)).astype(np.float32)
+            np.savez(place / "data" / name, x=x, y=rng.integers(0, 4, 64))
     run(["pimc", "capture", "--calib", "data", "-o", "data/bench.pimccap"], without)
     page = (ROOT / "docs" / "recovery.md").read_text(encoding="utf-8")
     commands = [
