@@ -106,7 +106,7 @@ def follow(
     program(image, device)
     before = _measured(image, device, labelled, seed)
     reads, start = device.reads, time.perf_counter()
-    # What layers cost is the same for all: whoever asks for a comparison gets it once.
+    # What layers cost is the same for all, and no part of a comparison.
     options = replace(options, cost_images=0)
     recovery = recover(image, device, calib, options, strategy=strategy)
     seconds, reads = time.perf_counter() - start, device.reads - reads

@@ -77,6 +77,8 @@ def layers_picture(
         values = [errors[layer] for layer in before]
         axes.plot(place, values, "o-", color=f"C{number}", markersize=3, linewidth=1.2, label=name)
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
     axes.set_xticks(place, list(before), rotation=90, fontsize=6)
     axes.set_ylabel("error of a layer's outputs")
     axes.spines[["top", "right"]].set_visible(False)

@@ -31,7 +31,7 @@ NOTHING: Writes = (np.empty(0, np.int64), np.empty(0, np.uint16), 0)
 #: Fewest calibration samples a recovery can work with.
 MIN_SAMPLES = 16
 #: Held-out samples on which the layers' errors are measured.
-FEATURE_IMAGES = 64
+_FEATURE_IMAGES = 64
 
 
 @dataclass(eq=False)
@@ -84,7 +84,15 @@ class Bench:
         Raises:
             ImageError: the image holds no float weights to distill from.
             DataError: there are too few calibration samples.
+            UsageError: ranges are to be tried, and there is no chip.
+            CaptureError: the capture's network outputs are for other calibration data.
         """
+        if "ranges" in options.train and device is None:
+            raise UsageError(
+                "ranges are tried on the chip, and there is only a capture",
+                where="train",
+                hint="name a die, or leave the ranges as they are",
+            )
         if not has_teacher(image):
             raise ImageError(
                 "the image holds no float weights to distill from",
@@ -115,7 +123,7 @@ class Bench:
             generator=torch.Generator().manual_seed(options.seed),
             wanted=wanted,
             goal=Goal.of(options.task, wanted, options.distill.temperature),
-            features=Features.of(session, teacher, held_out, FEATURE_IMAGES),
+            features=Features.of(session, teacher, held_out, _FEATURE_IMAGES),
         )
 
     @property

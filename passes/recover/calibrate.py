@@ -14,7 +14,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 import torch
 
-from pimc.image import Image
+from pimc.image import Image, ImageLayer
 from pimc.plan import layer_of
 from pimc.runtime.executor import ArrayCall
 from pimc.runtime.session import BATCH_SIZE, Session
@@ -33,32 +33,47 @@ def calibrate(
     Args:
         chip: stands in for the session's chip where none is attached.
     """
-    feed = session.get_inputs()[0].name
-    features: dict[str, torch.Tensor] = {}
+    features = layer_outputs(session, teacher, inputs)
     fitted: dict[int, dict[str, npt.NDArray[np.float32]]] = {}
-
-    def in_float(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
-        features[layer_of(node)] = y = teacher(node, x)
-        return y
 
     def on_chip(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
         name = layer_of(node)
         layer = session.layers[name].layer
         run = session.layers[name] if chip is None else partial(chip, node)
-        y = read_in_parts(run, x)
-        last = layer.window is None
-        slope, offset = regress(columns(y, last), columns(features.pop(name), last))
+        y, slope, offset = brought_near(layer, read_in_parts(run, x), features.pop(name))
         # What is fitted stands in front of the values the layer had: y = gain · raw + bias.
         fitted[layer.index] = {
             "gain": layer.gain * slope.numpy(),
             "bias": layer.bias * slope.numpy() + offset.numpy(),
         }
-        shape = (-1,) if last else (1, -1, *(1,) * (y.dim() - 2))
-        return y * slope.view(shape) + offset.view(shape)
+        return y
 
-    session.evaluate({feed: inputs}, array=in_float)
-    session.evaluate({feed: inputs}, array=on_chip)
+    session.evaluate({session.get_inputs()[0].name: inputs}, array=on_chip)
     return session.image.updated(columns=fitted)
+
+
+def layer_outputs(
+    session: Session, array: ArrayCall, inputs: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """What every layer gives for ``inputs``, by name."""
+    found: dict[str, torch.Tensor] = {}
+
+    def noted(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
+        found[layer_of(node)] = y = array(node, x)
+        return y
+
+    session.evaluate({session.get_inputs()[0].name: inputs}, array=noted)
+    return found
+
+
+def brought_near(
+    layer: ImageLayer, y: torch.Tensor, wanted: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A layer's outputs, every column brought as near as it gets; its slopes and offsets."""
+    last = layer.window is None
+    slope, offset = _regress(_columns(y, last), _columns(wanted, last))
+    shape = (-1,) if last else (1, -1, *(1,) * (y.dim() - 2))
+    return y * slope.view(shape) + offset.view(shape), slope, offset
 
 
 def read_in_parts(read: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
@@ -80,12 +95,12 @@ def images_that_fit(session: Session, teacher: ArrayCall, one: torch.Tensor, mos
     return max(1, min(most, _FEATURES // max(values, 1)))
 
 
-def columns(y: torch.Tensor, last: bool) -> torch.Tensor:
+def _columns(y: torch.Tensor, last: bool) -> torch.Tensor:
     """(columns, everything else)."""
     return y.movedim(-1 if last else 1, 0).flatten(1)
 
 
-def regress(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _regress(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Slope and offset a row that bring ``x`` nearest to ``y``."""
     mean_x, mean_y = x.mean(dim=1), y.mean(dim=1)
     centred = x - mean_x[:, None]

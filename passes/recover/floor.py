@@ -22,6 +22,8 @@ from pimc.runtime.teacher import teacher_array
 _OF_CELLS = (
     "programming", "reference column", "variation", "retention", "stuck cells", "dead lines",
 )  # fmt: skip
+#: Least variance of an output: nothing is without rounding.
+_LEAST = 1e-12
 #: Samples that the noise of the network's outputs is measured on.
 _NOISE_IMAGES = 64
 
@@ -44,7 +46,8 @@ def outputs_noise(bench: Bench, twin: Twin) -> list[float]:
     found = outputs(session, some, bench.progress, what, None)
     expected = outputs(session, some, bench.progress, what, twin)
     return [
-        float((ours - theirs).square().mean()) for ours, theirs in zip(found, expected, strict=True)
+        max(float((ours - theirs).square().mean()), _LEAST)
+        for ours, theirs in zip(found, expected, strict=True)
     ]
 
 

@@ -16,8 +16,8 @@ import torch
 
 from pimc.converters import adc_limits, plane_weights, rounding_variance
 from pimc.image import Image, ImageLayer
+from pimc.passes.recover.clipping import Clipping, told
 from pimc.runtime.capture import LayerCapture
-from pimc.runtime.dac import driven_planes
 
 Array64 = npt.NDArray[np.float64]
 
@@ -103,87 +103,29 @@ def identify(
     lsb = torch.from_numpy(np.broadcast_to(layer.lsb_us, estimate.offset.shape).astype(np.float64))
     lsb = lsb[:, None, :]
     single, noise = _noise(codes, lsb, rounding_variance(chip, signed))
-    clipping = _Clipping(codes, lsb, inputs, plane_weights(chip, signed), adc_limits(chip, signed))
+    clipping = Clipping(codes, lsb, inputs, plane_weights(chip, signed), adc_limits(chip, signed))
     mean = torch.from_numpy(estimate.mean_us)
     variance = torch.from_numpy(estimate.variance)
     rank = rank_of(inputs, estimate)
     if chip.adc.offset_error_lsb:
-        # An offset is one more cell of its column that every conversion reads.
-        each = float(sum(clipping.weights))
-        inputs = torch.cat([inputs, inputs.new_full((*inputs.shape[:2], 1), each)], dim=2)
-        mean = torch.cat([mean, torch.zeros_like(lsb)], dim=1)
-        variance = torch.cat([variance, (chip.adc.offset_error_lsb * lsb) ** 2], dim=1)
+        spread_of_offset = (chip.adc.offset_error_lsb * lsb) ** 2
+        each = sum(clipping.weights)
+        inputs, mean, variance = with_offset(inputs, mean, variance, each, spread_of_offset)
     found, spread = mean, variance
     for _ in range(_CLIP_PASSES if len(clipping.weights) == 1 else _CLIP_PASSES_OF_SUMS):
         known, clipped = clipping.filled(found)
         found, spread = posterior(inputs, known, mean, variance, noise)
-    # A clipped code was filled in from the estimate itself and tells it nothing new.
-    told = 1.0 - clipped.double().mean(dim=1, keepdim=True)
-    precision = 1.0 / variance + told * (1.0 / spread - 1.0 / variance)
+    spread = told(variance, spread, clipped)
     rows = estimate.mean_us.shape[1]
     offset = found[:, rows].numpy() if found.shape[1] > rows else estimate.offset
     return replace(
         estimate,
         mean_us=found[:, :rows].numpy(),
-        variance=(1.0 / precision[:, :rows]).numpy(),
+        variance=spread[:, :rows].numpy(),
         offset=offset,
         noise=single[:, 0].numpy(),
         rank=np.maximum(rank, estimate.rank),
     )
-
-
-@dataclass(frozen=True)
-class _Clipping:
-    """Fills in what converters clipped, by what an estimate says they would have given.
-
-    Shapes: codes (repeats, blocks, columns, vectors); lsb (blocks, 1, columns); inputs
-    (blocks, vectors, rows).
-    """
-
-    codes: torch.Tensor
-    lsb: torch.Tensor
-    inputs: torch.Tensor
-    weights: tuple[int, ...]
-    limits: tuple[int, int]
-
-    def filled(self, found: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Currents (blocks, vectors, columns), and which of them are filled in.
-
-        Args:
-            found: (blocks, rows or more, columns) the estimate; its row after the last is that
-                of the offsets.
-        """
-        current = self.codes.mean(dim=0).transpose(1, 2) * self.lsb
-        return self._single(current, found) if len(self.weights) == 1 else self._sum(current, found)
-
-    def _expected(self, driven: torch.Tensor, found: torch.Tensor) -> torch.Tensor:
-        rows = driven.shape[2]
-        return driven @ found[:, :rows] + found[:, rows:].sum(dim=1, keepdim=True)
-
-    def _single(
-        self, current: torch.Tensor, found: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """A code at a limit says on which side of it the current lies."""
-        low, high = self.limits
-        at_low = (self.codes <= low).any(dim=0).transpose(1, 2)
-        at_high = (self.codes >= high).any(dim=0).transpose(1, 2)
-        expected = self._expected(self.inputs, found)
-        known = torch.where(at_high, torch.maximum(current, expected), current)
-        known = torch.where(at_low, torch.minimum(known, expected), known)
-        return known, at_low | at_high
-
-    def _sum(self, current: torch.Tensor, found: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """A sum of codes does not show which of them was at a limit: only the estimate does.
-
-        Where a plane is expected beyond a limit the sum is taken to tell nothing.
-        """
-        low, high = self.limits
-        clipped, total = torch.zeros_like(current, dtype=torch.bool), torch.zeros_like(current)
-        for weight, driven in driven_planes(self.inputs, self.weights):
-            expected = self._expected(driven, found)
-            total += weight * expected
-            clipped |= (expected < low * self.lsb) | (expected > high * self.lsb)
-        return torch.where(clipped, total, current), clipped
 
 
 def reference_error(estimate: CellEstimate, image: Image, layer: ImageLayer) -> Array64:
@@ -262,6 +204,26 @@ def _noise(
     repeats = codes.shape[0]
     read = codes.var(dim=0).mean(dim=-1)[:, None, :] if repeats > 1 else torch.zeros_like(lsb)
     return (read + rounding) * lsb**2, (read / repeats + rounding) * lsb**2
+
+
+def with_offset(
+    inputs: torch.Tensor,
+    mean: torch.Tensor,
+    variance: torch.Tensor,
+    each: int,
+    prior: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A regression with what converters add as one more cell, which every vector drives alike.
+
+    Args:
+        each: how often a vector meets the offset.
+        prior: (blocks, 1, columns) variance of the offset.
+    """
+    return (
+        torch.cat([inputs, inputs.new_full((*inputs.shape[:2], 1), each)], dim=2),
+        torch.cat([mean, torch.zeros_like(prior)], dim=1),
+        torch.cat([variance, prior], dim=1),
+    )
 
 
 def rank_of(inputs: torch.Tensor, estimate: CellEstimate) -> npt.NDArray[np.int64]:

@@ -11,8 +11,9 @@ from pimc.passes.recover.bench import Bench, source
 from pimc.passes.recover.checkpoint import Checkpoint
 from pimc.passes.recover.findings import findings
 from pimc.passes.recover.floor import floor_of
+from pimc.passes.recover.knowing import fit_columns
 from pimc.passes.recover.options import Floor, RecoverOptions, Recovery
-from pimc.passes.recover.steps import Step, fit_columns
+from pimc.passes.recover.steps import Step
 from pimc.passes.recover.strategies import DEFAULT, strategy_named
 from pimc.progress import Progress, silent
 from pimc.runtime.capture import Capture

@@ -17,7 +17,7 @@ import onnx_ir as ir
 import torch
 
 from pimc.image import Image, ImageLayer
-from pimc.passes.recover.calibrate import columns, read_in_parts, regress
+from pimc.passes.recover.calibrate import brought_near, layer_outputs, read_in_parts
 from pimc.plan import layer_of
 from pimc.runtime.crossbar import CrossbarLayer
 from pimc.runtime.executor import ArrayCall
@@ -36,13 +36,8 @@ def fit_ranges(session: Session, teacher: ArrayCall, inputs: torch.Tensor) -> Im
 
     Gains and biases are to be fitted again afterwards.
     """
-    feed = session.get_inputs()[0].name
-    features: dict[str, torch.Tensor] = {}
+    features = layer_outputs(session, teacher, inputs)
     found: dict[int, ImageLayer] = {}
-
-    def in_float(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
-        features[layer_of(node)] = y = teacher(node, x)
-        return y
 
     def on_chip(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
         name = layer_of(node)
@@ -59,8 +54,7 @@ def fit_ranges(session: Session, teacher: ArrayCall, inputs: torch.Tensor) -> Im
             found[best.index] = best
         return y
 
-    session.evaluate({feed: inputs}, array=in_float)
-    session.evaluate({feed: inputs}, array=on_chip)
+    session.evaluate({session.get_inputs()[0].name: inputs}, array=on_chip)
     return _with_ranges(session.image, found)
 
 
@@ -69,10 +63,7 @@ def _fitted(
 ) -> tuple[torch.Tensor, float]:
     """What the chip gives with the ranges of ``layer``, columns fitted, and how far off it is."""
     bound = CrossbarLayer.of(session.image, layer, session.device, "cpu")
-    y, last = read_in_parts(bound, x), layer.window is None
-    slope, offset = regress(columns(y, last), columns(wanted, last))
-    shape = (-1,) if last else (1, -1, *(1,) * (y.dim() - 2))
-    y = y * slope.view(shape) + offset.view(shape)
+    y, _, _ = brought_near(layer, read_in_parts(bound, x), wanted)
     return y, float((y - wanted).square().mean())
 
 

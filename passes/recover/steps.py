@@ -5,149 +5,28 @@ A step that was cut can be done again from its start on the bench as it was then
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from pimc.errors import CaptureError
 from pimc.files import sha256_array
 from pimc.image import Image
 from pimc.passes.recover.bench import Bench
-from pimc.passes.recover.calibrate import calibrate, images_that_fit
-from pimc.passes.recover.distill import Student, distill, influences
-from pimc.passes.recover.floor import outputs_noise
+from pimc.passes.recover.distill import distill, influences
 from pimc.passes.recover.forward import through_chip, with_noise
-from pimc.passes.recover.from_outputs import identify_outputs
 from pimc.passes.recover.harden import HardenOptions, harden
-from pimc.passes.recover.identify import identify, prior, rewritten, row_correction
+from pimc.passes.recover.identify import prior, rewritten
+from pimc.passes.recover.knowing import correct, learn, student_of
 from pimc.passes.recover.layerwise import LayerwiseOptions, train_and_write
 from pimc.passes.recover.levels import LevelOptions, train_levels
-from pimc.passes.recover.ranges import fit_ranges
 from pimc.passes.recover.residual import add_residual
 from pimc.passes.recover.rewrite import Influence, choose, propose
-from pimc.passes.recover.sums import identify_sums
 from pimc.passes.recover.twin import Twin
-from pimc.runtime.capture import Capture, capture
 from pimc.runtime.executor import ArrayCall
-from pimc.runtime.session import Session
-from pimc.runtime.teacher import teacher_array
 
 Step = Callable[[Bench], None]
-
-
-def learn(bench: Bench, *, only: Sequence[int] | None = None, number: int = 0) -> None:
-    """Capture and bring the estimates up to date; each ``number`` sends probes of its own.
-
-    A capture that lies ready on the bench is used first.
-
-    Raises:
-        DeviceError: the chip failed.
-    """
-    captured, bench.captured = bench.captured, None
-    if captured is None:
-        captured = capture(
-            bench.session(),
-            bench.train,
-            replace(bench.options.capture, seed=bench.options.seed + number),
-            outputs=False,
-            only=only,
-            progress=bench.progress,
-        )
-    _bring_up_to_date(bench, captured)
-    if not bench.has_chip:
-        bench.judge("as captured")
-
-
-def _bring_up_to_date(bench: Bench, captured: Capture) -> None:
-    if captured.record == "outputs":
-        _learn_from_outputs(bench, captured.outputs)
-        return
-    bound = bench.session().layers
-    for index, record in bench.progress(list(captured.layers.items()), "identifying cells"):
-        layer = bench.image.layers[index]
-        known = bench.estimates[index]
-        bench.estimates[index] = (
-            identify(known, bench.image, layer, record)
-            if len(record.codes)
-            else identify_sums(known, bench.image, bound[layer.name], record)
-        )
-
-
-def _learn_from_outputs(bench: Bench, given: Mapping[str, npt.NDArray[np.float32]]) -> None:
-    student = _student(bench)
-    missing = set(student.outputs) - set(given)
-    if missing:
-        raise CaptureError(
-            f"the network's output {missing.pop()} was not recorded",
-            hint="capture again, with all outputs",
-        )
-    bench.estimates = identify_outputs(
-        bench.image,
-        bench.estimates,
-        student,
-        bench.train,
-        [torch.from_numpy(given[name]) for name in student.outputs],
-        outputs_noise(bench, student.twin),
-        bench.generator,
-        progress=bench.progress,
-    )
-
-
-def correct(bench: Bench, name: str = "column gain and offset", written: int = 0) -> None:
-    """Take off what the reference columns are estimated to add, fit the columns, judge."""
-    _correct_rows(bench)
-    _fit(bench)
-    bench.judge(name, written)
-
-
-def fit_columns(bench: Bench) -> None:
-    """Fit every column's gain and offset to the float network and judge."""
-    _fit(bench)
-    bench.judge("column gain and offset")
-
-
-def _correct_rows(bench: Bench) -> None:
-    corrections = {
-        layer.index: row_correction(bench.estimates[layer.index], bench.image, layer)
-        for layer in bench.image.layers
-    }
-    bench.image = bench.image.updated(
-        columns={
-            index: {"row_correction": value}
-            for index, value in corrections.items()
-            if value is not None
-        }
-    )
-
-
-def _fit(bench: Bench) -> None:
-    session, teacher, inputs = _calibration(bench)
-    bench.image = calibrate(session, teacher, inputs, bench.array())
-
-
-def _calibration(bench: Bench) -> tuple[Session, ArrayCall, torch.Tensor]:
-    """The chip, the float network, and as many inputs as both can be compared on at once."""
-    session, teacher = bench.session(), teacher_array(bench.image)
-    one = torch.from_numpy(bench.train.batch(0, 1))
-    count = images_that_fit(session, teacher, one, bench.options.calibrate_images)
-    chosen = np.linspace(0, len(bench.train) - 1, min(count, len(bench.train))).astype(np.int64)
-    return session, teacher, torch.from_numpy(bench.train.subset(chosen).all())
-
-
-def tune_ranges(bench: Bench) -> None:
-    """Try ranges of the converters, keep what serves, correct and judge.
-
-    Without the chip there is nothing to try them on.
-    """
-    if not bench.has_chip:
-        return
-    session, teacher, inputs = _calibration(bench)
-    bench.image = fit_ranges(session, teacher, inputs)
-    correct(bench, "converter ranges")
 
 
 def rewriting(rounds: int, *, part: float = 1.0) -> tuple[Step, ...]:
@@ -232,7 +111,7 @@ def _hardened(bench: Bench, options: HardenOptions) -> Image:
         _HARDENED.clear()
         _HARDENED[key] = harden(
             bench.image,
-            _student(bench),
+            student_of(bench),
             bench.goal,
             bench.train,
             bench.held_out,
@@ -250,7 +129,7 @@ def write_layer_by_layer(bench: Bench, *, options: LayerwiseOptions) -> None:
         ModelError: gradients cannot reach a layer.
         DeviceError: the chip failed.
     """
-    done = train_and_write(bench, _student(bench), options)
+    done = train_and_write(bench, student_of(bench), options)
     bench.judge("layer by layer", done)
 
 
@@ -258,7 +137,7 @@ def train_columns(bench: Bench) -> None:
     """Train the digital side through the twin; every epoch is judged on the chip."""
     if not {"gain", "bias"} & set(bench.options.train):
         return
-    student = _student(bench)
+    student = student_of(bench)
 
     def judge(epoch: int) -> bool:
         """Whether it is worth going on."""
@@ -294,7 +173,7 @@ def _choose_by_training(bench: Bench, *, number: int, options: LevelOptions) -> 
     cells, levels, bench.image = train_levels(
         bench.image,
         bench.estimates,
-        _student(bench),
+        student_of(bench),
         bench.goal,
         bench.train,
         options,
@@ -347,7 +226,7 @@ def _choose(bench: Bench, *, number: int, part: float, last: bool) -> None:
 def _influences(bench: Bench) -> dict[int, Influence]:
     count = min(bench.options.influence_images, len(bench.train))
     some = bench.train.subset(np.linspace(0, len(bench.train) - 1, count).astype(np.int64))
-    return influences(_student(bench), bench.goal, some, bench.generator, progress=bench.progress)
+    return influences(student_of(bench), bench.goal, some, bench.generator, progress=bench.progress)
 
 
 def _write_chosen(bench: Bench) -> None:
@@ -366,14 +245,3 @@ def _write_chosen(bench: Bench) -> None:
     if bench.has_chip:
         learn(bench, only=touched, number=number)
     correct(bench, f"rewriting, round {number}", done)
-
-
-def _student(bench: Bench) -> Student:
-    session = bench.session()
-    return Student(
-        session.executor,
-        Twin.of(bench.image, bench.estimates),
-        teacher_array(bench.image),
-        session.get_inputs()[0].name,
-        tuple(arg.name for arg in session.get_outputs()),
-    )

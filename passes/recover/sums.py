@@ -17,7 +17,8 @@ import torch
 
 from pimc.converters import adc_limits, plane_weights, rounding_variance
 from pimc.image import Image, ImageLayer
-from pimc.passes.recover.identify import CellEstimate, posterior, rank_of
+from pimc.passes.recover.clipping import told
+from pimc.passes.recover.identify import CellEstimate, posterior, rank_of, with_offset
 from pimc.runtime.capture import LayerCapture
 from pimc.runtime.crossbar import CrossbarLayer
 from pimc.runtime.dac import driven_planes
@@ -44,11 +45,9 @@ def identify_sums(
     mean, variance = sums.joined(estimate.mean_us), sums.joined(estimate.variance)
     inputs, rows = sums.inputs, mean.shape[1]
     if deviation := image.chip.adc.offset_error_lsb:
-        # What all converters of an output add is one more cell, which every vector drives alike.
-        each = float(sum(plane_weights(image.chip, bound.layer.input_signed)))
-        inputs = torch.cat([inputs, inputs.new_full((*inputs.shape[:2], 1), each)], dim=2)
-        mean = torch.cat([mean, torch.zeros_like(mean[:, :1])], dim=1)
-        variance = torch.cat([variance, deviation**2 * sums.lsb_squared], dim=1)
+        each = sum(plane_weights(image.chip, bound.layer.input_signed))
+        prior = deviation**2 * sums.lsb_squared
+        inputs, mean, variance = with_offset(inputs, mean, variance, each, prior)
     rounding = rounding_variance(image.chip, bound.layer.input_signed) * sums.lsb_squared
     found, spread = mean, variance
     noise, known = rounding, sums.current
@@ -61,8 +60,6 @@ def identify_sums(
         fitted = (1.0 - spread / variance).sum(dim=1, keepdim=True)
         left = ((~clipped).sum(dim=1, keepdim=True) - fitted).clamp_min(1.0)
         noise = ((known - expected).square().sum(dim=1, keepdim=True) / left).maximum(rounding)
-    told = 1.0 - clipped.double().mean(dim=1, keepdim=True)
-    precision = 1.0 / variance + told * (1.0 / spread - 1.0 / variance)
     factors = image.codebook.factors
     offset = estimate.offset
     if len(found[0]) > rows:
@@ -70,7 +67,7 @@ def identify_sums(
     return replace(
         estimate,
         mean_us=sums.apart(found[:, :rows]),
-        variance=sums.apart(1.0 / precision[:, :rows]),
+        variance=sums.apart(told(variance, spread, clipped)[:, :rows]),
         offset=offset,
         noise=sums.shared(noise, np.ones_like(factors)),
         rank=np.maximum(rank_of(sums.driven.transpose(1, 2), estimate), estimate.rank),

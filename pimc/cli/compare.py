@@ -56,6 +56,8 @@ def compared(
         )
     if chosen["resume"]:
         raise UsageError("a comparison cannot be resumed", hint="leave out --resume")
+    if chosen["since"] is not None:
+        raise UsageError("a comparison is of freshly written dies", hint="leave out --since")
     start = time.perf_counter()
     names = list(dict.fromkeys(chosen["strategy"])) or [found.name for found in strategies()]
     for name in names:

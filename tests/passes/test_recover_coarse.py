@@ -11,7 +11,7 @@ import pytest
 from pimc.api import compile as compile_model
 from pimc.chip import Chip
 from pimc.data import Dataset
-from pimc.errors import CaptureError
+from pimc.errors import CaptureError, UsageError
 from pimc.evaluate import float_session
 from pimc.image import Image
 from pimc.passes.recover.distill import DistillOptions
@@ -97,6 +97,11 @@ def test_an_output_that_was_not_recorded_is_named(lab) -> None:
     captured = replace(lab.capture("outputs"), outputs={})
     with pytest.raises(CaptureError, match="output y was not recorded"):
         recover(lab.image, None, lab.calib, OPTIONS, captured=captured)
+
+
+def test_ranges_are_not_tried_without_the_chip(lab) -> None:
+    with pytest.raises(UsageError, match="ranges are tried on the chip"):
+        lab.recover("codes", train=("ranges",))
 
 
 @pytest.mark.parametrize("record", ["codes", "sums", "outputs"])

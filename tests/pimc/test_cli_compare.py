@@ -80,6 +80,7 @@ def test_table_and_picture_of_all_dies_are_written(pimc, job) -> None:
         (["--compare", "--strategy", "selectiv"], "no such strategy"),
         (["--strategy", "none", "--strategy", "affine"], "one strategy"),
         (["--compare", "--resume"], "cannot be resumed"),
+        (["--compare", "--since", "a.json"], "freshly written dies"),
         (["--jobs", "2"], "comparisons only"),
         (["--strategy", "afine"], "no such strategy"),
     ],

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar
 
+from pimc.passes.recover.knowing import fit_columns
 from pimc.passes.recover.layerwise import LayerwiseOptions
 from pimc.passes.recover.options import RecoverOptions
-from pimc.passes.recover.steps import Step, fit_columns, write_layer_by_layer
+from pimc.passes.recover.steps import Step, write_layer_by_layer
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
+from pimc.passes.recover.knowing import correct, learn, tune_ranges
 from pimc.passes.recover.options import RecoverOptions
-from pimc.passes.recover.steps import (
-    Step,
-    add_digital,
-    correct,
-    learn,
-    train_columns,
-    tune_ranges,
-)
+from pimc.passes.recover.steps import Step, add_digital, train_columns
 
 
 @dataclass(frozen=True)
@@ -30,5 +24,5 @@ class Residual:
     def steps(self, options: RecoverOptions, *, chip: bool) -> Sequence[Step]:
         """Capture, correct, add, distill."""
         share = self.share if options.residual is None else options.residual
-        ranges = (tune_ranges,) if "ranges" in options.train else ()
-        return learn, correct, *ranges, partial(add_digital, share=share), train_columns
+        digital = partial(add_digital, share=share)
+        return learn, correct, tune_ranges, digital, train_columns

@@ -7,17 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
+from pimc.passes.recover.knowing import correct, learn, tune_ranges
 from pimc.passes.recover.options import RecoverOptions
-from pimc.passes.recover.steps import (
-    Step,
-    add_digital,
-    correct,
-    learn,
-    rewriting,
-    train_columns,
-    training_levels,
-    tune_ranges,
-)
+from pimc.passes.recover.steps import Step, add_digital, rewriting, train_columns, training_levels
 
 
 @dataclass(frozen=True)
@@ -34,10 +26,8 @@ class Selective:
         trained = "levels" in options.train
         if trained and not chip:
             rounds = 0  # what is written once cannot be looked at, and corrected, before
-        steps: list[Step] = [learn, correct]
-        if "ranges" in options.train:
-            steps.append(tune_ranges)
-        steps += rewriting(rounds, part=0.5 if trained else 1.0)
+        part = 0.5 if trained else 1.0
+        steps: list[Step] = [learn, correct, tune_ranges, *rewriting(rounds, part=part)]
         if options.residual:
             steps.append(partial(add_digital, share=options.residual))
         if trained:

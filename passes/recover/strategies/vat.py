@@ -8,8 +8,9 @@ from functools import partial
 from typing import ClassVar
 
 from pimc.passes.recover.harden import HardenOptions
+from pimc.passes.recover.knowing import fit_columns
 from pimc.passes.recover.options import RecoverOptions
-from pimc.passes.recover.steps import Step, fit_columns, write_hardened
+from pimc.passes.recover.steps import Step, write_hardened
 
 
 @dataclass(frozen=True)

@@ -52,10 +52,11 @@ RECOVER: Mapping[str, Sequence[object]] = {
 #: Chips that differ in their programming error alone, per cent of the range.
 SIGMAS: Mapping[str, int] = {"sigma2": 2, "sigma5": 5, "sigma7": 7, "sigma10": 10}
 
-#: What a comparison draws, by the end of its file's name.
+#: Chip whose comparison is shown, and what it draws, by the end of the file's name.
+SHOWN = "sigma5"
 PICTURES: Mapping[str, str] = {
-    ".png": "Accuracy against the cells rewritten, 10 % programming error",
-    ".layers.png": "Error of every layer's outputs before and after",
+    ".png": "Accuracy against the cells rewritten, 5 % programming error",
+    ".layers.png": "Error of every layer's outputs before and after, 5 % programming error",
 }
 DOCS = ROOT / "docs"
 BEGIN, END = "<!-- benchmark: begin -->\n", "<!-- benchmark: end -->\n"
@@ -167,10 +168,10 @@ def write_docs(results: Mapping[str, Mapping[str, Mapping[str, Any]]], output: P
                 in_float=one["float_accuracy"],
             )
             parts.append(f"\n![Accuracy against the programming error](images/{name})\n")
-        if "sigma10" in by_chip:
+        if SHOWN in by_chip:
             for suffix, text in PICTURES.items():
-                name = f"recovery-{network}-sigma10{suffix}"
-                shutil.copy(output / f"{network}.sigma10{suffix}", DOCS / "images" / name)
+                name = f"recovery-{network}-{SHOWN}{suffix}"
+                shutil.copy(output / f"{network}.{SHOWN}{suffix}", DOCS / "images" / name)
                 parts.append(f"\n![{text}](images/{name})\n")
     page = DOCS / "recovery.md"
     before, _, rest = page.read_text().partition(BEGIN)
