@@ -12,7 +12,9 @@ from collections.abc import Callable
 import onnx_ir as ir
 
 from pimc.passes.constants import constant_tensor, is_constant, is_float
-from pimc.plan import DOMAIN
+from pimc.passes.lower.emitter import SOURCE_OP
+from pimc.passes.lower.products import einsum_product
+from pimc.passes.lower.recurrent import activations
 
 Constraint = Callable[[ir.Node], bool]
 
@@ -35,29 +37,21 @@ def _paragraph(constraint: Callable[..., bool], index: int) -> str:
     return " ".join(paragraphs[index].split())
 
 
-def main_graph(node: ir.Node, graph: ir.Graph) -> bool:
-    """The node is not inside an If, Loop or Scan body.
-
-    move the layer out of the control flow, or export with the branch taken
-    """
-    return node.graph is graph
-
-
 def constant_weight(node: ir.Node) -> bool:
-    """The weight, the second operand, is a constant.
+    """The weight is a constant.
 
     export the model with its weights as initializers; products of two activations stay digital
     """
-    return is_constant(_operand(node, 1))
+    return is_constant(_weight(node))
 
 
-def weight_on_the_right(node: ir.Node) -> bool:
-    """The constant is the second operand, not the first.
+def constant_weights(node: ir.Node) -> bool:
+    """Weights and biases are constants.
 
-    a constant on the left is not supported yet: transpose both operands, swap them and
-    transpose the product
+    export the model with its weights as initializers
     """
-    return not is_constant(_operand(node, 0)) or is_constant(_operand(node, 1))
+    given = [value for value in node.inputs[1:4] if value is not None]
+    return len(given) >= 2 and all(is_constant(value) for value in given)
 
 
 def float_weight(node: ir.Node) -> bool:
@@ -65,7 +59,7 @@ def float_weight(node: ir.Node) -> bool:
 
     export the float model: pimc quantizes it itself
     """
-    tensor = constant_tensor(_operand(node, 1))
+    tensor = constant_tensor(_weight(node))
     return tensor is not None and is_float(tensor.dtype)
 
 
@@ -74,25 +68,25 @@ def nonempty_weight(node: ir.Node) -> bool:
 
     remove the layer: its output does not depend on its input
     """
-    tensor = constant_tensor(_operand(node, 1))
+    tensor = constant_tensor(_weight(node))
     return tensor is not None and tensor.size > 0
 
 
 def data_operand(node: ir.Node) -> bool:
-    """The first operand is an activation.
+    """The other operand is an activation.
 
     fold the product of two constants before exporting
     """
     value = _operand(node, 0)
-    return value is not None and not is_constant(value)
+    return value is not None and not (is_constant(value) and is_constant(_operand(node, 1)))
 
 
-def spatial_1d_or_2d(node: ir.Node) -> bool:
-    """The convolution has one or two spatial dimensions.
+def spatial_1d_to_3d(node: ir.Node) -> bool:
+    """The convolution has one to three spatial dimensions.
 
-    rewrite a 3-D convolution as a sum of 2-D ones
+    split further dimensions off before exporting
     """
-    return _weight_rank(node) in (3, 4)
+    return _weight_rank(node) in (3, 4, 5)
 
 
 def consistent_kernel(node: ir.Node) -> bool:
@@ -148,6 +142,15 @@ def constant_bias(node: ir.Node) -> bool:
     return tensor is not None and tensor.size == _weight_shape(node)[0]
 
 
+def whole_input_groups(node: ir.Node) -> bool:
+    """The number of input channels is a multiple of group.
+
+    correct the group attribute
+    """
+    group = node.attributes.get_int("group", 1)
+    return group >= 1 and _weight_shape(node)[0] % group == 0
+
+
 def rank_2_weight(node: ir.Node) -> bool:
     """The weight has two dimensions.
 
@@ -156,26 +159,63 @@ def rank_2_weight(node: ir.Node) -> bool:
     return _weight_rank(node) == 2
 
 
-def matrix_weight(node: ir.Node) -> bool:
-    """The weight has two dimensions, or ones before them and no more than the input has.
+def known_axes(node: ir.Node) -> bool:
+    """A constant that is no matrix on the right meets an input of known rank, and dimensions in
+    front of its matrix are one or as long as the input's.
 
-    reshape the weight to (inputs, outputs) where its leading dimensions are one
+    export the model with static shapes, or with the constant as second operand
     """
-    shape = _weight_shape(node)
-    if len(shape) <= 2:
-        return len(shape) == 2
-    data = _operand(node, 0)
+    shape, data = _weight_shape(node), _operand(node, 0)
+    if _weight_index(node) != 1 or len(shape) < 2:
+        return False
     # An input of lower rank would get the ones as dimensions of its own.
     room = 0 if data is None or data.shape is None else len(data.shape)
-    return len(shape) <= room and set(shape[:-2]) == {1}
+    return len(shape) == 2 or (len(shape) <= room and set(shape[:-2]) == {1})
 
 
-def untransposed_input(node: ir.Node) -> bool:
-    """The input is not transposed: transA is 0.
+def einsum_of_two(node: ir.Node) -> bool:
+    """It multiplies one activation by one constant, names all axes and sums over at least one
+    that both have.
 
-    transpose the input before the Gemm
+    write the product as MatMul
     """
-    return node.attributes.get_int("transA", 0) == 0
+    return einsum_product(node) is not None
+
+
+def plain_recurrence(node: ir.Node) -> bool:
+    """It has no sequence lengths, peepholes, clip or coupled gates.
+
+    export without them, or unroll the recurrence into MatMul
+    """
+    given = [value is not None for value in node.inputs]
+    coupled = node.attributes.get_int("input_forget", 0)
+    return not (any(given[4:5]) or any(given[7:8]) or coupled or "clip" in node.attributes)
+
+
+def known_activations(node: ir.Node) -> bool:
+    """Its activations have no parameters: Sigmoid, Tanh, Relu, Softsign or Softplus.
+
+    use other activations, or unroll the recurrence into MatMul
+    """
+    shape = _weight_shape(node)
+    return bool(shape) and activations(node, shape[0]) is not None
+
+
+def scalar_scales(node: ir.Node) -> bool:
+    """The activation has one scale and one zero point, of known shape; those of the weight are
+    constants of one dimension at most.
+
+    quantize activations per tensor
+    """
+    return False  # such a node has become a float one
+
+
+def plain_attention(node: ir.Node) -> bool:
+    """No past, no rotary embedding, not unidirectional, and a mask of (batch, keys) if any.
+
+    export attention as separate operators
+    """
+    return False  # such a node has become MatMul, Softmax and MatMul
 
 
 _WEIGHTED: tuple[Constraint, ...] = (
@@ -184,72 +224,90 @@ _WEIGHTED: tuple[Constraint, ...] = (
     float_weight,
     nonempty_weight,
 )
+_RECURRENT: tuple[Constraint, ...] = (constant_weights, plain_recurrence, known_activations)
+_QUANTIZED: tuple[Constraint, ...] = (constant_weight, scalar_scales)
 
-#: Ops that can go on the array and what must hold of each beside ``main_graph``, in the
-#: order of checking.
+#: Ops that hold weights for the array and what must hold of each, in the order of checking.
+#: All but Conv, Gemm and MatMul become these three first (:mod:`pimc.passes.lower`), so that of
+#: a node of another op that is still there something is broken.
 ARRAY_OPS: dict[str, tuple[Constraint, ...]] = {
     "Conv": (
         *_WEIGHTED,
-        spatial_1d_or_2d,
+        spatial_1d_to_3d,
         consistent_kernel,
         sane_window,
         known_auto_pad,
         whole_groups,
         constant_bias,
     ),
-    "Gemm": (weight_on_the_right, *_WEIGHTED, rank_2_weight, untransposed_input),
-    "MatMul": (weight_on_the_right, *_WEIGHTED, matrix_weight),
+    "ConvInteger": _QUANTIZED,
+    "ConvTranspose": (*_WEIGHTED, spatial_1d_to_3d, whole_input_groups),
+    "Einsum": (einsum_of_two,),
+    "GRU": _RECURRENT,
+    "Gemm": (*_WEIGHTED, rank_2_weight),
+    "LSTM": _RECURRENT,
+    "MatMul": (*_WEIGHTED, known_axes),
+    "MatMulInteger": _QUANTIZED,
+    "QLinearConv": _QUANTIZED,
+    "QLinearMatMul": _QUANTIZED,
+    "RNN": _RECURRENT,
+    "com.microsoft::Attention": (constant_weight, plain_attention),
 }
+#: Constraints that only a node without weights of its own breaks.
+UNWEIGHTED: tuple[Constraint, ...] = (constant_weight, constant_weights, data_operand)
+#: Ops that a layer can be made of.
+_LAYER_OPS = frozenset({"Conv", "Gemm", "MatMul"})
+
+#: Which operand is the weight, where it is not the second.
+_WEIGHT_OPERANDS = {"QLinearConv": 3, "QLinearMatMul": 3}
 
 #: Ops that hold weights and still stay digital, with what would put them on the array.
 DIGITAL_WEIGHTED_OPS: dict[str, str] = {
-    "ConvInteger": "export the float model: pimc quantizes it itself",
-    "ConvTranspose": "use Resize and Conv instead",
     "DeformConv": "use Conv instead",
-    "Einsum": "write the product as MatMul",
-    "GRU": "unroll the recurrence into MatMul at export",
-    "LSTM": "unroll the recurrence into MatMul at export",
-    "MatMulInteger": "export the float model: pimc quantizes it itself",
-    "QLinearConv": "export the float model: pimc quantizes it itself",
-    "QLinearMatMul": "export the float model: pimc quantizes it itself",
-    "RNN": "unroll the recurrence into MatMul at export",
 }
 
 
-def broken(node: ir.Node, graph: ir.Graph) -> tuple[str, str] | None:
-    """What ``node``, one of ARRAY_OPS, lacks and its fix; None if it fits.
+def identifier(node: ir.Node) -> str:
+    """The op of ``node``, with its domain where that is not ONNX's."""
+    return f"{node.domain}::{node.op_type}" if node.domain else node.op_type
 
-    ``graph`` is the model's main graph.
-    """
-    if not main_graph(node, graph):
-        return says(main_graph), fix(main_graph)
-    for check in ARRAY_OPS[node.op_type]:
-        if not check(node):
-            return says(check), fix(check)
-    return None
+
+def broken(node: ir.Node) -> Constraint | None:
+    """The first constraint that ``node``, one of ARRAY_OPS, breaks; None if it fits."""
+    return next((check for check in ARRAY_OPS[identifier(node)] if not check(node)), None)
 
 
 def needs(op: str) -> tuple[str, ...]:
     """All that must hold of a node of ``op``, one of ARRAY_OPS."""
-    return (says(main_graph), *(says(check) for check in ARRAY_OPS[op]))
+    return tuple(says(check) for check in ARRAY_OPS[op])
 
 
 def is_array_op(node: ir.Node) -> bool:
-    """Whether ``node`` is of an op that can go on the array at all."""
-    return not node.domain and node.op_type in ARRAY_OPS
+    """Whether ``node`` is of an op that can go on the array at all.
 
-
-def is_array_node(node: ir.Node) -> bool:
-    """Whether ``node`` already stands for a layer on the array."""
-    return node.domain == DOMAIN
+    What lowering left beside the layers is not, though it may be of such an op.
+    """
+    left_over = SOURCE_OP in node.metadata_props and node.op_type not in _LAYER_OPS
+    return identifier(node) in ARRAY_OPS and not left_over
 
 
 def _operand(node: ir.Node, index: int) -> ir.Value | None:
     return node.inputs[index] if index < len(node.inputs) else None
 
 
+def _weight_index(node: ir.Node) -> int:
+    """Which operand is the weight; of a product the constant one."""
+    if node.op_type in ("Gemm", "MatMul") and not is_constant(_operand(node, 1)):
+        return 0 if is_constant(_operand(node, 0)) else 1
+    return _WEIGHT_OPERANDS.get(node.op_type, 1)
+
+
+def _weight(node: ir.Node) -> ir.Value | None:
+    return _operand(node, _weight_index(node))
+
+
 def _weight_shape(node: ir.Node) -> tuple[int, ...]:
-    tensor = constant_tensor(_operand(node, 1))
+    tensor = constant_tensor(_weight(node))
     return () if tensor is None else tuple(int(dim) for dim in tensor.shape.numpy())
 
 

@@ -15,8 +15,7 @@ _PARAMETERS = slice(1, 5)
 def untie_batchnorms(model: ir.Model) -> bool:
     """Give a layer before a batch norm its own weights where it shares them; whether any did.
 
-    Each use of a shared weight gets its own cells on the chip anyway, and a batch norm can
-    only be folded into a weight that nobody else reads.
+    A batch norm can only be folded into a weight that nobody else reads.
     """
     graph = model.graph
     before = len(graph.initializers)

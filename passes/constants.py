@@ -47,7 +47,7 @@ def is_float(dtype: ir.DataType | None) -> bool:
 
 def add_constant(graph: ir.Graph, name: str, array: Array) -> ir.Value:
     """Register ``array`` as initializer ``name``, a name not yet taken."""
-    tensor = ir.tensor(np.ascontiguousarray(array), name=name)
+    tensor = ir.tensor(np.asarray(array, order="C"), name=name)
     value = ir.Value(
         name=name,
         type=ir.TensorType(tensor.dtype),
@@ -65,3 +65,15 @@ def fresh(name: str, taken: set[str]) -> str:
         free, number = f"{name}#{number}", number + 1
     taken.add(free)
     return free
+
+
+def names_in_use(model: ir.Model) -> set[str]:
+    """Names of all values, bodies of control flow included."""
+    taken = set(ir.convenience.create_value_mapping(model.graph))
+    for graph in model.graphs():
+        taken.update(value.name or "" for value in graph.inputs)
+        if isinstance(graph, ir.Graph):
+            taken.update(graph.initializers)
+    for node in model.graph.all_nodes():
+        taken.update(value.name or "" for value in node.outputs)
+    return taken

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from math import prod
 from typing import Literal
@@ -15,11 +15,17 @@ from pimc.errors import ModelError
 from pimc.passes.array_rules import (
     ARRAY_OPS,
     DIGITAL_WEIGHTED_OPS,
+    UNWEIGHTED,
     broken,
+    fix,
+    identifier,
     is_array_op,
     needs,
+    says,
 )
 from pimc.passes.constants import fresh
+from pimc.passes.lower.emitter import SOURCE_OP, source_op
+from pimc.passes.macs import digital_macs
 from pimc.passes.schemas import why_unknown
 from pimc.passes.weights import Matrix, matrix_of
 from pimc.plan import Plan
@@ -39,7 +45,7 @@ class NodeReport:
         where: ``array``, ``digital`` or ``refused``.
         reason: why it is there.
         fix: what would put it on the array or make it acceptable; empty if nothing.
-        macs: multiply-accumulates a sample on the array, None where not known.
+        macs: multiply-accumulates a sample, None where not known; 0 of an op without products.
     """
 
     name: str
@@ -49,7 +55,7 @@ class NodeReport:
     where: Where
     reason: str
     fix: str = ""
-    macs: int | None = None
+    macs: int | None = 0
 
     def line(self) -> str:
         """The report on one line."""
@@ -60,29 +66,76 @@ class NodeReport:
 
 @dataclass(frozen=True)
 class Judged:
-    """A node, where it goes, and its matrix if it goes on the array."""
+    """A node, where it goes, and its matrix if it goes on the array.
+
+    Attributes:
+        weighted: it has weights and stays digital for a reason of its own.
+    """
 
     node: ir.Node
     report: NodeReport
     matrix: Matrix | None = None
+    weighted: bool = False
 
 
-def classify(plan: Plan, digital: Sequence[str] = ()) -> list[NodeReport]:
+@dataclass(frozen=True)
+class _Names:
+    """Names of layers: those in use, and of each weight and way of using it."""
+
+    taken: set[str]
+    shared: dict[tuple[object, ...], str]
+
+    def of(self, node: ir.Node) -> tuple[str, bool]:
+        """The layer's name for ``node``, and whether an earlier node has the same layer.
+
+        Nodes that use one weight in the same way share its cells; biases may differ.
+        """
+        attributes = sorted((name, repr(a.value)) for name, a in node.attributes.items())
+        key = (node.inputs[1], node.op_type, *attributes)
+        if key in self.shared:
+            return self.shared[key], True
+        self.shared[key] = fresh(_weight_name(node), self.taken)
+        return self.shared[key], False
+
+
+def classify(
+    plan: Plan, digital: Sequence[str] = (), *, array_only: bool = False
+) -> list[NodeReport]:
     """Where every node of ``plan``'s graph goes, in the order of the graph.
 
     Args:
-        plan: after simplify; weights of operators hidden behind foldable ops are not seen
-            before it.
+        plan: after lowering; weights of operators hidden behind foldable ops, and those of
+            operators that become others, are not seen before it.
         digital: globs on layer, output or node names that stay digital.
+        array_only: refuse what has weights and cannot go on the array.
     """
-    return [judged.report for judged in judge(plan.graph, digital)]
+    return [judged.report for judged in judge(plan.graph, digital, array_only=array_only)]
 
 
-def judge(model: ir.Model, digital: Sequence[str] = ()) -> Iterator[Judged]:
+def judge(
+    model: ir.Model, digital: Sequence[str] = (), *, array_only: bool = False
+) -> Iterator[Judged]:
     """Decide about the nodes of ``model`` one by one, control-flow bodies included."""
-    taken: set[str] = set()
+    names = _Names(set(), {})
     for node in model.graph.all_nodes():
-        yield _judge(node, model, digital, taken)
+        judged = _judge(node, model, digital, names)
+        if array_only and judged.report.where == "digital" and judged.weighted:
+            judged = replace(judged, report=replace(judged.report, where="refused"))
+        yield judged
+
+
+def array_share(reports: Iterable[NodeReport]) -> float | None:
+    """Part of the network's multiply-accumulates that arrays do; None where shapes are not known.
+
+    Products only: what normalisations, activations and sums take is not counted.
+    """
+    counts = {"array": 0, "digital": 0, "refused": 0}
+    for report in reports:
+        if report.macs is None:
+            return None
+        counts[report.where] += report.macs
+    total = sum(counts.values())
+    return counts["array"] / total if total else None
 
 
 def refusal(reports: Collection[NodeReport], model_name: str) -> ModelError | None:
@@ -99,21 +152,29 @@ def refusal(reports: Collection[NodeReport], model_name: str) -> ModelError | No
     return ModelError("cannot be compiled:\n  " + "\n  ".join(lines), where=model_name)
 
 
-def _judge(node: ir.Node, model: ir.Model, digital: Sequence[str], taken: set[str]) -> Judged:
+def _judge(node: ir.Node, model: ir.Model, digital: Sequence[str], names: _Names) -> Judged:
     unknown = why_unknown(node, model)
     if unknown is not None:
         return Judged(node, _report(node, "refused", *unknown))
     if not is_array_op(node):
-        hint = DIGITAL_WEIGHTED_OPS.get(node.op_type) if not node.domain else None
+        macs = digital_macs(node)
+        if SOURCE_OP in node.metadata_props:
+            reason = f"part of {source_op(node)}"
+            return Judged(node, _report(node, "digital", reason, macs=macs))
+        hint = DIGITAL_WEIGHTED_OPS.get(identifier(node))
         reason = "no weight matrix" if hint is None else "its weights cannot go on the array"
-        return Judged(node, _report(node, "digital", reason, hint or ""))
-    lacking = broken(node, model.graph)
+        report = _report(node, "digital", reason, hint or "", macs=macs)
+        return Judged(node, report, weighted=hint is not None)
+    lacking = broken(node)
     if lacking is not None:
-        return Judged(node, _report(node, "digital", f"needed: {lacking[0]}", lacking[1]))
-    name = fresh(_weight_name(node), taken)
+        needed = f"needed: {says(lacking)}"
+        report = _report(node, "digital", needed, fix(lacking), macs=digital_macs(node))
+        return Judged(node, report, weighted=lacking not in UNWEIGHTED)
+    name, again = names.of(node)
     labels = (name, _weight_name(node), node.outputs[0].name or "", node.name or "")
     if any(fnmatchcase(label, pattern) for pattern in digital for label in labels):
-        return Judged(node, _report(node, "digital", "kept digital on request", name=name))
+        asked, macs = "kept digital on request", digital_macs(node)
+        return Judged(node, _report(node, "digital", asked, name=name, macs=macs))
     matrix = matrix_of(node)
     if not (np.isfinite(matrix.weight).all() and np.isfinite(matrix.bias).all()):
         reason = "its weight or bias holds NaN, infinity or values beyond float32"
@@ -121,6 +182,7 @@ def _judge(node: ir.Node, model: ir.Model, digital: Sequence[str], taken: set[st
         return Judged(node, _report(node, "refused", reason, hint, name=name))
     groups, rows, cols = matrix.weight.shape
     size = f"{rows}×{cols} matrix" if groups == 1 else f"{groups} {rows}×{cols} matrices"
+    size += ", the cells of an earlier node" if again else ""
     macs = _macs(node, matrix)
     return Judged(node, _report(node, "array", size, name=name, macs=macs), matrix)
 
@@ -132,12 +194,12 @@ def _report(
     hint: str = "",
     *,
     name: str | None = None,
-    macs: int | None = None,
+    macs: int | None = 0,
 ) -> NodeReport:
     output = (node.outputs[0].name or "") if node.outputs else ""
     return NodeReport(
         name=name or node.name or output,
-        op=f"{node.domain}::{node.op_type}" if node.domain else node.op_type,
+        op=source_op(node) if where == "array" else identifier(node),
         output=output,
         shape=_shape(node.outputs[0]) if node.outputs else None,
         where=where,

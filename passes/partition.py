@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,8 +11,9 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from pimc.errors import PlanError
-from pimc.passes.constants import add_constant, constant_array, fresh
+from pimc.passes.constants import Array, add_constant, constant_array, fresh, names_in_use
 from pimc.passes.constraints import Judged, judge, refusal
+from pimc.passes.lower.emitter import source_op
 from pimc.passes.nonneg import nonnegative_values
 from pimc.passes.weights import Matrix
 from pimc.plan import ARRAY_OP, DOMAIN, Floats, Layer, Plan
@@ -27,10 +28,12 @@ class Partition:
 
     Attributes:
         digital: globs on layer, output or node names that stay digital.
+        array_only: refuse what has weights and cannot go on the array.
     """
 
     name: ClassVar[str] = "partition"
     digital: tuple[str, ...] = ()
+    array_only: bool = False
 
     def __call__(self, plan: Plan, chip: Chip | None = None) -> Plan:
         """Return ``plan`` with layers and provenance; ``chip`` is not used.
@@ -40,16 +43,20 @@ class Partition:
                 node can go on the array. One error names all of them.
         """
         model = plan.graph.clone()
-        judged = list(judge(model, self.digital))
+        judged = list(judge(model, self.digital, array_only=self.array_only))
         error = refusal([entry.report for entry in judged], plan.model_name)
         if error is not None:
             raise error
         rewrite = _Rewrite(
             model.graph,
             nonnegative=frozenset(v.name or "" for v in nonnegative_values(model.graph)),
-            taken=set(ir.convenience.create_value_mapping(model.graph)),
+            taken=names_in_use(model),
         )
-        placed = [rewrite.place(entry) for entry in judged if entry.matrix is not None]
+        uses: dict[str, list[Judged]] = {}
+        for entry in judged:
+            if entry.matrix is not None:
+                uses.setdefault(entry.report.name, []).append(entry)
+        placed = [rewrite.place(entries) for entries in uses.values()]
         RemoveUnusedNodesPass()(model)
         model.opset_imports[DOMAIN] = 1
         return replace(
@@ -62,6 +69,21 @@ class Partition:
 
 
 @dataclass(frozen=True)
+class _Use:
+    """One node of a layer.
+
+    Attributes:
+        last: the last node that the layer takes over.
+        bias: what the layer would add there.
+    """
+
+    node: ir.Node
+    matrix: Matrix
+    last: ir.Node
+    bias: Floats
+
+
+@dataclass(frozen=True)
 class _Rewrite:
     """Puts array nodes into ``graph`` one by one; ``taken`` are the value names in use."""
 
@@ -69,25 +91,31 @@ class _Rewrite:
     nonnegative: frozenset[str]
     taken: set[str] = field(repr=False)
 
-    def place(self, entry: Judged) -> tuple[Layer, Mapping[str, Any]]:
-        """Replace one node; returns its layer and where that came from."""
-        node, matrix = entry.node, entry.matrix
-        if matrix is None or node.inputs[0] is None or node.inputs[1] is None:
-            raise PlanError("is no node for the array", where=entry.report.name)
+    def place(self, entries: Sequence[Judged]) -> tuple[Layer, Mapping[str, Any]]:
+        """Replace all nodes of one layer; returns it and where it came from."""
+        name, first = entries[0].report.name, entries[0].node
+        uses = [_use(entry.node, entry.matrix) for entry in entries if entry.matrix is not None]
+        matrix, bias = uses[0].matrix, uses[0].bias
+        together = all(np.array_equal(use.bias, bias) for use in uses)
+        if not together:
+            bias = np.zeros_like(bias)
+        weight = first.inputs[1]
         origin = {
-            "op": node.op_type,
-            "node": node.name or "",
-            "output": node.outputs[0].name or "",
-            "weight": node.inputs[1].name or "",
+            "op": source_op(first),
+            "node": first.name or "",
+            "output": first.outputs[0].name or "",
+            "weight": (weight.name if weight is not None else None) or "",
         }
-        nonnegative = node.inputs[0].name in self.nonnegative
-        last, bias = self._following_bias(node, matrix)
-        output = self._replace(node, last, matrix, entry.report.name)
+        nonnegative = all(
+            use.node.inputs[0] is not None and use.node.inputs[0].name in self.nonnegative
+            for use in uses
+        )
+        outputs = [self._replace(use, name, together) for use in uses]
         groups, rows, cols = matrix.weight.shape
         layer = Layer(
-            name=entry.report.name,
-            output=output,
-            op=node.op_type,
+            name=name,
+            output=outputs[0],
+            op=source_op(first),
             groups=groups,
             rows=rows,
             cols=cols,
@@ -98,24 +126,14 @@ class _Rewrite:
         )
         return layer, origin
 
-    def _following_bias(self, node: ir.Node, matrix: Matrix) -> tuple[ir.Node, Floats]:
-        """The last node that the layer takes over, and the bias with what that one adds."""
-        output = node.outputs[0]
-        uses = tuple(output.uses())
-        if matrix.added is not None or len(uses) != 1 or output.is_graph_output():
-            return node, matrix.bias
-        consumer, index = uses[0]
-        if consumer.op_type != "Add" or consumer.domain or consumer.graph is not self.graph:
-            return node, matrix.bias
-        array = constant_array(consumer.inputs[1 - index])
-        vector = None if array is None else matrix.as_bias(array)
-        if vector is None or not np.isfinite(vector).all():
-            return node, matrix.bias
-        return consumer, matrix.bias + vector
+    def _replace(self, use: _Use, layer: str, together: bool) -> str:
+        """Put the array node where a use was; returns its output's name.
 
-    def _replace(self, node: ir.Node, last: ir.Node, matrix: Matrix, layer: str) -> str:
-        """Put the array node where ``node`` to ``last`` were; returns its output's name."""
-        final = last.outputs[0]
+        Args:
+            together: the layer adds the bias; else it is added behind it.
+        """
+        node, matrix = use.node, use.matrix
+        final = use.last.outputs[0]
         dtype = _dtype(node)
         chain = _Chain(self, final, dtype)
         source = node.inputs[0]
@@ -127,14 +145,35 @@ class _Rewrite:
         value = chain.append(array, "array", ir.DataType.FLOAT)
         if dtype != ir.DataType.FLOAT:
             value = chain.append(_cast(value, dtype), "cast", dtype)
+        if not together and use.bias.any():
+            offset = chain.constant(matrix.along_columns(use.bias), "bias")
+            value = chain.append(ir.Node("", "Add", [value, offset]), "biased", dtype)
         if matrix.added is not None:
             added = chain.scaled(matrix.added, matrix.added_scale)
             value = chain.append(ir.Node("", "Add", [value, added]), "sum", dtype)
-        removed = [node] if last is node else [node, last]
-        ir.convenience.replace_nodes_and_values(
-            self.graph, node, removed, chain.nodes, [final], [value]
-        )
+        removed = [node] if use.last is node else [node, use.last]
+        graph = node.graph
+        if graph is None:
+            raise PlanError("is in no graph", where=layer)
+        ir.convenience.replace_nodes_and_values(graph, node, removed, chain.nodes, [final], [value])
         return array.outputs[0].name or ""
+
+
+def _use(node: ir.Node, matrix: Matrix) -> _Use:
+    """The last node that a layer takes over, and the bias with what that one adds."""
+    alone = _Use(node, matrix, node, matrix.bias)
+    output = node.outputs[0]
+    uses = tuple(output.uses())
+    if matrix.added is not None or len(uses) != 1 or output.is_graph_output():
+        return alone
+    consumer, index = uses[0]
+    if consumer.op_type != "Add" or consumer.domain or consumer.graph is not node.graph:
+        return alone
+    array = constant_array(consumer.inputs[1 - index])
+    vector = None if array is None else matrix.as_bias(array)
+    if vector is None or not np.isfinite(vector).all():
+        return alone
+    return _Use(node, matrix, consumer, matrix.bias + vector)
 
 
 @dataclass(frozen=True)
@@ -155,14 +194,17 @@ class _Chain:
         self.nodes.append(node)
         return output
 
+    def constant(self, values: Array, role: str) -> ir.Value:
+        """A constant of the values' type."""
+        name = fresh(f"{self.final.name}/{role}", self.rewrite.taken)
+        return add_constant(self.rewrite.graph, name, values.astype(self.dtype.numpy()))
+
     def scaled(self, value: ir.Value, scale: float) -> ir.Value:
         """``value`` times ``scale``."""
         if scale == 1.0:
             return value
-        factor = np.asarray(scale, self.dtype.numpy())
-        name = fresh(f"{self.final.name}/scale", self.rewrite.taken)
-        constant = add_constant(self.rewrite.graph, name, factor)
-        return self.append(ir.Node("", "Mul", [value, constant]), "scaled", self.dtype)
+        factor = self.constant(np.asarray(scale), "scale")
+        return self.append(ir.Node("", "Mul", [value, factor]), "scaled", self.dtype)
 
 
 def _dtype(node: ir.Node) -> ir.DataType:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -9,7 +10,7 @@ import onnx_ir as ir
 
 from pimc.chip import Chip
 from pimc.errors import ModelError
-from pimc.plan import ARRAY_OP, DOMAIN, Plan, layer_of
+from pimc.plan import Plan, bodies, is_array_node, layer_of
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -55,20 +56,37 @@ def layer_graph(plan: Plan) -> nx.DiGraph[int]:
     index = {layer.name: number for number, layer in enumerate(plan.layers)}
     graph: nx.DiGraph[int] = nx.DiGraph()
     graph.add_nodes_from(range(len(plan.layers)))
-    sources: dict[ir.Value, frozenset[int]] = {}
-    for node in plan.graph.graph:
+    _follow(plan.graph.graph, {}, plan, index, graph)
+    return graph
+
+
+def _follow(
+    nodes: Iterable[ir.Node],
+    sources: dict[ir.Value, frozenset[int]],
+    plan: Plan,
+    index: Mapping[str, int],
+    graph: nx.DiGraph[int],
+) -> None:
+    """Add the edges of ``nodes``; ``sources`` are the layers that each value comes from.
+
+    What a body gives comes from its layers and from all that goes in.
+    """
+    for node in nodes:
         reached = frozenset().union(
             *(sources.get(value, frozenset()) for value in node.inputs if value is not None)
         )
-        if (node.domain, node.op_type) == (DOMAIN, ARRAY_OP):
+        if is_array_node(node):
             layer = index[layer_of(node)]
             for source in sorted(reached):
                 columns = plan.layers[source].groups * plan.layers[source].cols
                 graph.add_edge(source, layer, values=columns)
             reached = frozenset({layer})
+        for body in bodies(node):
+            inner = {**sources, **dict.fromkeys(body.inputs, reached)}
+            _follow(body, inner, plan, index, graph)
+            reached = reached.union(*(inner.get(value, frozenset()) for value in body.outputs))
         for value in node.outputs:
             sources[value] = reached
-    return graph
 
 
 def _array_traffic(plan: Plan) -> nx.Graph[int]:

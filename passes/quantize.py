@@ -14,7 +14,7 @@ from pimc.converters import dac_limits
 from pimc.mapping import Codebook, codebook
 from pimc.passes import rounding
 from pimc.passes.ranges import AdcRange, adc_range, input_scale, synthetic_codes
-from pimc.plan import Layer, Plan, Quantized
+from pimc.plan import Layer, Plan, Quantized, Window, repeated_layers
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -80,34 +80,46 @@ class Quantize:
     def _with_data(
         self, plan: Plan, chip: Chip, book: Codebook, run: Calibration
     ) -> list[Quantized]:
+        import torch
+
         layers = {layer.name: layer for layer in plan.layers}
+        repeated = repeated_layers(plan.graph)
+        pools: dict[str, list[torch.Tensor]] = {}
         means: dict[str, torch.Tensor] = {}
         done: dict[str, Quantized] = {}
 
         def in_float(name: str, x: torch.Tensor) -> torch.Tensor:
             layer = layers[name]
             y = _apply(layer, x, layer.weight.astype(np.float64), layer.bias)
-            means[name] = _column_mean(layer, y)
+            if name in repeated:
+                pools.setdefault(name, []).append(_sampled(layer, x))
+            else:
+                means[name] = _column_mean(layer, y)
             return y
 
         def on_chip(name: str, x: torch.Tensor) -> torch.Tensor:
-            done[name], y = self._one_layer(layers[name], x, means[name], chip, book)
-            return y
+            layer = layers[name]
+            if name not in repeated:
+                done[name], y = self._one_layer(layer, x, means[name], chip, book)
+                return y
+            if name not in done:
+                # Of several uses the first comes before the last: those of the float network
+                # stand for all, as vectors.
+                single, pool = _as_vectors(layer), torch.cat(pools.pop(name)).T[None]
+                wanted = _apply(single, pool, layer.weight.astype(np.float64), layer.bias)
+                mean = _column_mean(single, wanted)
+                done[name], _ = self._one_layer(single, pool, mean, chip, book)
+            return _through(layer, x, done[name], chip, book)
 
         run(plan.graph, in_float)
         run(plan.graph, on_chip)
-        return [done[layer.name] for layer in plan.layers]
+        # A body of control flow need not have run.
+        return [done.get(n) or self._without_data(layers[n], chip, book) for n in layers]
 
     def _one_layer(
         self, layer: Layer, x: torch.Tensor, mean: torch.Tensor, chip: Chip, book: Codebook
     ) -> tuple[Quantized, torch.Tensor]:
-        import torch
-
-        from pimc.vectors import sample
-
-        generator = torch.Generator().manual_seed(_SEED)
-        count = int(np.clip(_VECTORS_A_ROW * layer.rows, *_VECTORS))
-        vectors = sample(x, layer.window, count, generator).numpy()
+        vectors = _sampled(layer, x).numpy()
         signed = bool(vectors.min(initial=0.0) < 0) or not (
             layer.nonnegative_input or bool((x >= 0).all())
         )
@@ -165,6 +177,36 @@ def _quantized(
         # Rounded: the last bits of a float64 sum differ between machines.
         weight_error=float(np.float32((error**2).sum() / power)) if power else 0.0,
     )
+
+
+def _sampled(layer: Layer, x: torch.Tensor) -> torch.Tensor:
+    """Some input vectors of ``x``, (vectors, groups · rows)."""
+    import torch
+
+    from pimc.vectors import sample
+
+    generator = torch.Generator().manual_seed(_SEED)
+    count = int(np.clip(_VECTORS_A_ROW * layer.rows, *_VECTORS))
+    return sample(x, layer.window, count, generator)
+
+
+def _as_vectors(layer: Layer) -> Layer:
+    """The layer for inputs (1, groups · rows, vectors): cut out already."""
+    return replace(layer, window=Window((1,), (1,), (1,), (0, 0)))
+
+
+def _through(
+    layer: Layer, x: torch.Tensor, quantized: Quantized, chip: Chip, book: Codebook
+) -> torch.Tensor:
+    """What a quantized layer gives."""
+    scale = quantized.input_scale or 1.0
+    inputs = (x / scale).round_().clamp_(*dac_limits(chip, quantized.input_signed))
+    shape = (layer.groups, layer.cols)
+    grid = rounding.Grid(
+        quantized.scale.reshape(shape).astype(np.float64), quantized.zero.reshape(shape)
+    )
+    y = _on_codes(layer, inputs, grid, quantized.codes, book)
+    return _scaled(layer, y, grid.scale.reshape(-1) * scale, quantized.bias)
 
 
 def _rng(layer: Layer) -> np.random.Generator:

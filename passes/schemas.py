@@ -7,7 +7,7 @@ from functools import cache
 import onnx
 import onnx_ir as ir
 
-from pimc.passes.array_rules import is_array_node
+from pimc.plan import is_array_node
 
 _ONNX_DOMAINS = ("", "ai.onnx.ml")
 _MICROSOFT = "com.microsoft"

@@ -54,6 +54,12 @@ class Matrix:
             return None
         return _float32(np.broadcast_to(array.reshape(-1), (self.columns,)))
 
+    def along_columns(self, vector: Floats) -> Floats:
+        """(columns,) values in a shape that adds them to the output."""
+        if self.window is None:
+            return vector
+        return vector.reshape(-1, *(1,) * len(self.window.kernel))
+
 
 def matrix_of(node: ir.Node) -> Matrix:
     """The matrix of ``node``, which must meet all constraints of its op."""

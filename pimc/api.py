@@ -19,6 +19,7 @@ from pimc.image import Image
 from pimc.inputs import declared_shape, fixed_batch, only_input
 from pimc.passes.emit import emit
 from pimc.passes.frontend import load_model
+from pimc.passes.lower import Lower
 from pimc.passes.map_cells import MapCells
 from pimc.passes.pack import Pack, Packing
 from pimc.passes.partition import Partition
@@ -28,7 +29,7 @@ from pimc.passes.quantize import Calibration, Quantize
 from pimc.passes.schedule import Scheduling
 from pimc.passes.simplify import Simplify
 from pimc.passes.tile import Tiling
-from pimc.plan import ARRAY_OP, DOMAIN, Plan, layer_of
+from pimc.plan import Plan, array_nodes, layer_of
 from pimc.progress import Progress, silent, ticking
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ class Options:
         digital: names or globs of layers that stay off the array.
         teacher: keep the float weights in the image, which recovery distills from.
         calibration_images: images that the compiler looks at.
+        array_only: refuse a network with weights that would be computed digitally, but for those
+            in ``digital``; not in the manifest, as it changes no image that comes about.
     """
 
     packing: Packing = "dense"
@@ -63,6 +66,7 @@ class Options:
     digital: tuple[str, ...] = ()
     teacher: bool = True
     calibration_images: int = CALIBRATION_IMAGES
+    array_only: bool = False
 
 
 def passes(
@@ -71,7 +75,8 @@ def passes(
     """The compiler's passes in order."""
     return [
         Simplify(),
-        Partition(digital=options.digital),
+        Lower(),
+        Partition(options.digital, options.array_only),
         Quantize(calibration, options.feedback, options.write_noise),
         Tiling(),
         Pack(options.packing),
@@ -160,6 +165,7 @@ def compile(
         "calibrated": calib is not None,
         "faults": None if faults is None else _sha256(faults),
     }
+    del chosen["array_only"]
     return emit(finished, chip, chosen, teacher=options.teacher)
 
 
@@ -205,7 +211,7 @@ def calibration_on(
         size = declared_shape(graph.graph.inputs)[0]
         if size not in (None, len(values)):
             raise fixed_batch(name, size)
-        layers = sum((n.domain, n.op_type) == (DOMAIN, ARRAY_OP) for n in graph.graph)
+        layers = len(array_nodes(graph))
         with torch.inference_mode(), ticking(progress, "calibrating", layers) as tick:
 
             def array(node: ir.Node, x: torch.Tensor) -> torch.Tensor:

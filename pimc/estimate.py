@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from pimc.converters import dac_limits, plane_weights, reads_per_vector
 from pimc.image import TILE_FIELDS, Image, ImageLayer
-from pimc.plan import ARRAY_OP, DOMAIN, layer_of
+from pimc.plan import array_nodes, layer_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -100,21 +100,28 @@ def inference(image: Image) -> Inference | None:
 def positions(image: Image, graph: ir.Model | None = None) -> dict[str, int | None]:
     """Input vectors of each layer a sample, by layer name; None where shapes are not known.
 
-    The first dimension of a layer's output is the batch.
+    The first dimension of a layer's output is the batch. What several nodes use counts for each;
+    how often a body of control flow runs is not known.
     """
     graph = graph or image.graph()
-    found: dict[str, int | None] = {layer.name: None for layer in image.layers}
     convolves = {layer.name: layer.window is not None for layer in image.layers}
-    for node in graph.graph:
-        if (node.domain, node.op_type) != (DOMAIN, ARRAY_OP):
-            continue
+    counts: dict[str, list[int | None]] = {layer.name: [] for layer in image.layers}
+    for node in array_nodes(graph):
         name = layer_of(node)
-        shape = node.outputs[0].shape
-        if shape is not None:
-            dims = list(shape)[2:] if convolves[name] else list(shape)[1:-1]
-            sizes = [dim for dim in dims if isinstance(dim, int)]
-            found[name] = prod(sizes) if len(sizes) == len(dims) else None
-    return found
+        inside = node.graph is not graph.graph
+        counts[name].append(None if inside else _vectors(node.outputs[0], convolves[name]))
+    return {
+        name: sum(c for c in found if c is not None) if found and None not in found else None
+        for name, found in counts.items()
+    }
+
+
+def _vectors(output: ir.Value, convolves: bool) -> int | None:
+    if output.shape is None:
+        return None
+    dims = list(output.shape)[2:] if convolves else list(output.shape)[1:-1]
+    sizes = [dim for dim in dims if isinstance(dim, int)]
+    return prod(sizes) if len(sizes) == len(dims) else None
 
 
 def held_us(image: Image, layer: ImageLayer) -> npt.NDArray[np.float64]:

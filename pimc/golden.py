@@ -56,19 +56,15 @@ def golden_model(image: Image, *, keep: Sequence[str] = ()) -> onnx.ModelProto:
     model = _graph(image)
     graph = model.graph
     opset = next(entry.version for entry in model.opset_import if not entry.domain)
-    layers = {layer.name: layer for layer in image.layers}
-    nodes: list[onnx.NodeProto] = []
-    for node in graph.node:
-        if (node.domain, node.op_type) != (DOMAIN, ARRAY_OP):
-            nodes.append(node)
-            continue
-        layer = layers[helper.get_node_attr_value(node, "layer").decode()]
-        parts = _Parts(f"pimc/{layer.index}", node.output[0], opset)
+    for number, (inside, place, node) in enumerate(_array_nodes(graph)):
+        layer = _layer_at(image, node)
+        # A layer that several nodes use gets its constants once for each.
+        parts = _Parts(f"pimc/{number}", node.output[0], opset)
         _layer(image, layer, node.input[0], parts)
-        nodes += parts.nodes
+        inside.node.pop(place)
+        for part in reversed(parts.nodes):
+            inside.node.insert(place, part)
         graph.initializer.extend(parts.constants)
-    del graph.node[:]
-    graph.node.extend(nodes)
     known = {value.name for value in (*graph.input, *graph.output)}
     for name in dict.fromkeys(keep):
         if name not in known:
@@ -80,11 +76,39 @@ def golden_model(image: Image, *, keep: Sequence[str] = ()) -> onnx.ModelProto:
 
 
 def array_values(image: Image) -> Iterator[tuple[str, str, str]]:
-    """Layer name, input and output of every array node, in the order of the graph."""
-    for node in _graph(image).graph.node:
-        if (node.domain, node.op_type) == (DOMAIN, ARRAY_OP):
-            name = helper.get_node_attr_value(node, "layer").decode()
-            yield name, node.input[0], node.output[0]
+    """Layer name, input and output of every array node, in the order of the graph.
+
+    Those in bodies of control flow have many values a run and are left out.
+    """
+    graph = _graph(image).graph
+    for node in graph.node:
+        if _is_array(node):
+            yield _layer_at(image, node).name, node.input[0], node.output[0]
+
+
+def _is_array(node: onnx.NodeProto) -> bool:
+    return (node.domain, node.op_type) == (DOMAIN, ARRAY_OP)
+
+
+def _layer_at(image: Image, node: onnx.NodeProto) -> ImageLayer:
+    name = helper.get_node_attr_value(node, "layer").decode()
+    return next(layer for layer in image.layers if layer.name == name)
+
+
+def _array_nodes(
+    graph: onnx.GraphProto,
+) -> list[tuple[onnx.GraphProto, int, onnx.NodeProto]]:
+    """Graph, place and node of all array nodes; of one graph the last first."""
+    found = []
+    for place, node in reversed(list(enumerate(graph.node))):
+        if _is_array(node):
+            copy = onnx.NodeProto()
+            copy.CopyFrom(node)
+            found.append((graph, place, copy))
+        for attribute in node.attribute:
+            for body in (attribute.g, *attribute.graphs):
+                found += _array_nodes(body)
+    return found
 
 
 def _graph(image: Image) -> onnx.ModelProto:

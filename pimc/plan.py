@@ -31,12 +31,43 @@ def layer_of(node: ir.Node) -> str:
     return node.attributes["layer"].as_string()
 
 
+def is_array_node(node: ir.Node) -> bool:
+    """Whether a node stands for a layer on the array."""
+    return (node.domain, node.op_type) == (DOMAIN, ARRAY_OP)
+
+
+def array_nodes(graph: ir.Model) -> list[ir.Node]:
+    """The array nodes of a network, bodies of control flow included, in order."""
+    return list(filter(is_array_node, graph.graph.all_nodes()))
+
+
+def bodies(node: ir.Node) -> list[ir.Graph]:
+    """The bodies of a control-flow node."""
+    import onnx_ir as ir
+
+    found: list[ir.Graph] = []
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            found.append(attribute.as_graph())
+        elif attribute.type == ir.AttributeType.GRAPHS:
+            found += attribute.as_graphs()
+    return found
+
+
+def repeated_layers(graph: ir.Model) -> frozenset[str]:
+    """Layers that one run may use several times: of several nodes, or in a body."""
+    nodes = array_nodes(graph)
+    names = [layer_of(node) for node in nodes]
+    inside = {layer_of(node) for node in nodes if node.graph is not graph.graph}
+    return frozenset(inside | {name for name in names if names.count(name) > 1})
+
+
 @dataclass(frozen=True)
 class Window:
     """How a convolution cuts input vectors out of its input, in ONNX's terms.
 
     Attributes:
-        kernel, strides, dilations: one entry per spatial dimension (1 or 2).
+        kernel, strides, dilations: one entry per spatial dimension (1 to 3).
         pads: begin of each dimension, then end of each; zeros where ``auto_pad`` decides.
         auto_pad: ONNX's ``auto_pad``; SAME_* is resolved from the input's size when it runs.
     """
@@ -72,8 +103,8 @@ class Layer:
 
     Attributes:
         name: name of the weight initializer; with ``output`` it identifies the layer.
-        output: name of the tensor the layer produces.
-        op: the source operator, ``Conv``, ``Gemm`` or ``MatMul``.
+        output: name of the tensor the layer produces, where it is used first.
+        op: the source operator.
         groups, rows, cols: the matrix is ``rows`` inputs × ``cols`` outputs, once a group.
         window: how input vectors are cut from the input; None for matrix products, whose
             vectors are the input's last dimension.

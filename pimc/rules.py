@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pimc.chip import Chip
 from pimc.errors import PlanError
 from pimc.mapping import codebook
-from pimc.plan import ARRAY_OP, DOMAIN, Plan, Tile, layer_of
+from pimc.plan import Plan, Tile, array_nodes, layer_of
 
 Rule = Callable[[Plan, Chip], Iterable[str]]
 
@@ -30,13 +30,9 @@ def names_are_unique(plan: Plan, chip: Chip) -> Iterator[str]:
 
 
 def nodes_match_layers(plan: Plan, chip: Chip) -> Iterator[str]:
-    """the graph's array nodes are the plan's layers, in the same order"""
-    nodes = [
-        layer_of(node)
-        for node in plan.graph.graph
-        if (node.domain, node.op_type) == (DOMAIN, ARRAY_OP)
-    ]
-    if nodes != [layer.name for layer in plan.layers]:
+    """the graph's array nodes are the plan's layers, first used in the same order"""
+    nodes = [layer_of(node) for node in array_nodes(plan.graph)]
+    if list(dict.fromkeys(nodes)) != [layer.name for layer in plan.layers]:
         yield plan.model_name
 
 
@@ -159,6 +155,7 @@ def every_tile_is_read_once(plan: Plan, chip: Chip) -> Iterator[str]:
 RULES: dict[str, tuple[Rule, ...]] = {
     "frontend": (),
     "simplify": (),
+    "lower": (),
     "partition": (names_are_unique, nodes_match_layers, weights_are_finite),
     "quantize": (codes_are_in_the_codebook, ranges_are_positive),
     "tile": (tiles_cover_layers, tiles_fit_arrays),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def unfold(x: torch.Tensor, window: Window | None) -> torch.Tensor:
     """Input vectors of ``x``: (batch, groups · rows, positions).
 
-    A convolution's input is (batch, channels, *spatial) with one or two spatial
+    A convolution's input is (batch, channels, *spatial) with one to three spatial
     dimensions; a matrix product's is (batch, ..., rows), and the vectors of a sample become
     positions.
     """
@@ -29,6 +29,8 @@ def unfold(x: torch.Tensor, window: Window | None) -> torch.Tensor:
         batch = x.shape[0] if x.ndim > 1 else 1
         return x.reshape(batch, math.prod(x.shape[1:-1]), x.shape[-1]).transpose(1, 2)
     x = pad(x, window)
+    if len(window.kernel) == 3:
+        return _unfold_volumes(x, window)
     if len(window.kernel) == 1:
         x = x.unsqueeze(2)
     kernel, strides, dilations = (
@@ -36,6 +38,17 @@ def unfold(x: torch.Tensor, window: Window | None) -> torch.Tensor:
         for value in (window.kernel, window.strides, window.dilations)
     )
     return F.unfold(x, kernel, dilation=dilations, stride=strides)
+
+
+def _unfold_volumes(x: torch.Tensor, window: Window) -> torch.Tensor:
+    """:func:`unfold` of (batch, channels, depth, height, width), padded."""
+    for dim, (kernel, stride, dilation) in enumerate(
+        zip(window.kernel, window.strides, window.dilations, strict=True), start=2
+    ):
+        # Windows of the dilated kernel, of which every so many elements count.
+        x = x.unfold(dim, dilation * (kernel - 1) + 1, stride)[..., ::dilation]
+    # (batch, channels, *positions, *kernel)
+    return x.permute(0, 1, 5, 6, 7, 2, 3, 4).flatten(5).flatten(1, 4)
 
 
 def refold(y: torch.Tensor, x: torch.Tensor, window: Window | None) -> torch.Tensor:
@@ -75,7 +88,7 @@ def convolve(
         padding = pads[:dims]
     else:
         x, padding = pad(x, window), (0,) * dims
-    function = F.conv1d if dims == 1 else F.conv2d
+    function = (F.conv1d, F.conv2d, F.conv3d)[dims - 1]
     return function(x, kernel, bias, window.strides, padding, window.dilations, groups)
 
 
@@ -117,10 +130,11 @@ def sample(
         taps = torch.arange(window.kernel[d]) * window.dilations[d]
         index.insert(0, start[:, None] + taps)
         chosen = chosen // spatial[d]
-    images = chosen[:, None, None, None]
-    channels = torch.arange(x.shape[1])[None, :, None, None]
-    if len(index) == 1:
-        index.insert(0, torch.zeros((len(index[0]), 1), dtype=torch.long))
-        padded = padded.unsqueeze(2)
-    high, wide = index[0][:, None, :, None], index[1][:, None, None, :]
-    return padded[images, channels, high, wide].reshape(len(images), -1)
+    axes = len(index) + 2  # sample, channel, and the elements of the kernel
+    channels = torch.arange(x.shape[1]).view(1, -1, *(1,) * (axes - 2))
+    places = [
+        part.view(len(chosen), 1, *(-1 if d == e else 1 for e in range(len(index))))
+        for d, part in enumerate(index)
+    ]
+    images = chosen.view(-1, *(1,) * (axes - 1))
+    return padded[images, channels, *places].reshape(len(chosen), -1)

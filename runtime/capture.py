@@ -165,7 +165,14 @@ def _pools(
     for start in progress(starts, "running the calibration images", len(starts)):
         values = torch.from_numpy(images.batch(start, start + BATCH_SIZE))
         session.evaluate({feed: values}, array=array)
-    return {name: torch.cat(parts, dim=2) for name, parts in pools.items()}
+    return {name: _at_most(torch.cat(parts, dim=2), generator) for name, parts in pools.items()}
+
+
+def _at_most(pool: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """The pool of a layer that is used more than once a run, brought back to size."""
+    if pool.shape[2] < 2 * _POOL:
+        return pool
+    return pool[:, :, torch.randperm(pool.shape[2], generator=generator)[:_POOL]]
 
 
 def _chosen(

@@ -15,6 +15,7 @@ import onnx_ir as ir
 import torch
 
 from pimc.errors import ModelError
+from pimc.plan import bodies
 from pimc.runtime.ops.native import Setting
 from pimc.runtime.ops.plan import (
     ArrayCall,
@@ -61,6 +62,13 @@ class Executor:
         self._plan = build(model.graph, setting)
         _check_order(self._plan)
         self._made = {o: s.node for s in self._plan.steps for o in s.outputs if o is not None}
+        self._around = {
+            value.name: step.uses
+            for step in self._plan.steps
+            for body in bodies(step.node)
+            for node in body.all_nodes()
+            for value in node.outputs
+        }
         self._schedules: dict[tuple[frozenset[str], tuple[str, ...]], tuple[Scheduled, ...]] = {}
 
     @property
@@ -109,13 +117,16 @@ class Executor:
         nature and are not listed, nor is what is only used as such.
 
         Args:
-            sources: names of the values to be trained.
+            sources: names of the values to be trained; for one in a body of control flow stands
+                whatever goes into the node around it.
             outputs: names of the values a loss is taken of (default: the graph's outputs).
 
         Raises:
             ModelError: for a name the model does not have.
         """
-        starts = tuple(sources)
+        starts = tuple(
+            name for source in sources for name in sorted(self._around.get(source, {source}))
+        )
         ends = self._plan.outputs if outputs is None else tuple(outputs)
         self._check_known((*starts, *ends))
         return broken_between(self._plan.steps, starts, ends)

@@ -122,11 +122,12 @@ def _die_run(
     """Add up the errors of one die; returns what its ADC clipped."""
     whole, own = reading.session(image, seed), reading.session(image, seed)
     bare = reading.session(image, seed, converters=False)
-    wanted: dict[str, torch.Tensor] = {}
+    wanted: dict[str, list[torch.Tensor]] = {}
 
     def on_ideal(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
         name = layer_of(node)
-        y = wanted[name] = ideal.layers[name](x)
+        y = ideal.layers[name](x)
+        wanted.setdefault(name, []).append(y)
         one, two = bare.layers[name](x) - y, bare.layers[name](x) - y
         powers[name].add("own", own.layers[name](x) - y)
         powers[name].add("repeated", one, two)
@@ -136,7 +137,7 @@ def _die_run(
     def on_die(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
         name = layer_of(node)
         y = whole.layers[name](x)
-        powers[name].add("total", y - wanted.pop(name))
+        powers[name].add("total", y - wanted[name].pop(0))
         return y
 
     for feed in _feeds(ideal, data, reading.processor):

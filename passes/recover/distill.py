@@ -12,6 +12,7 @@ import torch
 
 from pimc.data import Dataset
 from pimc.errors import ModelError
+from pimc.passes.recover.calls import Call, next_call
 from pimc.passes.recover.objective import TEMPERATURE, Goal, Outputs
 from pimc.passes.recover.rewrite import Influence
 from pimc.passes.recover.twin import Twin, TwinLayer
@@ -19,6 +20,9 @@ from pimc.plan import layer_of
 from pimc.progress import Progress, silent
 from pimc.runtime.executor import ArrayCall, Executor
 from pimc.vectors import sample
+
+#: What layers give, use by use.
+Features = dict[Call, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,8 @@ class DistillOptions:
     forward: Literal["twin", "chip"] = "twin"
 
 
-#: The network's outputs, and those of all array layers by name.
-Run = tuple[Outputs, dict[str, torch.Tensor]]
+#: The network's outputs, and those of all uses of array layers.
+Run = tuple[Outputs, Features]
 
 
 @dataclass(frozen=True)
@@ -78,11 +82,11 @@ class Student:
 
     def run(self, x: torch.Tensor, array: ArrayCall) -> Run:
         """Outputs and the outputs of all array layers."""
-        features: dict[str, torch.Tensor] = {}
+        features: Features = {}
 
         def keep(node: ir.Node, value: torch.Tensor) -> torch.Tensor:
             y = array(node, value)
-            features[layer_of(node)] = y
+            features[next_call(layer_of(node), features)] = y
             return y
 
         values = self.executor.run({self.feed: x}, want=self.outputs, array=keep)
@@ -170,11 +174,11 @@ def influences(
         x = torch.from_numpy(data.batch(start, min(start + batch_size, len(data))))
         wanted, _ = student.teach(x)
         found, features = student.run(x, array)
-        names = list(features)
+        calls = list(features)
         gradients = torch.autograd.grad(
-            goal.probe(found, wanted, generator), [features[name] for name in names]
+            goal.probe(found, wanted, generator), [features[call] for call in calls]
         )
-        for name, gradient in zip(names, gradients, strict=True):
+        for (name, _), gradient in zip(calls, gradients, strict=True):
             last = student.twin.layers[name].layer.window is None
             columns = gradient.movedim(-1 if last else 1, 0).flatten(1)
             squared[name] = squared.get(name, torch.zeros(())) + columns.square().sum(dim=1)
@@ -200,9 +204,12 @@ def batches(data: Dataset, batch_size: int, generator: torch.Generator) -> Itera
 
 
 def _spread(student: Student, data: Dataset) -> dict[str, float]:
-    """Standard deviation of each layer's output in the float network."""
+    """Standard deviation of each layer's output in the float network, the largest of its uses."""
     _, features = student.teach(torch.from_numpy(data.batch(0, min(64, len(data)))))
-    return {name: float(value.std().clamp_min(1e-6)) for name, value in features.items()}
+    found: dict[str, float] = {}
+    for (name, _), value in features.items():
+        found[name] = max(found.get(name, 1e-6), float(value.std()))
+    return found
 
 
 def distance(goal: Goal, found: Run, wanted: Run, features: float) -> torch.Tensor:
@@ -215,11 +222,11 @@ def distance(goal: Goal, found: Run, wanted: Run, features: float) -> torch.Tens
     return loss + features * feature_loss(found[1], wanted[1]) if features else loss
 
 
-def feature_loss(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Mean over layers of the squared error relative to the teacher's variance."""
+def feature_loss(found: Features, wanted: Features) -> torch.Tensor:
+    """Mean over all uses of layers of the squared error relative to the teacher's variance."""
     losses = [
-        (found[name] - value).square().mean() / value.var(correction=0).clamp_min(1e-12)
-        for name, value in wanted.items()
+        (found[call] - value).square().mean() / value.var(correction=0).clamp_min(1e-12)
+        for call, value in wanted.items()
     ]
     return torch.stack(losses).mean()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import onnx_ir as ir
 import torch
@@ -10,11 +12,13 @@ from pimc.image import Image
 from pimc.nonideal import without
 from pimc.passes.recover.bench import Bench, outputs
 from pimc.passes.recover.calibrate import images_that_fit, read_in_parts
+from pimc.passes.recover.calls import Call, next_call
 from pimc.passes.recover.options import Floor, LayerCost
 from pimc.passes.recover.twin import Twin
-from pimc.plan import layer_of
+from pimc.plan import layer_of, repeated_layers
 from pimc.runtime.device import Saturation, saturation_of
 from pimc.runtime.die import Die
+from pimc.runtime.executor import ArrayCall
 from pimc.runtime.session import Session
 from pimc.runtime.teacher import teacher_array
 
@@ -76,14 +80,15 @@ def _costs(bench: Bench, session: Session) -> tuple[LayerCost, ...]:
     count = images_that_fit(session, teacher, one, most)
     feed = {session.get_inputs()[0].name: torch.from_numpy(bench.held_out.batch(0, count))}
     noiseless = Session(bench.image)
-    read: dict[str, torch.Tensor] = {}
+    read: dict[Call, torch.Tensor] = {}
     noise: dict[str, float] = {}
+    repeated = repeated_layers(bench.image.graph())
 
     def beside(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
         name = layer_of(node)
         y = teacher(node, x)
-        read[name] = read_in_parts(session.layers[name], x)
-        error = (read[name] - y).square().mean()
+        read[next_call(name, read)] = found = read_in_parts(session.layers[name], x)
+        error = (found - y).square().mean()
         lasting = (read_in_parts(noiseless.layers[name], x) - y).square().mean()
         noise[name] = max(0.0, 1 - float(lasting / error.clamp_min(1e-30)))
         return y
@@ -94,9 +99,11 @@ def _costs(bench: Bench, session: Session) -> tuple[LayerCost, ...]:
     met = saturation_of(session.device)
     costs = []
     for layer in bench.progress(bench.image.layers, "weighing the floor by layer"):
-        alone = session.evaluate(
-            {**feed, layer.output: read.pop(layer.name)}, want=names, array=teacher
-        )
+        if layer.name in repeated:
+            given, array = feed, _replaying(layer.name, read, teacher)
+        else:
+            given, array = {**feed, layer.output: read.pop((layer.name, 0))}, teacher
+        alone = session.evaluate(given, want=names, array=array)
         found = [alone[name] for name in names]
         same = bench.goal.agreement(found, wanted)
         costs.append(
@@ -109,3 +116,9 @@ def _costs(bench: Bench, session: Session) -> tuple[LayerCost, ...]:
             )
         )
     return tuple(sorted(costs, key=lambda cost: -cost.loss))
+
+
+def _replaying(name: str, read: Mapping[Call, torch.Tensor], others: ArrayCall) -> ArrayCall:
+    """Layer ``name`` gives what was ``read``, use by use."""
+    uses = iter([value for (layer, _), value in read.items() if layer == name])
+    return lambda node, x: next(uses) if layer_of(node) == name else others(node, x)

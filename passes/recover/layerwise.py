@@ -54,7 +54,7 @@ def train_and_write(bench: Bench, student: Student, options: LayerwiseOptions) -
     student.check_gradients()
     _, features = student.teach(torch.from_numpy(bench.train.batch(0, 1)))
     noisy = {layer.name: NoisyLayer.of(bench.image, layer) for layer in bench.image.layers}
-    order, done = list(features), 0
+    order, done = list(dict.fromkeys(name for name, _ in features)), 0
     for number in bench.progress(range(1, len(order)), "layer by layer", len(order) - 1):
         _train(bench, student, {name: noisy[name] for name in order[number:]}, options)
         done += _write(bench, noisy[order[number]], number)
@@ -80,8 +80,9 @@ def _train(
         for layer in rest.values():
             layer.draw(bench.generator)
         wanted, wanted_features = student.teach(x)
-        trained = wanted, {name: wanted_features[name] for name in rest}
-        loss = distance(bench.goal, student.run(x, array), trained, options.features)
+        kept = {call: value for call, value in wanted_features.items() if call[0] in rest}
+        found = student.run(x, array)
+        loss = distance(bench.goal, found, (wanted, kept), options.features)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

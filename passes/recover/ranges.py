@@ -17,7 +17,7 @@ import onnx_ir as ir
 import torch
 
 from pimc.image import Image, ImageLayer
-from pimc.passes.recover.calibrate import brought_near, layer_outputs, read_in_parts
+from pimc.passes.recover.calibrate import along, fitted_line, layer_outputs, read_in_parts
 from pimc.plan import layer_of
 from pimc.runtime.crossbar import CrossbarLayer
 from pimc.runtime.executor import ArrayCall
@@ -41,7 +41,9 @@ def fit_ranges(session: Session, teacher: ArrayCall, inputs: torch.Tensor) -> Im
 
     def on_chip(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
         name = layer_of(node)
-        wanted = features.pop(name)
+        wanted = features.pop((name, 0), None)
+        if wanted is None or (name, 1) in features:
+            return session.layers[name](x)  # several uses of a layer share its ranges
         best = session.layers[name].layer
         y, least = _fitted(session, best, x, wanted)
         start = best
@@ -63,7 +65,8 @@ def _fitted(
 ) -> tuple[torch.Tensor, float]:
     """What the chip gives with the ranges of ``layer``, columns fitted, and how far off it is."""
     bound = CrossbarLayer.of(session.image, layer, session.device, "cpu")
-    y, _, _ = brought_near(layer, read_in_parts(bound, x), wanted)
+    y = read_in_parts(bound, x)
+    y = along(layer, y, fitted_line(layer, [y], [wanted]))
     return y, float((y - wanted).square().mean())
 
 

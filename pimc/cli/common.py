@@ -26,10 +26,10 @@ __all__ = [
     "Settings",
     "command",
     "data_options",
-    "digital_option",
     "image_argument",
     "ir_drop_option",
     "note",
+    "partition_options",
     "worker_options",
 ]
 
@@ -224,11 +224,15 @@ def ir_drop_option(function: Function) -> Function:
     )(function)
 
 
-def digital_option(function: Function) -> Function:
-    """``--digital GLOB``, any number of times."""
-    return click.option(
+def partition_options(function: Function) -> Function:
+    """``--digital GLOB``, any number of times, and ``--array-only``."""
+    digital = click.option(
         "--digital",
         metavar="GLOB",
         multiple=True,
         help="Keep layers whose name fits off the array; may be given again.",
-    )(function)
+    )
+    array_only = click.option(
+        "--array-only", is_flag=True, help="Refuse what has weights and cannot go on the array."
+    )
+    return digital(array_only(function))

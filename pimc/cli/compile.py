@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,9 @@ from pimc.cli.common import (
     Settings,
     command,
     data_options,
-    digital_option,
+    partition_options,
 )
-from pimc.cli.text import facts, room, table
+from pimc.cli.text import facts, percent, room, table
 
 if TYPE_CHECKING:
     from pimc.chip import Chip
@@ -60,7 +61,7 @@ __all__ = ["check", "compile_"]
     show_default=True,
     help="Fewest arrays, or one tile an array.",
 )
-@digital_option
+@partition_options
 @click.option(
     "--harden", is_flag=True, help="Train the weights for the chip's write errors; needs --calib."
 )
@@ -93,6 +94,7 @@ def compile_(settings: Settings, model: Path, **chosen: Any) -> Report:
         packing=chosen["packing"],
         feedback=not chosen["no_feedback"],
         digital=chosen["digital"],
+        array_only=chosen["array_only"],
         teacher=not chosen["no_teacher"],
     )
     faults = None if chosen["faults"] is None else FaultMap.load(chosen["faults"])
@@ -126,37 +128,48 @@ def compile_(settings: Settings, model: Path, **chosen: Any) -> Report:
 
 @command("check")
 @click.argument("model", type=FILE)
-@digital_option
-def check(settings: Settings, model: Path, digital: tuple[str, ...]) -> Report:
+@partition_options
+@click.option("--all", "every", is_flag=True, help="List nodes without weights one by one, too.")
+def check(
+    settings: Settings, model: Path, digital: tuple[str, ...], array_only: bool, every: bool
+) -> Report:
     """What of MODEL.onnx goes on the array, what stays digital, what is refused, and why.
 
     Exits with 1 if the model cannot be compiled.
     """
     from dataclasses import asdict
 
-    from pimc.chip import Chip
-    from pimc.passes.constraints import classify, refusal
+    from pimc.passes.constraints import array_share, classify, refusal
     from pimc.passes.frontend import load_model
+    from pimc.passes.lower import Lower
     from pimc.passes.simplify import Simplify
 
-    plan = Simplify()(load_model(model), Chip.default())
-    reports = classify(plan, digital)
+    plan = Lower()(Simplify()(load_model(model)))
+    reports = classify(plan, digital, array_only=array_only)
+    share = array_share(reports)
     error = refusal(reports, plan.model_name)
     counts = {kind: sum(r.where == kind for r in reports) for kind in _PLACES}
     data = {
         "ok": error is None,
         "model": plan.model_name,
         **counts,
+        "array_share": share,
         "nodes": [asdict(report) for report in reports],
     }
-    parts = [f"{plan.model_name}: " + ", ".join(f"{n} {kind}" for kind, n in counts.items())]
+    total = "unknown, as shapes are not" if share is None else percent(share, 1)
+    parts = [
+        f"{plan.model_name}: " + ", ".join(f"{n} {kind}" for kind, n in counts.items()),
+        f"multiply-accumulates on the array: {total}",
+    ]
     for kind in ("refused", "array", "digital"):
-        lines = [r.line() for r in reports if r.where == kind and (r.fix or kind != "digital")]
+        told = [r for r in reports if r.where == kind and (every or r.fix or kind != "digital")]
+        lines = [r.line() for r in told]
         if lines:
             parts.append(f"\n{kind} ({_PLACES[kind]})\n  " + "\n  ".join(lines))
-    others = sorted({r.op for r in reports if r.where == "digital" and not r.fix})
-    if others:
-        parts.append(f"\ndigital without weights: {', '.join(others)}")
+    others = Counter(r.op for r in reports if r.where == "digital" and not r.fix)
+    if others and not every:
+        listed = ", ".join(f"{count} {op}" for op, count in sorted(others.items()))
+        parts.append(f"\ndigital without weights: {listed}")
     if error is not None:
         parts.append(f"\n{plan.model_name} {error.message}")
     return Report(data, "\n".join(parts), exit_code=0 if error is None else 1)

@@ -11,15 +11,20 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pimc.errors import ModelError
-from pimc.passes.constraints import classify, ops_markdown, ops_table
+from pimc.passes.constraints import array_share, classify, ops_markdown, ops_table
 from pimc.passes.frontend import load_model
+from pimc.passes.lower import Lower
 from pimc.passes.simplify import Simplify
-from pimc.plan import DOMAIN
+from pimc.plan import DOMAIN, Plan
 
 ROOT = Path(__file__).parents[2]
 
 Array = np.ndarray[Any, Any]
 Shape = list[int | str]
+
+
+def lowered(model: onnx.ModelProto) -> Plan:
+    return Lower()(Simplify()(load_model(model)))
 
 
 def normal(*shape: int) -> Array:
@@ -33,41 +38,23 @@ STAYS_DIGITAL: dict[str, tuple[onnx.NodeProto, dict[str, Shape], dict[str, Array
         {},
         "is a constant",
     ),
-    "weight on the left": (
-        helper.make_node("MatMul", ["w", "x"], ["a"]),
+    "ellipsis": (
+        helper.make_node("Einsum", ["x", "w"], ["a"], equation="...i,ij->...j"),
         {"x": [4, 4]},
         {"w": normal(4, 4)},
-        "the constant is the second operand, not the first",
+        "names all axes",
     ),
-    "batched weight": (
-        helper.make_node("MatMul", ["x", "w"], ["a"]),
-        {"x": [2, 4, 4]},
-        {"w": normal(2, 4, 4)},
-        "two dimensions",
+    "computed recurrent bias": (
+        helper.make_node("RNN", ["x", "w", "r", "b"], ["a"], hidden_size=4),
+        {"x": [3, 2, 4], "b": [1, 8]},
+        {"w": normal(1, 4, 4), "r": normal(1, 4, 4)},
+        "weights and biases are constants",
     ),
-    "ones that the input lacks": (
-        helper.make_node("MatMul", ["x", "w"], ["a"]),
-        {"x": [4, 4]},
-        {"w": normal(1, 4, 4)},
-        "no more than the input has",
-    ),
-    "vector weight": (
-        helper.make_node("MatMul", ["x", "w"], ["a"]),
-        {"x": [4, 4]},
-        {"w": normal(4)},
-        "two dimensions",
-    ),
-    "transposed input": (
-        helper.make_node("Gemm", ["x", "w"], ["a"], transA=1),
-        {"x": [4, 4]},
-        {"w": normal(4, 4)},
-        "transA",
-    ),
-    "3-D convolution": (
-        helper.make_node("Conv", ["x", "w"], ["a"]),
-        {"x": [1, 2, 4, 4, 4]},
-        {"w": normal(2, 2, 3, 3, 3)},
-        "one or two spatial dimensions",
+    "computed kernel": (
+        helper.make_node("ConvTranspose", ["x", "z"], ["a"]),
+        {"x": [1, 2, 4, 4], "z": [2, 2, 3, 3]},
+        {},
+        "the weight is a constant",
     ),
     "computed bias": (
         helper.make_node("Conv", ["x", "w", "z"], ["a"]),
@@ -89,29 +76,61 @@ def test_what_does_not_fit_stays_digital_and_says_why(net, check, case: str) -> 
     }
     plan = check(model, **{name: x.astype(np.float32) for name, x in feed.items()})
     assert [layer.name for layer in plan.layers] == ["ok"]
-    (report,) = (r for r in classify(Simplify()(load_model(model))) if r.output == "a")
+    (report,) = (r for r in classify(lowered(model)) if r.output == "a")
     assert report.where == "digital"
     assert reason in report.reason
     assert report.fix
 
 
-def test_layers_inside_control_flow_stay_digital(net, check) -> None:
-    body = [helper.make_node("MatMul", ["x", "w"], ["b"])]
-    branch = helper.make_graph(
-        body, "branch", [], [helper.make_tensor_value_info("b", TensorProto.FLOAT, ["N", 4])]
-    )
+DECLINED: dict[str, tuple[onnx.NodeProto, Shape | None, Array, str]] = {
+    "unknown rank": (helper.make_node("MatMul", ["w", "x"], ["y"]), None, normal(4, 4), "rank"),
+    "groups of unknown length": (
+        helper.make_node("MatMul", ["x", "w"], ["y"]),
+        ["G", 4, 4],
+        normal(2, 4, 4),
+        "as long as the input's",
+    ),
+    "clip": (
+        helper.make_node("RNN", ["x", "w", "w"], ["y"], hidden_size=4, clip=1.0),
+        [3, 2, 4],
+        normal(1, 4, 4),
+        "clip",
+    ),
+    "activation with a parameter": (
+        helper.make_node("RNN", ["x", "w", "w"], ["y"], hidden_size=4, activations=["LeakyRelu"]),
+        [3, 2, 4],
+        normal(1, 4, 4),
+        "activations have no parameters",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DECLINED)
+def test_weights_that_cannot_be_used_are_named_and_refused_on_request(net, case: str) -> None:
+    node, shape, weight, reason = DECLINED[case]
+    model = net([node], {"x": [] if shape is None else shape}, {"w": weight})
+    if shape is None:
+        model.graph.input[0].type.tensor_type.ClearField("shape")
+    plan = lowered(model)
+    for array_only, where in ((False, "digital"), (True, "refused")):
+        (report,) = classify(plan, array_only=array_only)
+        assert (report.where, report.op) == (where, node.op_type)
+        assert reason in report.reason
+        assert report.fix
+    (report,) = classify(plan, ["*"], array_only=True)
+    assert report.where == "refused"
+
+
+def test_products_of_activations_are_no_weights(net) -> None:
     nodes = [
-        helper.make_node("ReduceSum", ["x"], ["s"], keepdims=0),
-        helper.make_node("Cast", ["s"], ["c"], to=TensorProto.BOOL),
-        helper.make_node("If", ["c"], ["i"], then_branch=branch, else_branch=branch),
-        helper.make_node("MatMul", ["i", "v"], ["y"]),
+        helper.make_node("MatMul", ["x", "w"], ["h"]),
+        helper.make_node("MatMul", ["h", "h"], ["y"]),
     ]
-    model = net(nodes, {"x": ["N", 4]}, {"w": normal(4, 4), "v": normal(4, 3)})
-    plan = check(model, x=normal(3, 4).astype(np.float32))
-    assert [layer.name for layer in plan.layers] == ["v"]
-    reports = [r for r in classify(Simplify()(load_model(model))) if r.op == "MatMul"]
-    assert {r.where for r in reports} == {"array", "digital"}
-    assert any("If, Loop or Scan" in r.reason for r in reports)
+    reports = classify(lowered(net(nodes, {"x": [4, 4]}, {"w": normal(4, 4)})), array_only=True)
+    assert [report.where for report in reports] == ["array", "digital"]
+    assert array_share(reports) == 0.5
+    kept = classify(lowered(net(nodes, {"x": [4, 4]}, {"w": normal(4, 4)})), ["w"], array_only=True)
+    assert [report.where for report in kept] == ["digital", "digital"]
 
 
 def test_one_message_lists_all_five_problems(net, compiled) -> None:
@@ -156,7 +175,7 @@ def test_known_microsoft_ops_and_removed_ops(net, compiled) -> None:
 
 def test_reports_of_the_array(net) -> None:
     node = helper.make_node("Conv", ["x", "w"], ["y"], group=2, strides=[2, 2], name="first")
-    plan = Simplify()(load_model(net([node], {"x": ["N", 4, 9, 9]}, {"w": normal(6, 2, 3, 3)})))
+    plan = lowered(net([node], {"x": ["N", 4, 9, 9]}, {"w": normal(6, 2, 3, 3)}))
     (report,) = classify(plan)
     assert (report.name, report.where, report.op, report.output) == ("w", "array", "Conv", "y")
     assert report.shape == ("N", 6, 4, 4)
@@ -167,7 +186,8 @@ def test_reports_of_the_array(net) -> None:
 def test_native_ops_are_listed() -> None:
     rows = ops_table(["Relu", "Conv"])
     assert [row.op for row in rows if row.note == "native"] == ["Relu"]
-    assert [row.op for row in rows if row.where == "array"] == ["Conv", "Gemm", "MatMul"]
+    array = [row.op for row in rows if row.where == "array"]
+    assert {"Conv", "Gemm", "MatMul", "LSTM", "com.microsoft::Attention"} <= set(array)
 
 
 def test_documentation_is_in_step() -> None:

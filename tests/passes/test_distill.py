@@ -140,7 +140,7 @@ def test_features_alone_reach_inner_layers(tiny_image, tiny_inputs) -> None:
         with torch.no_grad():
             _, wanted = student.teach(x)
             _, found = student.run(x, student.twin)
-        name = tiny_image.layers[0].name
+        name = tiny_image.layers[0].name, 0
         return float((found[name] - wanted[name]).square().mean())
 
     assert away(1.0) < 0.7 * away(0.0)

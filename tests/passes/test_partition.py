@@ -182,17 +182,46 @@ def test_dynamic_batch(net, check, batch: int) -> None:
     assert str(plan.graph.graph.outputs[0].shape) == "[N,5]"
 
 
-def test_tied_weights_give_one_layer_a_use(net, check) -> None:
+def test_tied_weights_share_their_cells(net, check) -> None:
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["h"]),
         helper.make_node("Relu", ["h"], ["r"]),
-        helper.make_node("MatMul", ["r", "w"], ["y"]),
+        helper.make_node("MatMul", ["r", "w"], ["s"]),
+        helper.make_node("Add", ["s", "b"], ["y"]),
     ]
-    model = net(nodes, {"x": ["N", 4]}, {"w": normal(4, 4)})
+    model = net(nodes, {"x": ["N", 4]}, {"w": normal(4, 4), "b": normal(4)})
     plan = check(model, x=normal(3, 4).astype(np.float32))
+    (layer,) = plan.layers
+    assert (layer.name, layer.output) == ("w", "h")
+    # Of the uses one is nonnegative; only one has a bias, which is added behind it.
+    assert not layer.nonnegative_input
+    assert not layer.bias.any()
+    assert [node.op_type for node in plan.graph.graph] == ["Array", "Relu", "Array", "Add"]
+
+
+def test_tied_weights_with_one_bias_take_it_along(net, check) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["h"], pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["h", "w", "b"], ["y"], pads=[1, 1, 1, 1]),
+    ]
+    weights = {"w": normal(2, 2, 3, 3), "b": normal(2)}
+    plan = check(
+        net(nodes, {"x": ["N", 2, 5, 5]}, weights), x=normal(3, 2, 5, 5).astype(np.float32)
+    )
+    (layer,) = plan.layers
+    np.testing.assert_array_equal(layer.bias, weights["b"].astype(np.float32))
+    assert {node.op_type for node in plan.graph.graph} == {"Array"}
+
+
+def test_a_weight_used_in_two_ways_makes_two_layers(net, check) -> None:
+    nodes = [
+        helper.make_node("Gemm", ["x", "w"], ["h"]),
+        helper.make_node("Gemm", ["h", "w"], ["y"], transB=1),
+    ]
+    plan = check(
+        net(nodes, {"x": ["N", 4]}, {"w": normal(4, 4)}), x=normal(3, 4).astype(np.float32)
+    )
     assert [layer.name for layer in plan.layers] == ["w", "w#2"]
-    assert [plan.provenance[name]["weight"] for name in ("w", "w#2")] == ["w", "w"]
-    assert not plan.graph.graph.initializers
 
 
 def test_a_weight_that_a_digital_node_reads_stays(net, check) -> None:

@@ -308,7 +308,7 @@ def test_stop_after_writes_no_image_but_the_dump(pimc, model) -> None:
     assert "no image was written" in done.out
     assert not (model / "tiny.pimc").exists()
     assert sorted(entry.name[3:] for entry in (model / "dump").iterdir()) == [
-        "partition", "quantize", "simplify", "tile",
+        "lower", "partition", "quantize", "simplify", "tile",
     ]  # fmt: skip
     assert "no pass is called" in pimc("compile", "tiny.onnx", "--stop-after", "weld").err
 

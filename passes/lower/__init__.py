@@ -1,0 +1,128 @@
+"""Lower: operators that hold weights as Conv, Gemm and MatMul, and digital operators around."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
+
+from pimc.passes.constants import names_in_use
+from pimc.passes.lower.attention import lower_attention
+from pimc.passes.lower.emitter import Emitter
+from pimc.passes.lower.products import (
+    einsum_product,
+    gemm_product,
+    lower_product,
+    matmul_product,
+)
+from pimc.passes.lower.quantized import lower_integer, lower_qlinear
+from pimc.passes.lower.recurrent import lower_recurrent
+from pimc.passes.lower.transposed_conv import lower_conv_transpose
+from pimc.passes.quiet import quiet
+from pimc.plan import Plan
+
+if TYPE_CHECKING:
+    from pimc.chip import Chip
+
+__all__ = ["LOWERINGS", "Lower"]
+
+#: What stands for the outputs of a node; None where the node stays as it is.
+Lowering = Callable[[ir.Node, Emitter], Sequence[ir.Value | None] | None]
+
+
+def _matmul(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | None:
+    """A constant on the left, a vector, or a matrix of its own for every group."""
+    product = matmul_product(node)
+    if product is None or product.plain:
+        return None
+    return [lower_product(product, emit)]
+
+
+def _gemm(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | None:
+    """A transposed input, or a constant on the left: alpha · A B + beta · C."""
+    product = gemm_product(node)
+    if product is None or product.axes.data == "mk":
+        return None
+    alpha, beta = (node.attributes.get_float(key, 1.0) for key in ("alpha", "beta"))
+    y = lower_product(product, emit, alpha)
+    if len(node.inputs) > 2 and node.inputs[2] is not None and beta != 0.0:
+        added = node.inputs[2]
+        if beta != 1.0:
+            added = emit.op("Mul", added, emit.constant(product.number(beta)))
+        y = emit.op("Add", y, added)
+    return [y]
+
+
+def _einsum(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | None:
+    product = einsum_product(node)
+    return None if product is None else [lower_product(product, emit)]
+
+
+#: By domain and operator.
+LOWERINGS: Mapping[tuple[str, str], Lowering] = {
+    ("", "ConvInteger"): lower_integer,
+    ("", "ConvTranspose"): lower_conv_transpose,
+    ("", "Einsum"): _einsum,
+    ("", "GRU"): lower_recurrent,
+    ("", "Gemm"): _gemm,
+    ("", "LSTM"): lower_recurrent,
+    ("", "MatMul"): _matmul,
+    ("", "MatMulInteger"): lower_integer,
+    ("", "QLinearConv"): lower_qlinear,
+    ("", "QLinearMatMul"): lower_qlinear,
+    ("", "RNN"): lower_recurrent,
+    ("com.microsoft", "Attention"): lower_attention,
+}
+
+
+@dataclass(frozen=True)
+class Lower:
+    """Replace operators that hold weights by Conv, Gemm and MatMul with digital ones around.
+
+    What a rule of :data:`LOWERINGS` declines stays as it is, and digital. Bodies of control
+    flow are looked into.
+    """
+
+    name: ClassVar[str] = "lower"
+
+    def __call__(self, plan: Plan, chip: Chip | None = None) -> Plan:
+        """Return ``plan`` with a lowered copy of its graph; ``chip`` is not used."""
+        model = plan.graph.clone()
+        taken = names_in_use(model)
+        emitters = [_lower(node, model.graph, taken) for node in list(model.graph.all_nodes())]
+        if any(emitters):
+            with quiet():
+                RemoveUnusedNodesPass()(model)
+                ShapeInferencePass(check_type=False, strict_mode=False)(model)
+            taken = names_in_use(model)
+            for value, name in (pair for e in emitters if e is not None for pair in e.weights):
+                _take_over(model.graph, value, name, taken)
+        return replace(plan, graph=model, stage=self.name)
+
+
+def _lower(node: ir.Node, main: ir.Graph, taken: set[str]) -> Emitter | None:
+    """Replace one node; returns what did it, None where the node stays."""
+    rule = LOWERINGS.get((node.domain, node.op_type))
+    if rule is None:
+        return None
+    emit = Emitter(node, main, taken)
+    values = rule(node, emit)
+    if values is None:
+        return None
+    emit.replace(values)
+    return emit
+
+
+def _take_over(graph: ir.Graph, value: ir.Value, name: str, taken: set[str]) -> None:
+    """Call a weight ``name``, unless another value has that name."""
+    if name in taken or value.name not in graph.initializers:
+        return
+    del graph.initializers[str(value.name)]
+    value.name = name
+    if value.const_value is not None:
+        value.const_value.name = name
+    graph.register_initializer(value)
+    taken.add(name)

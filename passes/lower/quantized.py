@@ -1,0 +1,93 @@
+"""Networks quantized elsewhere: their integer operators as float ones between quantizers.
+
+The values are the same; what the array is asked for is the product of the numbers that the
+integers stand for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from pimc.passes.constants import Array, constant_array
+from pimc.passes.lower.emitter import Emitter
+
+__all__ = ["lower_integer", "lower_qlinear"]
+
+#: The float operator of each integer one.
+FLOAT_OPS: Mapping[str, str] = {
+    "ConvInteger": "Conv",
+    "MatMulInteger": "MatMul",
+    "QLinearConv": "Conv",
+    "QLinearMatMul": "MatMul",
+}
+
+
+def lower_qlinear(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | None:
+    """QLinearConv(x, sx, zx, w, sw, zw, sy, zy, b) and QLinearMatMul, which has no b."""
+    x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero = node.inputs[:8]
+    conv = node.op_type == "QLinearConv"
+    weight = _numbers(w, w_zero, w_scale, axis=0 if conv else -1)
+    if weight is None or w is None or not (_single(x_scale) and _single(x_zero)):
+        return None
+    operands: list[ir.Value | None] = [
+        emit.op("DequantizeLinear", x, x_scale, x_zero),
+        emit.weight(weight, w.name),
+    ]
+    if len(node.inputs) > 8 and node.inputs[8] is not None:
+        bias = [constant_array(value) for value in (node.inputs[8], x_scale, w_scale)]
+        if any(part is None for part in bias):
+            return None
+        units = np.asarray(bias[1], np.float64) * np.asarray(bias[2], np.float64)
+        operands.append(emit.constant((np.asarray(bias[0]) * units).astype(np.float32)))
+    y = emit.op(FLOAT_OPS[node.op_type], *operands, **_attributes(node))
+    return [emit.op("QuantizeLinear", y, y_scale, y_zero)]
+
+
+def lower_integer(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | None:
+    """ConvInteger and MatMulInteger (x, w, zx, zw): sums of products of whole numbers."""
+    x, w, x_zero, w_zero = (*node.inputs, None, None)[:4]
+    weight = _numbers(w, w_zero, None, axis=0 if node.op_type == "ConvInteger" else -1)
+    if weight is None or w is None or not (x_zero is None or _single(x_zero)):
+        return None
+    number = emit.op("Cast", x, to=ir.DataType.FLOAT.value)
+    if x_zero is not None:
+        number = emit.op("Sub", number, emit.op("Cast", x_zero, to=ir.DataType.FLOAT.value))
+    constant = emit.weight(weight, w.name)
+    y = emit.op(FLOAT_OPS[node.op_type], number, constant, **_attributes(node))
+    return [emit.op("Cast", emit.op("Round", y), to=ir.DataType.INT32.value)]
+
+
+def _attributes(node: ir.Node) -> dict[str, Any]:
+    return {name: attribute.value for name, attribute in node.attributes.items()}
+
+
+def _single(value: ir.Value | None) -> bool:
+    """Whether one number holds for the whole activation."""
+    if value is None or value.shape is None:
+        return False
+    return all(dim == 1 for dim in value.shape)
+
+
+def _numbers(
+    weight: ir.Value | None, zero: ir.Value | None, scale: ir.Value | None, axis: int
+) -> Array | None:
+    """(w − zero point) · scale in float32, per tensor or along ``axis``; None if not constant."""
+    array = constant_array(weight)
+    if array is None or array.size == 0:
+        return None
+    result = array.astype(np.float32)
+    for value, apply in ((zero, np.subtract), (scale, np.multiply)):
+        if value is None:
+            continue
+        parameter = constant_array(value)
+        if parameter is None or (parameter.ndim > 1 and parameter.size > 1):
+            return None
+        shape = [1] * array.ndim
+        if parameter.size > 1:
+            shape[axis] = parameter.size
+        result = apply(result, parameter.astype(np.float32).reshape(shape))
+    return result
