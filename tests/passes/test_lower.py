@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ def drawn(*shape: int) -> Array:
 def model_of(
     nodes: list[onnx.NodeProto],
     inputs: dict[str, Any],
-    weights: dict[str, Array],
+    weights: Mapping[str, Any],
     outputs: tuple[str, ...] = ("y",),
     domains: tuple[str, ...] = (),
 ) -> onnx.ModelProto:
@@ -72,7 +73,7 @@ def in_float(image: Image, feed: dict[str, Array]) -> list[Array]:
     return [value.numpy() for value in executor.run(tensors).values()]
 
 
-def compared(model: onnx.ModelProto, tolerance: float = 1e-5, **feed: Array) -> Image:
+def compared(model: onnx.ModelProto, tolerance: float = 1e-5, /, **feed: Array) -> Image:
     """Compile, and hold the float layers against ONNX Runtime."""
     image = compile_model(model, Chip.default().with_array(64, 64))
     for ours, wanted in zip(in_float(image, feed), golden(model, feed), strict=True):
