@@ -66,7 +66,7 @@ def _suite() -> tuple[int, frozenset[str]]:
         warnings.simplefilter("ignore")  # numpy and onnx warn while cases are made and run
         import onnx.backend.test
 
-        suite = onnx.backend.test.BackendTest(backend, __name__).test_suite
+        suite = onnx.backend.test.BackendTest(backend.PimcBackend, __name__).test_suite
         result = unittest.TestResult()
         with contextlib.redirect_stdout(io.StringIO()):
             suite.run(result)
@@ -111,7 +111,7 @@ def test_digital_or_on_the_arrays_of_a_perfect_die() -> None:
 
 def test_one_node() -> None:
     node = helper.make_node("Add", ["a", "b"], ["c"])
-    (found,) = backend.run_node(node, [np.float32([1, 2]), np.float32([3, 4])])
+    (found,) = backend.run_node(node, [np.array([1.0, 2.0]), np.array([3.0, 4.0])])
     np.testing.assert_array_equal(found, [4, 6])
 
 
