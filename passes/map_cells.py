@@ -53,8 +53,11 @@ def tile_levels(plan: Plan, chip: Chip, tile: Tile) -> npt.NDArray[np.uint16]:
     """Levels of a tile's cells, (wordlines, bitlines)."""
     book = codebook(chip)
     codes = plan.quantized[tile.layer].codes[tile.group, _rows(tile, book)]
+    first, last = tile.col, tile.col + tile.cols
+    if book.planes == 1:
+        return np.asarray(book.levels[:, 0][codes[:, first:last]])
     levels: npt.NDArray[np.uint16] = on_lines(book.levels[codes], book.layout)
-    return levels[:, tile.col : tile.col + tile.cols]
+    return levels[:, first:last]
 
 
 def _rows(tile: Tile, book: Codebook) -> slice:

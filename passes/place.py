@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from pimc.chip import Chip
@@ -14,6 +17,8 @@ from pimc.plan import Plan, bodies, is_array_node, layer_of
 
 if TYPE_CHECKING:
     import networkx as nx
+
+Array64 = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class Placement:
                 where=plan.model_name,
                 hint="use larger arrays, dense packing, or a chip with more cores",
             )
-        order = _order(_array_traffic(plan), chip.hierarchy.arrays_per_core)
+        order = _order(plan, chip.hierarchy.arrays_per_core)
         number = {array: position for position, array in enumerate(order)}
         places = tuple(replace(place, array=number[place.array]) for place in plan.places)
         return replace(plan, stage=self.name, places=places)
@@ -89,38 +94,44 @@ def _follow(
             sources[value] = reached
 
 
-def _array_traffic(plan: Plan) -> nx.Graph[int]:
-    import networkx as nx
+def _order(plan: Plan, arrays_per_core: int) -> list[int]:
+    """All arrays, core after core.
 
-    arrays_of: dict[int, list[int]] = {}
+    What an array exchanges with another depends on the layers in them alone: columns of the one
+    layer, shared out evenly to the arrays of the other. So arrays of the same layers are of one
+    kind, and kinds are weighed, not pairs of arrays.
+    """
+    held: dict[int, dict[int, None]] = {}
     for tile, place in zip(plan.tiles, plan.places, strict=True):
-        held = arrays_of.setdefault(tile.layer, [])
-        if place.array not in held:
-            held.append(place.array)
-    traffic: nx.Graph[int] = nx.Graph()
-    for layer in range(len(plan.layers)):
-        traffic.add_nodes_from(arrays_of.get(layer, []))
+        held.setdefault(place.array, {})[tile.layer] = None
+    spread = Counter(layer for layers in held.values() for layer in layers)
+    kinds: dict[tuple[int, ...], deque[int]] = {}
+    for array in sorted(held, key=lambda a: (min(held[a]), a)):
+        kinds.setdefault(tuple(sorted(held[array])), deque()).append(array)
+    waiting = list(kinds.values())
+    member = np.zeros((len(kinds), len(plan.layers)))
+    for number, layers in enumerate(kinds):
+        member[number, list(layers)] = 1.0
+    exchange = np.zeros((len(plan.layers), len(plan.layers)))
     for source, target, values in layer_graph(plan).edges(data="values"):
-        senders, receivers = arrays_of[source], arrays_of[target]
-        share = values / (len(senders) * len(receivers))
-        for sender in senders:
-            for receiver in receivers:
-                if sender != receiver:
-                    known = traffic.get_edge_data(sender, receiver, {"values": 0.0})["values"]
-                    traffic.add_edge(sender, receiver, values=known + share)
-    return traffic
+        share = values / (spread[source] * spread[target])
+        exchange[source, target] += share
+        exchange[target, source] += share
+    between = member @ exchange @ member.T
+    return _filled(waiting, between, arrays_per_core)
 
 
-def _order(traffic: nx.Graph[int], arrays_per_core: int) -> list[int]:
-    waiting = dict.fromkeys(traffic.nodes)
+def _filled(waiting: list[deque[int]], between: Array64, arrays_per_core: int) -> list[int]:
+    """Arrays of each kind in the order in which they are taken; ``between`` weighs the kinds."""
+    left = np.array([len(arrays) for arrays in waiting])
     order: list[int] = []
-    while waiting:
-        pull: dict[int, float] = {}
-        for _ in range(min(arrays_per_core, len(waiting))):
-            near = [array for array in pull if array in waiting]
-            chosen = max(near, key=lambda a: pull[a]) if near else next(iter(waiting))
-            del waiting[chosen]
-            order.append(chosen)
-            for other, edge in traffic[chosen].items():
-                pull[other] = pull.get(other, 0.0) + edge["values"]
+    total = int(left.sum())
+    while len(order) < total:
+        pull = np.zeros(len(waiting))
+        for _ in range(min(arrays_per_core, total - len(order))):
+            near = np.where(left > 0, pull, 0.0)
+            kind = int(near.argmax()) if near.any() else int((left > 0).argmax())
+            order.append(waiting[kind].popleft())
+            left[kind] -= 1
+            pull += between[kind]
     return order

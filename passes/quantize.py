@@ -13,6 +13,7 @@ from pimc.chip import Chip
 from pimc.converters import dac_limits
 from pimc.mapping import Codebook, codebook
 from pimc.passes import rounding
+from pimc.passes.coarse import coarse_grid, nearest_codes, weight_error
 from pimc.passes.ranges import AdcRange, adc_range, input_scale, synthetic_codes
 from pimc.plan import Layer, Plan, Quantized, Window, repeated_layers
 
@@ -24,6 +25,10 @@ Array64 = npt.NDArray[np.float64]
 
 #: Input vectors that a layer's statistics are made from: so many a row, within limits.
 _VECTORS_A_ROW, _VECTORS = 8, (1024, 2048)
+#: Groups and columns that the range of an ADC is chosen by where there are no data.
+_GROUPS, _COLUMNS = 16, 64
+#: Input vectors drawn for it.
+_DRAWN = 64
 #: Seed of everything drawn while compiling; fixed, so that equal inputs give equal bytes.
 _SEED = 20221117
 
@@ -68,14 +73,13 @@ class Quantize:
         return replace(plan, stage=self.name, quantized=tuple(quantized))
 
     def _without_data(self, layer: Layer, chip: Chip, book: Codebook) -> Quantized:
-        weight = layer.weight.astype(np.float64)
-        importance = np.ones(weight.shape[:2])
-        grid = rounding.choose_grid(weight, importance, book, self.write_noise)
-        codes = rounding.round_nearest(weight, grid, book)
+        grid = coarse_grid(layer.weight, book, self.write_noise)
+        codes = nearest_codes(layer.weight, grid, book)
         signed = not layer.nonnegative_input
-        vectors = synthetic_codes(chip, signed, layer.rows, layer.groups, _rng(layer))
-        adc = adc_range(chip, book, codes, grid, vectors, signed, _rng(layer), margin=2.0)
-        return _quantized(layer, grid, codes, book, layer.bias, importance, None, signed, adc)
+        adc = _synthetic_range(layer, grid, codes, chip, book, signed)
+        importance = np.ones((layer.groups, layer.rows))
+        error = weight_error(layer.weight, grid, codes, book)
+        return _quantized(layer, grid, codes, layer.bias, importance, None, signed, adc, error)
 
     def _with_data(
         self, plan: Plan, chip: Chip, book: Codebook, run: Calibration
@@ -147,22 +151,21 @@ class Quantize:
         bias = (layer.bias + shift.numpy()).astype(np.float32)
         adc = adc_range(chip, book, codes, grid, grouped, signed, _rng(layer))
         power = np.square(grouped).mean(axis=1)
-        return _quantized(layer, grid, codes, book, bias, power, scale, signed, adc), y
+        error = weight_error(layer.weight, grid, codes, book)
+        return _quantized(layer, grid, codes, bias, power, scale, signed, adc, error), y
 
 
 def _quantized(
     layer: Layer,
     grid: rounding.Grid,
     codes: rounding.Codes,
-    book: Codebook,
     bias: npt.NDArray[np.float32],
     importance: Array64,
     scale: float | None,
     signed: bool,
     adc: AdcRange,
+    error: float,
 ) -> Quantized:
-    error = rounding.weights_of(book, grid, codes) - layer.weight
-    power = float((layer.weight.astype(np.float64) ** 2).sum())
     return Quantized(
         codes=codes,
         zero=grid.zero.reshape(-1),
@@ -174,8 +177,7 @@ def _quantized(
         input_signed=signed,
         adc_lsb_us=adc.lsb_us,
         adc_column_lsb_us=adc.column_lsb_us,
-        # Rounded: the last bits of a float64 sum differ between machines.
-        weight_error=float(np.float32((error**2).sum() / power)) if power else 0.0,
+        weight_error=error,
     )
 
 
@@ -207,6 +209,28 @@ def _through(
     )
     y = _on_codes(layer, inputs, grid, quantized.codes, book)
     return _scaled(layer, y, grid.scale.reshape(-1) * scale, quantized.bias)
+
+
+def _synthetic_range(
+    layer: Layer,
+    grid: rounding.Grid,
+    codes: rounding.Codes,
+    chip: Chip,
+    book: Codebook,
+    signed: bool,
+) -> AdcRange:
+    """The ADC's range without data; where columns share one, some of them stand for all."""
+    groups, columns = (
+        np.unique(np.linspace(0, n - 1, min(n, most)).astype(int))
+        for n, most in ((layer.groups, _GROUPS), (layer.cols, _COLUMNS))
+    )
+    if chip.adc.range == "column":
+        groups, columns = np.arange(layer.groups), np.arange(layer.cols)
+    some = np.ix_(groups, columns)
+    vectors = synthetic_codes(chip, signed, layer.rows, len(groups), _rng(layer), _DRAWN)
+    chosen = rounding.Grid(grid.scale[some], grid.zero[some])
+    held = codes[np.ix_(groups, np.arange(layer.rows), columns)]
+    return adc_range(chip, book, held, chosen, vectors, signed, _rng(layer), margin=2.0)
 
 
 def _rng(layer: Layer) -> np.random.Generator:

@@ -49,7 +49,12 @@ def input_scale(vectors: Array64, low: int, high: int) -> float:
 
 
 def synthetic_codes(
-    chip: Chip, signed: bool, rows: int, groups: int, rng: np.random.Generator
+    chip: Chip,
+    signed: bool,
+    rows: int,
+    groups: int,
+    rng: np.random.Generator,
+    count: int = _VECTORS,
 ) -> Array64:
     """Input vectors where no data is at hand: (groups, vectors, rows) DAC codes.
 
@@ -57,7 +62,7 @@ def synthetic_codes(
     dynamic ranges bring it.
     """
     high = dac_limits(chip, signed)[1]
-    values = rng.standard_normal((groups, _VECTORS, rows))
+    values = rng.standard_normal((groups, count, rows))
     if not signed:
         values = np.maximum(values, 0.0)
     peak = np.abs(values).max(axis=2, keepdims=True)

@@ -18,7 +18,7 @@ Array64 = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.uint16]
 
 #: Clipping candidates, as parts of the scale that holds every weight.
-_CLIP = np.linspace(1.0, 0.45, 12)
+CLIP = np.linspace(1.0, 0.45, 12)
 #: Damping of second moments, a part of their mean diagonal.
 _DAMPING = 0.01
 #: Columns looked at together; more do not fit a processor's caches.
@@ -79,9 +79,9 @@ def _choose_grid(weight: Array64, importance: Array64, book: Codebook, write_noi
     best_cost = np.full(weight[:, 0].shape, np.inf)
     best_scale = np.ones_like(best_cost)
     best_zero = np.full(best_cost.shape, book.middle, np.uint16)
-    for zero in _zeros(weight, book):
-        full = _covering_scale(weight, zero, book)
-        for part in _CLIP:
+    for zero in zeros(weight, book):
+        full = covering_scale(weight, zero, book)
+        for part in CLIP:
             grid = Grid(full * part, zero)
             codes = nearest(book, _target(weight, grid, book))
             error = weight - weights_of(book, grid, codes)
@@ -158,7 +158,7 @@ def _target(weight: Array64, grid: Grid, book: Codebook) -> Array64:
     return target
 
 
-def _zeros(weight: Array64, book: Codebook) -> list[Codes]:
+def zeros(weight: Array64, book: Codebook) -> list[Codes]:
     """Candidate zeros: the middle, and the code that suits each column's own range."""
     low, high = np.minimum(weight.min(axis=1), 0), np.maximum(weight.max(axis=1), 0)
     span = np.where(high > low, high - low, 1.0)
@@ -175,7 +175,7 @@ def _toward(code: Codes, middle: Codes) -> Codes:
     return (code.astype(np.int64) + step).astype(np.uint16)
 
 
-def _covering_scale(weight: Array64, zero: Codes, book: Codebook) -> Array64:
+def covering_scale(weight: Array64, zero: Codes, book: Codebook) -> Array64:
     """The smallest scale at which no weight is clipped that has a code of its sign."""
     above = book.values_us[-1] - book.values_us[zero]
     below = book.values_us[zero] - book.values_us[0]

@@ -16,6 +16,12 @@ def bits_per_cell(levels: int) -> int:
 
 def pack_levels(levels: npt.NDArray[np.uint16], bits: int) -> npt.NDArray[np.uint8]:
     """Pack integers (arrays, cells) into bytes (arrays, ceil(cells · bits / 8))."""
+    if 8 % bits == 0 and levels.shape[1] * bits % 8 == 0:
+        apart = levels.astype(np.uint8).reshape(len(levels), -1, 8 // bits)
+        packed = apart[..., 0].copy()
+        for place in range(1, 8 // bits):
+            packed |= apart[..., place] << (place * bits)
+        return packed
     planes = (levels[..., None] >> np.arange(bits, dtype=np.uint16)) & 1
     flat = planes.astype(np.uint8).reshape(levels.shape[0], -1)
     return np.packbits(flat, axis=1, bitorder="little")
@@ -23,6 +29,10 @@ def pack_levels(levels: npt.NDArray[np.uint16], bits: int) -> npt.NDArray[np.uin
 
 def unpack_levels(packed: npt.NDArray[np.uint8], bits: int, cells: int) -> npt.NDArray[np.uint16]:
     """Inverse of :func:`pack_levels`: (arrays, ``cells``)."""
+    if 8 % bits == 0:
+        places = np.arange(0, 8, bits, dtype=np.uint8)
+        whole = (packed[..., None] >> places) & np.uint8((1 << bits) - 1)
+        return whole.reshape(len(packed), -1)[:, :cells].astype(np.uint16)
     flat = np.unpackbits(packed, axis=1, count=cells * bits, bitorder="little")
     weights = (1 << np.arange(bits)).astype(np.uint16)
     planes = flat.reshape(len(packed), cells, bits)

@@ -7,7 +7,7 @@ stages done so far: no later pass may break what an earlier one established.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,8 @@ from pimc.errors import PlanError
 from pimc.mapping import codebook
 from pimc.plan import Plan, Tile, array_nodes, layer_of
 
+#: First row, rows, first column, columns.
+Block = tuple[int, int, int, int]
 Rule = Callable[[Plan, Chip], Iterable[str]]
 
 
@@ -73,17 +75,52 @@ def tiles_cover_layers(plan: Plan, chip: Chip) -> Iterator[str]:
     if not all(0 <= number < len(plan.layers) for number in tiles):
         yield plan.model_name
     for number, layer in enumerate(plan.layers):
-        shape = (layer.groups, layer.rows * book.row_planes, layer.cols * book.col_planes)
-        covered = np.zeros(shape, np.bool_)
-        area = 0
-        for t in tiles.get(number, []):
-            if t.group not in range(layer.groups) or min(t.row, t.col) < 0:
-                continue  # outside: its area is missing
-            covered[t.group, t.row : t.row + t.rows, t.col : t.col + t.cols] = True
-            area += t.rows * t.cols
-        # As much area as there are cells, and none left out: none covered twice either.
-        if area != covered.size or not covered.all():
+        shape = (layer.rows * book.row_planes, layer.cols * book.col_planes)
+        own: list[list[Tile]] = [[] for _ in range(layer.groups)]
+        inside = True
+        for tile in tiles.get(number, []):
+            if tile.group not in range(layer.groups):
+                inside = False
+                continue
+            own[tile.group].append(tile)
+        if not inside or not all(_covers(part, shape) for part in own):
             yield layer.name
+
+
+def _covers(tiles: Sequence[Tile], shape: tuple[int, int]) -> bool:
+    """Whether blocks lie inside ``shape`` and cover each of its cells once."""
+    if any(min(t.row, t.col) < 0 or t.row + t.rows > shape[0] for t in tiles):
+        return False
+    if any(t.col + t.cols > shape[1] for t in tiles):
+        return False
+    # As much area as there are cells, and no cell twice: none left out either.
+    area = sum(t.rows * t.cols for t in tiles)
+    blocks = [(t.row, t.rows, t.col, t.cols) for t in tiles]
+    return area == shape[0] * shape[1] and not _overlapping(blocks)
+
+
+def _overlapping(blocks: Sequence[Block]) -> list[int]:
+    """Numbers of the blocks that have a cell in common with one before them.
+
+    On the grid of all their edges, which is small where blocks are laid out in order.
+    """
+    if len(blocks) < 2:
+        return []
+    row, rows, col, cols = np.asarray(blocks, np.int64).T
+    across, along = (
+        np.unique(np.concatenate([first, first + size]))
+        for first, size in ((row, rows), (col, cols))
+    )
+    top, bottom = np.searchsorted(across, row), np.searchsorted(across, row + rows)
+    left, right = np.searchsorted(along, col), np.searchsorted(along, col + cols)
+    taken = np.zeros((len(across), len(along)), np.bool_)
+    found = []
+    for number in range(len(blocks)):
+        area = taken[top[number] : bottom[number], left[number] : right[number]]
+        if area.any():
+            found.append(number)
+        area[:] = True
+    return found
 
 
 def tiles_fit_arrays(plan: Plan, chip: Chip) -> Iterator[str]:
@@ -97,7 +134,7 @@ def tiles_fit_arrays(plan: Plan, chip: Chip) -> Iterator[str]:
 def places_do_not_overlap(plan: Plan, chip: Chip) -> Iterator[str]:
     """every tile lies inside its array and no cell belongs to two tiles"""
     rows, cols = chip.array.rows, chip.array.cols
-    taken = np.zeros((plan.arrays, rows, cols), np.bool_)
+    held: dict[int, dict[int, Block]] = {}
     for number, (tile, place) in enumerate(zip(plan.tiles, plan.places, strict=True)):
         if not (
             0 <= place.array < plan.arrays
@@ -106,14 +143,17 @@ def places_do_not_overlap(plan: Plan, chip: Chip) -> Iterator[str]:
         ):
             yield f"tile {number}"
             continue
-        area = taken[place.array, place.row :, place.col :][: tile.rows, : tile.cols]
-        if area.any():
-            yield f"tile {number}"
-        area[:] = True
+        block = (place.row, tile.rows, place.col, tile.cols)
+        held.setdefault(place.array, {})[number] = block
+    for blocks in held.values():
+        numbers = list(blocks)
+        yield from (f"tile {numbers[n]}" for n in _overlapping(list(blocks.values())))
 
 
 def lines_are_distinct(plan: Plan, chip: Chip) -> Iterator[str]:
     """moved tiles keep to their array, and no cell belongs to two tiles"""
+    if all(lines is None for lines in plan.lines):
+        return  # no tile has moved
     rows, cols = chip.array.rows, chip.array.cols
     taken = np.zeros((plan.arrays, rows, cols), np.bool_)
     for number, (tile, place, lines) in enumerate(

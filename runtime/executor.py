@@ -56,6 +56,11 @@ class Executor:
     ) -> None:
         self._array = array
         self._device = torch.device(device)
+        self._whole = frozenset(
+            v.name or ""
+            for v in model.graph.inputs
+            if v.dtype in (ir.DataType.INT32, ir.DataType.INT64)
+        )
         self._dtype = dtype
         functions = {(f.domain, f.name, f.overload): f for f in model.functions.values()}
         setting = Setting(self._device, dtype, dict(model.graph.opset_imports), functions)
@@ -91,7 +96,8 @@ class Executor:
         """Values by name.
 
         Args:
-            inputs: the graph's inputs. An initializer or intermediate value may be given
+            inputs: the graph's inputs; whole numbers may come as floats, which data files give.
+                An initializer or intermediate value may be given
                 too: it replaces the model's own, and what only led to it is not computed.
             want: names of the values to return (default: the graph's outputs).
             array: replaces the constructor's.
@@ -103,6 +109,9 @@ class Executor:
         entries = self._schedule(frozenset(inputs), wanted)
         values = dict(self._plan.constants)
         values.update({name: self._prepared(value) for name, value in inputs.items()})
+        for name in self._whole & inputs.keys():
+            if isinstance(values[name], torch.Tensor) and values[name].is_floating_point():
+                values[name] = values[name].long()
         execute(entries, Scope(values, array or self._array))
         return {name: values[name] for name in wanted}
 

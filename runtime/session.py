@@ -205,6 +205,8 @@ def _fitting(value: npt.NDArray[Any], arg: NodeArg) -> npt.NDArray[Any]:
             hint="give data of the model's input shape",
         )
     wanted = {"tensor(float)": np.float32, "tensor(int64)": np.int64}.get(arg.type)
+    if wanted is np.int64 and value.dtype == np.float32 and (value == np.rint(value)).all():
+        value = value.astype(np.int64)  # token numbers from a data file
     if wanted is not None and value.dtype != wanted:
         raise DataError(
             f"type {value.dtype} is not {np.dtype(wanted).name}",

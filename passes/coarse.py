@@ -1,0 +1,150 @@
+"""Grid, codes and figures of a layer without calibration data, at the cost of reading it.
+
+Every input counts alike then, so that a column's clipping can be judged by a part of its weights,
+and all else is one pass over the weights in the order in which they lie.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from pimc.mapping import Codebook
+from pimc.passes.rounding import (
+    CLIP,
+    Array64,
+    Codes,
+    Grid,
+    choose_grid,
+    covering_scale,
+    round_nearest,
+    weights_of,
+    zeros,
+)
+from pimc.plan import Floats
+
+__all__ = ["coarse_grid", "nearest_codes", "weight_error"]
+
+#: Rows by which the clipping of a column is judged.
+_ROWS = 256
+#: Columns of those rows, and weights, looked at together; more do not fit a processor's caches.
+_COLUMNS = 256
+_WEIGHTS = 1 << 16
+
+
+def coarse_grid(weight: Floats, book: Codebook, write_noise: float) -> Grid:
+    """Scale and zero of every column, from evenly spread rows and the column's largest weights.
+
+    The cost of a scale is that of :func:`pimc.passes.rounding.choose_grid`.
+
+    Args:
+        weight: (groups, rows, cols).
+    """
+    groups, rows, cols = weight.shape
+    chosen = np.arange(rows) if rows <= _ROWS else np.linspace(0, rows - 1, _ROWS).astype(int)
+    if book.step_us is None:
+        every = weight[:, chosen].astype(np.float64)
+        return choose_grid(every, np.ones(every.shape[:2]), book, write_noise)
+    ends = np.stack([weight.min(axis=1), weight.max(axis=1)]).reshape(1, 2, groups * cols)
+    some = np.ascontiguousarray(weight[:, chosen].transpose(1, 0, 2)).reshape(len(chosen), -1)
+    parts = [
+        _even_grid(
+            some[:, k : k + _COLUMNS], ends[:, :, k : k + _COLUMNS].astype(float), book, write_noise
+        )
+        for k in range(0, groups * cols, _COLUMNS)
+    ]
+    scale, zero = (
+        np.concatenate(values).reshape(groups, cols) for values in zip(*parts, strict=True)
+    )
+    return Grid(scale, zero)
+
+
+def _even_grid(
+    weight: Floats, ends: Array64, book: Codebook, write_noise: float
+) -> tuple[Array64, Codes]:
+    """Scale and zero of columns (rows, columns) of which ``ends`` are the extremes.
+
+    Errors are counted in steps between codes, in place: this is what compiling takes long for.
+    """
+    step, top = float(book.step_us or 1.0), len(book.values_us) - 1
+    variance = (book.sigma_us / step).astype(np.float32) ** 2 * np.float32(write_noise)
+    even = variance.max() == variance.min()
+    best = np.full(weight.shape[1], np.inf)
+    scale, zero = np.ones_like(best), np.full(best.shape, book.middle, np.uint16)
+    target, code = np.empty_like(weight), np.empty_like(weight)
+    for candidate in zeros(ends, book):
+        full = covering_scale(ends, candidate, book)[0] * step
+        offset = candidate[0].astype(np.float32)
+        for part in CLIP:
+            unit = full * part
+            np.multiply(weight, (1.0 / unit).astype(np.float32), out=target)
+            target += offset
+            np.rint(target, out=code)
+            np.clip(code, 0, top, out=code)
+            target -= code
+            cost = np.einsum("kn,kn->n", target, target).astype(np.float64)
+            if write_noise:
+                added = (
+                    variance[0] * len(code) if even else variance[code.astype(np.intp)].sum(axis=0)
+                )
+                cost += added
+            cost *= unit**2
+            better = cost < best
+            best = np.where(better, cost, best)
+            scale = np.where(better, unit / step, scale)
+            zero = np.where(better, candidate[0], zero)
+    return scale, zero
+
+
+def nearest_codes(weight: Floats, grid: Grid, book: Codebook) -> Codes:
+    """Every weight to its nearest code, in float32 where the codes are evenly spaced."""
+    step = book.step_us
+    if step is None:
+        return round_nearest(weight.astype(np.float64), grid, book)
+    top = len(book.values_us) - 1
+    codes: Codes = np.empty_like(weight, np.uint16)
+    factor = (1.0 / (grid.scale * step)).astype(np.float32)[:, None, :]
+    zero = grid.zero.astype(np.float32)[:, None, :]
+    for part in _parts(weight):
+        columns = (part[0], slice(None), part[2])
+        target = weight[part] * factor[columns]
+        target += zero[columns]
+        np.rint(target, out=target)
+        np.clip(target, 0, top, out=target)
+        codes[part] = target
+    return codes
+
+
+def weight_error(weight: Floats, grid: Grid, codes: Codes, book: Codebook) -> float:
+    """Σ(ŵ − w)² / Σw², rounded to float32: the last bits of a sum differ between machines."""
+    error = power = 0.0
+    for part in _parts(weight):
+        columns = Grid(grid.scale[part[0], part[2]], grid.zero[part[0], part[2]])
+        if book.step_us is None:
+            held = weights_of(book, columns, codes[part]).astype(np.float32)
+        else:
+            held = codes[part] - columns.zero.astype(np.float32)[:, None, :]
+            held *= (columns.scale * book.step_us).astype(np.float32)[:, None, :]
+        held -= weight[part]
+        error += _squares(held)
+        power += _squares(weight[part])
+    return float(np.float32(error / power)) if power else 0.0
+
+
+def _squares(values: Floats) -> float:
+    flat = values.reshape(-1, order="A") if values.flags.forc else values.ravel(order="K")
+    return float(np.dot(flat, flat))
+
+
+def _parts(weight: npt.NDArray[np.floating]) -> list[tuple[slice, slice, slice]]:
+    """Blocks of a weight (groups, rows, cols), cut along the axis that lies outermost."""
+    groups, rows, cols = weight.shape
+    whole = slice(None)
+    if groups > 1:
+        size = max(1, _WEIGHTS // max(1, rows * cols))
+        return [(slice(k, k + size), whole, whole) for k in range(0, groups, size)]
+    if weight.strides[1] < weight.strides[2]:
+        size = max(1, _WEIGHTS // max(1, rows))
+        return [(whole, whole, slice(k, k + size)) for k in range(0, cols, size)]
+    size = max(1, _WEIGHTS // max(1, cols))
+    return [(whole, slice(k, k + size), whole) for k in range(0, rows, size)]
