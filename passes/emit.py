@@ -15,6 +15,7 @@ from pimc.image import COLUMN_FIELDS, TILE_FIELDS, Image, layer_tensor
 from pimc.mapping import codebook
 from pimc.packing import bits_per_cell, pack_levels
 from pimc.passes.map_cells import tile_levels
+from pimc.passes.row_by_row import row_by_row
 from pimc.passes.serialize import graph_bytes
 from pimc.passes.tile import block_size
 from pimc.plan import Plan
@@ -39,7 +40,7 @@ def emit(plan: Plan, chip: Chip, options: Mapping[str, Any], *, teacher: bool = 
         if quantized.adc_column_lsb_us is not None:
             tensors[layer_tensor(index, "adc_column_lsb_us")] = quantized.adc_column_lsb_us
         if teacher:
-            tensors[layer_tensor(index, "teacher_weight")] = layer.weight
+            tensors[layer_tensor(index, "teacher_weight")] = row_by_row(layer.weight)
             tensors[layer_tensor(index, "teacher_bias")] = layer.bias
     manifest = {
         "chip": chip.to_dict(),
@@ -77,16 +78,23 @@ def _layers(plan: Plan, chip: Chip) -> list[dict[str, Any]]:
 
 
 def _levels(plan: Plan, chip: Chip) -> npt.NDArray[np.uint8]:
-    rows, cols = chip.array.rows, chip.array.cols
-    levels = np.zeros((plan.arrays, rows, cols), np.uint16)
-    for tile, place, lines in zip(plan.tiles, plan.places, plan.lines, strict=True):
-        wanted = tile_levels(plan, chip, tile)
-        array = levels[place.array]
-        if lines is None:
-            array[place.row : place.row + tile.rows, place.col : place.col + tile.cols] = wanted
-        else:
-            array[np.ix_(lines.wordlines, lines.bitlines)] = wanted
-    return pack_levels(levels.reshape(plan.arrays, -1), bits_per_cell(chip.cell.levels))
+    rows, cols, bits = chip.array.rows, chip.array.cols, bits_per_cell(chip.cell.levels)
+    inside: list[list[int]] = [[] for _ in range(plan.arrays)]
+    for number, place in enumerate(plan.places):
+        inside[place.array].append(number)
+    packed = np.zeros((plan.arrays, -(-rows * cols * bits // 8)), np.uint8)
+    array = np.zeros((rows, cols), np.uint16)
+    for held, row in zip(inside, packed, strict=True):
+        array[:] = 0
+        for number in held:
+            tile, place, lines = plan.tiles[number], plan.places[number], plan.lines[number]
+            wanted = tile_levels(plan, chip, tile)
+            if lines is None:
+                array[place.row : place.row + tile.rows, place.col : place.col + tile.cols] = wanted
+            else:
+                array[np.ix_(lines.wordlines, lines.bitlines)] = wanted
+        row[:] = pack_levels(array.reshape(1, -1), bits)[0]
+    return packed
 
 
 def _tile_table(plan: Plan) -> npt.NDArray[np.int32]:

@@ -83,22 +83,27 @@ def _shelves(
     ``length``. Returns (array, offset along depth, offset along length) a block.
     """
     order = sorted(range(len(sizes)), key=lambda i: (-sizes[i][0], -sizes[i][1], i))
-    shelves: list[_Shelf] = []
-    depth_left: list[int] = []
+    shelves: list[_Shelf] = []  # those with room, and arrays likewise
+    depth_left: dict[int, int] = {}
+    arrays = 0
     result = [(0, 0, 0)] * len(sizes)
     for i in order:
         thickness, extent = sizes[i]
         shelf = next((s for s in shelves if s.left >= extent and s.thickness >= thickness), None)
         if shelf is None:
-            array = next((a for a, left in enumerate(depth_left) if left >= thickness), None)
-            if array is None:
-                array = len(depth_left)
-                depth_left.append(depth)
+            array = next((a for a, left in depth_left.items() if left >= thickness), arrays)
+            if array == arrays:
+                depth_left[array] = depth
+                arrays += 1
             shelf = _Shelf(array, depth - depth_left[array], thickness, length)
             depth_left[array] -= thickness
+            if not depth_left[array]:
+                del depth_left[array]
             shelves.append(shelf)
         result[i] = (shelf.array, shelf.offset, length - shelf.left)
         shelf.left -= extent
+        if not shelf.left:
+            shelves.remove(shelf)
     return result
 
 

@@ -27,8 +27,8 @@ Array64 = npt.NDArray[np.float64]
 _VECTORS_A_ROW, _VECTORS = 8, (1024, 2048)
 #: Groups and columns that the range of an ADC is chosen by where there are no data.
 _GROUPS, _COLUMNS = 16, 64
-#: Input vectors drawn for it.
-_DRAWN = 64
+#: Input vectors drawn for it: fewer of long ones, within limits.
+_DRAWN, _VALUES_DRAWN = (64, 256), 1 << 18
 #: Seed of everything drawn while compiling; fixed, so that equal inputs give equal bytes.
 _SEED = 20221117
 
@@ -227,7 +227,8 @@ def _synthetic_range(
     if chip.adc.range == "column":
         groups, columns = np.arange(layer.groups), np.arange(layer.cols)
     some = np.ix_(groups, columns)
-    vectors = synthetic_codes(chip, signed, layer.rows, len(groups), _rng(layer), _DRAWN)
+    count = int(np.clip(_VALUES_DRAWN // layer.rows, *_DRAWN))
+    vectors = synthetic_codes(chip, signed, layer.rows, len(groups), _rng(layer), count)
     chosen = rounding.Grid(grid.scale[some], grid.zero[some])
     held = codes[np.ix_(groups, np.arange(layer.rows), columns)]
     return adc_range(chip, book, held, chosen, vectors, signed, _rng(layer), margin=2.0)

@@ -52,7 +52,7 @@ class Matrix:
         along = shape.pop(self.column_axis)
         if any(dim != 1 for dim in shape) or along not in (1, self.columns):
             return None
-        return _float32(np.broadcast_to(array.reshape(-1), (self.columns,)))
+        return _vector(np.broadcast_to(array.reshape(-1), (self.columns,)))
 
     def along_columns(self, vector: Floats) -> Floats:
         """(columns,) values in a shape that adds them to the output."""
@@ -84,7 +84,7 @@ def _conv(node: ir.Node) -> Matrix:
         auto_pad=auto_pad,
     )
     return Matrix(
-        _float32(matrix), _float32(bias), window, column_axis=1, output_rank=2 + len(kernel)
+        _float32(matrix), _vector(bias), window, column_axis=1, output_rank=2 + len(kernel)
     )
 
 
@@ -137,6 +137,12 @@ def _zeros(columns: int) -> Floats:
 
 
 def _float32(array: Array) -> Floats:
-    """A contiguous, writable float32 copy; what exceeds float32 becomes infinite, and refused."""
+    """As float32, the array itself where it is; what exceeds it becomes infinite, and refused."""
+    with np.errstate(over="ignore"):
+        return np.asarray(array, np.float32)
+
+
+def _vector(array: Array) -> Floats:
+    """A contiguous, writable float32 copy."""
     with np.errstate(over="ignore"):
         return np.array(array, dtype=np.float32, order="C")

@@ -15,12 +15,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save as safetensors_bytes
 
 from pimc.errors import PimcError
 from pimc.files import replacing, sha256_array
 
 Tensor = npt.NDArray[Any]
+
+#: What the format calls NumPy's types, and the library's rank of each.
+_TYPES = {
+    "|b1": ("BOOL", 0), "|u1": ("U8", 4), "|i1": ("I8", 5), "<i2": ("I16", 11), "<u2": ("U16", 12),
+    "<f2": ("F16", 13), "<i4": ("I32", 15), "<u4": ("U32", 16), "<f4": ("F32", 17),
+    "<f8": ("F64", 19), "<i8": ("I64", 20), "<u8": ("U64", 21),
+}  # fmt: skip
+_RANKS = {name: rank for name, (_, rank) in _TYPES.items()}
 Manifest = dict[str, Any]
 
 
@@ -46,8 +53,43 @@ def seal(
 
 def to_bytes(manifest: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> bytes:
     """The file's bytes; equal content gives equal bytes."""
-    # safetensors keeps the bytes stable only while there is a single metadata key.
-    return safetensors_bytes(dict(tensors), metadata={"manifest": canonical_json(manifest)})
+    order = _file_order(tensors)
+    contents = [_content(tensors[name]).data for name in order]
+    return b"".join([_head(manifest, tensors, order), *contents])
+
+
+def _file_order(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Names in the order of the file, which is that of the safetensors library.
+
+    Wide types come first, so that all data are aligned; equal ones go by name.
+    """
+    return sorted(tensors, key=lambda name: (-_RANKS[tensors[name].dtype.str], name))
+
+
+def _head(manifest: Mapping[str, Any], tensors: Mapping[str, Tensor], order: list[str]) -> bytes:
+    """Length of the header, and the header: JSON, filled up with spaces to eight bytes.
+
+    The whole file need not be in memory for it, as it does for the library's own function.
+    """
+    header: dict[str, Any] = {"__metadata__": {"manifest": canonical_json(manifest)}}
+    start = 0
+    for name in order:
+        value = tensors[name]
+        end = start + value.nbytes
+        header[name] = {
+            "dtype": _TYPES[value.dtype.str][0],
+            "shape": list(value.shape),
+            "data_offsets": [start, end],
+        }
+        start = end
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _content(tensor: Tensor) -> npt.NDArray[np.uint8]:
+    little = np.ascontiguousarray(tensor, tensor.dtype.newbyteorder("<"))
+    return little.reshape(-1).view(np.uint8)
 
 
 def save(path: str | Path, manifest: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
@@ -56,9 +98,11 @@ def save(path: str | Path, manifest: Mapping[str, Any], tensors: Mapping[str, Te
     Raises:
         UsageError: the file cannot be written.
     """
-    data = to_bytes(manifest, tensors)
+    order = _file_order(tensors)
     with replacing(path) as stream:
-        stream.write(data)
+        stream.write(_head(manifest, tensors, order))
+        for name in order:
+            stream.write(_content(tensors[name]).data)
 
 
 def load(

@@ -15,15 +15,22 @@ import numpy.typing as npt
 
 from pimc.converters import dac_limits, plane_weights, reads_per_vector
 from pimc.image import TILE_FIELDS, Image, ImageLayer
+from pimc.packing import bits_per_cell, unpack_levels
 from pimc.plan import array_nodes, layer_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+#: Cells of a layer by (group, bitline, level).
+Counts = npt.NDArray[np.int64]
+
 __all__ = [
+    "Counts",
     "Inference",
+    "cells_used",
     "held_us",
     "inference",
+    "level_counts",
     "positions",
     "programming_error",
 ]
@@ -59,8 +66,10 @@ class _Reads:
     cols: npt.NDArray[np.int64]
 
 
-def inference(image: Image) -> Inference | None:
+def inference(image: Image, counts: list[Counts] | None = None) -> Inference | None:
     """Cost of one sample; None where the graph does not tell a layer's positions.
+
+    ``counts`` are those of :func:`level_counts`, if they are known already.
 
     With P positions of a layer, B reads a vector (1, or one a bit plane), φ = 2 phases for signed
     inputs on a driver without negative voltages (else 1), and sums over the activations of
@@ -79,6 +88,7 @@ def inference(image: Image) -> Inference | None:
     count = positions(image)
     if any(value is None for value in count.values()):
         return None
+    counts = level_counts(image) if counts is None else counts
     chip, found = image.chip, _reads(image)
     total = np.zeros(4)
     for layer in image.layers:
@@ -89,7 +99,7 @@ def inference(image: Image) -> Inference | None:
             [
                 reads * rows * chip.dac.energy_pj,
                 reads * cols * chip.adc.energy_pj,
-                _array_pj(image, layer, rows),
+                _array_pj(image, layer, rows, counts[layer.index]),
                 reads * _latency_ns(image, layer, found.step[mine], found.cols[mine]),
             ]
         )
@@ -131,11 +141,42 @@ def held_us(image: Image, layer: ImageLayer) -> npt.NDArray[np.float64]:
     return layer.by_weight(np.asarray(image.chip.cell.g_levels_us)[levels])
 
 
-def programming_error(image: Image, layer: ImageLayer) -> float:
+def level_counts(image: Image) -> list[Counts]:
+    """How often each bitline of a layer is asked for each level, (groups, bitlines, levels)."""
+    chip, tiles = image.chip, image.tensors["tiles"]
+    rows, cols, levels = chip.array.rows, chip.array.cols, chip.cell.levels
+    bits = bits_per_cell(levels)
+    found = [np.zeros((e.groups, e.bitlines, levels), np.int64) for e in image.layers]
+    order = np.argsort(tiles[:, TILE_FIELDS.index("array")], kind="stable")
+    array, last = np.zeros((rows, cols), np.uint16), -1
+    for number in order.tolist():
+        tile = dict(zip(TILE_FIELDS, tiles[number].tolist(), strict=True))
+        if tile["array"] != last:
+            last = tile["array"]
+            packed = image.tensors["levels"][last : last + 1]
+            array = unpack_levels(packed, bits, rows * cols).reshape(rows, cols)
+        held = array[np.ix_(*image.lines(number))]
+        columns = np.arange(tile["cols"]) * levels
+        flat = np.bincount((held + columns).reshape(-1), minlength=tile["cols"] * levels)
+        part = slice(tile["col"], tile["col"] + tile["cols"])
+        found[tile["layer"]][tile["group"], part] += flat.reshape(-1, levels)
+    return found
+
+
+def cells_used(image: Image) -> int:
+    """Cells that hold a weight."""
+    rows, cols = (image.tensors["tiles"][:, TILE_FIELDS.index(n)] for n in ("rows", "cols"))
+    return int((rows.astype(np.int64) * cols).sum())
+
+
+def programming_error(image: Image, layer: ImageLayer, counts: Counts | None = None) -> float:
     """Expected Σ(w − ŵ)² / Σŵ² of the written layer about its codes, from the chip's spread σ(G).
 
     ŵ = s Σ_p c_p (G_p − G_zero), Var w = s² Σ_p c_p² σ(G_p)² with column scale s.
+    ``counts`` are the layer's of :func:`level_counts`, which are enough for one cell a weight.
     """
+    if counts is not None and layer.planes == 1:
+        return _single_cell_error(image, layer, counts)
     held = held_us(image, layer)
     book = image.codebook
     sigma = image.chip.spread_us(held)
@@ -145,6 +186,17 @@ def programming_error(image: Image, layer: ImageLayer) -> float:
     variance = scale**2 * (sigma**2 @ book.coefficients**2)
     power = float((weight**2).sum())
     return float(variance.sum()) / power if power else 0.0
+
+
+def _single_cell_error(image: Image, layer: ImageLayer, counts: Counts) -> float:
+    levels_us = np.asarray(image.chip.cell.g_levels_us)
+    factor = image.codebook.coefficients[0] ** 2
+    squared = (layer.scale.astype(np.float64) ** 2).reshape(layer.groups, layer.cols) * factor
+    zero_us = levels_us[layer.zero].reshape(layer.groups, layer.cols, 1)
+    variance = counts @ image.chip.spread_us(levels_us) ** 2
+    power = (counts * (levels_us - zero_us) ** 2).sum(axis=2)
+    total = float((squared * power).sum())
+    return float((squared * variance).sum()) / total if total else 0.0
 
 
 def _reads(image: Image) -> _Reads:
@@ -167,14 +219,14 @@ def read_steps(image: Image) -> int:
     return len(_reads(image).step)
 
 
-def _array_pj(image: Image, layer: ImageLayer, wordlines: float) -> float:
+def _array_pj(image: Image, layer: ImageLayer, wordlines: float, counts: Counts) -> float:
     chip, signed = image.chip, layer.input_signed
     driven = {
         "parallel": 1 / 3,
         "bit_serial": len(plane_weights(chip, signed)) / 2,
         "pulse_count": dac_limits(chip, signed)[1] / 2,
     }[chip.dac.mode]
-    total_us = float(held_us(image, layer).sum())
+    total_us = float((counts @ np.asarray(chip.cell.g_levels_us)).sum())
     total_us += wordlines * image.codebook.reference_us
     # V² · µS · ns is 1e-3 pJ.
     return 1e-3 * chip.array.v_read_v**2 * driven * total_us * chip.array.read_ns

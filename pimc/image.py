@@ -154,14 +154,16 @@ class Image:
         tiles = self.tensors["tiles"]
         for number in np.flatnonzero(tiles[:, 0] == layer.index):
             tile = dict(zip(TILE_FIELDS, tiles[number].tolist(), strict=True))
-            wordlines, bitlines = self._lines(int(number), tile)
+            wordlines, bitlines = self.lines(int(number))
             block = tile["group"] * blocks + tile["row"] // layer.row_block
             cells[block, : tile["rows"], tile["col"] : tile["col"] + tile["cols"]] = (
                 tile["array"] * array.rows + wordlines[:, None]
             ) * array.cols + bitlines
         return cells
 
-    def _lines(self, number: int, tile: Mapping[str, int]) -> tuple[Tensor, Tensor]:
+    def lines(self, number: int) -> tuple[Tensor, Tensor]:
+        """Wordlines and bitlines of a tile."""
+        tile = dict(zip(TILE_FIELDS, self.tensors["tiles"][number].tolist(), strict=True))
         start = int(self.tensors["line_offsets"][number]) if "lines" in self.tensors else -1
         if start < 0:
             return (

@@ -23,9 +23,10 @@ def summarize(image: Image) -> dict[str, Any]:
     weights over their squares; energy and latency are None where shapes are not known.
     """
     manifest, chip = image.manifest, image.chip
-    cells = int(image.used.sum())
-    cost = estimate.inference(image)
-    layers = _layers(image)
+    cells = estimate.cells_used(image)
+    counts = estimate.level_counts(image)
+    cost = estimate.inference(image, counts)
+    layers = _layers(image, counts)
     return {
         "model": manifest["model"]["name"],
         "model_sha256": manifest["model"]["sha256"],
@@ -55,7 +56,7 @@ def summarize(image: Image) -> dict[str, Any]:
     }
 
 
-def _layers(image: Image) -> list[dict[str, Any]]:
+def _layers(image: Image, counts: list[estimate.Counts]) -> list[dict[str, Any]]:
     tiles = image.tensors["tiles"]
     count = estimate.positions(image)
     return [
@@ -69,7 +70,7 @@ def _layers(image: Image) -> list[dict[str, Any]]:
             "arrays": len(np.unique(tiles[tiles[:, _LAYER] == layer.index, _ARRAY])),
             "positions": count[layer.name],
             "quantization_error": layer.weight_error,
-            "programming_error": estimate.programming_error(image, layer),
+            "programming_error": estimate.programming_error(image, layer, counts[layer.index]),
         }
         for layer in image.layers
     ]

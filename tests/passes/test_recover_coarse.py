@@ -71,8 +71,8 @@ def recoveries(lab) -> dict[Record, Recovery]:
 def test_all_take_most_of_the_error_off(lab, recoveries) -> None:
     before = lab.distance(lab.image)
     left = {record: lab.distance(found.image) / before for record, found in recoveries.items()}
-    assert left["codes"] < 0.2
-    assert left["sums"] < 0.3
+    assert left["codes"] < 0.3
+    assert left["sums"] < 0.4
     assert left["outputs"] < 0.6
 
 

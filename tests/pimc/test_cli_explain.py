@@ -49,7 +49,7 @@ def test_explanation_as_text(pimc, tiny_image, data) -> None:
 
 
 def test_the_check_that_was_asked_for_still_counts(pimc, data) -> None:
-    arguments = ["eval", "--data", "data.npz", "--dies", "1", "--limit", "4", "--explain"]
+    arguments = ["eval", "--data", "data.npz", "--dies", "1", "--limit", "64", "--explain"]
     assert pimc(*arguments, "--min-accuracy", "100").code == 1
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from pimc import container
 from pimc.errors import CaptureError, DeviceError, ImageError
@@ -160,3 +161,21 @@ def test_missing_file(tmp_path: Path) -> None:
 def test_not_a_number_has_no_place_in_a_manifest() -> None:
     with pytest.raises(ValueError, match="JSON"):
         container.seal(FMT, VERSION, {"x": float("nan")}, {})
+
+
+@pytest.mark.parametrize("names", ["abc", "zya"])
+def test_the_bytes_are_those_of_the_library(names: str) -> None:
+    kinds = ["bool", "uint8", "int8", "int16", "uint16", "float16", "int32", "uint32", "float32"]
+    kinds += ["float64", "int64", "uint64"]
+    tensors: dict[str, np.ndarray[Any, Any]] = {
+        f"{name}.{kind}": (np.arange(6) * (k + 1)).astype(kind).reshape(shape)
+        for k, kind in enumerate(kinds)
+        for name, shape in zip(names, [(6,), (2, 3), (1, 6, 1)], strict=True)
+    }
+    tensors |= {"é": np.zeros((0, 4), np.float32), "t": np.arange(6.0).reshape(2, 3).T}
+    manifest = {"text": 'ü "quoted" \n', "number": 1.5}
+    library = safetensors.numpy.save(
+        {name: np.ascontiguousarray(value) for name, value in tensors.items()},
+        metadata={"manifest": container.canonical_json(manifest)},
+    )
+    assert container.to_bytes(manifest, tensors) == library
