@@ -26,9 +26,9 @@ from pimc.plan import Floats
 __all__ = ["coarse_grid", "nearest_codes", "weight_error"]
 
 #: Rows by which the clipping of a column is judged.
-_ROWS = 256
+_ROWS = 128
 #: Columns of those rows, and weights, looked at together; more do not fit a processor's caches.
-_COLUMNS = 256
+_COLUMNS = 1024
 _WEIGHTS = 1 << 16
 
 

@@ -8,7 +8,6 @@ from fnmatch import fnmatchcase
 from math import prod
 from typing import Literal
 
-import numpy as np
 import onnx_ir as ir
 
 from pimc.errors import ModelError
@@ -28,7 +27,7 @@ from pimc.passes.lower.emitter import SOURCE_OP, source_op
 from pimc.passes.macs import digital_macs
 from pimc.passes.schemas import why_unknown
 from pimc.passes.weights import Matrix, matrix_of
-from pimc.plan import Plan
+from pimc.plan import Plan, all_finite
 
 Where = Literal["array", "digital", "refused"]
 
@@ -176,7 +175,7 @@ def _judge(node: ir.Node, model: ir.Model, digital: Sequence[str], names: _Names
         asked, macs = "kept digital on request", digital_macs(node)
         return Judged(node, _report(node, "digital", asked, name=name, macs=macs))
     matrix = matrix_of(node)
-    if not (np.isfinite(matrix.weight).all() and np.isfinite(matrix.bias).all()):
+    if not (all_finite(matrix.weight) and all_finite(matrix.bias)):
         reason = "its weight or bias holds NaN, infinity or values beyond float32"
         hint = "train again or repair the weights"
         return Judged(node, _report(node, "refused", reason, hint, name=name))

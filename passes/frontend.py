@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
@@ -48,18 +49,15 @@ def load_model(model: str | Path | bytes | onnx.ModelProto | ir.Model) -> Plan:
     source = _source(model)
     proto = _parse(source)
     files = {} if source.folder is None else external_files(proto, source.folder)
+    digest = hashlib.sha256(source.data)
+    source = replace(source, data=b"")  # a large model need not be there twice
     with quiet():
-        proto = upgraded(proto, source.name)
-        graph_model = _deserialize(proto, source)
+        graph_model = _deserialize(upgraded(proto, source.name), source)
         RemoveInitializersFromInputsPass()(graph_model)
     _check_external(_external_tensors(graph_model), source)
-    _check_embedded(graph_model, source)
+    _read_embedded(graph_model, source)
     _check_graph(graph_model, source)
-    return Plan(
-        graph=graph_model,
-        model_name=source.name,
-        model_sha256=fingerprint(source.data, files),
-    )
+    return Plan(graph=graph_model, model_name=source.name, model_sha256=fingerprint(digest, files))
 
 
 def _source(model: str | Path | bytes | onnx.ModelProto | ir.Model) -> _Source:
@@ -204,16 +202,35 @@ def _external_problem(tensor: ir.ExternalTensor, folder: Path | None) -> str | N
     return None
 
 
-def _check_embedded(model: ir.Model, source: _Source) -> None:
-    problems = []
-    for name, tensor in _tensors(model):
+def _read_embedded(model: ir.Model, source: _Source) -> None:
+    """Read every tensor of the file once, so that the parsed message can be let go.
+
+    A tensor of the message would be copied out of it each time that it is asked for.
+    """
+    problems: list[str] = []
+
+    def read(name: str, tensor: ir.TensorProtocol) -> ir.TensorProtocol:
         if isinstance(tensor, ir.ExternalTensor):
-            continue
+            return tensor
         try:
-            tensor.numpy()
+            array = tensor.numpy()
         except Exception as error:
             # The class depends on which field of the tensor is short.
             problems.append(f"{name}: {error}")
+            return tensor
+        if tensor.dtype == ir.DataType.STRING:
+            return tensor
+        return ir.Tensor(array, tensor.dtype, name=tensor.name)
+
+    for graph in _graphs(model):
+        for name, value in graph.initializers.items():
+            if value.const_value is not None:
+                value.const_value = read(name, value.const_value)
+    for node in model.graph.all_nodes():
+        for name, attribute in list(node.attributes.items()):
+            if not attribute.is_ref() and attribute.type == ir.AttributeType.TENSOR:
+                label = node.outputs[0].name or node.name or ""
+                node.attributes[name] = ir.AttrTensor(name, read(label, attribute.as_tensor()))
     if problems:
         raise ModelError(
             "damaged tensors:\n  " + "\n  ".join(problems), where=source.name, hint=_REEXPORT

@@ -55,7 +55,7 @@ def tile_levels(plan: Plan, chip: Chip, tile: Tile) -> npt.NDArray[np.uint16]:
     codes = plan.quantized[tile.layer].codes[tile.group, _rows(tile, book)]
     first, last = tile.col, tile.col + tile.cols
     if book.planes == 1:
-        return np.asarray(book.levels[:, 0][codes[:, first:last]])
+        return np.asarray(book.levels[:, 0].take(codes[:, first:last]))
     levels: npt.NDArray[np.uint16] = on_lines(book.levels[codes], book.layout)
     return levels[:, first:last]
 

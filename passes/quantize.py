@@ -26,9 +26,9 @@ Array64 = npt.NDArray[np.float64]
 #: Input vectors that a layer's statistics are made from: so many a row, within limits.
 _VECTORS_A_ROW, _VECTORS = 8, (1024, 2048)
 #: Groups and columns that the range of an ADC is chosen by where there are no data.
-_GROUPS, _COLUMNS = 16, 64
+_GROUPS, _COLUMNS = 16, 32
 #: Input vectors drawn for it: fewer of long ones, within limits.
-_DRAWN, _VALUES_DRAWN = (64, 256), 1 << 18
+_DRAWN, _VALUES_DRAWN = (64, 256), 1 << 16
 #: Seed of everything drawn while compiling; fixed, so that equal inputs give equal bytes.
 _SEED = 20221117
 

@@ -8,8 +8,8 @@ from pimc.plan import Floats
 
 __all__ = ["row_by_row"]
 
-#: Rows written at a time, so that every line of the source that is fetched is used up.
-_ROWS = 64
+#: Rows and columns copied at a time: what lies far apart in one of the two stays in the caches.
+_ROWS, _COLS = 256, 64
 
 
 def row_by_row(weight: Floats) -> Floats:
@@ -17,6 +17,8 @@ def row_by_row(weight: Floats) -> Floats:
     if weight.flags.c_contiguous:
         return weight
     copy = np.empty(weight.shape, weight.dtype)
-    for start in range(0, weight.shape[1], _ROWS):
-        copy[:, start : start + _ROWS] = weight[:, start : start + _ROWS]
+    for row in range(0, weight.shape[1], _ROWS):
+        for col in range(0, weight.shape[2], _COLS):
+            block = np.s_[:, row : row + _ROWS, col : col + _COLS]
+            copy[block] = weight[block]
     return copy

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +47,16 @@ def seal(
     full |= {
         "format": fmt,
         "version": version,
-        "tensors": {name: sha256_array(value) for name, value in contiguous.items()},
+        "tensors": dict(zip(contiguous, _hashes(contiguous.values()), strict=True)),
     }
     full["sha256"] = _digest(full)
     return json.loads(canonical_json(full)), contiguous
+
+
+def _hashes(tensors: Iterable[Tensor]) -> list[str]:
+    # Hashing lets go of the interpreter.
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        return list(pool.map(sha256_array, tensors))
 
 
 def to_bytes(manifest: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> bytes:
@@ -131,8 +139,8 @@ def load(
         raise error(message, where=where, hint=again) from cause
     if not intact or not complete:
         raise error("the manifest was altered", where=where, hint=again)
-    for name, value in tensors.items():
-        if sha256_array(value) != manifest["tensors"][name]:
+    for name, digest in zip(tensors, _hashes(tensors.values()), strict=True):
+        if digest != manifest["tensors"][name]:
             raise error(f"tensor {name} was altered", where=where, hint=again)
     return manifest, tensors
 

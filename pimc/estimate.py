@@ -155,7 +155,10 @@ def level_counts(image: Image) -> list[Counts]:
             last = tile["array"]
             packed = image.tensors["levels"][last : last + 1]
             array = unpack_levels(packed, bits, rows * cols).reshape(rows, cols)
-        held = array[np.ix_(*image.lines(number))]
+        top, left = tile["array_row"], tile["array_col"]
+        held = array[top : top + tile["rows"], left : left + tile["cols"]]
+        if "lines" in image.tensors:
+            held = array[np.ix_(*image.lines(number))]
         columns = np.arange(tile["cols"]) * levels
         flat = np.bincount((held + columns).reshape(-1), minlength=tile["cols"] * levels)
         part = slice(tile["col"], tile["col"] + tile["cols"])

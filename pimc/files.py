@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import numpy.typing as npt
 
 from pimc.errors import UsageError
@@ -114,5 +115,6 @@ def sha256_array(array: npt.NDArray[Any]) -> str:
     flat = array.reshape(-1)  # a view where the array is contiguous, memory-mapped included
     step = max(1, _CHUNK_BYTES // max(1, dtype.itemsize))
     for start in range(0, flat.size, step):
-        digest.update(flat[start : start + step].astype(dtype).tobytes())
+        part = np.ascontiguousarray(flat[start : start + step], dtype)
+        digest.update(part.view(np.uint8).data)
     return digest.hexdigest()

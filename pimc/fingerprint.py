@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 __all__ = ["external_files", "file_fingerprint", "fingerprint"]
 
 
-def fingerprint(data: bytes, files: Mapping[str, Path]) -> str:
+def fingerprint(digest: hashlib._Hash, files: Mapping[str, Path]) -> str:
     """SHA-256 of the model's bytes, then of each data file, in order of location; as hex.
+
+    Args:
+        digest: has the model's bytes already.
 
     Raises:
         ModelError: a data file cannot be read.
     """
-    digest = hashlib.sha256(data)
     for location in sorted(files):
         try:
             if not files[location].is_file():  # a device would never end
@@ -49,7 +51,7 @@ def file_fingerprint(path: Path) -> str:
         proto = onnx.ModelProto.FromString(data)
     except (OSError, DecodeError) as error:
         raise ModelError("cannot be read", where=str(path)) from error
-    return fingerprint(data, external_files(proto, path.parent))
+    return fingerprint(hashlib.sha256(data), external_files(proto, path.parent))
 
 
 def external_files(proto: onnx.ModelProto, folder: Path) -> dict[str, Path]:

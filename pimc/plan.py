@@ -54,6 +54,11 @@ def bodies(node: ir.Node) -> list[ir.Graph]:
     return found
 
 
+def all_finite(values: Floats) -> bool:
+    """Whether no value is NaN or infinite: either would be an extreme, or make it NaN."""
+    return bool(np.isfinite([values.min(initial=0.0), values.max(initial=0.0)]).all())
+
+
 def repeated_layers(graph: ir.Model) -> frozenset[str]:
     """Layers that one run may use several times: of several nodes, or in a body."""
     nodes = array_nodes(graph)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pimc.chip import Chip
 from pimc.errors import PlanError
 from pimc.mapping import codebook
-from pimc.plan import Plan, Tile, array_nodes, layer_of
+from pimc.plan import Plan, Tile, all_finite, array_nodes, layer_of
 
 #: First row, rows, first column, columns.
 Block = tuple[int, int, int, int]
@@ -42,7 +42,7 @@ def weights_are_finite(plan: Plan, chip: Chip) -> Iterator[str]:
     """weights have the shape (groups, rows, cols) and are finite"""
     for layer in plan.layers:
         shape = (layer.groups, layer.rows, layer.cols)
-        if layer.weight.shape != shape or not np.isfinite(layer.weight).all():
+        if layer.weight.shape != shape or not all_finite(layer.weight):
             yield layer.name
 
 

@@ -218,7 +218,7 @@ def test_ctrl_c_while_compiling(folder: Path) -> None:
     dump = folder / "dump"
     # Once the network is cut up its layers are quantized, which takes longest.
     interrupted(
-        folder, (dump / "01-partition" / "plan.json").exists,
+        folder, (dump / "02-partition" / "plan.json").exists,
         "compile", "model.onnx", "--calib", "calib.npz", "--dump-dir", "dump", "-o", "new.pimc",
     )  # fmt: skip
 

@@ -86,7 +86,15 @@ def exported(model: nn.Module, inputs: tuple[Any, ...], **names: Any) -> bytes:
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of itself
-        torch.onnx.export(model.eval(), inputs, buffer, dynamo=False, opset_version=17, **names)
+        export: Any = torch.onnx.export  # a stream is fine for it, whatever its types say
+        export(
+            model.eval(),
+            inputs,
+            buffer,
+            dynamo=False,
+            opset_version=17,
+            **names,
+        )
     return buffer.getvalue()
 
 
