@@ -182,7 +182,8 @@ def _judge(node: ir.Node, model: ir.Model, digital: Sequence[str], names: _Names
     groups, rows, cols = matrix.weight.shape
     size = f"{rows}×{cols} matrix" if groups == 1 else f"{groups} {rows}×{cols} matrices"
     size += ", the cells of an earlier node" if again else ""
-    macs = _macs(node, matrix)
+    # How often a body runs is not known.
+    macs = _macs(node, matrix) if node.graph is model.graph else None
     return Judged(node, _report(node, "array", size, name=name, macs=macs), matrix)
 
 

@@ -48,17 +48,18 @@ class Emitter:
         **attributes: Any,
     ) -> ir.Value:
         """Add a node; returns its (first) output."""
+        name = self.name(op_type.lower())
         node = ir.Node(
             domain,
             op_type,
             inputs,
             ir.convenience.convert_attributes(attributes),
             num_outputs=outputs,
-            name=self.name(op_type.lower()),
+            name=name,
             metadata_props={SOURCE_OP: self.node.op_type},
         )
-        for value in node.outputs:
-            value.name = self.name(op_type.lower())
+        for number, value in enumerate(node.outputs):
+            value.name = self.name(op_type.lower()) if number else name
         self.nodes.append(node)
         return node.outputs[0]
 
