@@ -13,6 +13,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from pimc.errors import PlanError
 from pimc.passes.constants import Array, add_constant, constant_array, fresh, names_in_use
 from pimc.passes.constraints import Judged, judge, refusal
+from pimc.passes.input_steps import input_steps
 from pimc.passes.lower.emitter import source_op
 from pimc.passes.nonneg import nonnegative_values
 from pimc.passes.weights import Matrix
@@ -110,6 +111,7 @@ class _Rewrite:
             use.node.inputs[0] is not None and use.node.inputs[0].name in self.nonnegative
             for use in uses
         )
+        steps, *stated = [input_steps(use.node.inputs[0]) for use in uses]
         outputs = [self._replace(use, name, together) for use in uses]
         groups, rows, cols = matrix.weight.shape
         layer = Layer(
@@ -123,6 +125,7 @@ class _Rewrite:
             weight=matrix.weight,
             bias=bias,
             nonnegative_input=nonnegative,
+            input_steps=steps if all(s == steps for s in stated) else None,
         )
         return layer, origin
 

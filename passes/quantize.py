@@ -75,11 +75,11 @@ class Quantize:
     def _without_data(self, layer: Layer, chip: Chip, book: Codebook) -> Quantized:
         grid = coarse_grid(layer.weight, book, self.write_noise)
         codes = nearest_codes(layer.weight, grid, book)
-        signed = not layer.nonnegative_input
+        scale, signed = _stated(layer, chip) or (None, not layer.nonnegative_input)
         adc = _synthetic_range(layer, grid, codes, chip, book, signed)
         importance = np.ones((layer.groups, layer.rows))
         error = weight_error(layer.weight, grid, codes, book)
-        return _quantized(layer, grid, codes, layer.bias, importance, None, signed, adc, error)
+        return _quantized(layer, grid, codes, layer.bias, importance, scale, signed, adc, error)
 
     def _with_data(
         self, plan: Plan, chip: Chip, book: Codebook, run: Calibration
@@ -124,11 +124,9 @@ class Quantize:
         self, layer: Layer, x: torch.Tensor, mean: torch.Tensor, chip: Chip, book: Codebook
     ) -> tuple[Quantized, torch.Tensor]:
         vectors = _sampled(layer, x).numpy()
-        signed = bool(vectors.min(initial=0.0) < 0) or not (
-            layer.nonnegative_input or bool((x >= 0).all())
-        )
+        scale, signed = _stated(layer, chip) or (None, _signed(layer, vectors, x))
         low, high = dac_limits(chip, signed)
-        scale = input_scale(vectors, low, high)
+        scale = scale or input_scale(vectors, low, high)
         codes_in = np.clip(np.rint(vectors / scale), low, high)
         grouped = codes_in.reshape(-1, layer.groups, layer.rows).transpose(1, 0, 2)
 
@@ -209,6 +207,26 @@ def _through(
     )
     y = _on_codes(layer, inputs, grid, quantized.codes, book)
     return _scaled(layer, y, grid.scale.reshape(-1) * scale, quantized.bias)
+
+
+def _signed(layer: Layer, vectors: Array64, x: torch.Tensor) -> bool:
+    """Whether inputs below zero occur or may."""
+    if layer.nonnegative_input or bool((x >= 0).all()):
+        return bool(vectors.min(initial=0.0) < 0)
+    return True
+
+
+def _stated(layer: Layer, chip: Chip) -> tuple[float, bool] | None:
+    """The input scale that the network states, and whether it is signed, if the DAC has the codes.
+
+    The code below the least symmetric one, which eight bits have beyond -127, may be clipped.
+    """
+    steps = layer.input_steps
+    if steps is None or steps.unit <= 0:
+        return None
+    signed = steps.low < 0
+    low, high = dac_limits(chip, signed)
+    return (steps.unit, signed) if low - 1 <= steps.low and steps.high <= high else None
 
 
 def _synthetic_range(

@@ -103,6 +103,20 @@ class Window:
 
 
 @dataclass(frozen=True)
+class Steps:
+    """What inputs can be in a network that was quantized elsewhere.
+
+    Attributes:
+        unit: the inputs are whole multiples of it.
+        low, high: the least and the largest of these.
+    """
+
+    unit: float
+    low: int
+    high: int
+
+
+@dataclass(frozen=True)
 class Layer:
     """One weight matrix that goes on the chip, as the float network has it.
 
@@ -116,6 +130,7 @@ class Layer:
         weight: float32 (groups, rows, cols).
         bias: float32 (groups * cols,).
         nonnegative_input: the graph proves that no input is below zero.
+        input_steps: the steps that the inputs lie on, where the network says so.
     """
 
     name: str
@@ -128,6 +143,7 @@ class Layer:
     weight: Floats = field(repr=False)
     bias: Floats = field(repr=False)
     nonnegative_input: bool = False
+    input_steps: Steps | None = None
 
 
 @dataclass(frozen=True)

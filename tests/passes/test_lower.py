@@ -323,6 +323,33 @@ def test_integer_convolution() -> None:
     compared(model, 1e-4, x=drawn(3, 2, 5, 5))
 
 
+@pytest.mark.parametrize(
+    ("kind", "zero", "scale"),
+    [("int8", 0, 0.02), ("uint8", 0, 0.02), ("uint8", 128, 0.02), ("uint8", 100, None)],
+)
+@pytest.mark.parametrize("calibrated", [True, False])
+def test_scales_of_a_quantized_model_are_kept(kind, zero, scale, calibrated) -> None:
+    """Where the DAC has codes for them: 0 to 255 or -127 to 127."""
+    nodes = [
+        node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+        node("MatMul", ["d", "w"], ["y"]),
+    ]
+    weights = {"s": np.float32(0.02), "z": np.dtype(kind).type(zero), "w": drawn(5, 6)}
+    model = model_of(nodes, {"x": ["N", 5]}, weights)
+    x = drawn(64, 5)
+    image = compile_model(model, Chip.default().with_array(64, 64), calib=x if calibrated else None)
+    (layer,) = image.layers
+    if scale is not None:
+        assert layer.input_scale == pytest.approx(scale)
+        assert layer.input_signed == (kind == "int8" or zero > 0)
+    elif calibrated:
+        assert layer.input_scale != pytest.approx(0.02)
+    else:
+        assert layer.input_scale is None
+    assert verify(image, {"x": x}).ok
+
+
 # --- attention ---------------------------------------------------------------------------------
 
 

@@ -1,0 +1,37 @@
+"""Scales of activations that a network quantized elsewhere brings along."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from pimc.passes.constants import constant_array
+from pimc.plan import Steps
+
+__all__ = ["input_steps"]
+
+
+def input_steps(value: ir.Value | None) -> Steps | None:
+    """The steps of what a DequantizeLinear with one scale gives; None of anything else."""
+    node = None if value is None else value.producer()
+    if node is None or node.op_type != "DequantizeLinear" or node.domain:
+        return None
+    scale = constant_array(node.inputs[1])
+    zero = constant_array(node.inputs[2]) if len(node.inputs) > 2 else None
+    source = node.inputs[0]
+    dtype = zero.dtype if zero is not None else _numpy_type(source)
+    if scale is None or scale.size != 1 or dtype is None or dtype.kind not in "iu":
+        return None
+    if zero is None and len(node.inputs) > 2 and node.inputs[2] is not None:
+        return None
+    if zero is not None and zero.size != 1:
+        return None
+    middle = 0 if zero is None else int(zero.reshape(-1)[0])
+    ends = np.iinfo(dtype)
+    return Steps(float(scale.reshape(-1)[0]), int(ends.min) - middle, int(ends.max) - middle)
+
+
+def _numpy_type(value: ir.Value | None) -> np.dtype | None:
+    if value is None or value.dtype is None:
+        return None
+    return np.dtype(value.dtype.numpy())
