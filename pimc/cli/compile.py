@@ -156,11 +156,8 @@ def check(
         "array_share": share,
         "nodes": [asdict(report) for report in reports],
     }
-    total = (
-        "unknown, as not all shapes and numbers of steps are known"
-        if share is None
-        else percent(share, 1)
-    )
+    unknown = "unknown, as not all shapes and numbers of steps are known"
+    total = unknown if share is None else percent(share, 1)
     parts = [
         f"{plan.model_name}: " + ", ".join(f"{n} {kind}" for kind, n in counts.items()),
         f"multiply-accumulates on the array: {total}",
