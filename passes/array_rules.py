@@ -12,9 +12,9 @@ from collections.abc import Callable
 import onnx_ir as ir
 
 from pimc.passes.constants import constant_tensor, is_constant, is_float
+from pimc.passes.lower import attention, quantized, recurrent
 from pimc.passes.lower.emitter import SOURCE_OP
 from pimc.passes.lower.products import einsum_product
-from pimc.passes.lower.recurrent import activations
 
 Constraint = Callable[[ir.Node], bool]
 
@@ -187,9 +187,7 @@ def plain_recurrence(node: ir.Node) -> bool:
 
     export without them, or unroll the recurrence into MatMul
     """
-    given = [value is not None for value in node.inputs]
-    coupled = node.attributes.get_int("input_forget", 0)
-    return not (any(given[4:5]) or any(given[7:8]) or coupled or "clip" in node.attributes)
+    return recurrent.plain(node)
 
 
 def known_activations(node: ir.Node) -> bool:
@@ -198,16 +196,16 @@ def known_activations(node: ir.Node) -> bool:
     use other activations, or unroll the recurrence into MatMul
     """
     shape = _weight_shape(node)
-    return bool(shape) and activations(node, shape[0]) is not None
+    return bool(shape) and recurrent.activations(node, shape[0]) is not None
 
 
 def scalar_scales(node: ir.Node) -> bool:
-    """The activation has one scale and one zero point, of known shape; those of the weight are
-    constants of one dimension at most.
+    """The activation has one scale and one zero point, of known shape; those of the weight, and a
+    bias, are constants of one dimension at most.
 
     quantize activations per tensor
     """
-    return False  # such a node has become a float one
+    return quantized.per_tensor(node)
 
 
 def plain_attention(node: ir.Node) -> bool:
@@ -215,7 +213,7 @@ def plain_attention(node: ir.Node) -> bool:
 
     export attention as separate operators
     """
-    return False  # such a node has become MatMul, Softmax and MatMul
+    return attention.plain(node)
 
 
 _WEIGHTED: tuple[Constraint, ...] = (

@@ -6,10 +6,14 @@ and all else is one pass over the weights in the order in which they lie.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
+from pimc.chip import Chip
 from pimc.mapping import Codebook
+from pimc.passes.ranges import AdcRange, adc_range, synthetic_codes
 from pimc.passes.rounding import (
     CLIP,
     Array64,
@@ -21,15 +25,20 @@ from pimc.passes.rounding import (
     weights_of,
     zeros,
 )
-from pimc.plan import Floats
+from pimc.plan import Floats, Layer
 
-__all__ = ["coarse_grid", "nearest_codes", "weight_error"]
+__all__ = ["coarse_grid", "coarse_range", "nearest_codes", "weight_error"]
 
 #: Rows by which the clipping of a column is judged.
 _ROWS = 128
 #: Columns of those rows, and weights, looked at together; more do not fit a processor's caches.
 _COLUMNS = 1024
 _WEIGHTS = 1 << 16
+
+#: Groups and columns that the range of an ADC is chosen by where there are no data.
+_GROUPS, _RANGE_COLUMNS = 16, 32
+#: Input vectors drawn for it: fewer of long ones, within limits.
+_DRAWN, _VALUES_DRAWN = (64, 256), 1 << 16
 
 
 def coarse_grid(weight: Floats, book: Codebook, write_noise: float) -> Grid:
@@ -94,6 +103,34 @@ def _even_grid(
             scale = np.where(better, unit / step, scale)
             zero = np.where(better, candidate[0], zero)
     return scale, zero
+
+
+def coarse_range(
+    layer: Layer,
+    grid: Grid,
+    codes: Codes,
+    chip: Chip,
+    book: Codebook,
+    signed: bool,
+    rng: Callable[[Layer], np.random.Generator],
+) -> AdcRange:
+    """The ADC's range without data; where columns share one, some of them stand for all.
+
+    Args:
+        rng: a generator for the layer, the same each time.
+    """
+    groups, columns = (
+        np.unique(np.linspace(0, n - 1, min(n, most)).astype(int))
+        for n, most in ((layer.groups, _GROUPS), (layer.cols, _RANGE_COLUMNS))
+    )
+    if chip.adc.range == "column":
+        groups, columns = np.arange(layer.groups), np.arange(layer.cols)
+    some = np.ix_(groups, columns)
+    count = int(np.clip(_VALUES_DRAWN // layer.rows, *_DRAWN))
+    vectors = synthetic_codes(chip, signed, layer.rows, len(groups), rng(layer), count)
+    chosen = Grid(grid.scale[some], grid.zero[some])
+    held = codes[np.ix_(groups, np.arange(layer.rows), columns)]
+    return adc_range(chip, book, held, chosen, vectors, signed, rng(layer), margin=2.0)
 
 
 def nearest_codes(weight: Floats, grid: Grid, book: Codebook) -> Codes:

@@ -13,8 +13,8 @@ from pimc.chip import Chip
 from pimc.converters import dac_limits
 from pimc.mapping import Codebook, codebook
 from pimc.passes import rounding
-from pimc.passes.coarse import coarse_grid, nearest_codes, weight_error
-from pimc.passes.ranges import AdcRange, adc_range, input_scale, synthetic_codes
+from pimc.passes.coarse import coarse_grid, coarse_range, nearest_codes, weight_error
+from pimc.passes.ranges import AdcRange, adc_range, input_scale
 from pimc.plan import Layer, Plan, Quantized, Window, repeated_layers
 
 if TYPE_CHECKING:
@@ -25,10 +25,6 @@ Array64 = npt.NDArray[np.float64]
 
 #: Input vectors that a layer's statistics are made from: so many a row, within limits.
 _VECTORS_A_ROW, _VECTORS = 8, (1024, 2048)
-#: Groups and columns that the range of an ADC is chosen by where there are no data.
-_GROUPS, _COLUMNS = 16, 32
-#: Input vectors drawn for it: fewer of long ones, within limits.
-_DRAWN, _VALUES_DRAWN = (64, 256), 1 << 16
 #: Seed of everything drawn while compiling; fixed, so that equal inputs give equal bytes.
 _SEED = 20221117
 
@@ -76,7 +72,7 @@ class Quantize:
         grid = coarse_grid(layer.weight, book, self.write_noise)
         codes = nearest_codes(layer.weight, grid, book)
         scale, signed = _stated(layer, chip) or (None, not layer.nonnegative_input)
-        adc = _synthetic_range(layer, grid, codes, chip, book, signed)
+        adc = coarse_range(layer, grid, codes, chip, book, signed, _rng)
         importance = np.ones((layer.groups, layer.rows))
         error = weight_error(layer.weight, grid, codes, book)
         return _quantized(layer, grid, codes, layer.bias, importance, scale, signed, adc, error)
@@ -227,29 +223,6 @@ def _stated(layer: Layer, chip: Chip) -> tuple[float, bool] | None:
     signed = steps.low < 0
     low, high = dac_limits(chip, signed)
     return (steps.unit, signed) if low - 1 <= steps.low and steps.high <= high else None
-
-
-def _synthetic_range(
-    layer: Layer,
-    grid: rounding.Grid,
-    codes: rounding.Codes,
-    chip: Chip,
-    book: Codebook,
-    signed: bool,
-) -> AdcRange:
-    """The ADC's range without data; where columns share one, some of them stand for all."""
-    groups, columns = (
-        np.unique(np.linspace(0, n - 1, min(n, most)).astype(int))
-        for n, most in ((layer.groups, _GROUPS), (layer.cols, _COLUMNS))
-    )
-    if chip.adc.range == "column":
-        groups, columns = np.arange(layer.groups), np.arange(layer.cols)
-    some = np.ix_(groups, columns)
-    count = int(np.clip(_VALUES_DRAWN // layer.rows, *_DRAWN))
-    vectors = synthetic_codes(chip, signed, layer.rows, len(groups), _rng(layer), count)
-    chosen = rounding.Grid(grid.scale[some], grid.zero[some])
-    held = codes[np.ix_(groups, np.arange(layer.rows), columns)]
-    return adc_range(chip, book, held, chosen, vectors, signed, _rng(layer), margin=2.0)
 
 
 def _rng(layer: Layer) -> np.random.Generator:

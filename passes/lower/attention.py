@@ -21,19 +21,25 @@ _UNUSUAL = ("unidirectional", "do_rotary", "past_present_share_buffer", "rotary_
 _MASKED = -10000.0
 
 
+def plain(node: ir.Node) -> bool:
+    """Whether there is no past, nothing unusual, and a mask of (batch, keys) if any."""
+    given = [*node.inputs, *[None] * (5 - len(node.inputs))]
+    mask, past = given[3:5]
+    flat = mask is None or (mask.shape is not None and len(mask.shape) == 2)
+    unusual = any(node.attributes.get_int(name, 0) for name in _UNUSUAL)
+    return flat and past is None and not unusual and not _read(node, 1)
+
+
 def lower_attention(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | None:
     """softmax(QKᵀ · scale + mask) V with (Q, K, V) = x W + b.
 
     A mask of (batch, keys) with ones where a key counts; past keys and values are left alone.
     """
     inputs = [*node.inputs, *[None] * (7 - len(node.inputs))]
-    x, weights, bias, mask, past, added, _ = inputs[:7]
+    x, weights, bias, mask, _, added, _ = inputs[:7]
     attributes = node.attributes
     tensor = constant_tensor(weights)
-    unusual = past is not None or any(attributes.get_int(name, 0) for name in _UNUSUAL)
-    if tensor is None or weights is None or x is None or unusual or _read(node, 1):
-        return None
-    if mask is not None and (mask.shape is None or len(mask.shape) != 2):
+    if tensor is None or weights is None or x is None or not plain(node):
         return None
     heads = attributes.get_int("num_heads", 1)
     sizes = list(

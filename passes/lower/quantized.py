@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from pimc.passes.constants import Array, constant_array
+from pimc.passes.constants import Array, constant_array, constant_tensor
 from pimc.passes.lower.emitter import Emitter
 
 __all__ = ["lower_integer", "lower_qlinear"]
@@ -30,8 +30,10 @@ def lower_qlinear(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | N
     """QLinearConv(x, sx, zx, w, sw, zw, sy, zy, b) and QLinearMatMul, which has no b."""
     x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero = node.inputs[:8]
     conv = node.op_type == "QLinearConv"
+    if not per_tensor(node):
+        return None
     weight = _numbers(w, w_zero, w_scale, axis=0 if conv else -1)
-    if weight is None or w is None or not (_single(x_scale) and _single(x_zero)):
+    if weight is None or w is None:
         return None
     operands: list[ir.Value | None] = [
         emit.op("DequantizeLinear", x, x_scale, x_zero),
@@ -39,8 +41,6 @@ def lower_qlinear(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | N
     ]
     if len(node.inputs) > 8 and node.inputs[8] is not None:
         bias = [constant_array(value) for value in (node.inputs[8], x_scale, w_scale)]
-        if any(part is None for part in bias):
-            return None
         units = np.asarray(bias[1], np.float64) * np.asarray(bias[2], np.float64)
         operands.append(emit.constant((np.asarray(bias[0]) * units).astype(np.float32)))
     y = emit.op(FLOAT_OPS[node.op_type], *operands, **_attributes(node))
@@ -50,8 +50,10 @@ def lower_qlinear(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | N
 def lower_integer(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | None:
     """ConvInteger and MatMulInteger (x, w, zx, zw): sums of products of whole numbers."""
     x, w, x_zero, w_zero = (*node.inputs, None, None)[:4]
+    if not per_tensor(node):
+        return None
     weight = _numbers(w, w_zero, None, axis=0 if node.op_type == "ConvInteger" else -1)
-    if weight is None or w is None or not (x_zero is None or _single(x_zero)):
+    if weight is None or w is None:
         return None
     number = emit.op("Cast", x, to=ir.DataType.FLOAT.value)
     if x_zero is not None:
@@ -63,6 +65,23 @@ def lower_integer(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | N
 
 def _attributes(node: ir.Node) -> dict[str, Any]:
     return {name: attribute.value for name, attribute in node.attributes.items()}
+
+
+def per_tensor(node: ir.Node) -> bool:
+    """Whether the activation has one scale and zero point, and the weight's are constants.
+
+    A bias is in units of both scales, which must then be constants as well.
+    """
+    if node.op_type in ("ConvInteger", "MatMulInteger"):
+        activation, fixed = node.inputs[2:3], node.inputs[3:4]
+    else:
+        activation, fixed = node.inputs[1:3], node.inputs[4:6]
+        if len(node.inputs) > 8 and node.inputs[8] is not None:
+            fixed = (*fixed, node.inputs[1], node.inputs[8])
+    parameters = [constant_tensor(value) for value in fixed if value is not None]
+    return all(_single(value) for value in activation if value is not None) and all(
+        tensor is not None and (tensor.size == 1 or len(tensor.shape) == 1) for tensor in parameters
+    )
 
 
 def _single(value: ir.Value | None) -> bool:
@@ -84,7 +103,7 @@ def _numbers(
         if value is None:
             continue
         parameter = constant_array(value)
-        if parameter is None or (parameter.ndim > 1 and parameter.size > 1):
+        if parameter is None:
             return None
         shape = [1] * array.ndim
         if parameter.size > 1:

@@ -129,13 +129,19 @@ def activations(node: ir.Node, directions: int) -> list[tuple[str, ...]] | None:
     return [tuple(named[k : k + len(default)]) for k in range(0, len(named), len(default))]
 
 
+def plain(node: ir.Node) -> bool:
+    """Whether it has no sequence lengths, peepholes, clip or coupled gates."""
+    given = [value is not None for value in node.inputs]
+    coupled = node.attributes.get_int("input_forget", 0)
+    return not (any(given[4:5]) or any(given[7:8]) or coupled or "clip" in node.attributes)
+
+
 def lower_recurrent(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | None:
     """One Scan a direction, or None where the node does what :mod:`array_rules` rules out."""
     inputs = [*node.inputs, *[None] * (8 - len(node.inputs))]
-    x, w, r, b, lengths, h0, c0, peepholes = inputs
+    x, w, r, b, _, h0, c0, _ = inputs
     weight, state = constant_array(w), constant_array(r)
-    unusual = node.attributes.get_int("input_forget", 0) or "clip" in node.attributes
-    if weight is None or state is None or lengths is not None or peepholes is not None or unusual:
+    if weight is None or state is None or not plain(node):
         return None
     gates, directions = GATES[node.op_type], weight.shape[0]
     hidden = state.shape[2]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
@@ -141,3 +142,12 @@ def compiled() -> Callable[..., Plan]:
 def check() -> Callable[..., Plan]:
     """Compiles a model and compares its outputs with ONNX Runtime's; returns the plan."""
     return compared
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Small work is faster on one thread, and this machine's others are left alone."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -32,13 +31,7 @@ from tests.passes.closed_bench import Bench
 VARIANTS = [(k, p) for k in ("offset", "differential", "sliced") for p in ("reference", "digital")]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Small work is faster on one thread, and this machine's others are left alone."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 TINY = RecoverOptions(

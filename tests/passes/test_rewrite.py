@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pimc.api import Options
 from pimc.api import compile as compile_model
 from pimc.chip import Chip
 from pimc.image import Image, ImageLayer
@@ -19,23 +18,7 @@ from pimc.passes.recover.twin import effective_weight
 from pimc.runtime.die import Die
 from pimc.runtime.program import program
 from pimc.runtime.sim import SimDevice
-
-#: Weights as near to the float network as rounding lets them be.
-UNCLIPPED = Options(write_noise=0.0)
-#: Mapping and pedestal; differential pairs lie on columns, rows or arrays.
-VARIANTS = [
-    (kind, pedestal)
-    for kind in ("offset", "differential", "rows", "arrays", "sliced")
-    for pedestal in ("reference", "digital")
-]
-
-
-def mapping_keys(variant: tuple[str, str]) -> dict[str, Any]:
-    kind, pedestal = variant
-    keys: dict[str, Any] = {"mapping.kind": kind, "mapping.pedestal": pedestal}
-    if kind in ("rows", "arrays"):
-        keys |= {"mapping.kind": "differential", "mapping.pair": kind}
-    return keys
+from tests.passes.known_dies import UNCLIPPED, VARIANTS, mapping_keys
 
 
 def image_of(

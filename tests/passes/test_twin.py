@@ -22,21 +22,7 @@ from pimc.runtime.die import Die
 from pimc.runtime.program import program
 from pimc.runtime.session import Session
 from pimc.runtime.sim import SimDevice
-
-#: Mapping and pedestal; differential pairs lie on columns, rows or arrays.
-VARIANTS = [
-    (kind, pedestal)
-    for kind in ("offset", "differential", "rows", "arrays", "sliced")
-    for pedestal in ("reference", "digital")
-]
-
-
-def mapping_keys(variant: tuple[str, str]) -> dict[str, Any]:
-    kind, pedestal = variant
-    keys: dict[str, Any] = {"mapping.kind": kind, "mapping.pedestal": pedestal}
-    if kind in ("rows", "arrays"):
-        keys |= {"mapping.kind": "differential", "mapping.pair": kind}
-    return keys
+from tests.passes.known_dies import VARIANTS, mapping_keys
 
 
 def chip_of(variant: tuple[str, str] = VARIANTS[0], *, dac_signed: bool = True) -> Chip:

@@ -28,3 +28,22 @@ def image_of(model: Any, x: np.ndarray | None, changes: dict[str, Any] | None = 
 def take(image: Image, x: np.ndarray, die: Die | None = None, **changes: Any) -> Capture:
     options = replace(OPTIONS, **changes)
     return capture(Session(image, die or Die.simulated(3)), Dataset.of(x), options)
+
+
+def same(first: Capture, second: Capture) -> bool:
+    """Whether all that both hold is equal."""
+    heads = [(c.image_sha256, c.die, c.taken, c.reads) for c in (first, second)]
+    parts = [
+        {
+            (index, name): value
+            for index, layer in c.layers.items()
+            for name, value in vars(layer).items()
+        }
+        | dict(c.outputs)
+        for c in (first, second)
+    ]
+    return (
+        heads[0] == heads[1]
+        and parts[0].keys() == parts[1].keys()
+        and all(np.array_equal(value, parts[1][name]) for name, value in parts[0].items())
+    )

@@ -17,7 +17,7 @@ from pimc.runtime.device import Region
 from pimc.runtime.die import Die
 from pimc.runtime.session import Session
 from pimc.runtime.sim import SimDevice
-from tests.runtime.captures import NOISELESS, OPTIONS, image_of, take
+from tests.runtime.captures import NOISELESS, OPTIONS, image_of, same, take
 
 KINDS = ("offset", "differential", "sliced")
 
@@ -25,24 +25,6 @@ KINDS = ("offset", "differential", "sliced")
 @pytest.fixture(scope="module")
 def taken(tiny_image, tiny_inputs) -> Capture:
     return take(tiny_image, tiny_inputs)
-
-
-def same(first: Capture, second: Capture) -> bool:
-    heads = [(c.image_sha256, c.die, c.taken, c.reads) for c in (first, second)]
-    parts = [
-        {
-            (index, name): value
-            for index, layer in c.layers.items()
-            for name, value in vars(layer).items()
-        }
-        | dict(c.outputs)
-        for c in (first, second)
-    ]
-    return (
-        heads[0] == heads[1]
-        and parts[0].keys() == parts[1].keys()
-        and all(np.array_equal(value, parts[1][name]) for name, value in parts[0].items())
-    )
 
 
 # --- what it holds -----------------------------------------------------------------------------
