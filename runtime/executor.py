@@ -31,6 +31,9 @@ from pimc.runtime.ops.values import float_or, from_numpy
 
 __all__ = ["ArrayCall", "Executor"]
 
+#: Types of inputs that are numbers of something: tokens, places.
+_WHOLE = {ir.DataType.INT32: torch.int32, ir.DataType.INT64: torch.int64}
+
 
 class Executor:
     """Runs an ONNX model.
@@ -56,11 +59,11 @@ class Executor:
     ) -> None:
         self._array = array
         self._device = torch.device(device)
-        self._whole = frozenset(
-            v.name or ""
-            for v in model.graph.inputs
-            if v.dtype in (ir.DataType.INT32, ir.DataType.INT64)
-        )
+        self._whole = {
+            value.name or "": _WHOLE[value.dtype]
+            for value in model.graph.inputs
+            if value.dtype in _WHOLE
+        }
         self._dtype = dtype
         functions = {(f.domain, f.name, f.overload): f for f in model.functions.values()}
         setting = Setting(self._device, dtype, dict(model.graph.opset_imports), functions)
@@ -109,9 +112,9 @@ class Executor:
         entries = self._schedule(frozenset(inputs), wanted)
         values = dict(self._plan.constants)
         values.update({name: self._prepared(value) for name, value in inputs.items()})
-        for name in self._whole & inputs.keys():
+        for name in self._whole.keys() & inputs.keys():
             if isinstance(values[name], torch.Tensor) and values[name].is_floating_point():
-                values[name] = values[name].long()
+                values[name] = values[name].to(self._whole[name])
         execute(entries, Scope(values, array or self._array))
         return {name: values[name] for name in wanted}
 

@@ -346,3 +346,18 @@ def test_onnxruntime_is_imported_only_when_a_node_needs_it() -> None:
         "sys.exit(any(m in sys.modules for m in ('onnxruntime', 'onnx.reference')))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("kind", ["int32", "int64"])
+def test_whole_numbers_may_come_as_floats(kind: str) -> None:
+    element = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["x"], ["y"])],
+        "net",
+        [onnx.helper.make_tensor_value_info("x", element, [2])],
+        [onnx.helper.make_tensor_value_info("y", element, [2])],
+    )
+    executor = Executor(ir.from_proto(onnx.helper.make_model(graph)))
+    found = executor.run({"x": torch.tensor([3.0, 30521.0])})["y"]
+    assert found.dtype == getattr(torch, kind)
+    assert found.tolist() == [3, 30521]
