@@ -7,6 +7,8 @@ and all else is one pass over the weights in the order in which they lie.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,15 +27,16 @@ from pimc.passes.rounding import (
     weights_of,
     zeros,
 )
-from pimc.plan import Floats, Layer
+from pimc.plan import Codes as AnyCodes
+from pimc.plan import Layer
+from pimc.weight import Floats, Weight
 
-__all__ = ["coarse_grid", "coarse_range", "nearest_codes", "weight_error"]
+__all__ = ["NearestCodes", "coarse_grid", "coarse_range", "weight_error"]
 
 #: Rows by which the clipping of a column is judged.
 _ROWS = 128
-#: Columns of those rows, and weights, looked at together; more do not fit a processor's caches.
+#: Columns of those rows looked at together; more do not fit a processor's caches.
 _COLUMNS = 1024
-_WEIGHTS = 1 << 16
 
 #: Groups and columns that the range of an ADC is chosen by where there are no data.
 _GROUPS, _RANGE_COLUMNS = 16, 32
@@ -41,7 +44,7 @@ _GROUPS, _RANGE_COLUMNS = 16, 32
 _DRAWN, _VALUES_DRAWN = (64, 256), 1 << 16
 
 
-def coarse_grid(weight: Floats, book: Codebook, write_noise: float) -> Grid:
+def coarse_grid(weight: Weight, book: Codebook, write_noise: float) -> Grid:
     """Scale and zero of every column, from evenly spread rows and the column's largest weights.
 
     The cost of a scale is that of :func:`pimc.passes.rounding.choose_grid`.
@@ -50,12 +53,14 @@ def coarse_grid(weight: Floats, book: Codebook, write_noise: float) -> Grid:
         weight: (groups, rows, cols).
     """
     groups, rows, cols = weight.shape
-    chosen = np.arange(rows) if rows <= _ROWS else np.linspace(0, rows - 1, _ROWS).astype(int)
+    chosen = np.linspace(0, rows - 1, min(rows, _ROWS)).astype(int)
     if book.step_us is None:
-        every = weight[:, chosen].astype(np.float64)
+        every = weight.take(np.arange(groups), chosen, np.arange(cols)).astype(np.float64)
         return choose_grid(every, np.ones(every.shape[:2]), book, write_noise)
-    ends = np.stack([weight.min(axis=1), weight.max(axis=1)]).reshape(1, 2, groups * cols)
-    some = np.ascontiguousarray(weight[:, chosen].transpose(1, 0, 2)).reshape(len(chosen), -1)
+    some, low, high = (
+        values.reshape(-1, groups * cols) for values in _rows_and_ends(weight, chosen)
+    )
+    ends = np.concatenate([low, high])[None]
     parts = [
         _even_grid(
             some[:, k : k + _COLUMNS], ends[:, :, k : k + _COLUMNS].astype(float), book, write_noise
@@ -66,6 +71,23 @@ def coarse_grid(weight: Floats, book: Codebook, write_noise: float) -> Grid:
         np.concatenate(values).reshape(groups, cols) for values in zip(*parts, strict=True)
     )
     return Grid(scale, zero)
+
+
+def _rows_and_ends(weight: Weight, chosen: npt.NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:
+    """Some rows, (rows, groups, cols), and the extremes of every column, in one pass."""
+    groups, rows, cols = weight.shape
+    some = np.empty((len(chosen), groups, cols), np.float32)
+    low, high = np.full((2, groups, cols), [[[np.inf]], [[-np.inf]]], np.float32)
+    for (group, row, columns), values in weight.blocks():
+        first, last, _ = row.indices(rows)
+        inside = slice(*np.searchsorted(chosen, [first, last]))
+        some[inside, group, columns] = values[:, chosen[inside] - first].transpose(1, 0, 2)
+        for ends, extreme, reduced in (
+            (low, np.minimum, values.min(axis=1)),
+            (high, np.maximum, values.max(axis=1)),
+        ):
+            ends[group, columns] = extreme(ends[group, columns], reduced)
+    return some, low, high
 
 
 def _even_grid(
@@ -108,7 +130,6 @@ def _even_grid(
 def coarse_range(
     layer: Layer,
     grid: Grid,
-    codes: Codes,
     chip: Chip,
     book: Codebook,
     signed: bool,
@@ -129,59 +150,59 @@ def coarse_range(
     count = int(np.clip(_VALUES_DRAWN // layer.rows, *_DRAWN))
     vectors = synthetic_codes(chip, signed, layer.rows, len(groups), rng(layer), count)
     chosen = Grid(grid.scale[some], grid.zero[some])
-    held = codes[np.ix_(groups, np.arange(layer.rows), columns)]
+    held = _nearest(layer.weight.take(groups, np.arange(layer.rows), columns), chosen, book)
     return adc_range(chip, book, held, chosen, vectors, signed, rng(layer), margin=2.0)
 
 
-def nearest_codes(weight: Floats, grid: Grid, book: Codebook) -> Codes:
-    """Every weight to its nearest code, in float32 where the codes are evenly spaced."""
+@dataclass(frozen=True, eq=False)
+class NearestCodes:
+    """Every weight's nearest code, worked out block by block when it is asked for."""
+
+    weight: Weight
+    grid: Grid
+    book: Codebook
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Groups, rows, columns."""
+        return self.weight.shape
+
+    def __getitem__(self, block: Any) -> Codes:
+        """Codes of a block of three slices, or an index and two slices."""
+        group, _, columns = block
+        grid = Grid(self.grid.scale[group, columns], self.grid.zero[group, columns])
+        return _nearest(self.weight[block], grid, self.book)
+
+
+def _nearest(weight: Floats, grid: Grid, book: Codebook) -> Codes:
+    """Codes of weights (…, rows, cols), in float32 where the codes are evenly spaced."""
     step = book.step_us
     if step is None:
         return round_nearest(weight.astype(np.float64), grid, book)
-    top = len(book.values_us) - 1
-    codes: Codes = np.empty_like(weight, np.uint16)
-    factor = (1.0 / (grid.scale * step)).astype(np.float32)[:, None, :]
-    zero = grid.zero.astype(np.float32)[:, None, :]
-    for part in _parts(weight):
-        columns = (part[0], slice(None), part[2])
-        target = weight[part] * factor[columns]
-        target += zero[columns]
-        np.rint(target, out=target)
-        np.clip(target, 0, top, out=target)
-        codes[part] = target
-    return codes
+    target = weight * (1.0 / (grid.scale * step)).astype(np.float32)[..., None, :]
+    target += grid.zero.astype(np.float32)[..., None, :]
+    np.rint(target, out=target)
+    np.clip(target, 0, len(book.values_us) - 1, out=target)
+    return target.astype(np.uint16)
 
 
-def weight_error(weight: Floats, grid: Grid, codes: Codes, book: Codebook) -> float:
+def weight_error(weight: Weight, grid: Grid, codes: AnyCodes, book: Codebook) -> float:
     """Σ(ŵ − w)² / Σw², rounded to float32: the last bits of a sum differ between machines."""
     error = power = 0.0
-    for part in _parts(weight):
-        columns = Grid(grid.scale[part[0], part[2]], grid.zero[part[0], part[2]])
+    for block, values in weight.blocks():
+        group, _, columns = block
+        part = Grid(grid.scale[group, columns], grid.zero[group, columns])
         if book.step_us is None:
-            held = weights_of(book, columns, codes[part]).astype(np.float32)
+            held = weights_of(book, part, codes[block]).astype(np.float32)
         else:
-            held = codes[part] - columns.zero.astype(np.float32)[:, None, :]
-            held *= (columns.scale * book.step_us).astype(np.float32)[:, None, :]
-        held -= weight[part]
+            held = codes[block] - part.zero.astype(np.float32)[:, None, :]
+            held *= (part.scale * book.step_us).astype(np.float32)[:, None, :]
+        held -= values
         error += _squares(held)
-        power += _squares(weight[part])
+        power += _squares(values)
     return float(np.float32(error / power)) if power else 0.0
 
 
 def _squares(values: Floats) -> float:
     flat = values.reshape(-1, order="A") if values.flags.forc else values.ravel(order="K")
     return float(np.dot(flat, flat))
-
-
-def _parts(weight: npt.NDArray[np.floating]) -> list[tuple[slice, slice, slice]]:
-    """Blocks of a weight (groups, rows, cols), cut along the axis that lies outermost."""
-    groups, rows, cols = weight.shape
-    whole = slice(None)
-    if groups > 1:
-        size = max(1, _WEIGHTS // max(1, rows * cols))
-        return [(slice(k, k + size), whole, whole) for k in range(0, groups, size)]
-    if weight.strides[1] < weight.strides[2]:
-        size = max(1, _WEIGHTS // max(1, rows))
-        return [(whole, whole, slice(k, k + size)) for k in range(0, cols, size)]
-    size = max(1, _WEIGHTS // max(1, cols))
-    return [(whole, slice(k, k + size), whole) for k in range(0, rows, size)]

@@ -27,7 +27,8 @@ from pimc.passes.lower.emitter import SOURCE_OP, source_op
 from pimc.passes.macs import digital_macs
 from pimc.passes.schemas import why_unknown
 from pimc.passes.weights import Matrix, matrix_of
-from pimc.plan import Plan, all_finite
+from pimc.plan import Plan
+from pimc.weight import all_finite
 
 Where = Literal["array", "digital", "refused"]
 
@@ -175,7 +176,7 @@ def _judge(node: ir.Node, model: ir.Model, digital: Sequence[str], names: _Names
         asked, macs = "kept digital on request", digital_macs(node)
         return Judged(node, _report(node, "digital", asked, name=name, macs=macs))
     matrix = matrix_of(node)
-    if not (all_finite(matrix.weight) and all_finite(matrix.bias)):
+    if not (matrix.weight.is_finite() and all_finite(matrix.bias)):
         reason = "its weight or bias holds NaN, infinity or values beyond float32"
         hint = "train again or repair the weights"
         return Judged(node, _report(node, "refused", reason, hint, name=name))
@@ -227,7 +228,7 @@ def _macs(node: ir.Node, matrix: Matrix) -> int | None:
         return None
     vectors = shape[2:] if matrix.column_axis == 1 else shape[1:-1]
     sizes = [dim for dim in vectors if isinstance(dim, int)]
-    return int(matrix.weight.size) * prod(sizes) if len(sizes) == len(vectors) else None
+    return matrix.weight.size * prod(sizes) if len(sizes) == len(vectors) else None
 
 
 @dataclass(frozen=True)

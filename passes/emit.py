@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pimc.chip import Chip
-from pimc.container import Tensor
+from pimc.container import Content, Deferred, Tensor
 from pimc.image import COLUMN_FIELDS, TILE_FIELDS, Image, layer_tensor
 from pimc.mapping import codebook
-from pimc.packing import bits_per_cell, pack_levels
-from pimc.passes.map_cells import tile_levels
+from pimc.passes.levels import array_bytes, packed_levels
 from pimc.passes.row_by_row import row_by_row
 from pimc.passes.serialize import graph_bytes
 from pimc.passes.tile import block_size
@@ -22,27 +23,62 @@ from pimc.plan import Plan
 
 
 def emit(plan: Plan, chip: Chip, options: Mapping[str, Any], *, teacher: bool = True) -> Image:
-    """The image of a finished plan.
+    """The image of a finished plan, in memory.
 
     Args:
         options: what the user chose; goes into the manifest as it is.
         teacher: keep the float weights beside the levels, which recovery distills from.
     """
-    tensors: dict[str, Tensor] = {
+    tensors = {
+        name: content.array() if isinstance(content, Deferred) else content
+        for name, content in _contents(plan, chip, teacher).items()
+    }
+    return Image.build(_manifest(plan, chip, options), tensors)
+
+
+def emit_to(
+    path: str | Path, plan: Plan, chip: Chip, options: Mapping[str, Any], *, teacher: bool = True
+) -> Image:
+    """Write the image of a finished plan as it is worked out; what is in memory is little.
+
+    The arguments are those of :func:`emit`.
+
+    Returns:
+        The image, read from the file when it is looked at.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    return Image.written(path, _manifest(plan, chip, options), _contents(plan, chip, teacher))
+
+
+def _contents(plan: Plan, chip: Chip, teacher: bool) -> dict[str, Content]:
+    tensors: dict[str, Content] = {
         "graph": np.frombuffer(graph_bytes(plan.graph), np.uint8),
-        "levels": _levels(plan, chip),
+        "levels": Deferred(
+            np.dtype(np.uint8),
+            (plan.arrays, array_bytes(chip)),
+            partial(packed_levels, plan, chip),
+        ),
         "tiles": _tile_table(plan),
         "schedule": _schedule(plan),
+        **_lines(plan),
     }
-    tensors |= _lines(plan)
     for index, (layer, quantized) in enumerate(zip(plan.layers, plan.quantized, strict=True)):
         tensors |= {layer_tensor(index, f): getattr(quantized, f) for f in COLUMN_FIELDS}
         if quantized.adc_column_lsb_us is not None:
             tensors[layer_tensor(index, "adc_column_lsb_us")] = quantized.adc_column_lsb_us
         if teacher:
-            tensors[layer_tensor(index, "teacher_weight")] = row_by_row(layer.weight)
+            weight = Deferred(
+                np.dtype(np.float32), layer.weight.shape, partial(row_by_row, layer.weight)
+            )
+            tensors[layer_tensor(index, "teacher_weight")] = weight
             tensors[layer_tensor(index, "teacher_bias")] = layer.bias
-    manifest = {
+    return tensors
+
+
+def _manifest(plan: Plan, chip: Chip, options: Mapping[str, Any]) -> dict[str, Any]:
+    return {
         "chip": chip.to_dict(),
         "model": {"name": plan.model_name, "sha256": plan.model_sha256},
         "options": dict(options),
@@ -50,7 +86,6 @@ def emit(plan: Plan, chip: Chip, options: Mapping[str, Any], *, teacher: bool = 
         "provenance": plan.provenance,
         "recovery": None,
     }
-    return Image.build(manifest, tensors)
 
 
 def _layers(plan: Plan, chip: Chip) -> list[dict[str, Any]]:
@@ -75,26 +110,6 @@ def _layers(plan: Plan, chip: Chip) -> list[dict[str, Any]]:
         }
         for layer, quantized in zip(plan.layers, plan.quantized, strict=True)
     ]
-
-
-def _levels(plan: Plan, chip: Chip) -> npt.NDArray[np.uint8]:
-    rows, cols, bits = chip.array.rows, chip.array.cols, bits_per_cell(chip.cell.levels)
-    inside: list[list[int]] = [[] for _ in range(plan.arrays)]
-    for number, place in enumerate(plan.places):
-        inside[place.array].append(number)
-    packed = np.zeros((plan.arrays, -(-rows * cols * bits // 8)), np.uint8)
-    array = np.zeros((rows, cols), np.uint16)
-    for held, row in zip(inside, packed, strict=True):
-        array[:] = 0
-        for number in held:
-            tile, place, lines = plan.tiles[number], plan.places[number], plan.lines[number]
-            wanted = tile_levels(plan, chip, tile)
-            if lines is None:
-                array[place.row : place.row + tile.rows, place.col : place.col + tile.cols] = wanted
-            else:
-                array[np.ix_(lines.wordlines, lines.bitlines)] = wanted
-        row[:] = pack_levels(array.reshape(1, -1), bits)[0]
-    return packed
 
 
 def _tile_table(plan: Plan) -> npt.NDArray[np.int32]:

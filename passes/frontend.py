@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # no stubs
@@ -15,6 +17,8 @@ from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 
 from pimc.errors import ModelError
 from pimc.fingerprint import external_files, fingerprint
+from pimc.mapped import Buffer, mapped
+from pimc.onnx_file import ITSELF, outline
 from pimc.passes.opset import upgraded
 from pimc.passes.quiet import quiet
 from pimc.plan import Plan
@@ -26,7 +30,7 @@ _REEXPORT = "export the model again, or copy it again if it was downloaded"
 class _Source:
     """The bytes of a model, the name shown for it and the folder of its external data."""
 
-    data: bytes
+    data: Buffer
     name: str
     folder: Path | None
 
@@ -34,7 +38,8 @@ class _Source:
 def load_model(model: str | Path | bytes | onnx.ModelProto | ir.Model) -> Plan:
     """Read ``model`` and return a plan of stage ``frontend``.
 
-    The user's file or object is never changed. External data is memory-mapped, not read.
+    The user's file or object is never changed. Large weights are memory-mapped, not read, whether
+    they lie in the model's file or in others.
     Models below opset 13 are converted first. Graph inputs that only give an initializer's
     name (old exporters) are dropped: the compiler takes every initializer as a constant.
 
@@ -49,15 +54,14 @@ def load_model(model: str | Path | bytes | onnx.ModelProto | ir.Model) -> Plan:
     source = _source(model)
     proto = _parse(source)
     files = {} if source.folder is None else external_files(proto, source.folder)
-    digest = hashlib.sha256(source.data)
-    source = replace(source, data=b"")  # a large model need not be there twice
     with quiet():
         graph_model = _deserialize(upgraded(proto, source.name), source)
         RemoveInitializersFromInputsPass()(graph_model)
-    _check_external(_external_tensors(graph_model), source)
     _read_embedded(graph_model, source)
+    _check_external(_external_tensors(graph_model), source)
     _check_graph(graph_model, source)
-    return Plan(graph=graph_model, model_name=source.name, model_sha256=fingerprint(digest, files))
+    digest = fingerprint(source.data, files)
+    return Plan(graph=graph_model, model_name=source.name, model_sha256=digest)
 
 
 def _source(model: str | Path | bytes | onnx.ModelProto | ir.Model) -> _Source:
@@ -82,7 +86,7 @@ def _source(model: str | Path | bytes | onnx.ModelProto | ir.Model) -> _Source:
 
 def _source_from_file(path: Path) -> _Source:
     try:
-        data = path.read_bytes()
+        data = mapped(path)
     except FileNotFoundError:
         raise ModelError("no such file", where=str(path), hint="check the path") from None
     except IsADirectoryError:
@@ -112,7 +116,7 @@ def _serialized(proto: onnx.ModelProto) -> bytes:
 
 def _parse(source: _Source) -> onnx.ModelProto:
     try:
-        proto: onnx.ModelProto = onnx.ModelProto.FromString(source.data)
+        proto = outline(source.data)
     except DecodeError:
         raise ModelError(
             "not an ONNX file, or truncated", where=source.name, hint=_REEXPORT
@@ -203,17 +207,20 @@ def _external_problem(tensor: ir.ExternalTensor, folder: Path | None) -> str | N
 
 
 def _read_embedded(model: ir.Model, source: _Source) -> None:
-    """Read every tensor of the file once, so that the parsed message can be let go.
+    """Take every tensor of the file out of the parsed message, or map it where it is large.
 
     A tensor of the message would be copied out of it each time that it is asked for.
     """
     problems: list[str] = []
 
     def read(name: str, tensor: ir.TensorProtocol) -> ir.TensorProtocol:
-        if isinstance(tensor, ir.ExternalTensor):
-            return tensor
         try:
-            array = tensor.numpy()
+            if not isinstance(tensor, ir.ExternalTensor):
+                array = tensor.numpy()
+            elif tensor.location == ITSELF:
+                array = _in_place(tensor, source.data)
+            else:
+                return tensor
         except Exception as error:
             # The class depends on which field of the tensor is short.
             problems.append(f"{name}: {error}")
@@ -235,6 +242,15 @@ def _read_embedded(model: ir.Model, source: _Source) -> None:
         raise ModelError(
             "damaged tensors:\n  " + "\n  ".join(problems), where=source.name, hint=_REEXPORT
         )
+
+
+def _in_place(tensor: ir.ExternalTensor, data: Buffer) -> npt.NDArray[Any]:
+    """A tensor of the model's own bytes."""
+    if tensor.length != tensor.nbytes:
+        raise ValueError(f"{tensor.length} bytes are there, its shape needs {tensor.nbytes}")
+    dtype = tensor.dtype.numpy().newbyteorder("<")
+    flat = np.frombuffer(data, dtype, count=tensor.size, offset=tensor.offset or 0)
+    return flat.reshape(tensor.shape.numpy())
 
 
 def _check_graph(model: ir.Model, source: _Source) -> None:

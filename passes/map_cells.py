@@ -49,13 +49,14 @@ class MapCells:
         return replace(plan, stage=self.name, lines=lines)
 
 
-def tile_levels(plan: Plan, chip: Chip, tile: Tile) -> npt.NDArray[np.uint16]:
+def tile_levels(plan: Plan, book: Codebook, tile: Tile) -> npt.NDArray[np.uint16]:
     """Levels of a tile's cells, (wordlines, bitlines)."""
-    book = codebook(chip)
-    codes = plan.quantized[tile.layer].codes[tile.group, _rows(tile, book)]
+    every = plan.quantized[tile.layer].codes
     first, last = tile.col, tile.col + tile.cols
     if book.planes == 1:
-        return np.asarray(book.levels[:, 0].take(codes[:, first:last]))
+        codes = every[tile.group, _rows(tile, book), first:last]
+        return np.asarray(book.levels[:, 0].take(codes))
+    codes = every[tile.group, _rows(tile, book), :]
     levels: npt.NDArray[np.uint16] = on_lines(book.levels[codes], book.layout)
     return levels[:, first:last]
 
@@ -80,7 +81,7 @@ def _assign(
     candidates = np.concatenate([own, spare])
     if np.isnan(held_us[np.ix_(own, bitlines)]).all():
         return None
-    wanted = np.asarray(chip.cell.g_levels_us)[tile_levels(plan, chip, tile)]
+    wanted = np.asarray(chip.cell.g_levels_us)[tile_levels(plan, codebook(chip), tile)]
     importance = _importance(plan, chip, tile)
     wordlines = own
     for _ in range(_SWEEPS):

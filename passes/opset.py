@@ -77,7 +77,11 @@ def _converted(proto: onnx.ModelProto) -> onnx.ModelProto:
         proto = onnx.inliner.inline_local_functions(proto)
     inputs = {value.name for value in proto.graph.input}
     tensors = {tensor.name: tensor for tensor in proto.graph.initializer}
-    large = {t.name: t for t in tensors.values() if t.ByteSize() > _SMALL_TENSOR_BYTES}
+    large = {
+        t.name: t
+        for t in tensors.values()
+        if t.ByteSize() > _SMALL_TENSOR_BYTES or t.data_location == t.EXTERNAL
+    }
     skeleton = onnx.ModelProto()
     skeleton.CopyFrom(proto)
     del skeleton.graph.initializer[:]

@@ -17,7 +17,8 @@ from pimc.passes.input_steps import input_steps
 from pimc.passes.lower.emitter import source_op
 from pimc.passes.nonneg import nonnegative_values
 from pimc.passes.weights import Matrix
-from pimc.plan import ARRAY_OP, DOMAIN, Floats, Layer, Plan
+from pimc.plan import ARRAY_OP, DOMAIN, Layer, Plan
+from pimc.weight import Floats
 
 if TYPE_CHECKING:
     from pimc.chip import Chip

@@ -52,8 +52,8 @@ def run(
         raise UsageError(f"no pass is called {stop_after!r}", hint=f"passes are {', '.join(names)}")
     for number, step in enumerate(passes):
         start = time.perf_counter()
-        plan = step(plan, chip)
-        rules.check(plan, chip)
+        before, plan = plan, step(plan, chip)
+        rules.check(plan, chip, before)
         timed(step.name, time.perf_counter() - start)
         if dump_dir is not None:
             dump(plan, chip, dump_dir / f"{number:02d}-{step.name}")

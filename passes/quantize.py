@@ -13,9 +13,9 @@ from pimc.chip import Chip
 from pimc.converters import dac_limits
 from pimc.mapping import Codebook, codebook
 from pimc.passes import rounding
-from pimc.passes.coarse import coarse_grid, coarse_range, nearest_codes, weight_error
+from pimc.passes.coarse import NearestCodes, coarse_grid, coarse_range, weight_error
 from pimc.passes.ranges import AdcRange, adc_range, input_scale
-from pimc.plan import Layer, Plan, Quantized, Window, repeated_layers
+from pimc.plan import Codes, Layer, Plan, Quantized, Window, repeated_layers
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -70,9 +70,9 @@ class Quantize:
 
     def _without_data(self, layer: Layer, chip: Chip, book: Codebook) -> Quantized:
         grid = coarse_grid(layer.weight, book, self.write_noise)
-        codes = nearest_codes(layer.weight, grid, book)
+        codes = NearestCodes(layer.weight, grid, book)
         scale, signed = _stated(layer, chip) or (None, not layer.nonnegative_input)
-        adc = coarse_range(layer, grid, codes, chip, book, signed, _rng)
+        adc = coarse_range(layer, grid, chip, book, signed, _rng)
         importance = np.ones((layer.groups, layer.rows))
         error = weight_error(layer.weight, grid, codes, book)
         return _quantized(layer, grid, codes, layer.bias, importance, scale, signed, adc, error)
@@ -90,7 +90,7 @@ class Quantize:
 
         def in_float(name: str, x: torch.Tensor) -> torch.Tensor:
             layer = layers[name]
-            y = _apply(layer, x, layer.weight.astype(np.float64), layer.bias)
+            y = _apply(layer, x, layer.weight.numpy().astype(np.float64), layer.bias)
             if name in repeated:
                 pools.setdefault(name, []).append(_sampled(layer, x))
             else:
@@ -106,7 +106,7 @@ class Quantize:
                 # Of several uses the first comes before the last: those of the float network
                 # stand for all, as vectors.
                 single, pool = _as_vectors(layer), torch.cat(pools.pop(name)).T[None]
-                wanted = _apply(single, pool, layer.weight.astype(np.float64), layer.bias)
+                wanted = _apply(single, pool, layer.weight.numpy().astype(np.float64), layer.bias)
                 mean = _column_mean(single, wanted)
                 done[name], _ = self._one_layer(single, pool, mean, chip, book)
             return _through(layer, x, done[name], chip, book)
@@ -126,7 +126,7 @@ class Quantize:
         codes_in = np.clip(np.rint(vectors / scale), low, high)
         grouped = codes_in.reshape(-1, layer.groups, layer.rows).transpose(1, 0, 2)
 
-        weight = layer.weight.astype(np.float64)
+        weight = layer.weight.numpy().astype(np.float64)
         moments = _second_moments(grouped)
         importance = np.einsum("gkk->gk", rounding.damped(moments))
         grid = rounding.choose_grid(weight, importance, book, self.write_noise)
@@ -152,7 +152,7 @@ class Quantize:
 def _quantized(
     layer: Layer,
     grid: rounding.Grid,
-    codes: rounding.Codes,
+    codes: Codes,
     bias: npt.NDArray[np.float32],
     importance: Array64,
     scale: float | None,
@@ -201,7 +201,7 @@ def _through(
     grid = rounding.Grid(
         quantized.scale.reshape(shape).astype(np.float64), quantized.zero.reshape(shape)
     )
-    y = _on_codes(layer, inputs, grid, quantized.codes, book)
+    y = _on_codes(layer, inputs, grid, quantized.codes[:, :, :], book)
     return _scaled(layer, y, grid.scale.reshape(-1) * scale, quantized.bias)
 
 

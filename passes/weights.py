@@ -11,7 +11,8 @@ import onnx_ir as ir
 
 from pimc.errors import PlanError
 from pimc.passes.constants import Array, constant_array
-from pimc.plan import Floats, Window
+from pimc.plan import Window
+from pimc.weight import Floats, Weight
 
 AutoPad = Literal["NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"]
 
@@ -21,7 +22,7 @@ class Matrix:
     """What the array holds for one node.
 
     Attributes:
-        weight: float32 (groups, rows, cols).
+        weight: (groups, rows, cols).
         bias: float32 (groups * cols,).
         window: how vectors are cut from the input, for convolutions.
         added: a third operand of Gemm that is no bias and is added digitally.
@@ -30,7 +31,7 @@ class Matrix:
         output_rank: dimensions of the output, None where unknown.
     """
 
-    weight: Floats = field(repr=False)
+    weight: Weight = field(repr=False)
     bias: Floats = field(repr=False)
     window: Window | None = None
     added: ir.Value | None = None
@@ -83,9 +84,7 @@ def _conv(node: ir.Node) -> Matrix:
         pads=tuple(pads),
         auto_pad=auto_pad,
     )
-    return Matrix(
-        _float32(matrix), _vector(bias), window, column_axis=1, output_rank=2 + len(kernel)
-    )
+    return Matrix(Weight(matrix), _vector(bias), window, column_axis=1, output_rank=2 + len(kernel))
 
 
 def _gemm(node: ir.Node) -> Matrix:
@@ -95,9 +94,7 @@ def _gemm(node: ir.Node) -> Matrix:
         weight = weight.T
     alpha = node.attributes.get_float("alpha", 1.0)
     beta = node.attributes.get_float("beta", 1.0)
-    if alpha != 1.0:
-        weight = weight.astype(np.float64) * alpha
-    matrix = Matrix(_float32(weight[None]), _zeros(weight.shape[1]), output_rank=2)
+    matrix = Matrix(Weight(weight[None], alpha), _zeros(weight.shape[1]), output_rank=2)
     if not _has(node, 2) or beta == 0.0:
         return matrix
     array = constant_array(node.inputs[2])
@@ -111,7 +108,7 @@ def _matmul(node: ir.Node) -> Matrix:
     weight, data = _operand(node, 1), node.inputs[0]
     weight = weight.reshape(-1, weight.shape[-1])  # without leading ones
     rank = len(data.shape) if data is not None and data.shape is not None else None
-    return Matrix(_float32(weight[None]), _zeros(weight.shape[1]), output_rank=rank)
+    return Matrix(Weight(weight[None]), _zeros(weight.shape[1]), output_rank=rank)
 
 
 _BUILDERS: dict[str, Callable[[ir.Node], Matrix]] = {
@@ -134,12 +131,6 @@ def _operand(node: ir.Node, index: int) -> Array:
 
 def _zeros(columns: int) -> Floats:
     return np.zeros(columns, np.float32)
-
-
-def _float32(array: Array) -> Floats:
-    """As float32, the array itself where it is; what exceeds it becomes infinite, and refused."""
-    with np.errstate(over="ignore"):
-        return np.asarray(array, np.float32)
 
 
 def _vector(array: Array) -> Floats:

@@ -17,7 +17,7 @@ from pimc.data_layout import check_input
 from pimc.faults import FaultMap
 from pimc.image import Image
 from pimc.inputs import declared_shape, fixed_batch, only_input
-from pimc.passes.emit import emit
+from pimc.passes.emit import emit, emit_to
 from pimc.passes.frontend import load_model
 from pimc.passes.lower import Lower
 from pimc.passes.map_cells import MapCells
@@ -129,6 +129,7 @@ def compile(
     dump_dir: str | Path | None = None,
     timed: Callable[[str, float], None] = lambda name, seconds: None,
     progress: Progress = silent,
+    output: str | Path | None = None,
 ) -> Image:
     """Compile an ONNX model to a chip image.
 
@@ -141,13 +142,15 @@ def compile(
         dump_dir: where to write the plan after every pass.
         timed: told each pass's name and seconds.
         progress: told of the layers while the network runs on the calibration data.
+        output: where to write the image as it is worked out, so that it need not fit in memory;
+            the image that comes back is read from there when it is looked at.
 
     Raises:
         ModelError: the model cannot be read or compiled.
         ChipError: the chip is malformed or cannot hold the network.
         DataError: the calibration data does not fit the model.
         UsageError: calibration data for a network with several inputs or a fixed number of
-            samples.
+            samples; ``output`` cannot be written.
     """
     options, chip = options or Options(), _chip(chip)
     finished = plan(
@@ -166,6 +169,8 @@ def compile(
         "faults": None if faults is None else _sha256(faults),
     }
     del chosen["array_only"]
+    if output is not None:
+        return emit_to(output, finished, chip, chosen, teacher=options.teacher)
     return emit(finished, chip, chosen, teacher=options.teacher)
 
 

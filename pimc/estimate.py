@@ -15,12 +15,15 @@ import numpy.typing as npt
 
 from pimc.converters import dac_limits, plane_weights, reads_per_vector
 from pimc.image import TILE_FIELDS, Image, ImageLayer
+from pimc.mapped import let_go
 from pimc.packing import bits_per_cell, unpack_levels
 from pimc.plan import array_nodes, layer_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+#: Arrays after which mapped memory is given back.
+_HELD_ARRAYS = 256
 #: Cells of a layer by (group, bitline, level).
 Counts = npt.NDArray[np.int64]
 
@@ -154,6 +157,8 @@ def level_counts(image: Image) -> list[Counts]:
         if tile["array"] != last:
             last = tile["array"]
             packed = image.tensors["levels"][last : last + 1]
+            if last % _HELD_ARRAYS == 0:
+                let_go(image.tensors["levels"])
             array = unpack_levels(packed, bits, rows * cols).reshape(rows, cols)
         top, left = tile["array_row"], tile["array_col"]
         held = array[top : top + tile["rows"], left : left + tile["cols"]]

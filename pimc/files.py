@@ -7,7 +7,7 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -100,21 +100,35 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
         raise UsageError(f"cannot be read: {cause.strerror or cause}", str(path)) from cause
 
 
-def sha256_array(array: npt.NDArray[Any]) -> str:
-    r"""SHA-256 of dtype, shape and content (little endian, row by row), as hex.
+def sha256_of(dtype: np.dtype[Any], shape: Sequence[int]) -> hashlib._Hash:
+    r"""A SHA-256 that has an array's type and shape and is yet to get its content.
 
-    The hashed head is ``"<dtype> <shape>\n"`` in NumPy's notation, e.g. ``"<f4 2,3\n"``.
+    The head is ``"<dtype> <shape>\n"`` in NumPy's notation, e.g. ``"<f4 2,3\n"``.
+
+    Raises:
+        UsageError: Python objects, which have no bytes of their own.
+    """
+    if dtype.hasobject:
+        raise UsageError("an array of Python objects has no fingerprint", hint="use numbers")
+    little = dtype.newbyteorder("<")
+    return hashlib.sha256(f"{little.str} {','.join(map(str, shape))}\n".encode())
+
+
+def sha256_array(array: npt.NDArray[Any]) -> str:
+    """SHA-256 of dtype, shape and content (little endian, row by row), as hex.
 
     Raises:
         UsageError: an array of Python objects, which has no bytes of its own.
     """
-    if array.dtype.hasobject:
-        raise UsageError("an array of Python objects has no fingerprint", hint="use numbers")
-    dtype = array.dtype.newbyteorder("<")
-    digest = hashlib.sha256(f"{dtype.str} {','.join(map(str, array.shape))}\n".encode())
+    digest = sha256_of(array.dtype, array.shape)
     flat = array.reshape(-1)  # a view where the array is contiguous, memory-mapped included
-    step = max(1, _CHUNK_BYTES // max(1, dtype.itemsize))
+    step = max(1, _CHUNK_BYTES // max(1, array.itemsize))
     for start in range(0, flat.size, step):
-        part = np.ascontiguousarray(flat[start : start + step], dtype)
-        digest.update(part.view(np.uint8).data)
+        digest.update(little_endian(flat[start : start + step]).data)
     return digest.hexdigest()
+
+
+def little_endian(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """The bytes of an array as they are hashed and written, row by row."""
+    little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+    return little.reshape(-1).view(np.uint8)

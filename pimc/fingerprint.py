@@ -9,23 +9,31 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from pimc.errors import ModelError
+from pimc.mapped import Buffer, let_go, mapped
+from pimc.onnx_file import ITSELF, outline
 
 if TYPE_CHECKING:
     import onnx
 
 __all__ = ["external_files", "file_fingerprint", "fingerprint"]
 
+#: Bytes hashed together; more would be in memory for nothing.
+_CHUNK_BYTES = 1 << 24
 
-def fingerprint(digest: hashlib._Hash, files: Mapping[str, Path]) -> str:
+
+def fingerprint(data: Buffer, files: Mapping[str, Path]) -> str:
     """SHA-256 of the model's bytes, then of each data file, in order of location; as hex.
-
-    Args:
-        digest: has the model's bytes already.
 
     Raises:
         ModelError: a data file cannot be read.
     """
+    digest, flat = hashlib.sha256(), np.frombuffer(data, np.uint8)
+    for start in range(0, len(flat), _CHUNK_BYTES):
+        digest.update(flat[start : start + _CHUNK_BYTES].data)
+        let_go(flat)
     for location in sorted(files):
         try:
             if not files[location].is_file():  # a device would never end
@@ -43,15 +51,14 @@ def file_fingerprint(path: Path) -> str:
     Raises:
         ModelError: not an ONNX file, or one of the files cannot be read.
     """
-    import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # no stubs
 
     try:
-        data = path.read_bytes()
-        proto = onnx.ModelProto.FromString(data)
+        data = mapped(path)
+        proto = outline(data)
     except (OSError, DecodeError) as error:
         raise ModelError("cannot be read", where=str(path)) from error
-    return fingerprint(hashlib.sha256(data), external_files(proto, path.parent))
+    return fingerprint(data, external_files(proto, path.parent))
 
 
 def external_files(proto: onnx.ModelProto, folder: Path) -> dict[str, Path]:
@@ -63,7 +70,7 @@ def external_files(proto: onnx.ModelProto, folder: Path) -> dict[str, Path]:
         for entry in tensor.external_data
         if entry.key == "location"
     }
-    return {location: folder / location for location in locations}
+    return {location: folder / location for location in locations - {ITSELF}}
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:

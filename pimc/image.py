@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from pimc import container
 from pimc.chip import Chip
-from pimc.container import Tensor
+from pimc.container import Content, Tensor
 from pimc.errors import ChipError, ImageError
 from pimc.image_layer import (
     COLUMN_FIELDS,
@@ -72,6 +72,17 @@ class Image:
     def build(manifest: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Image:
         """An image from its parts; hashes are filled in."""
         return Image(*container.seal(FORMAT, VERSION, manifest, tensors))
+
+    @staticmethod
+    def written(
+        path: str | Path, manifest: Mapping[str, Any], contents: Mapping[str, Content]
+    ) -> Image:
+        """An image from its parts, written while they are worked out, and read from the file.
+
+        Raises:
+            UsageError: the file cannot be written.
+        """
+        return Image(*container.stream(path, FORMAT, VERSION, manifest, contents))
 
     @property
     def sha256(self) -> str:
@@ -206,9 +217,9 @@ class Image:
 
     @staticmethod
     def load(path: str | Path) -> Image:
-        """Read and verify a file.
+        """Verify a file; its tensors are read from it when they are looked at.
 
         Raises:
             ImageError: not an image, damaged, altered, or of a newer format version.
         """
-        return Image(*container.load(path, FORMAT, VERSION, ImageError))
+        return Image(*container.load(path, FORMAT, VERSION, ImageError, in_place=True))

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from pimc.weight import Floats, Weight
+
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 #: Domain of the graph nodes that stand for layers on the array.
@@ -52,11 +53,6 @@ def bodies(node: ir.Node) -> list[ir.Graph]:
         elif attribute.type == ir.AttributeType.GRAPHS:
             found += attribute.as_graphs()
     return found
-
-
-def all_finite(values: Floats) -> bool:
-    """Whether no value is NaN or infinite: either would be an extreme, or make it NaN."""
-    return bool(np.isfinite([values.min(initial=0.0), values.max(initial=0.0)]).all())
 
 
 def repeated_layers(graph: ir.Model) -> frozenset[str]:
@@ -127,7 +123,7 @@ class Layer:
         groups, rows, cols: the matrix is ``rows`` inputs × ``cols`` outputs, once a group.
         window: how input vectors are cut from the input; None for matrix products, whose
             vectors are the input's last dimension.
-        weight: float32 (groups, rows, cols).
+        weight: (groups, rows, cols).
         bias: float32 (groups * cols,).
         nonnegative_input: the graph proves that no input is below zero.
         input_steps: the steps that the inputs lie on, where the network says so.
@@ -140,10 +136,23 @@ class Layer:
     rows: int
     cols: int
     window: Window | None
-    weight: Floats = field(repr=False)
+    weight: Weight = field(repr=False)
     bias: Floats = field(repr=False)
     nonnegative_input: bool = False
     input_steps: Steps | None = None
+
+
+class Codes(Protocol):
+    """Codes of weights (groups, rows, cols): an array, or what works them out when asked."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Groups, rows, columns."""
+        ...
+
+    def __getitem__(self, block: Any, /) -> npt.NDArray[np.uint16]:
+        """The codes of a block, three slices or indices."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -154,7 +163,7 @@ class Quantized:
     effective conductances in µS.
 
     Attributes:
-        codes: uint16 (groups, rows, cols), indices into the codebook.
+        codes: (groups, rows, cols), indices into the codebook.
         zero: uint16, the code that means weight 0.
         scale: float32, weight per µS.
         gain: float32, digital gain a column (1 after compiling).
@@ -170,7 +179,7 @@ class Quantized:
         weight_error: Σ(ŵ − w)² / Σw² of the layer.
     """
 
-    codes: npt.NDArray[np.uint16] = field(repr=False)
+    codes: Codes = field(repr=False)
     zero: npt.NDArray[np.uint16] = field(repr=False)
     scale: Floats = field(repr=False)
     gain: Floats = field(repr=False)
@@ -183,7 +192,7 @@ class Quantized:
     adc_column_lsb_us: Floats | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Tile:
     """A block of one layer's matrix no larger than an array.
 
@@ -199,7 +208,7 @@ class Tile:
     cols: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Place:
     """Where a tile sits: array number, first wordline and bitline."""
 

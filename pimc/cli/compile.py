@@ -115,12 +115,14 @@ def compile_(settings: Settings, model: Path, **chosen: Any) -> Report:
         data = {"stopped_after": chosen["stop_after"], "output": None, "passes": timings}
         text = f"stopped after {chosen['stop_after']}; no image was written\n{_passes(timings)}"
         return Report(data | _resources(seconds), text, answer=False)
-    image = api.compile(loaded, chip, **arguments)
     if chosen["harden"]:
         from pimc.passes.recover.harden import hardened
 
+        image = api.compile(loaded, chip, **arguments)
         image = hardened(image, arguments["calib"], seed=settings.seed, progress=settings.progress)
-    image.save(output)
+        image.save(output)
+    else:
+        image = api.compile(loaded, chip, output=output, **arguments)
     summary = summarize(image) | {"output": str(output), "passes": timings}
     summary |= _resources(time.perf_counter() - start)
     return Report(summary, _compiled(summary), answer=False)

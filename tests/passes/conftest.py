@@ -83,7 +83,7 @@ def apply(layer: Layer, x: Array) -> Array:
     cut = vectors(x, layer.window)
     batch, positions = x.shape[0], cut.shape[3:]
     grouped = cut.reshape(batch, layer.groups, layer.rows, -1)
-    product = np.einsum("bgkp,gkn->bgnp", grouped, layer.weight)
+    product = np.einsum("bgkp,gkn->bgnp", grouped, layer.weight.numpy())
     product = product.reshape(batch, layer.groups * layer.cols, -1) + layer.bias[:, None]
     return np.asarray(product.reshape(batch, -1, *positions), np.float32)
 

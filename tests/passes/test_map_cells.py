@@ -21,6 +21,7 @@ from pimc.passes.map_cells import MapCells, tile_levels
 from pimc.passes.pack import Pack
 from pimc.passes.tile import Tiling
 from pimc.plan import ARRAY_OP, DOMAIN, Layer, Lines, Plan, Quantized
+from pimc.weight import Weight
 
 BASE = Chip.default().with_array(16, 16)
 
@@ -35,7 +36,7 @@ def plan_of(chip: Chip, shapes: list[tuple[int, int, int]], seed: int = 0) -> Pl
         bias = np.zeros(columns, np.float32)
         name = f"w{number}"
         weight = np.zeros(shape, np.float32)
-        layers.append(Layer(name, f"{name}.out", "Gemm", *shape, None, weight, bias))
+        layers.append(Layer(name, f"{name}.out", "Gemm", *shape, None, Weight(weight), bias))
         quantized.append(
             Quantized(
                 rng.integers(0, codes, shape).astype(np.uint16),
@@ -73,7 +74,7 @@ def harm(plan: Plan, chip: Chip, faults: FaultMap) -> float:
     book = codebook(chip)
     total = 0.0
     for tile, place, lines in zip(plan.tiles, plan.places, plan.lines, strict=True):
-        levels = tile_levels(plan, chip, tile)
+        levels = tile_levels(plan, codebook(chip), tile)
         scale = plan.quantized[tile.layer].scale
         for row in range(tile.rows):
             for col in range(tile.cols):

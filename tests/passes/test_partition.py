@@ -81,7 +81,7 @@ def test_any_convolution_is_rebuilt_from_its_layer(
     assert digital_ops(plan) == []
     (layer,) = plan.layers
     assert layer.weight.shape == (layer.groups, layer.rows, layer.cols)
-    assert layer.weight.dtype == layer.bias.dtype == np.float32
+    assert layer.weight.numpy().dtype == layer.bias.dtype == np.float32
     assert plan.provenance[layer.name] == {"op": "Conv", "node": "c1", "output": "y", "weight": "w"}
 
 
@@ -257,7 +257,7 @@ def test_other_float_types_keep_the_types_of_the_graph(
     x, c = normal(3, 4).astype(numpy_dtype), normal(3, 5).astype(numpy_dtype)
     plan = check(model, tolerance, x=x, c=c)
     assert len(plan.layers) == 2
-    assert all(layer.weight.dtype == np.float32 for layer in plan.layers)
+    assert all(layer.weight.numpy().dtype == np.float32 for layer in plan.layers)
 
 
 def test_bfloat16_weights_become_float32(net, compiled) -> None:

@@ -326,7 +326,7 @@ from pimc.passes.partition import Partition
 plan = Partition()(Simplify()(load_model(sys.argv[1])))
 digest = hashlib.sha256(ir.to_proto(plan.graph).SerializeToString(deterministic=True))
 for layer in plan.layers:
-    digest.update(layer.weight.tobytes() + layer.bias.tobytes())
+    digest.update(layer.weight.numpy().tobytes() + layer.bias.tobytes())
 print(digest.hexdigest(), "torch" in sys.modules)
 """
 

@@ -19,6 +19,7 @@ from pimc.passes.pack import Pack, Packing
 from pimc.passes.place import Placement, layer_graph
 from pimc.passes.tile import Tiling
 from pimc.plan import ARRAY_OP, DOMAIN, Layer, Place, Plan, Quantized, Tile
+from pimc.weight import Weight
 
 BASE = Chip.default()
 Sizes = list[tuple[int, int]]
@@ -27,7 +28,7 @@ Sizes = list[tuple[int, int]]
 def layer(name: str, groups: int, rows: int, cols: int) -> Layer:
     weight = np.zeros((groups, rows, cols), np.float32)
     bias = np.zeros(groups * cols, np.float32)
-    return Layer(name, f"{name}.out", "Conv", groups, rows, cols, None, weight, bias)
+    return Layer(name, f"{name}.out", "Conv", groups, rows, cols, None, Weight(weight), bias)
 
 
 def chain(count: int) -> ir.Model:
@@ -53,7 +54,7 @@ def plan_of(layers: tuple[Layer, ...]) -> Plan:
 
 def quantized_of(layer: Layer) -> Quantized:
     columns, rows = np.ones(layer.bias.shape, np.float32), np.ones(layer.weight.shape[:2])
-    codes, zero = layer.weight.astype(np.uint16), np.zeros(layer.bias.shape, np.uint16)
+    codes, zero = layer.weight.numpy().astype(np.uint16), np.zeros(layer.bias.shape, np.uint16)
     importance = rows.astype(np.float32)
     return Quantized(codes, zero, columns, columns, layer.bias, importance, 0.5, True, 2.0, 0.0)
 

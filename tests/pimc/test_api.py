@@ -192,3 +192,58 @@ def test_an_image_stands_alone_though_the_model_has_external_data(
     assert all(t.data_location != onnx.TensorProto.EXTERNAL for t in graph.initializer)
     # What is dumped can be opened too.
     ort.InferenceSession(tmp_path / "dump" / "00-simplify" / "graph.onnx").run(None, {"x": x})
+
+
+def decoder_like(path: Path, dtype: type, opset: int = 17) -> None:
+    """A network with a product row by row, one column by column and one scaled, external."""
+    rng = np.random.default_rng(4)
+    weights = {"a": (96, 160), "b": (80, 160), "c": (80, 40), "k": (8, 1, 3)}
+    tensors = [
+        numpy_helper.from_array(rng.standard_normal(shape).astype(dtype), name)
+        for name, shape in weights.items()
+    ]
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    nodes = [
+        helper.make_node("MatMul", ["x", "a"], ["u"]),
+        helper.make_node("Gemm", ["u", "b"], ["v"], transB=1, alpha=0.5),
+        helper.make_node("Gemm", ["v", "c"], ["w"]),
+        helper.make_node("Reshape", ["w", "shape"], ["image"]),
+        helper.make_node("Conv", ["image", "k"], ["y"], group=8),
+    ]
+    tensors.append(numpy_helper.from_array(np.array([-1, 8, 5]), "shape"))
+    graph = helper.make_graph(
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("x", kind, ["N", 96])],
+        [helper.make_tensor_value_info("y", kind, ["N", 8, 3])],
+        tensors,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
+    onnx.save(model, path, save_as_external_data=True, location="w.bin", size_threshold=0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.float64])
+@pytest.mark.parametrize("teacher", [True, False])
+@pytest.mark.parametrize("mapping", ["offset", "differential"])
+def test_a_streamed_image_has_the_same_bytes(
+    tmp_path: Path, dtype: type, teacher: bool, mapping: str
+) -> None:
+    decoder_like(tmp_path / "net.onnx", dtype)
+    chip = Chip.default().with_array(64, 32).with_mapping(mapping)
+    options = api.Options(teacher=teacher)
+    path = tmp_path / "net.pimc"
+    streamed = api.compile(tmp_path / "net.onnx", chip, options=options, output=path)
+    whole = api.compile(tmp_path / "net.onnx", chip, options=options)
+    assert path.read_bytes() == whole.to_bytes() == streamed.to_bytes()
+    assert Image.load(path).sha256 == whole.sha256 == streamed.sha256
+
+
+def test_a_streamed_image_can_be_calibrated(tmp_path: Path) -> None:
+    decoder_like(tmp_path / "net.onnx", np.float32)
+    x = np.random.default_rng(0).standard_normal((8, 96)).astype(np.float32)
+    path = tmp_path / "net.pimc"
+    streamed = api.compile(tmp_path / "net.onnx", calib=x, output=path)
+    assert streamed.sha256 == api.compile(tmp_path / "net.onnx", calib=x).sha256
+    (y,) = Session(streamed).run(None, {"x": x})
+    (again,) = Session(Image.load(path)).run(None, {"x": x})
+    np.testing.assert_array_equal(y, again)

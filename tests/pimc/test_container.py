@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -179,3 +180,61 @@ def test_the_bytes_are_those_of_the_library(names: str) -> None:
         metadata={"manifest": container.canonical_json(manifest)},
     )
     assert container.to_bytes(manifest, tensors) == library
+
+
+def deferred(value: container.Tensor, size: int) -> container.Deferred:
+    """``value``, ``size`` entries at a time."""
+    flat = value.reshape(-1)
+    return container.Deferred(
+        value.dtype,
+        value.shape,
+        lambda: (flat[k : k + size] for k in range(0, flat.size, size)),
+    )
+
+
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_a_streamed_file_has_the_same_bytes(tmp_path: Path, size: int) -> None:
+    contents = {
+        name: deferred(value, size) if name in "ac" else value for name, value in TENSORS.items()
+    }
+    path = tmp_path / "streamed.bin"
+    manifest, tensors = container.stream(path, FMT, VERSION, MANIFEST, contents)
+    sealed, _ = container.seal(FMT, VERSION, MANIFEST, TENSORS)
+    assert manifest == sealed
+    assert path.read_bytes() == saved(tmp_path).read_bytes()
+    assert sorted(tensors) == sorted(TENSORS)
+    for name, value in TENSORS.items():
+        np.testing.assert_array_equal(tensors[name], value)
+        assert tensors[name].dtype == value.dtype
+
+
+def test_a_deferred_tensor_in_memory() -> None:
+    value = np.arange(12, dtype=np.int32).reshape(3, 4)
+    np.testing.assert_array_equal(deferred(value, 5).array(), value)
+
+
+def test_what_fails_while_it_is_streamed_leaves_the_old_file(tmp_path: Path) -> None:
+    def parts() -> Iterator[container.Tensor]:
+        yield np.zeros(4, np.uint8)
+        raise RuntimeError("no more")
+
+    path = tmp_path / "x.bin"
+    path.write_bytes(b"old")
+    contents = {"a": container.Deferred(np.dtype(np.uint8), (8,), parts)}
+    with pytest.raises(RuntimeError, match="no more"):
+        container.stream(path, FMT, VERSION, MANIFEST, contents)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_read_in_place_is_the_same(tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    manifest, tensors = container.load(path, FMT, VERSION, ImageError, in_place=True)
+    assert manifest == load(path)[0]
+    for name, value in TENSORS.items():
+        np.testing.assert_array_equal(tensors[name], value)
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ImageError, match="was altered"):
+        container.load(path, FMT, VERSION, ImageError, in_place=True)

@@ -14,13 +14,14 @@ from pimc import rules
 from pimc.chip import Chip
 from pimc.errors import PlanError
 from pimc.plan import ARRAY_OP, DOMAIN, Layer, Lines, Place, Plan, Quantized, Step, Tile
+from pimc.weight import Weight
 
 CHIP = Chip.default().with_array(4, 4)
 STAGES = tuple(rules.RULES)
 
 
 def layer(name: str) -> Layer:
-    weight = np.ones((1, 5, 3), np.float32)
+    weight = Weight(np.ones((1, 5, 3), np.float32))
     return Layer(name, f"{name}.out", "Gemm", 1, 5, 3, None, weight, np.zeros(3, np.float32))
 
 
@@ -84,7 +85,11 @@ def with_lines(wordlines: list[int], bitlines: list[int]) -> Plan:
 
 
 def with_weight(weight: np.ndarray[Any, Any]) -> Plan:
-    return plan(layers=(layer("a"), replace(layer("b"), weight=weight)))
+    return plan(layers=(layer("a"), replace(layer("b"), weight=Weight(weight))))
+
+
+def with_bias(bias: np.ndarray[Any, Any]) -> Plan:
+    return plan(layers=(layer("a"), replace(layer("b"), bias=bias)))
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -103,7 +108,11 @@ BROKEN: list[tuple[str, str, Broken]] = [
     ("partition", "m.onnx", lambda: plan(graph=graph(["b", "a"]))),
     ("partition", "m.onnx", lambda: plan(graph=graph(["a"]))),
     ("partition", "b", lambda: with_weight(np.ones((1, 3, 5), np.float32))),
-    ("partition", "b", lambda: with_weight(np.full((1, 5, 3), np.nan, np.float32))),
+    (
+        "partition",
+        "b",
+        lambda: plan(layers=(layer("a"), replace(layer("b"), bias=np.ones(2, np.float32)))),
+    ),
     ("quantize", "b", lambda: with_quantized(codes=FULL + np.uint16(1))),
     ("quantize", "b", lambda: with_quantized(zero=np.full(3, 16, np.uint16))),
     ("quantize", "b", lambda: with_quantized(scale=np.array([1, 0, 1], np.float32))),
@@ -160,6 +169,17 @@ def test_what_an_earlier_stage_established_still_holds(
 
 def test_dynamic_ranges_need_no_input_scale() -> None:
     rules.check(replace(with_quantized(input_scale=None), stage="quantize"), CHIP)
+
+
+def test_what_has_not_changed_is_not_looked_at_again() -> None:
+    broken = with_place(Place(2, 0, 1))  # overlaps
+    before = replace(broken, stage="pack")
+    after = replace(broken, stage="place")
+    rules.check(after, CHIP, before)
+    with pytest.raises(PlanError, match="no cell belongs to two tiles"):
+        rules.check(replace(after, places=(*broken.places,)), CHIP, before)
+    with pytest.raises(PlanError, match="no cell belongs to two tiles"):
+        rules.check(after, CHIP, replace(broken, stage="tile"))
 
 
 def test_every_rule_says_what_must_hold() -> None:

@@ -1,0 +1,45 @@
+"""Files and arrays that are read where they lie."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Buffer", "let_go", "mapped"]
+
+Buffer = bytes | mmap.mmap
+
+#: Not every system can be told.
+_DONTNEED: int | None = getattr(mmap, "MADV_DONTNEED", None)
+
+
+def mapped(path: str | os.PathLike[str]) -> Buffer:
+    """The content of a file, read when it is looked at; arrays on it may be written to.
+
+    What is written there is seen by nobody else and does not reach the file.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with open(path, "rb") as stream:
+        if os.fstat(stream.fileno()).st_size == 0:
+            return b""
+        return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
+
+
+def let_go(array: npt.NDArray[Any]) -> None:
+    """Give the memory of a mapped file back; what is looked at again is read again.
+
+    Does nothing for an array that lies in memory of its own. What was written there is lost.
+    """
+    owner: Any = array
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    if isinstance(owner, memoryview):
+        owner = owner.obj
+    if isinstance(owner, mmap.mmap) and _DONTNEED is not None:
+        owner.madvise(_DONTNEED)
