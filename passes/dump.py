@@ -29,9 +29,10 @@ def dump(plan: Plan, chip: Chip, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as cause:
         raise UsageError("cannot create the folder", where=str(folder)) from cause
-    data = graph_bytes(plan.graph)
+    graph = graph_bytes(plan.graph)
     with replacing(folder / "graph.onnx") as stream:
-        stream.write(data)
+        for part in graph.parts():
+            stream.write(part.data)
     tables = {name: [_plain(entry) for entry in getattr(plan, name)] for name in _TABLES}
     text = {"stage": plan.stage, "chip": chip.name, "arrays": plan.arrays, **tables}
     with replacing(folder / "plan.json") as stream:

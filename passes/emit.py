@@ -54,7 +54,7 @@ def emit_to(
 
 def _contents(plan: Plan, chip: Chip, teacher: bool) -> dict[str, Content]:
     tensors: dict[str, Content] = {
-        "graph": np.frombuffer(graph_bytes(plan.graph), np.uint8),
+        "graph": graph_bytes(plan.graph),
         "levels": Deferred(
             np.dtype(np.uint8),
             (plan.arrays, array_bytes(chip)),

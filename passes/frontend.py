@@ -6,10 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # no stubs
@@ -18,7 +15,7 @@ from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 from pimc.errors import ModelError
 from pimc.fingerprint import external_files, fingerprint
 from pimc.mapped import Buffer, mapped
-from pimc.onnx_file import ITSELF, outline
+from pimc.onnx_file import ITSELF, in_place, outline
 from pimc.passes.opset import upgraded
 from pimc.passes.quiet import quiet
 from pimc.plan import Plan
@@ -218,7 +215,7 @@ def _read_embedded(model: ir.Model, source: _Source) -> None:
             if not isinstance(tensor, ir.ExternalTensor):
                 array = tensor.numpy()
             elif tensor.location == ITSELF:
-                array = _in_place(tensor, source.data)
+                array = in_place(tensor, source.data)
             else:
                 return tensor
         except Exception as error:
@@ -242,15 +239,6 @@ def _read_embedded(model: ir.Model, source: _Source) -> None:
         raise ModelError(
             "damaged tensors:\n  " + "\n  ".join(problems), where=source.name, hint=_REEXPORT
         )
-
-
-def _in_place(tensor: ir.ExternalTensor, data: Buffer) -> npt.NDArray[Any]:
-    """A tensor of the model's own bytes."""
-    if tensor.length != tensor.nbytes:
-        raise ValueError(f"{tensor.length} bytes are there, its shape needs {tensor.nbytes}")
-    dtype = tensor.dtype.numpy().newbyteorder("<")
-    flat = np.frombuffer(data, dtype, count=tensor.size, offset=tensor.offset or 0)
-    return flat.reshape(tensor.shape.numpy())
 
 
 def _check_graph(model: ir.Model, source: _Source) -> None:

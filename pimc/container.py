@@ -220,7 +220,7 @@ def _mapped(path: str | Path) -> dict[str, Tensor]:
     """The tensors of a sound file, read when they are looked at."""
     data = mapped(path)
     start = 8 + int.from_bytes(data[:8], "little")
-    header = json.loads(data[8:start])
+    header = json.loads(bytes(data[8:start]))
     del header["__metadata__"]
     return {
         name: np.frombuffer(

@@ -29,6 +29,7 @@ from pimc.image_layer import (
     table,
 )
 from pimc.mapping import Codebook, codebook
+from pimc.onnx_file import model_in
 from pimc.packing import bits_per_cell, pack_levels, unpack_levels
 
 if TYPE_CHECKING:
@@ -138,12 +139,7 @@ class Image:
 
     def graph(self) -> ir.Model:
         """The digital part of the network; array layers are nodes of domain ``pimc``."""
-        import onnx
-        import onnx_ir
-
-        proto = onnx.ModelProto.FromString(self.tensors["graph"].tobytes())
-        model: ir.Model = onnx_ir.from_proto(proto)
-        return model
+        return model_in(self.tensors["graph"].data)
 
     @cached_property
     def used(self) -> npt.NDArray[np.bool_]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 __all__ = ["Buffer", "let_go", "mapped"]
 
-Buffer = bytes | mmap.mmap
+Buffer = bytes | memoryview | mmap.mmap
 
 #: Not every system can be told.
 _DONTNEED: int | None = getattr(mmap, "MADV_DONTNEED", None)

@@ -10,20 +10,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
 
 from pimc.mapped import Buffer
 
 if TYPE_CHECKING:
     import onnx
+    import onnx_ir as ir
 
-__all__ = ["ITSELF", "outline"]
+__all__ = ["ITSELF", "LARGE_BYTES", "Segment", "in_place", "model_in", "outline", "segments"]
+
+#: Bytes of a message, or a tensor whose content stands there.
+Segment: TypeAlias = "bytes | ir.TensorProtocol"
 
 #: Location of external data that lies in the model's own bytes.
 ITSELF = ":model:"
 
 #: Tensors below this are cheaper to keep than to look for.
-_LARGE_BYTES = 1 << 16
+LARGE_BYTES = 1 << 16
 #: Field numbers of ONNX's messages.
 _GRAPH, _INITIALIZER = 7, 5
 _DATA_TYPE, _RAW_DATA, _DATA_LOCATION = 2, 9, 14
@@ -65,11 +73,83 @@ def outline(data: Buffer) -> onnx.ModelProto:
     return model
 
 
+def in_place(tensor: ir.ExternalTensor, data: Buffer) -> npt.NDArray[Any]:
+    """The array of a tensor that :func:`outline` of ``data`` left there.
+
+    Raises:
+        ValueError: it is not of the size that its shape and type need.
+    """
+    if tensor.length != tensor.nbytes:
+        raise ValueError(f"{tensor.length} bytes are there, its shape needs {tensor.nbytes}")
+    dtype = tensor.dtype.numpy().newbyteorder("<")
+    flat = np.frombuffer(data, dtype, count=tensor.size, offset=tensor.offset or 0)
+    return flat.reshape(tensor.shape.numpy())
+
+
+def model_in(data: Buffer) -> ir.Model:
+    """The model that ``data`` holds; large constants are read when they are asked for."""
+    import onnx_ir as ir
+
+    model: ir.Model = ir.from_proto(outline(data))
+    for value in model.graph.initializers.values():
+        tensor = value.const_value
+        if isinstance(tensor, ir.ExternalTensor) and tensor.location == ITSELF:
+            value.const_value = ir.LazyTensor(
+                partial(_aligned, tensor, data), tensor.dtype, tensor.shape, name=value.name
+            )
+    return model
+
+
+def _aligned(tensor: ir.ExternalTensor, data: Buffer) -> ir.TensorProtocol:
+    import onnx_ir as ir
+
+    array = np.require(in_place(tensor, data), None, ["ALIGNED", "OWNDATA"])
+    return ir.Tensor(array, tensor.dtype, name=tensor.name)
+
+
+def segments(skeleton: bytes, tensors: Mapping[int, ir.TensorProtocol]) -> list[Segment]:
+    """What is written for a model with some contents of initializers put back.
+
+    The opposite of :func:`outline`; the result is what protobuf would write.
+
+    Args:
+        skeleton: the model without these contents.
+        tensors: contents, by the initializer's number.
+    """
+    number = 0
+    parts: list[Segment] = []
+    graph = next(f for f in _fields(skeleton, 0, len(skeleton)) if f.number == _GRAPH)
+    for found in _fields(skeleton, graph.value, graph.end):
+        if found.number != _INITIALIZER:
+            parts.append(skeleton[found.start : found.end])
+            continue
+        if number in tensors:
+            parts += _filled(skeleton, found, tensors[number])
+        else:
+            parts.append(skeleton[found.start : found.end])
+        number += 1
+    before = [skeleton[: graph.start], _key(_GRAPH, _BYTES), _varint(_size(parts))]
+    return [*before, *parts, skeleton[graph.end :]]
+
+
+def _filled(data: bytes, initializer: _Field, tensor: ir.TensorProtocol) -> list[Segment]:
+    """An initializer with the content of ``tensor``, fields in the order of their numbers."""
+    fields = list(_fields(data, initializer.value, initializer.end))
+    inner: list[Segment] = [data[f.start : f.end] for f in fields if f.number < _RAW_DATA]
+    inner += [_key(_RAW_DATA, _BYTES), _varint(tensor.nbytes), tensor]
+    inner += [data[f.start : f.end] for f in fields if f.number > _RAW_DATA]
+    return [_key(_INITIALIZER, _BYTES), _varint(_size(inner)), *inner]
+
+
+def _size(parts: list[Segment]) -> int:
+    return sum(len(part) if isinstance(part, bytes) else part.nbytes for part in parts)
+
+
 def _without_weights(data: Buffer, start: int, end: int, path: tuple[int, ...]) -> bytes:
     """The message between ``start`` and ``end``, large tensors at ``path`` as outlines."""
     parts: list[bytes] = []
     for found in _fields(data, start, end):
-        large = found.end - found.value >= _LARGE_BYTES
+        large = found.end - found.value >= LARGE_BYTES
         if large and path and (found.number, found.wire) == (path[0], _BYTES):
             inner = _without_weights(data, found.value, found.end, path[1:])
             parts += [_key(found.number, _BYTES), _varint(len(inner)), inner]

@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # no stubs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from pimc.errors import ModelError
-from pimc.onnx_file import ITSELF, outline
+from pimc.onnx_file import ITSELF, model_in, outline, segments
 from pimc.passes.frontend import load_model
 
 #: Entries that make a tensor large, whatever its type.
@@ -82,7 +83,9 @@ def test_types_of_less_than_a_byte_and_strings_stay() -> None:
     packed = TensorProto(
         name="packed", data_type=TensorProto.INT4, dims=(2 * LARGE,), raw_data=bytes(LARGE)
     )
-    text = helper.make_tensor("text", TensorProto.STRING, (2,), [b"a" * LARGE, b"b"])
+    text = TensorProto(
+        name="text", data_type=TensorProto.STRING, dims=(2,), string_data=[b"a" * LARGE, b"b"]
+    )
     whole = model([packed, text])
     assert outline(whole.SerializeToString()) == whole
 
@@ -122,3 +125,31 @@ def test_large_weights_are_mapped(tmp_path) -> None:
     assert weight is not None
     assert not weight.numpy().flags.owndata
     np.testing.assert_array_equal(weight.numpy(), values)
+
+
+def test_segments_put_contents_back() -> None:
+    rng = np.random.default_rng(0)
+    tensors = [
+        numpy_helper.from_array(rng.standard_normal(size).astype(np.float32), f"t{number}")
+        for number, size in enumerate((3, LARGE, 5, 2 * LARGE))
+    ]
+    tensors[1].doc_string = "behind the content"
+    whole = model(tensors)
+    data = whole.SerializeToString(deterministic=True)
+    contents = {number: ir.from_proto(whole.graph.initializer[number]) for number in (1, 3)}
+    for number in contents:
+        whole.graph.initializer[number].ClearField("raw_data")
+    parts = segments(whole.SerializeToString(deterministic=True), contents)
+    assert sum(not isinstance(part, bytes) for part in parts) == 2
+    assert b"".join(p if isinstance(p, bytes) else p.tobytes() for p in parts) == data
+
+
+def test_a_model_read_in_place_is_the_same() -> None:
+    values = np.random.default_rng(0).standard_normal((LARGE, 2)).astype(np.float32)
+    whole = model([numpy_helper.from_array(values, "w")])
+    found = model_in(whole.SerializeToString())
+    weight = found.graph.initializers["w"].const_value
+    assert weight is not None
+    assert weight.numpy().flags.aligned
+    np.testing.assert_array_equal(weight.numpy(), values)
+    assert ir.to_proto(found).graph.initializer[0].raw_data == values.tobytes()

@@ -104,7 +104,7 @@ def build(path: Path, layers: int, width: int, hidden: int, words: int) -> None:
         cos, sin = (
             net.op("Cast", net.op(kind, angle), to=TensorProto.FLOAT16) for kind in ("Cos", "Sin")
         )
-        caches = []
+        caches: list[tuple[str, str]] = []
         for number in range(layers):
             x = block(net, x, number, width, hidden, (cos, sin), caches)
         x = net.op("MatMul", net.norm(x, width), net.weight("head", width, words))
