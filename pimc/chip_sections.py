@@ -7,6 +7,7 @@ Import these names from :mod:`pimc.chip`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -32,6 +33,7 @@ class Array(Section):
     wire_ohm: float = setting(
         0.0, "float", "resistance of a wire from cell to cell; 0 = no IR drop", low=0, high=1e6
     )
+    cell_area_um2: float = setting(0.0, "float", "area of a cell; 0 = not known", low=0)
     active_rows: int = setting(
         0, "int", "most wordlines that one read may drive, 0 for all", low=0, high=65536
     )
@@ -180,6 +182,7 @@ class Dac(Section):
     bits: int = setting(8, "int", "bits of an input code", low=1, high=16)
     signed: bool = setting(True, "bool", "both polarities can be applied: codes ±(2^(bits−1) − 1)")
     energy_pj: float = setting(3.12, "float", "energy of one input conversion", low=0)
+    area_um2: float = setting(0.0, "float", "area of a wordline's converter; 0 = not known", low=0)
     mode: str = setting(
         "parallel",
         "str",
@@ -208,6 +211,7 @@ class Adc(Section):
         choices=("fixed", "layer", "column"),
     )
     energy_pj: float = setting(1.56, "float", "energy of one output conversion", low=0)
+    area_um2: float = setting(0.0, "float", "area of one ADC; 0 = not known", low=0)
     convert_ns: float = setting(0.78125, "float", "time of one conversion", above=0)
     columns_per_adc: int = setting(
         128, "int", "columns that share one ADC, in turn", low=1, high=65536
@@ -295,11 +299,20 @@ class Hierarchy(Section):
 
     cores: int = setting(8, "int", "cores of a die", low=1, high=1 << 20)
     arrays_per_core: int = setting(128, "int", "arrays of a core", low=1, high=1 << 20)
+    mesh_cols: int = setting(
+        0, "int", "cores side by side in the mesh; 0 = as square as it can be", low=0, high=1 << 20
+    )
 
     @property
     def arrays(self) -> int:
         """Arrays of a die."""
         return self.cores * self.arrays_per_core
+
+    @property
+    def mesh(self) -> tuple[int, int]:
+        """Rows and columns of the mesh of cores; the last row need not be full."""
+        cols = self.mesh_cols or math.ceil(math.sqrt(self.cores))
+        return -(-self.cores // cols), cols
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pimc import estimate
+from pimc.cost import Cost, activations, inference, layer_areas_um2, layer_costs, positions
 from pimc.image import TILE_FIELDS, Image
 
 __all__ = ["summarize"]
@@ -20,13 +21,16 @@ def summarize(image: Image) -> dict[str, Any]:
     ``cells_used`` counts the cells that hold a weight, ``cell_utilization`` is their share of
     the arrays in use, ``read_steps`` the activations of arrays that one pass over all layers
     takes. ``quantization_error`` and ``programming_error`` are expected squared errors of the
-    weights over their squares; energy and latency are None where shapes are not known.
+    weights over their squares; energy and latency are None where shapes are not known, areas where
+    the chip states none.
     """
     manifest, chip = image.manifest, image.chip
     cells = estimate.cells_used(image)
     counts = estimate.level_counts(image)
-    cost = estimate.inference(image, counts)
-    layers = _layers(image, counts)
+    costs = layer_costs(image, counts)
+    cost, areas = inference(image, costs), layer_areas_um2(image)
+    layers = _layers(image, counts, costs, areas)
+    reads = activations(image.tensors["tiles"], image.tensors["schedule"])
     return {
         "model": manifest["model"]["name"],
         "model_sha256": manifest["model"]["sha256"],
@@ -44,7 +48,7 @@ def summarize(image: Image) -> dict[str, Any]:
         "arrays_available": chip.hierarchy.arrays,
         "cells_used": cells,
         "cell_utilization": cells / (image.arrays * chip.array.rows * chip.array.cols),
-        "read_steps": estimate.read_steps(image),
+        "read_steps": len(reads.step),
         "quantization_error": _mean(layers, "quantization_error"),
         "programming_error": _mean(layers, "programming_error"),
         "energy_pj": None if cost is None else cost.energy_pj,
@@ -52,13 +56,19 @@ def summarize(image: Image) -> dict[str, Any]:
         if cost is None
         else {"dac": cost.dac_pj, "adc": cost.adc_pj, "array": cost.array_pj},
         "latency_ns": None if cost is None else cost.latency_ns,
+        "area_um2": None if areas is None else sum(areas),
         "layers": layers,
     }
 
 
-def _layers(image: Image, counts: list[estimate.Counts]) -> list[dict[str, Any]]:
+def _layers(
+    image: Image,
+    counts: list[estimate.Counts],
+    costs: list[Cost | None],
+    areas: list[float] | None,
+) -> list[dict[str, Any]]:
     tiles = image.tensors["tiles"]
-    count = estimate.positions(image)
+    count = positions(image)
     return [
         {
             "name": layer.name,
@@ -71,8 +81,11 @@ def _layers(image: Image, counts: list[estimate.Counts]) -> list[dict[str, Any]]
             "positions": count[layer.name],
             "quantization_error": layer.weight_error,
             "programming_error": estimate.programming_error(image, layer, counts[layer.index]),
+            "energy_pj": None if cost is None else cost.energy_pj,
+            "latency_ns": None if cost is None else cost.latency_ns,
+            "area_um2": None if areas is None else areas[layer.index],
         }
-        for layer in image.layers
+        for layer, cost in zip(image.layers, costs, strict=True)
     ]
 
 

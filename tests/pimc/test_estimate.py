@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from pimc import estimate
+from pimc import cost, estimate
 from pimc.api import compile as compile_model
 from pimc.chip import Chip
 from pimc.image import Image
@@ -30,6 +30,10 @@ def image_of(**keys: Any) -> Image:
     return compile_model(model.SerializeToString(), CHIP.with_(**keys))
 
 
+def read_steps(image: Image) -> int:
+    return len(cost.activations(image.tensors["tiles"], image.tensors["schedule"]).step)
+
+
 #: Keys, reads a vector, pulses a read, and full-scale reads that a wordline gets on average.
 MODES: list[tuple[dict[str, Any], int, int, float]] = [
     ({}, 1, 1, 1 / 3),
@@ -46,25 +50,25 @@ def test_reads_pulses_and_conversions(
 ) -> None:
     image = image_of(**keys)
     chip = image.chip
-    cost = estimate.inference(image)
-    assert cost is not None
+    found = cost.inference(image)
+    assert found is not None
     steps = 1 if image.arrays == 2 else 2
-    assert cost.dac_pj == pytest.approx(reads * 20 * chip.dac.energy_pj)
-    assert cost.adc_pj == pytest.approx(reads * 2 * 6 * chip.adc.energy_pj)
+    assert found.dac_pj == pytest.approx(reads * 20 * chip.dac.energy_pj)
+    assert found.adc_pj == pytest.approx(reads * 2 * 6 * chip.adc.energy_pj)
     step_ns = pulses * chip.array.read_ns + 6 * chip.adc.convert_ns
-    assert cost.latency_ns == pytest.approx(reads * steps * step_ns)
+    assert found.latency_ns == pytest.approx(reads * steps * step_ns)
     held = estimate.held_us(image, image.layers[0])
     total_us = held.sum() + 20 * image.codebook.reference_us
     wanted = 1e-3 * chip.array.v_read_v**2 * driven * total_us * chip.array.read_ns
-    assert cost.array_pj == pytest.approx(wanted)
+    assert found.array_pj == pytest.approx(wanted)
 
 
 def test_fewer_active_rows_take_more_reads() -> None:
-    assert estimate.read_steps(image_of()) == 2
+    assert read_steps(image_of()) == 2
     few = image_of(**{"array.active_rows": 5})
-    assert estimate.read_steps(few) == 4
+    assert read_steps(few) == 4
     assert {int(rows) for rows in few.tensors["tiles"][:, 3]} == {5}
-    every, some = (estimate.inference(image) for image in (image_of(), few))
+    every, some = (cost.inference(image) for image in (image_of(), few))
     assert every is not None
     assert some is not None
     assert some.adc_pj == 2 * every.adc_pj
@@ -75,10 +79,10 @@ def test_fewer_active_rows_take_more_reads() -> None:
 def test_conversions_of_a_pair(pair: str, conversions: int) -> None:
     """Rows subtract before the ADC, on tiles of half as many inputs."""
     image = image_of(**{"mapping.kind": "differential", "mapping.pair": pair})
-    cost = estimate.inference(image)
-    assert cost is not None
+    found = cost.inference(image)
+    assert found is not None
     row_blocks = 3 if pair == "rows" else 2
     assert image.layers[0].row_blocks == row_blocks
     adc = image.chip.adc.energy_pj
-    assert cost.adc_pj == pytest.approx(conversions * row_blocks * 6 * adc)
+    assert found.adc_pj == pytest.approx(conversions * row_blocks * 6 * adc)
     assert int(image.used.sum()) == 2 * 20 * 6
