@@ -60,8 +60,8 @@ def _contents(plan: Plan, chip: Chip, teacher: bool) -> dict[str, Content]:
             (plan.arrays, array_bytes(chip)),
             partial(packed_levels, plan, chip),
         ),
-        "tiles": _tile_table(plan),
-        "schedule": _schedule(plan),
+        "tiles": tile_table(plan),
+        "schedule": schedule_table(plan),
         **_lines(plan),
     }
     for index, (layer, quantized) in enumerate(zip(plan.layers, plan.quantized, strict=True)):
@@ -78,7 +78,9 @@ def _contents(plan: Plan, chip: Chip, teacher: bool) -> dict[str, Content]:
 
 
 def _manifest(plan: Plan, chip: Chip, options: Mapping[str, Any]) -> dict[str, Any]:
+    phases = {"phases": list(plan.phases)} if len(plan.phases) > 1 else {}
     return {
+        **phases,
         "chip": chip.to_dict(),
         "model": {"name": plan.model_name, "sha256": plan.model_sha256},
         "options": dict(options),
@@ -112,7 +114,8 @@ def _layers(plan: Plan, chip: Chip) -> list[dict[str, Any]]:
     ]
 
 
-def _tile_table(plan: Plan) -> npt.NDArray[np.int32]:
+def tile_table(plan: Plan) -> npt.NDArray[np.int32]:
+    """(tiles, 9): where every tile lies, as the image has it."""
     table = [
         (t.layer, t.group, t.row, t.rows, t.col, t.cols, p.array, p.row, p.col)
         for t, p in zip(plan.tiles, plan.places, strict=True)
@@ -133,7 +136,7 @@ def _lines(plan: Plan) -> dict[str, Tensor]:
     return {"lines": np.concatenate(parts), "line_offsets": np.asarray(offsets, np.int32)}
 
 
-def _schedule(plan: Plan) -> npt.NDArray[np.int32]:
+def schedule_table(plan: Plan) -> npt.NDArray[np.int32]:
     """(reads, 2): read step and tile, in the order in which they happen."""
     pairs = [(number, tile) for number, step in enumerate(plan.schedule) for tile in step.tiles]
     return np.asarray(pairs, np.int32).reshape(-1, 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -37,16 +38,18 @@ class Placement:
         Raises:
             ModelError: the network needs more arrays than the chip has.
         """
-        available = chip.hierarchy.cores * chip.hierarchy.arrays_per_core
-        if plan.arrays > available:
-            raise ModelError(
-                f"the network needs {plan.arrays} arrays and the chip has {available}: "
-                f"{plan.arrays - available} are missing",
-                where=plan.model_name,
-                hint="use larger arrays, dense packing, or a chip with more cores",
-            )
-        order = _order(plan, chip.hierarchy.arrays_per_core)
-        number = {array: position for position, array in enumerate(order)}
+        available = chip.hierarchy.arrays
+        number: dict[int, int] = {}
+        for start, end in pairwise((*plan.phases, plan.arrays)):
+            if end - start > available:
+                raise ModelError(
+                    f"the network needs {end - start} arrays and the chip has {available}: "
+                    f"{end - start - available} are missing",
+                    where=plan.model_name,
+                    hint="use larger arrays, dense packing, a chip with more cores, or phases",
+                )
+            order = _order(plan, range(start, end), chip.hierarchy.arrays_per_core)
+            number |= {array: start + position for position, array in enumerate(order)}
         places = tuple(replace(place, array=number[place.array]) for place in plan.places)
         return replace(plan, stage=self.name, places=places)
 
@@ -94,8 +97,8 @@ def _follow(
             sources[value] = reached
 
 
-def _order(plan: Plan, arrays_per_core: int) -> list[int]:
-    """All arrays, core after core.
+def _order(plan: Plan, arrays: range, arrays_per_core: int) -> list[int]:
+    """The arrays of a phase, core after core.
 
     What an array exchanges with another depends on the layers in them alone: columns of the one
     layer, shared out evenly to the arrays of the other. So arrays of the same layers are of one
@@ -103,7 +106,8 @@ def _order(plan: Plan, arrays_per_core: int) -> list[int]:
     """
     held: dict[int, dict[int, None]] = {}
     for tile, place in zip(plan.tiles, plan.places, strict=True):
-        held.setdefault(place.array, {})[tile.layer] = None
+        if place.array in arrays:
+            held.setdefault(place.array, {})[tile.layer] = None
     spread = Counter(layer for layers in held.values() for layer in layers)
     kinds: dict[tuple[int, ...], deque[int]] = {}
     for array in sorted(held, key=lambda a: (min(held[a]), a)):
@@ -114,6 +118,8 @@ def _order(plan: Plan, arrays_per_core: int) -> list[int]:
         member[number, list(layers)] = 1.0
     exchange = np.zeros((len(plan.layers), len(plan.layers)))
     for source, target, values in layer_graph(plan).edges(data="values"):
+        if not (spread[source] and spread[target]):
+            continue  # in another phase
         share = values / (spread[source] * spread[target])
         exchange[source, target] += share
         exchange[target, source] += share

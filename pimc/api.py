@@ -48,7 +48,8 @@ class Options:
     """What a user can choose about compiling; goes into the image's manifest.
 
     Attributes:
-        packing: ``dense`` (fewest arrays) or ``single`` (one tile an array).
+        packing: ``dense`` (fewest arrays), ``parallel`` (fewest read steps), ``single`` (one tile
+            an array), or the most read steps that an array may take for one input of a layer.
         feedback: error-feedback rounding where there is calibration data.
         write_noise: how much of the programming errors' variance the clipping reckons with, 0
             to 1: a column's scale is chosen for the least squared error of its weights once
@@ -58,6 +59,8 @@ class Options:
         calibration_images: images that the compiler looks at.
         array_only: refuse a network with weights that would be computed digitally, but for those
             in ``digital``; not in the manifest, as it changes no image that comes about.
+        phases: cut a network that is larger than the chip into phases, which are written one after
+            the other for every batch; else it is refused.
     """
 
     packing: Packing = "dense"
@@ -67,6 +70,7 @@ class Options:
     teacher: bool = True
     calibration_images: int = CALIBRATION_IMAGES
     array_only: bool = False
+    phases: bool = False
 
 
 def passes(
@@ -79,7 +83,7 @@ def passes(
         Partition(options.digital, options.array_only),
         Quantize(calibration, options.feedback, options.write_noise),
         Tiling(),
-        Pack(options.packing),
+        Pack(options.packing, options.phases),
         Placement(),
         MapCells(faults),
         Scheduling(),
@@ -168,7 +172,7 @@ def compile(
         "calibrated": calib is not None,
         "faults": None if faults is None else _sha256(faults),
     }
-    del chosen["array_only"]
+    del chosen["array_only"], chosen["phases"]  # what they did is seen in the rest
     if output is not None:
         return emit_to(output, finished, chip, chosen, teacher=options.teacher)
     return emit(finished, chip, chosen, teacher=options.teacher)

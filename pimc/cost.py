@@ -6,6 +6,7 @@ part of the network, data movement and leakage are not counted.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
@@ -32,6 +33,7 @@ __all__ = [
     "layer_costs",
     "positions",
     "vector_ns",
+    "vectors",
 ]
 
 
@@ -164,14 +166,21 @@ def layer_areas_um2(image: Image) -> list[float] | None:
 
 
 def positions(image: Image, graph: ir.Model | None = None) -> dict[str, int | None]:
+    """Input vectors of each layer a sample, by layer name; None where shapes are not known."""
+    convolves = {layer.name: layer.window is not None for layer in image.layers}
+    return vectors(graph or image.graph(), convolves)
+
+
+def vectors(graph: ir.Model, convolves: Mapping[str, bool]) -> dict[str, int | None]:
     """Input vectors of each layer a sample, by layer name; None where shapes are not known.
 
     The first dimension of a layer's output is the batch. What several nodes use counts for each;
     how often a body of control flow runs is not known.
+
+    Args:
+        convolves: the layers, and whether each is a convolution.
     """
-    graph = graph or image.graph()
-    convolves = {layer.name: layer.window is not None for layer in image.layers}
-    counts: dict[str, list[int | None]] = {layer.name: [] for layer in image.layers}
+    counts: dict[str, list[int | None]] = {name: [] for name in convolves}
     for node in array_nodes(graph):
         name = layer_of(node)
         inside = node.graph is not graph.graph

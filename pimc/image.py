@@ -112,6 +112,19 @@ class Image:
         """Arrays in use."""
         return int(self.tensors["levels"].shape[0])
 
+    @property
+    def phases(self) -> tuple[int, ...]:
+        """First array of each phase; of a network that the chip holds at once, 0 alone.
+
+        Raises:
+            ImageError: they are not whole numbers that grow from 0 on.
+        """
+        found = self.manifest.get("phases", [0])
+        whole = isinstance(found, list) and all(type(start) is int for start in found)
+        if not whole or found[:1] != [0] or sorted(set(found)) != found:
+            raise ImageError("phases: not whole numbers that grow from 0", "manifest", NEWER)
+        return tuple(found)
+
     @cached_property
     def layers(self) -> tuple[ImageLayer, ...]:
         """All layers in the order in which they run; keys that are not known are ignored.

@@ -245,6 +245,8 @@ class Plan:
         model_name, model_sha256: file name and hash of the source model.
         arrays: arrays in use. From placement on, array ``a`` is slot ``a % n`` of core
             ``a // n`` on a chip with ``n`` arrays a core.
+        phases: first array of each phase; where there are several, the arrays of the next replace
+            those of the one before on the chip.
         lines: one entry a tile; None where rows and columns are simply consecutive.
         provenance: layer name → source node (op, name, output) for reports.
     """
@@ -258,6 +260,7 @@ class Plan:
     tiles: tuple[Tile, ...] = ()
     places: tuple[Place, ...] = ()
     arrays: int = 0
+    phases: tuple[int, ...] = (0,)
     lines: tuple[Lines | None, ...] = ()
     schedule: tuple[Step, ...] = ()
     provenance: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

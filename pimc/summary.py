@@ -9,6 +9,7 @@ import numpy as np
 from pimc import estimate
 from pimc.cost import Cost, activations, inference, layer_areas_um2, layer_costs, positions
 from pimc.image import TILE_FIELDS, Image
+from pimc.write_cost import writing
 
 __all__ = ["summarize"]
 
@@ -46,6 +47,8 @@ def summarize(image: Image) -> dict[str, Any]:
         "recovery": manifest["recovery"],
         "arrays_used": image.arrays,
         "arrays_available": chip.hierarchy.arrays,
+        "phases": len(image.phases),
+        "reprogramming": _reprogramming(image, counts),
         "cells_used": cells,
         "cell_utilization": cells / (image.arrays * chip.array.rows * chip.array.cols),
         "read_steps": len(reads.step),
@@ -58,6 +61,19 @@ def summarize(image: Image) -> dict[str, Any]:
         "latency_ns": None if cost is None else cost.latency_ns,
         "area_um2": None if areas is None else sum(areas),
         "layers": layers,
+    }
+
+
+def _reprogramming(image: Image, counts: list[estimate.Counts]) -> dict[str, Any] | None:
+    """What it costs to write every phase once, as each pass over the network does."""
+    if len(image.phases) == 1:
+        return None
+    levels = sum(count.sum(axis=(0, 1)) for count in counts)
+    cost = writing(image.chip, levels)
+    return {
+        "cells": int(np.sum(levels)),
+        "seconds": cost.seconds,
+        "energy_pj": cost.energy_pj,
     }
 
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -19,6 +19,7 @@ __all__ = [
     "DURATION",
     "FILE",
     "FLOATS",
+    "PACKING",
     "SEED_LIMIT",
     "SIZE",
     "Function",
@@ -26,6 +27,7 @@ __all__ = [
     "Settings",
     "command",
     "data_options",
+    "explain_option",
     "image_argument",
     "ir_drop_option",
     "note",
@@ -155,6 +157,20 @@ class _Duration(_ParamType):
         return float(match[1]) * SECONDS[match[2]]
 
 
+class _Packing(_ParamType):
+    """``dense``, ``parallel``, ``single``, or how many read steps a layer may take in an array."""
+
+    name = "packing"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str | int:
+        if isinstance(value, int) or value in ("dense", "parallel", "single"):
+            return cast("str | int", value)
+        if not re.fullmatch(r"[1-9][0-9]{0,8}", str(value)):
+            text = "dense, parallel, single or a whole number above 0"
+            self.fail(f"{value!r} is none of {text}", param, ctx)
+        return int(value)
+
+
 #: Seconds of the units that a time may be given in; a year has 365.25 days.
 SECONDS: Mapping[str, float] = {
     "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0, "y": 31_557_600.0,
@@ -162,6 +178,7 @@ SECONDS: Mapping[str, float] = {
 
 DURATION = _Duration()
 FLOATS = _Floats()
+PACKING = _Packing()
 SIZE = _Size()
 
 _DATA_OPTIONS = (
@@ -222,6 +239,12 @@ def ir_drop_option(function: Function) -> Function:
         type=click.Choice(["first", "exact"]),
         help="Wires of a simulated chip: to first order [default], or by nodal analysis.",
     )(function)
+
+
+def explain_option(function: Function) -> Function:
+    """``--explain`` of a summary."""
+    text = "Say how each number of the summary comes about."
+    return click.option("--explain", is_flag=True, help=text)(function)
 
 
 def partition_options(function: Function) -> Function:

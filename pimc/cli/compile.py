@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pimc.cli.chip_options import chip_options, chosen_chip
 from pimc.cli.common import (
     FILE,
-    SIZE,
+    PACKING,
     Report,
     Settings,
     command,
     data_options,
+    explain_option,
     partition_options,
 )
 from pimc.cli.text import facts, percent, room, table
 
 if TYPE_CHECKING:
-    from pimc.chip import Chip
     from pimc.data import Dataset
     from pimc.plan import Plan
 
@@ -31,35 +32,20 @@ __all__ = ["check", "compile_"]
 
 @command("compile")
 @click.argument("model", type=FILE)
-@click.option("--array", type=SIZE, metavar="RxC", help="Wordlines × bitlines of one array.")
-@click.option("--chip", metavar="NAME|FILE", help="A shipped chip or a chip file.")
-@click.option("--levels", type=int, help="Conductance levels of a cell.")
-@click.option(
-    "--mapping",
-    type=click.Choice(["offset", "differential", "sliced"]),
-    help="How a weight becomes cells.",
-)
-@click.option(
-    "--pair",
-    type=click.Choice(["columns", "rows", "arrays"]),
-    help="Where the two cells of a differential weight lie.",
-)
-@click.option(
-    "--set",
-    "keys",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Change a key of the chip, as in adc.bits=6; may be given again.",
-)
+@chip_options
 @click.option("--calib", type=FILE, metavar="DATA", help="Inputs to choose the ranges on.")
 @data_options
 @click.option("--faults", type=FILE, metavar="CSV", help="Known faults of the die: array,row,col.")
 @click.option(
     "--packing",
-    type=click.Choice(["dense", "single"]),
+    type=PACKING,
     default="dense",
     show_default=True,
-    help="Fewest arrays, or one tile an array.",
+    metavar="dense|parallel|single|N",
+    help="Fewest arrays, fewest read steps, one tile an array, or N read steps a layer and array.",
+)
+@click.option(
+    "--phases", is_flag=True, help="Cut what is larger than the chip; else it is refused."
 )
 @partition_options
 @click.option(
@@ -67,6 +53,7 @@ __all__ = ["check", "compile_"]
 )
 @click.option("--no-teacher", is_flag=True, help="Leave the float weights out of the image.")
 @click.option("--no-feedback", is_flag=True, help="Round every weight on its own.")
+@explain_option
 @click.option("--dump-dir", type=FILE, metavar="DIR", help="Write the plan after every pass.")
 @click.option("--stop-after", metavar="PASS", help="Stop there; no image is written.")
 @click.option("-o", "--output", type=FILE, help="Default: MODEL.pimc in the current folder.")
@@ -77,6 +64,7 @@ def compile_(settings: Settings, model: Path, **chosen: Any) -> Report:
     sees; without, every input vector is scaled on its own.
     """
     from pimc import api
+    from pimc.cli.look import explanations
     from pimc.errors import UsageError
     from pimc.faults import FaultMap
     from pimc.passes.frontend import load_model
@@ -89,9 +77,10 @@ def compile_(settings: Settings, model: Path, **chosen: Any) -> Report:
             hint="give --calib, and leave out --no-teacher",
         )
     output = _output(model, chosen["output"])
-    chip = _chip(chosen)
+    chip = chosen_chip(chosen)
     options = api.Options(
         packing=chosen["packing"],
+        phases=chosen["phases"],
         feedback=not chosen["no_feedback"],
         digital=chosen["digital"],
         array_only=chosen["array_only"],
@@ -125,7 +114,10 @@ def compile_(settings: Settings, model: Path, **chosen: Any) -> Report:
         image = api.compile(loaded, chip, output=output, **arguments)
     summary = summarize(image) | {"output": str(output), "passes": timings}
     summary |= _resources(time.perf_counter() - start)
-    return Report(summary, _compiled(summary), answer=False)
+    text = _compiled(summary)
+    if chosen["explain"]:
+        text += explanations(summary, chip)
+    return Report(summary, text, answer=False)
 
 
 @command("check")
@@ -192,23 +184,6 @@ def _output(model: Path, given: Path | None) -> Path:
     if output.exists() and model.exists() and output.samefile(model):
         raise UsageError("the image would replace the model", str(output), "choose another -o")
     return output
-
-
-def _chip(chosen: dict[str, Any]) -> Chip:
-    from pimc.assignment import assignment
-    from pimc.chip import Chip
-
-    chip = Chip.load(chosen["chip"]) if chosen["chip"] else Chip.default()
-    if chosen["mapping"] is not None:
-        chip = chip.with_mapping(chosen["mapping"])
-    if chosen["pair"] is not None:
-        chip = chip.with_(**{"mapping.pair": chosen["pair"]})
-    if chosen["levels"] is not None:
-        chip = chip.with_levels(chosen["levels"])
-    if chosen["array"]:
-        chip = chip.with_array(*chosen["array"])
-    # All at once: keys that need each other may come in any order.
-    return chip.with_(**dict(map(assignment, chosen["keys"])))
 
 
 def _check_preprocess(path: Path | None, preprocess: dict[str, Any]) -> None:

@@ -7,29 +7,33 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pimc.cli.common import FILE, Report, Settings, command, image_argument
+from pimc.cli.common import FILE, Report, Settings, command, explain_option, image_argument
 from pimc.cli.text import engineering, facts, percent, room, table
 
 if TYPE_CHECKING:
     from pimc.changes import Changes
+    from pimc.chip import Chip
 
-__all__ = ["LAYER_COLUMNS", "diff", "info", "layer_rows", "summary_facts"]
+__all__ = ["LAYER_COLUMNS", "diff", "explanations", "info", "layer_rows", "summary_facts"]
 
 LAYER_COLUMNS = (
     "layer", "op", "groups", "rows", "cols", "tiles", "arrays", "quantization", "programming",
+    "energy", "latency",
 )  # fmt: skip
 
 
 @command("info")
 @image_argument
-def info(settings: Settings, image: Path | None) -> Report:
+@explain_option
+def info(settings: Settings, image: Path | None, explain: bool) -> Report:
     """Look into IMAGE: layers, arrays, utilization, predicted errors, energy and latency."""
     from pimc.image import Image
     from pimc.lookup import find_image
     from pimc.summary import summarize
 
     path = find_image(image)
-    summary = {"image": str(path)} | summarize(Image.load(path))
+    loaded = Image.load(path)
+    summary = {"image": str(path)} | summarize(loaded)
     pairs = [
         ("image", f"{path}, format {summary['format_version']}, {summary['sha256'][:16]}"),
         *summary_facts(summary),
@@ -37,7 +41,8 @@ def info(settings: Settings, image: Path | None) -> Report:
         ("recovery", _recovery(summary["recovery"])),
     ]
     layers = table(LAYER_COLUMNS, layer_rows(summary), limit=room(len(pairs) + 4))
-    return Report(summary, f"{layers}\n\n{facts(pairs)}")
+    text = f"{layers}\n\n{facts(pairs)}"
+    return Report(summary, text + explanations(summary, loaded.chip) if explain else text)
 
 
 @command("diff")
@@ -71,7 +76,6 @@ def diff(
 def summary_facts(summary: dict[str, Any]) -> list[tuple[str, str]]:
     """The lines under the table of layers."""
     rows, cols = summary["array"]
-    energy, latency = summary["energy_pj"], summary["latency_ns"]
     return [
         ("model", f"{summary['model']}, {_calibrated(summary['calibrated'])}"),
         (
@@ -79,6 +83,7 @@ def summary_facts(summary: dict[str, Any]) -> list[tuple[str, str]]:
             f"{summary['chip']}, {rows}x{cols}, {summary['levels']} levels, {summary['mapping']}",
         ),
         ("arrays", f"{summary['arrays_used']:,} of {summary['arrays_available']:,}"),
+        ("phases", _phases(summary)),
         (
             "cells",
             f"{summary['cells_used']:,}, {percent(summary['cell_utilization'], 1)} of the arrays",
@@ -89,13 +94,42 @@ def summary_facts(summary: dict[str, Any]) -> list[tuple[str, str]]:
             f"{percent(summary['quantization_error'])} quantization, "
             f"{percent(summary['programming_error'])} programming (squared, relative)",
         ),
-        (
-            "estimate",
-            f"{engineering(None if energy is None else energy * 1e-12, 'J')}, "
-            f"{engineering(None if latency is None else latency * 1e-9, 's')} an inference "
-            "(arrays and converters)",
-        ),
+        ("estimate", f"{_energy(summary)}, {_latency(summary)} an inference, {_area(summary)}"),
     ]
+
+
+def explanations(summary: dict[str, Any], chip: Chip) -> str:
+    """How each number of the summary comes about."""
+    from pimc.explained import explained
+
+    summary["explained"] = explained(summary, chip)
+    return "\n\n" + facts(list(summary["explained"].items()))
+
+
+def _phases(summary: dict[str, Any]) -> str:
+    cost = summary["reprogramming"]
+    if cost is None:
+        return ""
+    return (
+        f"{summary['phases']}; writing all of them once, for every batch, takes "
+        f"{engineering(cost['seconds'], 's')} and {engineering(cost['energy_pj'] * 1e-12, 'J')}, "
+        "cell after cell"
+    )
+
+
+def _energy(entry: dict[str, Any]) -> str:
+    energy = entry["energy_pj"]
+    return engineering(None if energy is None else energy * 1e-12, "J")
+
+
+def _latency(entry: dict[str, Any]) -> str:
+    latency = entry["latency_ns"]
+    return engineering(None if latency is None else latency * 1e-9, "s")
+
+
+def _area(summary: dict[str, Any]) -> str:
+    area = summary["area_um2"]
+    return "area not known" if area is None else f"{area * 1e-6:.3g} mm² (arrays and converters)"
 
 
 def layer_rows(summary: dict[str, Any]) -> list[tuple[object, ...]]:
@@ -111,6 +145,8 @@ def layer_rows(summary: dict[str, Any]) -> list[tuple[object, ...]]:
             entry["arrays"],
             entry["quantization_error"],
             entry["programming_error"],
+            _energy(entry),
+            _latency(entry),
         )
         for entry in summary["layers"]
     ]

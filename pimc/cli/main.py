@@ -24,6 +24,7 @@ BROKEN_PIPE = 141
 #: command runs, so that ``pimc --help`` does not wait for torch.
 COMMANDS: dict[str, tuple[str, str]] = {
     "compile": ("pimc.cli.compile:compile_", "ONNX model to chip image"),
+    "layouts": ("pimc.cli.layouts:layouts", "Arrays against read steps, copies of layers"),
     "check": ("pimc.cli.compile:check", "What of a model goes on the array, and why not the rest"),
     "info": ("pimc.cli.look:info", "Look into an image"),
     "diff": ("pimc.cli.look:diff", "Compare two images: the cells to rewrite"),

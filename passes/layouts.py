@@ -1,0 +1,187 @@
+"""Ways to lay a network out: arrays against read steps, copies for throughput, buffers between.
+
+Arrays can be saved by letting tiles share them, which costs read steps; they can also be spent,
+on copies of the layers that take longest. Nothing here needs a weight's value.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import inf, prod
+
+import onnx_ir as ir
+
+from pimc.chip import Chip
+from pimc.cost import activations, vector_ns, vectors
+from pimc.errors import UsageError
+from pimc.passes.emit import schedule_table, tile_table
+from pimc.passes.pack import Pack, Packing
+from pimc.passes.schedule import Scheduling
+from pimc.plan import Layer, Plan, array_nodes, layer_of
+
+__all__ = ["Copies", "Layout", "Stage", "copies", "front", "stages"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way to lay a network out.
+
+    Attributes:
+        packing: what ``compile --packing`` takes for it.
+        read_steps: activations of arrays that one input vector a layer takes.
+        latency_ns: one sample, layer after layer; None where shapes are not known.
+    """
+
+    packing: Packing
+    arrays: int
+    read_steps: int
+    latency_ns: float | None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A layer as one stage of a pipeline.
+
+    Attributes:
+        arrays: arrays of the layer alone, read in one step.
+        busy_ns: time that it takes for one sample; None where shapes are not known.
+        buffer_values: inputs that must be there before its first output; None likewise.
+    """
+
+    layer: str
+    arrays: int
+    busy_ns: float | None
+    buffer_values: int | None
+
+
+@dataclass(frozen=True)
+class Copies:
+    """How often each stage is there, and what comes of it.
+
+    Attributes:
+        copies: one entry a stage.
+        arrays: of all copies.
+        interval_ns: time from one sample to the next, set by the slowest stage.
+    """
+
+    copies: tuple[int, ...]
+    arrays: int
+    interval_ns: float
+
+
+def front(plan: Plan, chip: Chip) -> list[Layout]:
+    """The layouts that no other beats in both arrays and read steps, fewest arrays first.
+
+    Args:
+        plan: after tiling.
+    """
+    found = [_layout(plan, chip, "dense")]
+    fewest, turns = found[0].arrays, 1
+    while True:
+        layout = _layout(plan, chip, "parallel" if turns == 1 else turns)
+        if layout.arrays <= fewest or turns > len(plan.tiles):
+            break
+        found.append(layout)
+        turns *= 2
+    best: list[Layout] = []
+    for layout in sorted(found, key=lambda a: (a.arrays, a.read_steps)):
+        if not best or layout.read_steps < best[-1].read_steps:
+            best.append(layout)
+    return best
+
+
+def _layout(plan: Plan, chip: Chip, packing: Packing) -> Layout:
+    packed = replace(Pack(packing)(plan, chip), lines=(None,) * len(plan.tiles))
+    scheduled = Scheduling()(packed, chip)
+    reads = activations(tile_table(scheduled), schedule_table(scheduled))
+    counts = _vectors(plan)
+    latency: float | None = 0.0
+    for number, layer in enumerate(plan.layers):
+        count = counts[layer.name]
+        if latency is None or count is None:
+            latency = None
+            break
+        latency += count * vector_ns(chip, not layer.nonnegative_input, reads.of(number))
+    return Layout(packing, packed.arrays, len(reads.step), latency)
+
+
+def stages(plan: Plan, chip: Chip) -> list[Stage]:
+    """Every layer with arrays of its own, all of them read at once.
+
+    Args:
+        plan: after tiling.
+    """
+    counts, inputs = _vectors(plan), _inputs(plan)
+    arrays = Counter(tile.layer for tile in plan.tiles)
+    single = Scheduling()(
+        replace(Pack("single")(plan, chip), lines=(None,) * len(plan.tiles)), chip
+    )
+    reads = activations(tile_table(single), schedule_table(single))
+    found = []
+    for number, layer in enumerate(plan.layers):
+        count = counts[layer.name]
+        signed = not layer.nonnegative_input
+        busy = None if count is None else count * vector_ns(chip, signed, reads.of(number))
+        buffer = _buffer(layer, inputs.get(layer.name))
+        found.append(Stage(layer.name, arrays[number], busy, buffer))
+    return found
+
+
+def copies(found: Sequence[Stage], budget: int) -> Copies:
+    """Copies of the slowest stage again and again, as long as there are arrays for one more.
+
+    Raises:
+        UsageError: shapes are not known, or the budget does not hold one copy of each stage.
+    """
+    busy = [inf if stage.busy_ns is None else stage.busy_ns for stage in found]
+    if inf in busy:
+        raise UsageError(
+            "how often each layer runs is not known",
+            hint="export the model with fixed sizes, all but that of the batch",
+        )
+    number, used = [1] * len(found), sum(stage.arrays for stage in found)
+    if used > budget:
+        raise UsageError(
+            f"one copy of every layer takes {used} arrays, the budget is {budget}",
+            hint=f"give {used} or more",
+        )
+    while True:
+        # Of stages that are equally slow, the first.
+        slowest = max(range(len(found)), key=lambda k: busy[k] / number[k])
+        if used + found[slowest].arrays > budget or not busy[slowest]:
+            return Copies(tuple(number), used, busy[slowest] / number[slowest])
+        number[slowest] += 1
+        used += found[slowest].arrays
+
+
+def _vectors(plan: Plan) -> dict[str, int | None]:
+    convolves = {layer.name: layer.window is not None for layer in plan.layers}
+    return vectors(plan.graph, convolves)
+
+
+def _inputs(plan: Plan) -> dict[str, tuple[int, ...] | None]:
+    """Shape of what each layer gets where it is used first, without the batch, if it is known."""
+    found: dict[str, tuple[int, ...] | None] = {}
+    for node in array_nodes(plan.graph):
+        found.setdefault(layer_of(node), _sizes(node.inputs[0]))
+    return found
+
+
+def _sizes(value: ir.Value | None) -> tuple[int, ...] | None:
+    if value is None or value.shape is None:
+        return None
+    sizes = [dim for dim in list(value.shape)[1:] if isinstance(dim, int)]
+    return tuple(sizes) if len(sizes) == len(value.shape) - 1 else None
+
+
+def _buffer(layer: Layer, sizes: tuple[int, ...] | None) -> int | None:
+    """Of a convolution the lines that its window covers, of a product one vector."""
+    if layer.window is None:
+        return layer.rows
+    if sizes is None:
+        return None
+    channels, length, *rest = sizes
+    covered = (layer.window.kernel[0] - 1) * layer.window.dilations[0] + 1
+    return channels * min(covered, length) * prod(rest)

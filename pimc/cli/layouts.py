@@ -1,0 +1,90 @@
+"""``pimc layouts``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pimc.cli.chip_options import chip_options, chosen_chip
+from pimc.cli.common import FILE, Report, Settings, command, partition_options
+from pimc.cli.text import engineering, room, table
+
+if TYPE_CHECKING:
+    from pimc.passes.layouts import Copies, Stage
+
+__all__ = ["layouts"]
+
+
+@command("layouts")
+@click.argument("model", type=FILE)
+@chip_options
+@partition_options
+@click.option(
+    "--budget", type=click.IntRange(1), metavar="N", help="Spend N arrays on copies of layers."
+)
+def layouts(settings: Settings, model: Path, budget: int | None, **chosen: Any) -> Report:
+    """How many arrays MODEL.onnx takes, and how many read steps: the layouts worth having.
+
+    With --budget also which layers to copy for the most samples a second, every layer a stage of
+    a pipeline with arrays of its own.
+    """
+    from dataclasses import asdict
+
+    from pimc import api
+    from pimc.passes.layouts import copies, front, stages
+    from pimc.passes.tile import Tiling
+
+    chip = chosen_chip(chosen)
+    options = api.Options(digital=chosen["digital"], array_only=chosen["array_only"])
+    plan = Tiling()(api.plan(model, chip, options=options, stop_after="partition"), chip)
+    found = front(plan, chip)
+    data: dict[str, Any] = {
+        "model": plan.model_name,
+        "chip": chip.name,
+        "arrays_available": chip.hierarchy.arrays,
+        "layouts": [asdict(layout) for layout in found],
+    }
+    rows = [
+        (a.packing, a.arrays, a.read_steps, _time(a.latency_ns))
+        for a in found
+    ]  # fmt: skip
+    parts = [table(("--packing", "arrays", "read steps", "a sample"), rows)]
+    if budget is not None:
+        every = stages(plan, chip)
+        chosen_copies = copies(every, budget)
+        data["pipeline"] = _pipeline(every, chosen_copies)
+        parts.append(_pipeline_text(every, chosen_copies, taken=len(rows) + 6))
+    return Report(data, "\n\n".join(parts))
+
+
+def _pipeline(every: list[Stage], chosen: Copies) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        "arrays": chosen.arrays,
+        "interval_ns": chosen.interval_ns,
+        "stages": [
+            asdict(stage) | {"copies": number}
+            for stage, number in zip(every, chosen.copies, strict=True)
+        ],
+    }
+
+
+def _pipeline_text(every: list[Stage], chosen: Copies, taken: int) -> str:
+    rows = [
+        (stage.layer, stage.arrays, number, _time(stage.busy_ns), stage.buffer_values)
+        for stage, number in zip(every, chosen.copies, strict=True)
+    ]
+    header = ("layer", "arrays", "copies", "a sample and copy", "buffered values")
+    rate = 1e9 / chosen.interval_ns if chosen.interval_ns else 0.0
+    return (
+        f"{table(header, rows, limit=room(taken))}\n\n"
+        f"as a pipeline on {chosen.arrays:,} arrays: a sample every {_time(chosen.interval_ns)}, "
+        f"{rate:,.0f} a second (arrays and converters)"
+    )
+
+
+def _time(ns: float | None) -> str:
+    return engineering(None if ns is None else ns * 1e-9, "s")
