@@ -30,13 +30,13 @@ class Layout:
 
     Attributes:
         packing: what ``compile --packing`` takes for it.
-        read_steps: activations of arrays that one input vector a layer takes.
+        steps: read steps one after the other, for one input vector a layer.
         latency_ns: one sample, layer after layer; None where shapes are not known.
     """
 
     packing: Packing
     arrays: int
-    read_steps: int
+    steps: int
     latency_ns: float | None
 
 
@@ -72,7 +72,7 @@ class Copies:
 
 
 def front(plan: Plan, chip: Chip) -> list[Layout]:
-    """The layouts that no other beats in both arrays and read steps, fewest arrays first.
+    """The layouts that no other beats in both arrays and steps, fewest arrays first.
 
     Args:
         plan: after tiling.
@@ -86,8 +86,8 @@ def front(plan: Plan, chip: Chip) -> list[Layout]:
         found.append(layout)
         turns *= 2
     best: list[Layout] = []
-    for layout in sorted(found, key=lambda a: (a.arrays, a.read_steps)):
-        if not best or layout.read_steps < best[-1].read_steps:
+    for layout in sorted(found, key=lambda a: (a.arrays, a.steps)):
+        if not best or layout.steps < best[-1].steps:
             best.append(layout)
     return best
 
@@ -104,7 +104,7 @@ def _layout(plan: Plan, chip: Chip, packing: Packing) -> Layout:
             latency = None
             break
         latency += count * vector_ns(chip, not layer.nonnegative_input, reads.of(number))
-    return Layout(packing, packed.arrays, len(reads.step), latency)
+    return Layout(packing, packed.arrays, len(scheduled.schedule), latency)
 
 
 def stages(plan: Plan, chip: Chip) -> list[Stage]:

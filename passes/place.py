@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from pimc.chip import Chip
 from pimc.errors import ModelError
+from pimc.passes.mesh import MOST_CORES, annealed, distances
 from pimc.plan import Plan, bodies, is_array_node, layer_of
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ class Placement:
     """Number the arrays so that those with much traffic between them share a core.
 
     Core after core is filled: first the earliest array of the dataflow that has no place yet,
-    then always the array that exchanges most values with the core's arrays.
+    then always the array that exchanges most values with the core's arrays. Then cores that
+    exchange much are moved close to each other on the mesh.
     """
 
     name: ClassVar[str] = "place"
@@ -46,9 +48,9 @@ class Placement:
                     f"the network needs {end - start} arrays and the chip has {available}: "
                     f"{end - start - available} are missing",
                     where=plan.model_name,
-                    hint="use larger arrays, dense packing, a chip with more cores, or phases",
+                    hint="use larger arrays, dense packing, more cores, or phases (--phases)",
                 )
-            order = _order(plan, range(start, end), chip.hierarchy.arrays_per_core)
+            order = _order(plan, range(start, end), chip)
             number |= {array: start + position for position, array in enumerate(order)}
         places = tuple(replace(place, array=number[place.array]) for place in plan.places)
         return replace(plan, stage=self.name, places=places)
@@ -97,7 +99,7 @@ def _follow(
             sources[value] = reached
 
 
-def _order(plan: Plan, arrays: range, arrays_per_core: int) -> list[int]:
+def _order(plan: Plan, arrays: range, chip: Chip) -> list[int]:
     """The arrays of a phase, core after core.
 
     What an array exchanges with another depends on the layers in them alone: columns of the one
@@ -124,13 +126,32 @@ def _order(plan: Plan, arrays: range, arrays_per_core: int) -> list[int]:
         exchange[source, target] += share
         exchange[target, source] += share
     between = member @ exchange @ member.T
-    return _filled(waiting, between, arrays_per_core)
+    order, kind = _filled(waiting, between, chip.hierarchy.arrays_per_core)
+    return _on_mesh(order, kind, between, chip)
 
 
-def _filled(waiting: list[deque[int]], between: Array64, arrays_per_core: int) -> list[int]:
-    """Arrays of each kind in the order in which they are taken; ``between`` weighs the kinds."""
+def _on_mesh(order: list[int], kind: list[int], between: Array64, chip: Chip) -> list[int]:
+    """The arrays of ``order``, those of whole cores moved to where they are better placed."""
+    size = chip.hierarchy.arrays_per_core
+    cores = -(-len(order) // size)
+    if cores > MOST_CORES:
+        return order
+    counts = np.zeros((cores, len(between)))
+    np.add.at(counts, (np.arange(len(order)) // size, np.asarray(kind, np.int64)), 1.0)
+    traffic = counts @ between @ counts.T
+    np.fill_diagonal(traffic, 0.0)
+    # The numbers of arrays follow each other, so that a core in part full stays the last.
+    core_of = annealed(traffic, distances(cores, chip.hierarchy.mesh[1]), len(order) // size)
+    return [array for core in np.argsort(core_of) for array in order[core * size :][:size]]
+
+
+def _filled(
+    waiting: list[deque[int]], between: Array64, arrays_per_core: int
+) -> tuple[list[int], list[int]]:
+    """Arrays in the order in which they are taken, and their kinds; ``between`` weighs kinds."""
     left = np.array([len(arrays) for arrays in waiting])
     order: list[int] = []
+    kinds: list[int] = []
     total = int(left.sum())
     while len(order) < total:
         pull = np.zeros(len(waiting))
@@ -138,6 +159,7 @@ def _filled(waiting: list[deque[int]], between: Array64, arrays_per_core: int) -
             near = np.where(left > 0, pull, 0.0)
             kind = int(near.argmax()) if near.any() else int((left > 0).argmax())
             order.append(waiting[kind].popleft())
+            kinds.append(kind)
             left[kind] -= 1
             pull += between[kind]
-    return order
+    return order, kinds

@@ -47,10 +47,10 @@ def layouts(settings: Settings, model: Path, budget: int | None, **chosen: Any) 
         "layouts": [asdict(layout) for layout in found],
     }
     rows = [
-        (a.packing, a.arrays, a.read_steps, _time(a.latency_ns))
+        (a.packing, a.arrays, a.steps, _time(a.latency_ns))
         for a in found
     ]  # fmt: skip
-    parts = [table(("--packing", "arrays", "read steps", "a sample"), rows)]
+    parts = [table(("--packing", "arrays", "steps in turn", "a sample"), rows)]
     if budget is not None:
         every = stages(plan, chip)
         chosen_copies = copies(every, budget)

@@ -128,7 +128,7 @@ def test_tiles_of_pairs(
             assert tile.col // cols == (tile.col + tile.cols - 1) // cols
 
 
-@given(shapes, st.sampled_from(["dense", "single"]))
+@given(shapes, st.sampled_from(["dense", "parallel", 2, 5, "single"]))
 def test_pairs_on_arrays_take_the_same_place(
     shapes: list[tuple[int, int, int]], packing: Packing
 ) -> None:
@@ -173,7 +173,7 @@ def test_arrays_too_narrow_for_a_weight() -> None:
 # --- pack ------------------------------------------------------------------------------------
 
 
-@given(sizes_of, st.sampled_from(["dense", "single"]))
+@given(sizes_of, st.sampled_from(["dense", "parallel", 2, 5, "single"]))
 def test_packing(sizes: Sizes, packing: Packing) -> None:
     chip = BASE.with_array(32, 24)
     plan = Pack(packing)(blocks(sizes), chip)
@@ -249,7 +249,7 @@ def test_placement_is_a_permutation(shapes: list[tuple[int, int, int]], per_core
 
 def test_neighbours_in_the_dataflow_share_a_core() -> None:
     """Packed in another order, six chained layers still come to lie in order, two a core."""
-    chip = fit(3, 2)
+    chip = fit(3, 2).with_(**{"hierarchy.mesh_cols": 3})
     layers = tuple(layer(f"w{i}", 1, 16, 16) for i in range(6))
     tiled = Tiling()(plan_of(layers), chip)
     scattered = tuple(Place(array, 0, 0) for array in (3, 0, 5, 2, 4, 1))
