@@ -79,11 +79,21 @@ def canonical_json(value: Any) -> str:
 
 
 def seal(
-    fmt: str, version: int, manifest: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    fmt: str,
+    version: int,
+    manifest: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    known: Mapping[str, str] | None = None,
 ) -> tuple[Manifest, dict[str, Tensor]]:
-    """Complete a manifest with format, version and hashes; tensors come back contiguous."""
+    """Complete a manifest with format, version and hashes; tensors come back contiguous.
+
+    Args:
+        known: hashes of tensors that need not be worked out.
+    """
     contiguous = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
-    hashes = dict(zip(contiguous, _hashes(contiguous.values()), strict=True))
+    hashes = {name: digest for name, digest in (known or {}).items() if name in contiguous}
+    new = [name for name in contiguous if name not in hashes]
+    hashes |= zip(new, _hashes(contiguous[name] for name in new), strict=True)
     return _complete(fmt, version, manifest, hashes), contiguous
 
 

@@ -196,7 +196,9 @@ class Image:
     def with_levels(self, levels: npt.NDArray[np.uint16]) -> dict[str, Tensor]:
         """The tensors of this image with other levels, (arrays, rows, cols)."""
         bits = bits_per_cell(self.chip.cell.levels)
-        packed = pack_levels(levels.reshape(len(levels), -1), bits)
+        changed = np.flatnonzero((levels != self.levels).any(axis=(1, 2)))
+        packed = self.tensors["levels"].copy()
+        packed[changed] = pack_levels(levels[changed].reshape(len(changed), -1), bits)
         return {**self.tensors, "levels": packed}
 
     def updated(
@@ -206,11 +208,21 @@ class Image:
         columns: Mapping[int, Mapping[str, Tensor]] | None = None,
         **manifest: Any,
     ) -> Image:
-        """A new image with other levels, other layer tensors or other manifest entries."""
+        """A new image with other levels, other layer tensors or other manifest entries.
+
+        What stays is neither packed nor hashed again.
+        """
         tensors = self.with_levels(levels) if levels is not None else dict(self.tensors)
         for index, values in (columns or {}).items():
             tensors |= {layer_tensor(index, name): value for name, value in values.items()}
-        return Image.build({**self.manifest, **manifest}, tensors)
+        old = self.manifest.get("tensors", {})
+        known = {
+            name: old[name]
+            for name, value in tensors.items()
+            if name in old and value is self.tensors.get(name)
+        }
+        whole = {**self.manifest, **manifest}
+        return Image(*container.seal(FORMAT, VERSION, whole, tensors, known))
 
     def to_bytes(self) -> bytes:
         """The file's bytes; equal images give equal bytes."""

