@@ -198,7 +198,8 @@ class Image:
         bits = bits_per_cell(self.chip.cell.levels)
         changed = np.flatnonzero((levels != self.levels).any(axis=(1, 2)))
         packed = self.tensors["levels"].copy()
-        packed[changed] = pack_levels(levels[changed].reshape(len(changed), -1), bits)
+        cells = levels.shape[1] * levels.shape[2]
+        packed[changed] = pack_levels(levels[changed].reshape(len(changed), cells), bits)
         return {**self.tensors, "levels": packed}
 
     def updated(

@@ -323,6 +323,7 @@ def test_updated_is_a_new_image_and_the_old_one_stays() -> None:
     assert new.layers[0].bias.tolist() == [1.0, 2.0]
     assert new.layers[0].scale.tolist() == image.layers[0].scale.tolist()
     assert new.manifest["recovery"] == {"round": 1}
+    assert image.updated(levels=image.levels).to_bytes() == before
     # What was kept of the old image is what it would be from scratch.
     assert new.to_bytes() == Image.build(new.manifest, new.tensors).to_bytes()
     assert new.updated(levels=image.levels, columns={0: {"bias": image.layers[0].bias}},
