@@ -17,13 +17,13 @@ def bits_per_cell(levels: int) -> int:
 def pack_levels(levels: npt.NDArray[np.uint16], bits: int) -> npt.NDArray[np.uint8]:
     """Pack integers (arrays, cells) into bytes (arrays, ceil(cells · bits / 8))."""
     if 8 % bits == 0 and levels.shape[1] * bits % 8 == 0:
-        apart = levels.astype(np.uint8).reshape(len(levels), -1, 8 // bits)
+        apart = levels.astype(np.uint8).reshape(len(levels), levels.shape[1] * bits // 8, 8 // bits)
         packed = apart[..., 0].copy()
         for place in range(1, 8 // bits):
             packed |= apart[..., place] << (place * bits)
         return packed
     planes = (levels[..., None] >> np.arange(bits, dtype=np.uint16)) & 1
-    flat = planes.astype(np.uint8).reshape(levels.shape[0], -1)
+    flat = planes.astype(np.uint8).reshape(len(levels), levels.shape[1] * bits)
     return np.packbits(flat, axis=1, bitorder="little")
 
 
