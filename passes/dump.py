@@ -41,8 +41,9 @@ def dump(plan: Plan, chip: Chip, folder: Path) -> None:
 
 def _plain(value: Any) -> Any:
     """A JSON value; arrays are named by type and shape instead of being written out."""
-    if isinstance(value, np.ndarray):
-        return f"{value.dtype}{list(value.shape)}"
+    if hasattr(value, "shape"):
+        kind = value.dtype if isinstance(value, np.ndarray) else type(value).__name__
+        return f"{kind}{list(value.shape)}"
     if hasattr(value, "__dataclass_fields__"):
         return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
     return _TO_JSON.get(type(value), lambda v: v)(value)

@@ -41,9 +41,10 @@ class MapCells:
         occupied = np.zeros((plan.arrays, chip.array.rows, chip.array.cols), np.bool_)
         for tile, place in zip(plan.tiles, plan.places, strict=True):
             occupied[place.array, place.row :, place.col :][: tile.rows, : tile.cols] = True
-        held = self.faults.held_us(chip, plan.arrays)
+        # Every phase is written into the same cells.
+        held = self.faults.held_us(chip, min(plan.arrays, chip.hierarchy.arrays))
         lines = tuple(
-            _assign(plan, chip, tile, place, held[place.array], occupied[place.array])
+            _assign(plan, chip, tile, place, held[plan.slot(place.array)], occupied[place.array])
             for tile, place in zip(plan.tiles, plan.places, strict=True)
         )
         return replace(plan, stage=self.name, lines=lines)

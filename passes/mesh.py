@@ -30,8 +30,8 @@ _COLD = 1e-3
 def distances(cores: int, mesh_cols: int) -> Array64:
     """Hops between every two cores, numbered row by row."""
     row, col = np.divmod(np.arange(cores), mesh_cols)
-    hops_: Array64 = np.abs(row[:, None] - row) + np.abs(col[:, None] - col).astype(np.float64)
-    return hops_
+    apart = np.abs(row[:, None] - row) + np.abs(col[:, None] - col)
+    return np.asarray(apart, np.float64)
 
 
 def hops(traffic: Array64, distance: Array64, order: Order) -> float:

@@ -141,7 +141,7 @@ def _on_mesh(order: list[int], kind: list[int], between: Array64, chip: Chip) ->
     traffic = counts @ between @ counts.T
     np.fill_diagonal(traffic, 0.0)
     # The numbers of arrays follow each other, so that a core in part full stays the last.
-    core_of = annealed(traffic, distances(cores, chip.hierarchy.mesh[1]), len(order) // size)
+    core_of = annealed(traffic, distances(cores, chip.hierarchy.mesh_width), len(order) // size)
     return [array for core in np.argsort(core_of) for array in order[core * size :][:size]]
 
 

@@ -309,10 +309,9 @@ class Hierarchy(Section):
         return self.cores * self.arrays_per_core
 
     @property
-    def mesh(self) -> tuple[int, int]:
-        """Rows and columns of the mesh of cores; the last row need not be full."""
-        cols = self.mesh_cols or math.ceil(math.sqrt(self.cores))
-        return -(-self.cores // cols), cols
+    def mesh_width(self) -> int:
+        """Cores side by side in the mesh, whose last row need not be full."""
+        return self.mesh_cols or math.ceil(math.sqrt(self.cores))
 
 
 @dataclass(frozen=True)

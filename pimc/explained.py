@@ -74,7 +74,7 @@ def _latency(summary: Summary, chip: Chip) -> str:
 
 def _area(summary: Summary, chip: Chip) -> str:
     return (
-        f"{summary['arrays_used']:,} arrays of {chip.array.rows} · {chip.array.cols} cells "
+        f"{summary['arrays_at_once']:,} arrays of {chip.array.rows} · {chip.array.cols} cells "
         f"(array.cell_area_um2 {chip.array.cell_area_um2:g}), {chip.array.rows} input converters "
         f"(dac.area_um2 {chip.dac.area_um2:g}) and an ADC (adc.area_um2 {chip.adc.area_um2:g}) for "
         f"every {chip.adc.columns_per_adc} columns; a layer has the share of its cells"

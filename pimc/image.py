@@ -125,6 +125,12 @@ class Image:
             raise ImageError("phases: not whole numbers that grow from 0", "manifest", NEWER)
         return tuple(found)
 
+    @property
+    def arrays_at_once(self) -> int:
+        """Arrays of the largest phase."""
+        ends = (*self.phases[1:], self.arrays)
+        return max(end - start for start, end in zip(self.phases, ends, strict=True))
+
     @cached_property
     def layers(self) -> tuple[ImageLayer, ...]:
         """All layers in the order in which they run; keys that are not known are ignored.

@@ -18,9 +18,7 @@ _DONTNEED: int | None = getattr(mmap, "MADV_DONTNEED", None)
 
 
 def mapped(path: str | os.PathLike[str]) -> Buffer:
-    """The content of a file, read when it is looked at; arrays on it may be written to.
-
-    What is written there is seen by nobody else and does not reach the file.
+    """The content of a file, read when it is looked at; arrays on it cannot be written to.
 
     Raises:
         OSError: the file cannot be read.
@@ -28,13 +26,13 @@ def mapped(path: str | os.PathLike[str]) -> Buffer:
     with open(path, "rb") as stream:
         if os.fstat(stream.fileno()).st_size == 0:
             return b""
-        return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
+        return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def let_go(array: npt.NDArray[Any]) -> None:
     """Give the memory of a mapped file back; what is looked at again is read again.
 
-    Does nothing for an array that lies in memory of its own. What was written there is lost.
+    Does nothing for an array that lies in memory of its own.
     """
     owner: Any = array
     while isinstance(owner, np.ndarray):

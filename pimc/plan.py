@@ -7,6 +7,7 @@ Arrays inside are treated as read-only. Index letters used throughout:
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -264,3 +265,7 @@ class Plan:
     lines: tuple[Lines | None, ...] = ()
     schedule: tuple[Step, ...] = ()
     provenance: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def slot(self, array: int) -> int:
+        """Which of the chip's arrays holds ``array`` while its phase runs."""
+        return array - self.phases[bisect_right(self.phases, array) - 1]

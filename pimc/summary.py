@@ -7,7 +7,15 @@ from typing import Any
 import numpy as np
 
 from pimc import estimate
-from pimc.cost import Cost, activations, inference, layer_areas_um2, layer_costs, positions
+from pimc.cost import (
+    Cost,
+    activations,
+    array_area_um2,
+    inference,
+    layer_areas_um2,
+    layer_costs,
+    positions,
+)
 from pimc.image import TILE_FIELDS, Image
 from pimc.write_cost import writing
 
@@ -30,6 +38,7 @@ def summarize(image: Image) -> dict[str, Any]:
     counts = estimate.level_counts(image)
     costs = layer_costs(image, counts)
     cost, areas = inference(image, costs), layer_areas_um2(image)
+    area = array_area_um2(chip)
     layers = _layers(image, counts, costs, areas)
     reads = activations(image.tensors["tiles"], image.tensors["schedule"])
     return {
@@ -48,6 +57,7 @@ def summarize(image: Image) -> dict[str, Any]:
         "arrays_used": image.arrays,
         "arrays_available": chip.hierarchy.arrays,
         "phases": len(image.phases),
+        "arrays_at_once": image.arrays_at_once,
         "reprogramming": _reprogramming(image, counts),
         "cells_used": cells,
         "cell_utilization": cells / (image.arrays * chip.array.rows * chip.array.cols),
@@ -59,7 +69,7 @@ def summarize(image: Image) -> dict[str, Any]:
         if cost is None
         else {"dac": cost.dac_pj, "adc": cost.adc_pj, "array": cost.array_pj},
         "latency_ns": None if cost is None else cost.latency_ns,
-        "area_um2": None if areas is None else sum(areas),
+        "area_um2": None if area is None else area * image.arrays_at_once,
         "layers": layers,
     }
 

@@ -16,6 +16,7 @@ from pimc import api
 from pimc.chip import Chip
 from pimc.cost import activations, layer_costs
 from pimc.errors import ModelError, UsageError
+from pimc.faults import Fault, FaultMap
 from pimc.passes.emit import schedule_table, tile_table
 from pimc.passes.layouts import Stage, copies, front, stages
 from pimc.passes.mesh import annealed, distances, hops
@@ -23,6 +24,7 @@ from pimc.passes.pack import Packing
 from pimc.passes.tile import Tiling
 from pimc.plan import Plan, array_nodes, layer_of
 from pimc.runtime.session import Session
+from pimc.summary import summarize
 from tests.passes.conftest import build_net
 
 CHIP = Chip.default().with_array(16, 16)
@@ -204,6 +206,34 @@ def test_an_image_in_phases_computes_the_same() -> None:
     assert parts.phases == (0, 2)
     (expected,), (found,) = (Session(image).run(None, {"x0": x}) for image in (whole, parts))
     np.testing.assert_array_equal(found, expected)
+
+
+def test_faults_of_the_chip_are_there_in_every_phase() -> None:
+    """Both phases avoid the wordline of array 0 that is stuck, where rows are free."""
+    nodes = [
+        helper.make_node("MatMul", ["x0", "w0"], ["x1"]),
+        helper.make_node("MatMul", ["x1", "w1"], ["x2"]),
+    ]
+    weights = {f"w{k}": RNG.standard_normal((8, 8)) for k in range(2)}
+    model = build_net(nodes, {"x0": ["N", 8]}, weights, outputs=("x2",))
+    chip = CHIP.with_array(12, 8).with_(**{"hierarchy.cores": 1, "hierarchy.arrays_per_core": 1})
+    faults = FaultMap((Fault(0, 3, None, "stuck_gmax"),))
+    options = api.Options(phases=True)
+    plan = api.plan(model, chip, faults=faults, options=options)
+    assert plan.phases == (0, 1)
+    assert [plan.slot(place.array) for place in plan.places] == [0, 0]
+    for lines in plan.lines:
+        assert lines is not None
+        assert 3 not in lines.wordlines
+
+
+@pytest.mark.parametrize(("available", "once"), [(5, 5), (2, 2), (3, 3)])
+def test_area_is_that_of_the_largest_phase(available: int, once: int) -> None:
+    areas = {"array.cell_area_um2": 1.0, "dac.area_um2": 0.0}
+    chip = small(available).with_(**areas)
+    found = summarize(api.compile(products(5), chip, options=api.Options(phases=True)))
+    assert found["arrays_at_once"] == once
+    assert found["area_um2"] == pytest.approx(once * (16 * 16 + chip.adc.area_um2))
 
 
 # --- mesh ------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -332,70 +331,3 @@ def test_two_captures_of_the_image_are_a_question(pimc, job, noisy) -> None:
     done = pimc("recover", "--calib", "data", *QUICK)
     assert done.code == 2
     assert "a.pimccap, b.pimccap" in done.err
-
-
-# --- what is refused ---------------------------------------------------------------------------
-
-
-def test_with_several_images_the_candidates_are_listed(pimc, job, noisy) -> None:
-    noisy.save("b.pimc")
-    for command in ("recover", "capture"):
-        done = pimc(command, "--calib", "data", "--json")
-        assert done.code == 2
-        assert "b.pimc, tiny.pimc" in done.json["error"]["hint"]
-        assert "Traceback" not in done.err
-
-
-def few_samples(job: Path, image: Image) -> tuple[str, ...]:
-    np.save("few.npy", np.zeros((5, 2, 8, 8), np.float32))
-    return "--calib", "few.npy"
-
-
-def wrong_shape(job: Path, image: Image) -> tuple[str, ...]:
-    np.save("wrong.npy", np.zeros((50, 3, 8, 8), np.float32))
-    return "--calib", "wrong.npy"
-
-
-def no_teacher(job: Path, image: Image) -> tuple[str, ...]:
-    tensors = {name: value for name, value in image.tensors.items() if "teacher" not in name}
-    Image.build(image.manifest, tensors).save("tiny.pimc")
-    return "--calib", "data"
-
-
-def damaged_die(job: Path, image: Image) -> tuple[str, ...]:
-    data = Path("chip.die").read_bytes()
-    Path("chip.die").write_bytes(data[: len(data) // 2])
-    return "--calib", "data", "--die", "chip.die"
-
-
-def given(*arguments: str) -> Callable[[Path, Image], tuple[str, ...]]:
-    return lambda job, image: arguments
-
-
-@pytest.mark.parametrize(
-    ("prepare", "code", "message"),
-    [
-        (given(), 2, "--calib"),
-        (given("--calib", "nowhere"), 2, "nowhere"),
-        (given("--calib", "data", "--die", "chip.die", "--dies", "2"), 2, "exclude each other"),
-        (given("--calib", "data", "--dies", "0"), 2, "--dies"),
-        (given("--calib", "data", "--budget", "101"), 2, "--budget"),
-        (given("--calib", "data", "--rounds", "-1"), 2, "--rounds"),
-        (given("--calib", "data", "--device", "bench"), 2, "no such device"),
-        (given("--calib", "data", "--data", "nowhere"), 2, "nowhere"),
-        (given("missing.pimc", "--calib", "data"), 2, "missing.pimc"),
-        (few_samples, 2, "too few"),
-        (wrong_shape, 2, "wrong.npy"),
-        (no_teacher, 2, "no float weights"),
-        (damaged_die, 3, "chip.die"),
-    ],
-)
-def test_bad_input_is_one_message_and_no_file(pimc, job, noisy, prepare, code, message) -> None:
-    arguments = prepare(job, noisy)
-    before = {name: sha256_file(name) for name in names(job) if Path(name).is_file()}
-    done = pimc("recover", *QUICK, *arguments)
-    assert done.code == code
-    assert message in done.err
-    assert "Traceback" not in done.err
-    assert "internal error" not in done.err
-    assert {n: sha256_file(n) for n in names(job) if Path(n).is_file()} == before

@@ -106,6 +106,14 @@ def test_mapped_weights_are_the_same_after_their_memory_was_given_back(
     np.testing.assert_array_equal(weight.numpy(), values)
 
 
+def test_mapped_arrays_cannot_be_written_to(tmp_path: Path) -> None:
+    """What is given back would otherwise lose what was written there, unnoticed."""
+    path = tmp_path / "weights.bin"
+    path.write_bytes(bytes(64))
+    with pytest.raises(ValueError, match="read-only"):
+        np.frombuffer(mapped(path), np.float32)[0] = 1
+
+
 def test_an_empty_file_is_empty(tmp_path: Path) -> None:
     (tmp_path / "none").touch()
     assert mapped(tmp_path / "none") == b""
