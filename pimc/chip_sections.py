@@ -265,6 +265,12 @@ class Mapping(Section):
         low=0,
     )
     slices: int = setting(2, "int", "sliced: cells of one weight", low=2, high=8)
+    slice_ratio: int | None = setting(
+        None,
+        "int",
+        "sliced: how much a cell counts over the next; if not set, the number of levels",
+        low=2,
+    )
     pair: str = setting(
         "columns",
         "str",

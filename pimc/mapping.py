@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pimc.chip import Chip
+from pimc.chip_sections import Mapping
 from pimc.errors import ChipError
 
 Array64 = npt.NDArray[np.float64]
@@ -130,18 +131,18 @@ def by_weight(values: npt.NDArray[Any], planes: int, layout: str) -> npt.NDArray
     return np.swapaxes(values.reshape(*lead, rows, planes, cols), -1, -2)
 
 
-def _offset(levels_us: Array64, slices: int) -> tuple[npt.NDArray[np.int64], Array64]:
+def _offset(levels_us: Array64, mapping: Mapping) -> tuple[npt.NDArray[np.int64], Array64]:
     return np.arange(len(levels_us))[:, None], np.ones(1)
 
 
-def _differential(levels_us: Array64, slices: int) -> tuple[npt.NDArray[np.int64], Array64]:
+def _differential(levels_us: Array64, mapping: Mapping) -> tuple[npt.NDArray[np.int64], Array64]:
     difference = np.arange(-(len(levels_us) - 1), len(levels_us))
     pair = np.stack([np.maximum(difference, 0), np.maximum(-difference, 0)], axis=1)
     return pair, np.array([1.0, -1.0])
 
 
-def _sliced(levels_us: Array64, slices: int) -> tuple[npt.NDArray[np.int64], Array64]:
-    count = len(levels_us)
+def _sliced(levels_us: Array64, mapping: Mapping) -> tuple[npt.NDArray[np.int64], Array64]:
+    top = len(levels_us) - 1
     step = np.diff(levels_us)
     if not np.allclose(step, step[0], rtol=1e-6):
         raise ChipError(
@@ -149,18 +150,32 @@ def _sliced(levels_us: Array64, slices: int) -> tuple[npt.NDArray[np.int64], Arr
             where="cell.g_levels_us",
             hint="use --mapping offset or differential, or linear spacing",
         )
-    if count**slices > 65536:
+    ratio = mapping.slice_ratio or top + 1
+    if ratio > top + 1:
         raise ChipError(
-            f"{slices} slices of {count} levels are more than 65,536 codes",
-            where="mapping.slices",
-            hint="use fewer slices",
+            f"slices {ratio} apart leave gaps between the values of {top + 1} levels",
+            where="mapping.slice_ratio",
+            hint=f"{top + 1} at most",
         )
-    weights = count ** np.arange(slices - 1, -1, -1)
-    digits = np.arange(count**slices)[:, None] // weights % count
+    weights = ratio ** np.arange(mapping.slices - 1, -1, -1)
+    count = top * int(weights.sum()) + 1
+    if count > 65536:
+        raise ChipError(
+            f"{mapping.slices} slices of {top + 1} levels are {count:,} codes, more than 65,536",
+            where="mapping.slices",
+            hint="use fewer slices, or a smaller slice_ratio",
+        )
+    left = np.arange(count)
+    digits = np.empty((count, mapping.slices), np.int64)
+    for place, weight in enumerate(weights):
+        # What follows stays as near its middle as can be: room to make up for errors both ways.
+        below = top * weights[place + 1 :].sum()
+        digits[:, place] = np.clip((2 * left - below + weight) // (2 * weight), 0, top)
+        left = left - digits[:, place] * weight
     return digits, weights.astype(np.float64)
 
 
-_PLANES: dict[str, Callable[[Array64, int], tuple[npt.NDArray[np.int64], Array64]]] = {
+_PLANES: dict[str, Callable[[Array64, Mapping], tuple[npt.NDArray[np.int64], Array64]]] = {
     "offset": _offset,
     "differential": _differential,
     "sliced": _sliced,
@@ -174,7 +189,7 @@ def codebook(chip: Chip) -> Codebook:
         ChipError: the mapping cannot be used with the chip's levels.
     """
     levels_us = np.asarray(chip.cell.g_levels_us, dtype=np.float64)
-    levels, coefficients = _PLANES[chip.mapping.kind](levels_us, chip.mapping.slices)
+    levels, coefficients = _PLANES[chip.mapping.kind](levels_us, chip.mapping)
     values = levels_us[levels] @ coefficients
     sigma = chip.spread_us(levels_us)
     # All cells at the middle level: there a reference column takes the whole pedestal off.

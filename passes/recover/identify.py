@@ -111,11 +111,16 @@ def identify(
         spread_of_offset = (chip.adc.offset_error_lsb * lsb) ** 2
         each = sum(clipping.weights)
         inputs, mean, variance = with_offset(inputs, mean, variance, each, spread_of_offset)
-    found, spread = mean, variance
-    for _ in range(_CLIP_PASSES if len(clipping.weights) == 1 else _CLIP_PASSES_OF_SUMS):
-        known, clipped = clipping.filled(found)
-        found, spread = posterior(inputs, known, mean, variance, noise)
-    spread = told(variance, spread, clipped)
+    passes = _CLIP_PASSES if len(clipping.weights) == 1 else _CLIP_PASSES_OF_SUMS
+    parts = [
+        _filled_in(
+            Regression.of(inputs, *(values[:, :, part] for values in (mean, variance, noise))),
+            clipping.of_columns(part),
+            passes,
+        )
+        for part in _parts(mean)
+    ]
+    found, spread = (torch.cat(values, dim=2) for values in zip(*parts, strict=True))
     rows = estimate.mean_us.shape[1]
     offset = found[:, rows].numpy() if found.shape[1] > rows else estimate.offset
     return replace(
@@ -233,6 +238,43 @@ def rank_of(inputs: torch.Tensor, estimate: CellEstimate) -> npt.NDArray[np.int6
     return np.asarray(torch.linalg.matrix_rank(gram, hermitian=True).numpy())
 
 
+@dataclass(frozen=True)
+class Regression:
+    """Each column a regression of its own, ready for what its currents turn out to be.
+
+    Shapes: inputs (blocks, vectors, rows); mean and variance (blocks, rows, columns); noise
+    (blocks, 1, columns); covariance (blocks, columns, rows, rows).
+    """
+
+    inputs: torch.Tensor
+    mean: torch.Tensor
+    variance: torch.Tensor
+    noise: torch.Tensor
+    covariance: torch.Tensor
+
+    @staticmethod
+    def of(
+        inputs: torch.Tensor, mean: torch.Tensor, variance: torch.Tensor, noise: torch.Tensor
+    ) -> Regression:
+        """What costs most, and does not depend on the currents, done."""
+        gram = inputs.transpose(1, 2) @ inputs
+        precision = (1.0 / variance).transpose(1, 2)
+        system = gram[:, None] / noise.transpose(1, 2)[..., None] + torch.diag_embed(precision)
+        covariance = torch.cholesky_inverse(torch.linalg.cholesky(system))
+        return Regression(inputs, mean, variance, noise, covariance)
+
+    def found(self, current: torch.Tensor) -> torch.Tensor:
+        """(blocks, rows, columns) mean of every cell for ``current`` (blocks, vectors, columns)."""
+        pull = self.inputs.transpose(1, 2) @ (current - self.inputs @ self.mean) / self.noise
+        shift = (self.covariance @ pull.transpose(1, 2)[..., None])[..., 0]
+        return self.mean + shift.transpose(1, 2)
+
+    @property
+    def spread(self) -> torch.Tensor:
+        """(blocks, rows, columns) variance of every cell that is left."""
+        return self.covariance.diagonal(dim1=-2, dim2=-1).transpose(1, 2)
+
+
 def posterior(
     inputs: torch.Tensor,
     current: torch.Tensor,
@@ -240,24 +282,29 @@ def posterior(
     variance: torch.Tensor,
     noise: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and variance of every cell, each column a regression of its own.
-
-    Shapes: inputs (blocks, vectors, rows); current (blocks, vectors, columns); mean and
-    variance (blocks, rows, columns); noise (blocks, 1, columns).
-    """
-    gram = inputs.transpose(1, 2) @ inputs
-    pull = inputs.transpose(1, 2) @ (current - inputs @ mean)
-    rows, columns = mean.shape[1:]
-    step = max(1, _SOLVE_ELEMENTS // (mean.shape[0] * rows * rows))
+    """Mean and variance of every cell, the shapes those of a :class:`Regression`."""
     means, variances = [], []
-    for start in range(0, columns, step):
-        part = slice(start, start + step)
-        precision = (1.0 / variance[:, :, part]).transpose(1, 2)
-        inverse_noise = (1.0 / noise[:, :, part]).transpose(1, 2)
-        system = gram[:, None] * inverse_noise[..., None] + torch.diag_embed(precision)
-        covariance = torch.cholesky_inverse(torch.linalg.cholesky(system))
-        right = pull[:, :, part].transpose(1, 2) * inverse_noise
-        shift = (covariance @ right[..., None])[..., 0]
-        means.append(mean[:, :, part] + shift.transpose(1, 2))
-        variances.append(covariance.diagonal(dim1=-2, dim2=-1).transpose(1, 2))
+    for part in _parts(mean):
+        columns = (values[:, :, part] for values in (mean, variance, noise))
+        regression = Regression.of(inputs, *columns)
+        means.append(regression.found(current[:, :, part]))
+        variances.append(regression.spread)
     return torch.cat(means, dim=2), torch.cat(variances, dim=2)
+
+
+def _parts(mean: torch.Tensor) -> list[slice]:
+    """Columns of (blocks, rows, columns) whose systems fit into memory together."""
+    blocks, rows, columns = mean.shape
+    step = max(1, _SOLVE_ELEMENTS // (blocks * rows * rows))
+    return [slice(start, start + step) for start in range(0, columns, step)]
+
+
+def _filled_in(
+    regression: Regression, clipping: Clipping, passes: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and variance of cells whose columns' codes are filled in where they were clipped."""
+    found = regression.mean
+    for _ in range(passes):
+        known, clipped = clipping.filled(found)
+        found = regression.found(known)
+    return found, told(regression.variance, regression.spread, clipped)

@@ -4,8 +4,9 @@ For a layer with input second moments H, a column's output error is rᵀ H r, wh
 its weights are away from the float network's. Moving one weight by δ changes that by
 2 δ (H r)_k + δ² H_kk; a write lands with variance σ², which adds σ² H_kk. So the expected
 gain of every possible write is known, also of those that make up for the errors of cells that
-stay as they are. Cells are taken greedily, largest gain times the column's share in the loss
-first (the second-order view of Optimal Brain Surgeon, Hassibi and Stork 1992).
+stay as they are (the second-order view of Optimal Brain Surgeon, Hassibi and Stork 1992). What
+counts is that gain times the column's share in the loss. Cells are taken in sweeps over the
+rows: each takes what gains at least so much, r following at once, the next one takes half of it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ Ints = npt.NDArray[np.int64]
 
 #: A column may get so many times the average column's share of a round's writes.
 _DEPTH = 4.0
+#: Most sweeps over a layer; the last asks for a millionth of what the best write gains.
+_SWEEPS = 20
+#: Rows that are looked at before the pull on all others follows.
+_BLOCK = 64
 
 
 @dataclass(frozen=True)
@@ -72,21 +77,24 @@ def propose(
         again: cells may be written once more to the level they were asked to hold.
     """
     problem = Problem.of(image, layer, estimate, influence, again)
-    steps = most_a_column(layer.rows * layer.planes, share)
-    gains, cells, levels = [], [], []
-    for _ in range(steps):
-        gain, cell, level = problem.take_best()
-        gains.append(gain * influence.sensitivity)
-        cells.append(cell)
-        levels.append(level)
-        if not (gain > 0).any():
+    most = most_a_column(layer.rows * layer.planes, share) * layer.groups * layer.cols
+    limit = problem.best(influence.sensitivity)
+    if limit <= 0:
+        return Proposal(layer.index, np.empty(0), np.empty(0, np.int64), np.empty(0, np.uint16))
+    # Layers are compared by gain: all take the same steps.
+    step = int(np.floor(np.log2(limit)))
+    sweeps: list[tuple[Array64, Ints, Ints]] = []
+    ceiling = np.inf
+    for power in range(step, step - _SWEEPS, -1):
+        gain, cells, levels = problem.sweep(influence.sensitivity, 2.0**power)
+        # A write is worth no more than the ones that its column took before it.
+        sweeps.append((np.minimum(gain, ceiling), cells, levels))
+        ceiling = 2.0**power
+        if sum(len(cells) for _, cells, _ in sweeps) >= most:
             break
-    # A write is worth no more than the ones its column needs before it.
-    gain = np.minimum.accumulate(np.stack(gains), axis=0)
-    worth = gain > 0
-    return Proposal(
-        layer.index, gain[worth], np.stack(cells)[worth], np.stack(levels)[worth].astype(np.uint16)
-    )
+    gain, cells, levels = (np.concatenate(part) for part in zip(*sweeps, strict=True))
+    order = np.argsort(-gain, kind="stable")
+    return Proposal(layer.index, gain[order], cells[order], levels[order].astype(np.uint16))
 
 
 def most_a_column(places: int, share: float) -> int:
@@ -175,26 +183,68 @@ class Problem:
             sigma_us=sigma,
         )
 
-    def take_best(self) -> tuple[Array64, Ints, Ints]:
-        """Take each column's best write: expected gain (groups, cols), address and level."""
-        pull = self.residual_pull[..., None]
-        weight = np.einsum("gkk->gk", self.moments)[:, :, None, None]
+    def best(self, sensitivity: Array64) -> float:
+        """What the best write gains.
+
+        Args:
+            sensitivity: (groups, cols) of a column's outputs.
+        """
+        gain, _, _ = self._offers(slice(None), self.residual_pull)
+        return float((gain * sensitivity[:, None, :, None]).max(initial=0.0))
+
+    def sweep(self, sensitivity: Array64, least: float) -> tuple[Array64, Ints, Ints]:
+        """Row by row, take every write that gains at least so much, one a weight.
+
+        Returns:
+            Gains, addresses and levels of the writes.
+        """
+        found: list[tuple[Array64, Ints, Ints]] = []
+        rows = self.moments.shape[1]
+        for start in range(0, rows, _BLOCK):
+            stop = min(start + _BLOCK, rows)
+            moved = np.zeros((len(self.moments), stop - start, self.residual_pull.shape[2]))
+            for row in range(start, stop):
+                within = self.moments[:, row : row + 1, start:row] @ moved[:, : row - start]
+                taken, moved[:, row - start] = self._take(
+                    row, self.residual_pull[:, row : row + 1] + within, sensitivity, least
+                )
+                found.append(taken)
+            self.residual_pull += self.moments[:, :, start:stop] @ moved
+        gain, cells, levels = (np.concatenate(part) for part in zip(*found, strict=True))
+        return gain, cells, levels
+
+    def _take(
+        self, row: int, pull: Array64, sensitivity: Array64, least: float
+    ) -> tuple[tuple[Array64, Ints, Ints], Array64]:
+        """Writes of one row, and by how much its weights (groups, cols) move."""
+        gain, move, level = (values[:, 0] for values in self._offers(slice(row, row + 1), pull))
+        gain = gain * sensitivity[:, :, None]
+        plane = gain.argmax(axis=2)
+        group, col = np.nonzero(gain.max(axis=2) >= least)
+        at = (group, col, plane[group, col])
+        cell = (group, np.full_like(group, row), *at[1:])
+        self.open_[cell] = False
+        moved = np.zeros(plane.shape)
+        moved[group, col] = move[at]
+        return (gain[at], self.address[cell], level[at]), moved
+
+    def _offers(self, rows: slice, pull: Array64) -> tuple[Array64, Array64, Ints]:
+        """The best write of every cell of some rows: expected gain, move of the weight, level.
+
+        Args:
+            pull: (groups, rows, cols) theirs of H r.
+        """
+        pull = pull[..., None]
+        held = self.held_us[:, rows]
+        weight = np.einsum("gkk->gk", self.moments)[:, rows, None, None]
         safe = np.where(weight > 0, weight, 1.0)
-        wish = self.held_us - pull / safe / self.unit
+        wish = held - pull / safe / self.unit
         middles = (self.levels_us[1:] + self.levels_us[:-1]) / 2
         level = np.searchsorted(middles, wish)
-        move = self.unit * (self.levels_us[level] - self.held_us)
-        landing = self.unit**2 * (self.sigma_us[level] ** 2 - self.spread)
+        move = self.unit * (self.levels_us[level] - held)
+        landing = self.unit**2 * (self.sigma_us[level] ** 2 - self.spread[:, rows])
         gain = -(2 * move * pull + (move**2 + landing) * weight)
-        allowed = self.open_ if self.barred is None else self.open_ & (level != self.barred)
-        gain = np.where(allowed, gain, -np.inf)
-        groups, rows, cols, planes = gain.shape
-        flat = gain.transpose(0, 2, 1, 3).reshape(groups, cols, rows * planes)
-        best = flat.argmax(axis=2)
-        row, plane = best // planes, best % planes
-        group, col = np.ogrid[:groups, :cols]
-        at = (group, row, col, plane)
-        self.open_[at] = False
-        moved = np.where(np.isfinite(gain[at]), move[at], 0.0)
-        self.residual_pull += np.swapaxes(self.moments[group, row], 1, 2) * moved[:, None, :]
-        return gain[at], self.address[at], level[at]
+        allowed = self.open_[:, rows]
+        if self.barred is not None:
+            allowed = allowed & (level != self.barred[:, rows])
+        return np.where(allowed, gain, 0.0), move, level

@@ -53,6 +53,14 @@ __all__ = ["check", "compile_"]
 )
 @click.option("--no-teacher", is_flag=True, help="Leave the float weights out of the image.")
 @click.option("--no-feedback", is_flag=True, help="Round every weight on its own.")
+@click.option(
+    "--write-noise",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    show_default=True,
+    help="Share of the variance of write errors that ranges of weights reckon with; less where"
+    " recovery follows.",
+)
 @explain_option
 @click.option("--dump-dir", type=FILE, metavar="DIR", help="Write the plan after every pass.")
 @click.option("--stop-after", metavar="PASS", help="Stop there; no image is written.")
@@ -82,6 +90,7 @@ def compile_(settings: Settings, model: Path, **chosen: Any) -> Report:
         packing=chosen["packing"],
         phases=chosen["phases"],
         feedback=not chosen["no_feedback"],
+        write_noise=chosen["write_noise"],
         digital=chosen["digital"],
         array_only=chosen["array_only"],
         teacher=not chosen["no_teacher"],

