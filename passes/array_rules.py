@@ -12,7 +12,7 @@ from collections.abc import Callable
 import onnx_ir as ir
 
 from pimc.passes.constants import constant_tensor, is_constant, is_float
-from pimc.passes.lower import attention, quantized, recurrent
+from pimc.passes.lower import attention, blockwise, quantized, recurrent
 from pimc.passes.lower.emitter import SOURCE_OP
 from pimc.passes.lower.products import einsum_product
 
@@ -216,6 +216,22 @@ def plain_attention(node: ir.Node) -> bool:
     return attention.plain(node)
 
 
+def constant_blocks(node: ir.Node) -> bool:
+    """Codes, scales and zero points are constants.
+
+    export the model with its weights as initializers
+    """
+    return blockwise.constant_blocks(node)
+
+
+def ordered_blocks(node: ir.Node) -> bool:
+    """Codes have 2, 4 or 8 bits, and no indices say which block a row belongs to.
+
+    quantize without reordering rows
+    """
+    return blockwise.ordered_blocks(node)
+
+
 _WEIGHTED: tuple[Constraint, ...] = (
     constant_weight,
     data_operand,
@@ -250,9 +266,15 @@ ARRAY_OPS: dict[str, tuple[Constraint, ...]] = {
     "QLinearMatMul": _QUANTIZED,
     "RNN": _RECURRENT,
     "com.microsoft::Attention": (constant_weight, plain_attention),
+    "com.microsoft::MatMulNBits": (constant_blocks, ordered_blocks),
 }
 #: Constraints that only a node without weights of its own breaks.
-UNWEIGHTED: tuple[Constraint, ...] = (constant_weight, constant_weights, data_operand)
+UNWEIGHTED: tuple[Constraint, ...] = (
+    constant_weight,
+    constant_weights,
+    constant_blocks,
+    data_operand,
+)
 #: Ops that a layer can be made of.
 _LAYER_OPS = frozenset({"Conv", "Gemm", "MatMul"})
 

@@ -66,9 +66,7 @@ class Simplify:
         model = plan.graph.clone()
         signature = _signature(model)
         node_names = _names_by_weight(model)
-        spare = model.clone()
-        for step in _STEPS:
-            model, spare = _attempt(step, model, spare, signature)
+        model = _all_at_once(model.clone(), signature) or _step_by_step(model, signature)
         _restore_names(model, node_names)
         if _signature(model) != signature:
             raise PlanError("simplification changed the network's inputs or outputs")
@@ -139,6 +137,26 @@ _STEPS: tuple[Callable[[ir.Model], bool], ...] = (
     _clean,
     free_batch,  # last: the exporter's shape arithmetic is folded, every shape inferred
 )
+
+
+def _all_at_once(model: ir.Model, signature: tuple[str, ...]) -> ir.Model | None:
+    """``model`` after all steps; None where one fails or what comes out is not valid."""
+    try:
+        with quiet():
+            for step in _STEPS:
+                step(model)
+    except Exception as error:
+        _log.debug("simplifying failed: %s", error)
+        return None
+    return model if _signature(model) == signature and _is_valid(model) else None
+
+
+def _step_by_step(model: ir.Model, signature: tuple[str, ...]) -> ir.Model:
+    """``model`` after the steps that work on it."""
+    spare = model.clone()
+    for step in _STEPS:
+        model, spare = _attempt(step, model, spare, signature)
+    return model
 
 
 def _attempt(

@@ -11,6 +11,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
 
 from pimc.passes.constants import names_in_use
 from pimc.passes.lower.attention import lower_attention
+from pimc.passes.lower.blockwise import lower_matmul_nbits
 from pimc.passes.lower.emitter import Emitter
 from pimc.passes.lower.products import (
     einsum_product,
@@ -75,6 +76,7 @@ LOWERINGS: Mapping[tuple[str, str], Lowering] = {
     ("", "QLinearMatMul"): lower_qlinear,
     ("", "RNN"): lower_recurrent,
     ("com.microsoft", "Attention"): lower_attention,
+    ("com.microsoft", "MatMulNBits"): lower_matmul_nbits,
 }
 
 

@@ -108,6 +108,20 @@ DECLINED: dict[str, tuple[onnx.NodeProto, Shape | None, Array, str]] = {
         normal(4, 12),
         "no past",
     ),
+    "blocks in another order": (
+        helper.make_node(
+            "MatMulNBits",
+            ["x", "w", "w", "", "w"],
+            ["y"],
+            domain="com.microsoft",
+            K=4,
+            N=4,
+            block_size=16,
+        ),
+        [1, 4],
+        normal(4, 4),
+        "no indices",
+    ),
     "activation with a parameter": (
         helper.make_node("RNN", ["x", "w", "w"], ["y"], hidden_size=4, activations=["LeakyRelu"]),
         [3, 2, 4],

@@ -292,6 +292,38 @@ def test_scales_of_a_quantized_model_are_kept(kind, zero, scale, calibrated) -> 
     assert verify(image, {"x": x}).ok
 
 
+# --- weights of few bits -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("bits", "rows", "block", "zeros"),
+    [
+        (4, 64, 32, "middle"),
+        (4, 72, 16, "packed"),
+        (4, 72, 16, "numbers"),
+        (8, 40, 32, "middle"),
+        (8, 40, 32, "packed"),
+    ],
+)
+def test_products_with_weights_of_few_bits(bits, rows, block, zeros) -> None:
+    rng, cols, count = np.random.default_rng(0), 6, -(-rows // block)
+    packed = {
+        "w": rng.integers(0, 256, (cols, count, block * bits // 8), np.uint8),
+        "s": np.abs(drawn(cols, count)) + np.float32(0.1),
+        "b": drawn(cols),
+    }
+    if zeros == "packed":
+        packed["z"] = rng.integers(0, 256, (cols, -(-count * bits // 8)), np.uint8)
+    elif zeros == "numbers":
+        packed["z"] = drawn(cols, count) + np.float32(2 ** (bits - 1))
+    inputs = ["x", "w", "s", "z" if "z" in packed else "", "", "b"]
+    numbers = {"K": rows, "N": cols, "bits": bits, "block_size": block}
+    nodes = [node("MatMulNBits", inputs, ["y"], domain="com.microsoft", **numbers)]
+    model = model_of(nodes, {"x": ["N", 3, rows]}, packed, domains=("com.microsoft",))
+    image = compared(model, x=drawn(2, 3, rows))
+    assert layers(image) == [("w", "MatMulNBits", 1, rows, cols)]
+
+
 # --- attention ---------------------------------------------------------------------------------
 
 

@@ -1,0 +1,63 @@
+"""Products with weights of few bits, scaled block by block: ONNX Runtime's MatMulNBits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from pimc.passes.constants import Array, constant_array, constant_tensor
+from pimc.passes.lower.emitter import Emitter
+
+__all__ = ["lower_matmul_nbits"]
+
+_BITS = (2, 4, 8)
+
+
+def constant_blocks(node: ir.Node) -> bool:
+    """Whether codes, scales and zero points are constants."""
+    given = [value for value in node.inputs[1:4] if value is not None]
+    return len(given) >= 2 and all(constant_tensor(value) is not None for value in given)
+
+
+def ordered_blocks(node: ir.Node) -> bool:
+    """Whether blocks follow the rows, and codes have a number of bits that bytes hold."""
+    indices = node.inputs[4] if len(node.inputs) > 4 else None
+    return indices is None and node.attributes.get_int("bits", 4) in _BITS
+
+
+def lower_matmul_nbits(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | None:
+    """Product and bias, with weight (code − zero point) · scale, the last two a block of rows.
+
+    Codes lie column by column (cols, blocks, bytes), the first in the lowest bits; zero points
+    as codes do, or as numbers; without them it is the middle code.
+    """
+    if not (constant_blocks(node) and ordered_blocks(node)):
+        return None
+    x, packed, scales, zeros, _, bias = (*node.inputs, None, None, None)[:6]
+    rows, cols, block = (node.attributes.get_int(key) for key in ("K", "N", "block_size"))
+    bits, count = node.attributes.get_int("bits", 4), -(-rows // block)
+    codes, scale = np.asarray(constant_array(packed)), np.asarray(constant_array(scales))
+    zero = _zero_points(constant_array(zeros), bits, cols, count)
+    steps = _unpacked(codes.reshape(cols, count, -1), bits)[:, :, :block] - zero[..., None]
+    weight = steps * scale.reshape(cols, count, 1).astype(np.float32)
+    matrix = weight.reshape(cols, -1)[:, :rows].T.astype(scale.dtype)
+    y = emit.op("MatMul", x, emit.weight(matrix, None if packed is None else packed.name))
+    return [y if bias is None else emit.op("Add", y, bias)]
+
+
+def _zero_points(given: Array | None, bits: int, cols: int, count: int) -> Array:
+    """(cols, blocks) as float32."""
+    if given is None:
+        return np.full((cols, count), 1 << (bits - 1), np.float32)
+    if given.dtype != np.uint8:
+        return given.reshape(cols, count).astype(np.float32)
+    return _unpacked(given.reshape(cols, -1), bits)[:, :count]
+
+
+def _unpacked(packed: Array, bits: int) -> Array:
+    """Codes along the last axis, the first of a byte in its lowest bits, as float32."""
+    shifts = np.arange(0, 8, bits, dtype=np.uint8)
+    codes = (packed[..., None] >> shifts) & np.uint8((1 << bits) - 1)
+    return codes.reshape(*packed.shape[:-1], -1).astype(np.float32)
