@@ -11,10 +11,26 @@ from pimc.plan import Steps
 __all__ = ["input_steps"]
 
 
+#: Ops that put values elsewhere, zeros between them.
+_MOVING = frozenset(
+    {"Flatten", "Identity", "Pad", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
+)
+
+
 def input_steps(value: ir.Value | None) -> Steps | None:
-    """The steps of what a DequantizeLinear with one scale gives; None of anything else."""
+    """The steps of what a DequantizeLinear with one scale gives; None of anything else.
+
+    Operators that only move values may follow it.
+    """
     node = None if value is None else value.producer()
-    if node is None or node.op_type != "DequantizeLinear" or node.domain:
+    if node is None or node.domain:
+        return None
+    if node.op_type == "Concat":
+        first, *others = [input_steps(each) for each in node.inputs]
+        return first if all(steps == first for steps in others) else None
+    if node.op_type in _MOVING:
+        return input_steps(node.inputs[0]) if _adds_zeros(node) else None
+    if node.op_type != "DequantizeLinear":
         return None
     scale = constant_array(node.inputs[1])
     zero = constant_array(node.inputs[2]) if len(node.inputs) > 2 else None
@@ -29,6 +45,13 @@ def input_steps(value: ir.Value | None) -> Steps | None:
     middle = 0 if zero is None else int(zero.reshape(-1)[0])
     ends = np.iinfo(dtype)
     return Steps(float(scale.reshape(-1)[0]), int(ends.min) - middle, int(ends.max) - middle)
+
+
+def _adds_zeros(node: ir.Node) -> bool:
+    """Whether what a Pad adds, if anything, is zero, which is a step, or there already."""
+    constant = node.attributes.get_string("mode", "constant") == "constant"
+    given = node.inputs[2] if node.op_type == "Pad" and len(node.inputs) > 2 else None
+    return not constant or given is None or not np.any(constant_array(given))
 
 
 def _numpy_type(value: ir.Value | None) -> np.dtype | None:

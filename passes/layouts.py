@@ -48,12 +48,26 @@ class Stage:
         arrays: arrays of the layer alone, read in one step.
         busy_ns: time that it takes for one sample; None where shapes are not known.
         buffer_values: inputs that must be there before its first output; None likewise.
+        lines: parts of a sample that copies can share out: lines of a convolution's outputs, a
+            product's vectors; 1 of a layer that is used several times.
     """
 
     layer: str
     arrays: int
     busy_ns: float | None
     buffer_values: int | None
+    lines: int = 1
+
+    def interval_ns(self, copies: int) -> float:
+        """Time for one sample with so many copies; infinite where it is not known."""
+        if self.busy_ns is None:
+            return inf
+        return self.busy_ns * -(-self.lines // copies) / self.lines
+
+    def more(self, copies: int) -> int | None:
+        """The next number of copies that takes less time; None where there is none."""
+        lines = -(-self.lines // copies)
+        return -(-self.lines // (lines - 1)) if lines > 1 else None
 
 
 @dataclass(frozen=True)
@@ -113,7 +127,7 @@ def stages(plan: Plan, chip: Chip) -> list[Stage]:
     Args:
         plan: after tiling.
     """
-    counts, inputs = _vectors(plan), _inputs(plan)
+    counts, inputs, lines = _vectors(plan), _inputs(plan), _lines(plan)
     arrays = Counter(tile.layer for tile in plan.tiles)
     single = Scheduling()(
         replace(Pack("single")(plan, chip), lines=(None,) * len(plan.tiles)), chip
@@ -121,11 +135,11 @@ def stages(plan: Plan, chip: Chip) -> list[Stage]:
     reads = activations(tile_table(single), schedule_table(single))
     found = []
     for number, layer in enumerate(plan.layers):
-        count = counts[layer.name]
+        name, count = layer.name, counts[layer.name]
         signed = not layer.nonnegative_input
         busy = None if count is None else count * vector_ns(chip, signed, reads.of(number))
-        buffer = _buffer(layer, inputs.get(layer.name))
-        found.append(Stage(layer.name, arrays[number], busy, buffer))
+        buffer = _buffer(layer, inputs.get(name))
+        found.append(Stage(name, arrays[number], busy, buffer, lines.get(name, 1)))
     return found
 
 
@@ -135,13 +149,12 @@ def copies(found: Sequence[Stage], budget: int) -> Copies:
     Raises:
         UsageError: shapes are not known, or the budget does not hold one copy of each stage.
     """
-    busy = [inf if stage.busy_ns is None else stage.busy_ns for stage in found]
-    if inf in busy:
+    number, used = [1] * len(found), sum(stage.arrays for stage in found)
+    if any(stage.busy_ns is None for stage in found):
         raise UsageError(
             "how often each layer runs is not known",
             hint="export the model with fixed sizes, all but that of the batch",
         )
-    number, used = [1] * len(found), sum(stage.arrays for stage in found)
     if used > budget:
         raise UsageError(
             f"one copy of every layer takes {used} arrays, the budget is {budget}",
@@ -149,11 +162,13 @@ def copies(found: Sequence[Stage], budget: int) -> Copies:
         )
     while True:
         # Of stages that are equally slow, the first.
-        slowest = max(range(len(found)), key=lambda k: busy[k] / number[k])
-        if used + found[slowest].arrays > budget or not busy[slowest]:
-            return Copies(tuple(number), used, busy[slowest] / number[slowest])
-        number[slowest] += 1
-        used += found[slowest].arrays
+        slowest = max(range(len(found)), key=lambda k: found[k].interval_ns(number[k]))
+        stage = found[slowest]
+        more = stage.more(number[slowest])
+        added = 0 if more is None else (more - number[slowest]) * stage.arrays
+        if more is None or used + added > budget:
+            return Copies(tuple(number), used, stage.interval_ns(number[slowest]))
+        number[slowest], used = more, used + added
 
 
 def _vectors(plan: Plan) -> dict[str, int | None]:
@@ -166,6 +181,19 @@ def _inputs(plan: Plan) -> dict[str, tuple[int, ...] | None]:
     found: dict[str, tuple[int, ...] | None] = {}
     for node in array_nodes(plan.graph):
         found.setdefault(layer_of(node), _sizes(node.inputs[0]))
+    return found
+
+
+def _lines(plan: Plan) -> dict[str, int]:
+    """What copies of each layer can share out, of layers that are used once."""
+    nodes = array_nodes(plan.graph)
+    uses = Counter(map(layer_of, nodes))
+    convolves = {layer.name: layer.window is not None for layer in plan.layers}
+    found = {}
+    for node in nodes:
+        sizes, name = _sizes(node.outputs[0]), layer_of(node)
+        if sizes is not None and uses[name] == 1:
+            found[name] = sizes[1] if convolves[name] else prod(sizes[:-1])
     return found
 
 

@@ -26,6 +26,7 @@ from pimc.passes.partition import Partition
 from pimc.passes.pipeline import Pass, run
 from pimc.passes.place import Placement
 from pimc.passes.quantize import Calibration, Quantize
+from pimc.passes.replicate import Replicate
 from pimc.passes.schedule import Scheduling
 from pimc.passes.simplify import Simplify
 from pimc.passes.tile import Tiling
@@ -61,6 +62,8 @@ class Options:
             in ``digital``; not in the manifest, as it changes no image that comes about.
         phases: cut a network that is larger than the chip into phases, which are written one after
             the other for every batch; else it is refused.
+        copies: arrays that may be spent, on copies of the layers that take longest, too; None for
+            no copies. With ``dense`` packing copies would share arrays, and gain nothing.
     """
 
     packing: Packing = "dense"
@@ -71,16 +74,19 @@ class Options:
     calibration_images: int = CALIBRATION_IMAGES
     array_only: bool = False
     phases: bool = False
+    copies: int | None = None
 
 
 def passes(
     options: Options, calibration: Calibration | None, faults: FaultMap | None
 ) -> list[Pass]:
     """The compiler's passes in order."""
+    chosen = options.digital, options.array_only
     return [
         Simplify(),
         Lower(),
-        Partition(options.digital, options.array_only),
+        *([] if options.copies is None else [Replicate(options.copies, *chosen)]),
+        Partition(*chosen),
         Quantize(calibration, options.feedback, options.write_noise),
         Tiling(),
         Pack(options.packing, options.phases),
@@ -172,7 +178,11 @@ def compile(
         "calibrated": calib is not None,
         "faults": None if faults is None else _sha256(faults),
     }
-    del chosen["array_only"], chosen["phases"]  # what they did is seen in the rest
+    del (
+        chosen["array_only"],
+        chosen["phases"],
+        chosen["copies"],
+    )  # what they did is seen in the rest
     if output is not None:
         return emit_to(output, finished, chip, chosen, teacher=options.teacher)
     return emit(finished, chip, chosen, teacher=options.teacher)

@@ -199,6 +199,7 @@ RULES: dict[str, dict[Rule, tuple[str, ...]]] = {
     "frontend": {},
     "simplify": {},
     "lower": {},
+    "replicate": {},
     "partition": {
         names_are_unique: ("layers",),
         nodes_match_layers: ("graph", "layers"),

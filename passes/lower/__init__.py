@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
 
 from pimc.passes.constants import names_in_use
 from pimc.passes.lower.attention import lower_attention
 from pimc.passes.lower.blockwise import lower_matmul_nbits
-from pimc.passes.lower.emitter import Emitter
+from pimc.passes.lower.emitter import Emitter, settle
 from pimc.passes.lower.products import (
     einsum_product,
     gemm_product,
@@ -22,7 +21,6 @@ from pimc.passes.lower.products import (
 from pimc.passes.lower.quantized import lower_integer, lower_qlinear
 from pimc.passes.lower.recurrent import lower_recurrent
 from pimc.passes.lower.transposed_conv import lower_conv_transpose
-from pimc.passes.quiet import quiet
 from pimc.plan import Plan
 
 if TYPE_CHECKING:
@@ -95,13 +93,7 @@ class Lower:
         model = plan.graph.clone()
         taken = names_in_use(model)
         emitters = [_lower(node, model.graph, taken) for node in list(model.graph.all_nodes())]
-        if any(emitters):
-            with quiet():
-                RemoveUnusedNodesPass()(model)
-                ShapeInferencePass(check_type=False, strict_mode=False)(model)
-            taken = names_in_use(model)
-            for value, name in (pair for e in emitters if e is not None for pair in e.weights):
-                _take_over(model.graph, value, name, taken)
+        settle(model, [emit for emit in emitters if emit is not None])
         return replace(plan, graph=model, stage=self.name)
 
 
@@ -116,15 +108,3 @@ def _lower(node: ir.Node, main: ir.Graph, taken: set[str]) -> Emitter | None:
         return None
     emit.replace(values)
     return emit
-
-
-def _take_over(graph: ir.Graph, value: ir.Value, name: str, taken: set[str]) -> None:
-    """Call a weight ``name``, unless another value has that name."""
-    if name in taken or value.name not in graph.initializers:
-        return
-    del graph.initializers[str(value.name)]
-    value.name = name
-    if value.const_value is not None:
-        value.const_value.name = name
-    graph.register_initializer(value)
-    taken.add(name)

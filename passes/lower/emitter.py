@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
 
 from pimc.errors import PlanError
-from pimc.passes.constants import Array, add_constant, fresh
+from pimc.passes.constants import Array, add_constant, fresh, names_in_use
+from pimc.passes.quiet import quiet
 
-__all__ = ["SOURCE_OP", "Emitter", "source_op"]
+__all__ = ["SOURCE_OP", "Emitter", "settle", "source_op"]
 
 #: Metadata of a node that stands for another operator or a part of it: that operator.
 SOURCE_OP = "pimc.source"
@@ -56,7 +58,7 @@ class Emitter:
             ir.convenience.convert_attributes(attributes),
             num_outputs=outputs,
             name=name,
-            metadata_props={SOURCE_OP: self.node.op_type},
+            metadata_props={SOURCE_OP: source_op(self.node)},
         )
         for number, value in enumerate(node.outputs):
             value.name = self.name(op_type.lower()) if number else name
@@ -102,3 +104,27 @@ class Emitter:
         """A new name."""
         final = next((value.name for value in self.node.outputs if value.name), "value")
         return fresh(f"{final}/{role}", self.taken)
+
+
+def settle(model: ir.Model, emitters: Sequence[Emitter]) -> None:
+    """Once all nodes are replaced: drop what nobody needs, infer shapes, name the weights."""
+    if not emitters:
+        return
+    with quiet():
+        RemoveUnusedNodesPass()(model)
+        ShapeInferencePass(check_type=False, strict_mode=False)(model)
+    taken = names_in_use(model)
+    for value, name in (pair for emit in emitters for pair in emit.weights):
+        _take_over(model.graph, value, name, taken)
+
+
+def _take_over(graph: ir.Graph, value: ir.Value, name: str, taken: set[str]) -> None:
+    """Call a weight ``name``, unless another value has that name."""
+    if name in taken or value.name not in graph.initializers:
+        return
+    del graph.initializers[str(value.name)]
+    value.name = name
+    if value.const_value is not None:
+        value.const_value.name = name
+    graph.register_initializer(value)
+    taken.add(name)

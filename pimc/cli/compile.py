@@ -39,10 +39,15 @@ __all__ = ["check", "compile_"]
 @click.option(
     "--packing",
     type=PACKING,
-    default="dense",
-    show_default=True,
     metavar="dense|parallel|single|N",
-    help="Fewest arrays, fewest read steps, one tile an array, or N read steps a layer and array.",
+    help="Fewest arrays, fewest read steps, one tile an array, or N read steps a layer and array."
+    "  [default: dense; with --copies parallel]",
+)
+@click.option(
+    "--copies",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Spend up to N arrays, also on copies of the layers that take longest.",
 )
 @click.option(
     "--phases", is_flag=True, help="Cut what is larger than the chip; else it is refused."
@@ -87,7 +92,8 @@ def compile_(settings: Settings, model: Path, **chosen: Any) -> Report:
     output = _output(model, chosen["output"])
     chip = chosen_chip(chosen)
     options = api.Options(
-        packing=chosen["packing"],
+        packing=chosen["packing"] or ("parallel" if chosen["copies"] else "dense"),
+        copies=chosen["copies"],
         phases=chosen["phases"],
         feedback=not chosen["no_feedback"],
         write_noise=chosen["write_noise"],

@@ -102,7 +102,7 @@ def test_stages_and_their_buffers() -> None:
     assert found["a"].busy_ns == pytest.approx(36 * step_ns)
 
 
-STAGES = [Stage("a", 2, 100.0, 1), Stage("b", 1, 40.0, 1), Stage("c", 5, 30.0, 1)]
+STAGES = [Stage("a", 2, 100.0, 1, 60), Stage("b", 1, 40.0, 1, 60), Stage("c", 5, 30.0, 1, 60)]
 
 
 @pytest.mark.parametrize(
@@ -126,16 +126,25 @@ def test_copies_go_to_the_slowest_stage(
 
 
 @given(
-    st.lists(st.tuples(st.integers(1, 9), st.floats(1.0, 1e6)), min_size=1, max_size=6),
+    st.lists(
+        st.tuples(st.integers(1, 9), st.floats(1.0, 1e6), st.integers(1, 20)),
+        min_size=1,
+        max_size=6,
+    ),
     st.integers(0, 60),
 )
-def test_copies_keep_to_the_budget(sizes: list[tuple[int, float]], spare: int) -> None:
-    every = [Stage(str(k), arrays, ns, 1) for k, (arrays, ns) in enumerate(sizes)]
-    budget = sum(arrays for arrays, _ in sizes) + spare
+def test_copies_keep_to_the_budget(sizes: list[tuple[int, float, int]], spare: int) -> None:
+    every = [Stage(str(k), arrays, ns, 1, lines) for k, (arrays, ns, lines) in enumerate(sizes)]
+    budget = sum(arrays for arrays, _, _ in sizes) + spare
     found = copies(every, budget)
     assert found.arrays == sum(s.arrays * n for s, n in zip(every, found.copies, strict=True))
     assert found.arrays <= budget
-    slowest = max(ns / n for (_, ns), n in zip(sizes, found.copies, strict=True))
+    slowest = 0.0
+    for (_, ns, lines), n in zip(sizes, found.copies, strict=True):
+        assert n <= lines
+        # One copy less would take longer.
+        assert n == 1 or -(-lines // (n - 1)) > -(-lines // n)
+        slowest = max(slowest, ns * -(-lines // n) / lines)
     assert found.interval_ns == pytest.approx(slowest)
 
 

@@ -237,6 +237,19 @@ def test_layouts_lists_what_is_worth_having(pimc, model) -> None:
     assert len(text.strip().splitlines()) == 1 + len(found)
 
 
+def test_compile_spends_arrays_on_copies(pimc, model) -> None:
+    done = pimc("compile", "tiny.onnx", "--array", "16x8", "--copies", "40", "--json")
+    assert done.code == 0, done.err
+    alone = pimc("compile", "tiny.onnx", "--array", "16x8", "-o", "one.pimc", "--json").json
+    copied = done.json
+    assert alone["arrays_used"] < copied["arrays_used"] <= 40
+    assert copied["latency_ns"] < alone["latency_ns"] / 2
+    assert copied["options"]["packing"] == "parallel"
+    few = pimc("compile", "tiny.onnx", "--array", "16x8", "--copies", "6")
+    assert few.code == 2
+    assert "one copy of every layer takes" in few.err
+
+
 def test_layouts_spends_a_budget_on_copies(pimc, model) -> None:
     found = pimc("layouts", "tiny.onnx", "--array", "16x8", "--budget", "40", "--json").json
     pipeline = found["pipeline"]
