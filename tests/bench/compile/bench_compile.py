@@ -1,15 +1,19 @@
 """Compile time and memory without calibration, against one NumPy pass over the same weights.
 
-    python tests/bench/compile/bench_compile.py [--network NAME ...] [--runs 3]
+    python tests/bench/compile/bench_compile.py [--network NAME ...] [--runs 3] [--pimcomp BUILD]
 
 Every run is a process of its own. The pass reads the weights, scales and rounds every column and
 writes the codes, four bits each. Networks are those of the papers with random weights.
+
+BUILD is the folder where PIMCOMP-NN (Sun et al. 2023, DOI 10.48550/arXiv.2307.01475) has been
+built: its back end then compiles the same networks from the shapes that come with it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -137,7 +141,22 @@ def _seconds(command: list[str]) -> tuple[float, str]:
     return time.perf_counter() - start, done.stdout
 
 
-def measure(name: str, folder: Path, runs: int) -> str:
+def _pimcomp(name: str, build: Path, runs: int) -> str:
+    """Median time and peak memory of PIMCOMP-NN, or how it ended."""
+    seconds, peak = [], 0
+    for _ in range(runs):
+        start = time.perf_counter()
+        command = [str(build.absolute() / "PIMCOMP-NN"), f"-m={name}"]
+        process = subprocess.Popen(command, cwd=build, stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds.append(time.perf_counter() - start)
+        if status:
+            return f"ended with {os.waitstatus_to_exitcode(status)}"
+        peak = max(peak, usage.ru_maxrss)  # KiB
+    return f"{median(seconds):.2f} s, {peak / 1024:,.0f} MiB"
+
+
+def measure(name: str, folder: Path, runs: int, pimcomp: Path | None) -> str:
     """One line of the table."""
     model = folder / f"{name}.onnx"
     # In a process of its own: a child's peak memory counts what its parent held.
@@ -159,7 +178,8 @@ def measure(name: str, folder: Path, runs: int) -> str:
     first, second = median(ours), median(theirs)
     size = model.stat().st_size / 1e6
     cells = (f"{size:,.0f} MB", f"{arrays:,}", f"{first:.2f} s", f"{second:.2f} s")
-    return f"| {name} | {' | '.join(cells)} | {first / second:.1f} | {memory:,.0f} MiB |"
+    peer = "" if pimcomp is None else f" {_pimcomp(name, pimcomp, runs)} |"
+    return f"| {name} | {' | '.join(cells)} | {first / second:.1f} | {memory:,.0f} MiB |{peer}"
 
 
 def main() -> None:
@@ -167,6 +187,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--network", action="append", choices=[*NETWORKS], default=[])
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--pimcomp", type=Path, metavar="BUILD")
     parser.add_argument("--build", nargs=2, metavar=("NAME", "PATH"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.build:
@@ -174,11 +195,13 @@ def main() -> None:
         net = Net()
         net.save(NETWORKS[name](net), Path(path))
         return
-    print("| network | weights | arrays | pimc compile | NumPy pass | ratio | peak memory |")
-    print("|---|---:|---:|---:|---:|---:|---:|")
+    peer = options.pimcomp is not None
+    columns = ["weights", "arrays", "pimc compile", "NumPy pass", "ratio", "peak memory"]
+    columns += ["PIMCOMP-NN"] if peer else []
+    print(f"| network | {' | '.join(columns)} |\n|---|{'---:|' * len(columns)}")
     with tempfile.TemporaryDirectory() as folder:
         for name in options.network or NETWORKS:
-            print(measure(name, Path(folder), options.runs), flush=True)
+            print(measure(name, Path(folder), options.runs, options.pimcomp), flush=True)
 
 
 if __name__ == "__main__":
