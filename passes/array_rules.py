@@ -183,7 +183,7 @@ def einsum_of_two(node: ir.Node) -> bool:
 
 
 def plain_recurrence(node: ir.Node) -> bool:
-    """It has no sequence lengths, peepholes, clip or coupled gates.
+    """It has no sequence lengths, and peepholes are constants.
 
     export without them, or unroll the recurrence into MatMul
     """

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from pimc.passes.constants import Array, constant_array
+from pimc.passes.constants import Array, constant_array, constant_tensor
 from pimc.passes.lower.emitter import Emitter
 
 __all__ = ["GATES", "lower_recurrent"]
@@ -42,6 +42,9 @@ class _Cell:
         act: activations.
         name: of the state's weights.
         after: a GRU's reset gate comes after the product.
+        peepholes: (3 · hidden,) what an LSTM's gates i, o and f see of the cell's state.
+        clip: limit of what goes into the gates' activations.
+        coupled: an LSTM forgets as much as it takes in.
     """
 
     state: Array
@@ -50,6 +53,9 @@ class _Cell:
     act: tuple[str, ...]
     name: str
     after: bool
+    peepholes: Array | None = None
+    clip: float | None = None
+    coupled: bool = False
 
     def product(
         self, emit: Emitter, h: ir.Value, first: int, last: int, part: str = ""
@@ -60,6 +66,20 @@ class _Cell:
         y = emit.op("MatMul", h, emit.weight(matrix, self.name + part))
         bias = self.state_bias[rows]
         return emit.op("Add", y, emit.constant(bias)) if bias.any() else y
+
+    def gate(self, emit: Emitter, act: str, value: ir.Value) -> ir.Value:
+        """An activation of what goes into a gate."""
+        if self.clip is not None:
+            ends = (np.asarray(end, self.state.dtype) for end in (-self.clip, self.clip))
+            value = emit.op("Clip", value, *map(emit.constant, ends))
+        return emit.op(act, value)
+
+    def seen(self, emit: Emitter, value: ir.Value, c: ir.Value, number: int) -> ir.Value:
+        """What goes into gate i, o or f, with what it sees of the cell's state."""
+        if self.peepholes is None:
+            return value
+        weight = self.peepholes[number * self.hidden :][: self.hidden]
+        return emit.op("Add", value, emit.op("Mul", c, emit.constant(weight)))
 
     def split(self, emit: Emitter, gates: ir.Value, count: int) -> Sequence[ir.Value]:
         """The gates' values apart."""
@@ -80,10 +100,15 @@ def _lstm(
     gate, squash, out = cell.act
     total = emit.op("Add", gates, cell.product(emit, h, 0, 4))
     i, o, f, new = cell.split(emit, total, 4)
-    kept = emit.op("Mul", emit.op(gate, f), c)
-    added = emit.op("Mul", emit.op(gate, i), emit.op(squash, new))
-    c = emit.op("Add", kept, added)
-    return [emit.op("Mul", emit.op(gate, o), emit.op(out, c)), c]
+    taken = cell.gate(emit, gate, cell.seen(emit, i, c, 0))
+    if cell.coupled:
+        forgotten = emit.op("Sub", emit.constant(np.ones((), cell.state.dtype)), taken)
+    else:
+        forgotten = cell.gate(emit, gate, cell.seen(emit, f, c, 2))
+    kept = emit.op("Mul", forgotten, c)
+    c = emit.op("Add", kept, emit.op("Mul", taken, cell.gate(emit, squash, new)))
+    shown = cell.gate(emit, gate, cell.seen(emit, o, c, 1))
+    return [emit.op("Mul", shown, emit.op(out, c)), c]
 
 
 def _gru(
@@ -94,14 +119,14 @@ def _gru(
     z, r, new = cell.split(emit, gates, 3)
     if cell.after:
         from_z, from_r, from_new = cell.split(emit, cell.product(emit, h, 0, 3), 3)
-        r = emit.op(gate, emit.op("Add", r, from_r))
+        r = cell.gate(emit, gate, emit.op("Add", r, from_r))
         from_new = emit.op("Mul", r, from_new)
     else:
         from_z, from_r = cell.split(emit, cell.product(emit, h, 0, 2, "/zr"), 2)
-        r = emit.op(gate, emit.op("Add", r, from_r))
+        r = cell.gate(emit, gate, emit.op("Add", r, from_r))
         from_new = cell.product(emit, emit.op("Mul", r, h), 2, 3, "/h")
-    z = emit.op(gate, emit.op("Add", z, from_z))
-    new = emit.op(squash, emit.op("Add", new, from_new))
+    z = cell.gate(emit, gate, emit.op("Add", z, from_z))
+    new = cell.gate(emit, squash, emit.op("Add", new, from_new))
     # (1 − z)·new + z·h
     return [emit.op("Add", new, emit.op("Mul", z, emit.op("Sub", h, new)))]
 
@@ -111,7 +136,7 @@ def _rnn(
 ) -> Sequence[ir.Value]:
     (h,) = states
     total = emit.op("Add", gates, cell.product(emit, h, 0, 1))
-    return [emit.op(cell.act[0], total)]
+    return [cell.gate(emit, cell.act[0], total)]
 
 
 _STEPS: Mapping[str, _Step] = {"LSTM": _lstm, "GRU": _gru, "RNN": _rnn}
@@ -130,16 +155,15 @@ def activations(node: ir.Node, directions: int) -> list[tuple[str, ...]] | None:
 
 
 def plain(node: ir.Node) -> bool:
-    """Whether it has no sequence lengths, peepholes, clip or coupled gates."""
-    given = [value is not None for value in node.inputs]
-    coupled = node.attributes.get_int("input_forget", 0)
-    return not (any(given[4:5]) or any(given[7:8]) or coupled or "clip" in node.attributes)
+    """Whether it has no sequence lengths, and no peepholes that are not constant."""
+    lengths, peepholes = (node.inputs[k] if len(node.inputs) > k else None for k in (4, 7))
+    return lengths is None and (peepholes is None or constant_tensor(peepholes) is not None)
 
 
 def lower_recurrent(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | None:
     """One Scan a direction, or None where the node does what :mod:`array_rules` rules out."""
     inputs = [*node.inputs, *[None] * (8 - len(node.inputs))]
-    x, w, r, b, _, h0, c0, _ = inputs
+    x, w, r, b, _, h0, c0, p = inputs
     weight, state = constant_array(w), constant_array(r)
     if weight is None or state is None or not plain(node):
         return None
@@ -157,6 +181,9 @@ def lower_recurrent(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] |
     after = bool(node.attributes.get_int("linear_before_reset", 0))
     batch_first = bool(node.attributes.get_int("layout", 0))
     way = node.attributes.get_string("direction", "forward")
+    clip = node.attributes.get_float("clip", 0.0) if "clip" in node.attributes else None
+    coupled = bool(node.attributes.get_int("input_forget", 0))
+    peepholes = constant_array(p)
     if batch_first:
         x = emit.op("Transpose", x, perm=[1, 0, 2])
     starts = [_start(emit, h0, batch_first), _start(emit, c0, batch_first)]
@@ -166,7 +193,17 @@ def lower_recurrent(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] |
         suffix = f"/{('forward', 'reverse')[number]}" if directions > 1 else ""
         ahead, behind = np.split(bias[number], 2)
         early, late = _biases(node.op_type, ahead, behind, hidden, after)
-        cell = _Cell(state[number], late, hidden, acts[number], f"{r.name}{suffix}", after)
+        cell = _Cell(
+            state[number],
+            late,
+            hidden,
+            acts[number],
+            f"{r.name}{suffix}",
+            after,
+            None if peepholes is None else peepholes[number],
+            clip,
+            coupled,
+        )
         product = emit.op(
             "MatMul",
             x,

@@ -90,11 +90,11 @@ DECLINED: dict[str, tuple[onnx.NodeProto, Shape | None, Array, str]] = {
         normal(2, 4, 4),
         "as long as the input's",
     ),
-    "clip": (
-        helper.make_node("RNN", ["x", "w", "w"], ["y"], hidden_size=4, clip=1.0),
+    "sequence lengths": (
+        helper.make_node("RNN", ["x", "w", "w", "", "z"], ["y"], hidden_size=4),
         [3, 2, 4],
         normal(1, 4, 4),
-        "clip",
+        "no sequence lengths",
     ),
     "a zero point a row": (
         helper.make_node("MatMulInteger", ["x", "w", "z"], ["y"]),
