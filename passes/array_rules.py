@@ -209,7 +209,8 @@ def scalar_scales(node: ir.Node) -> bool:
 
 
 def plain_attention(node: ir.Node) -> bool:
-    """No past, no rotary embedding, not unidirectional, and a mask of (batch, keys) if any.
+    """No rotary embedding, no buffer that past and present share, and a mask of (batch, keys) if
+    any.
 
     export attention as separate operators
     """

@@ -11,32 +11,30 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from pimc.passes.constants import constant_array, constant_tensor
+from pimc.passes.constants import Array, constant_array, constant_tensor
 from pimc.passes.lower.emitter import Emitter
 
 __all__ = ["lower_attention"]
 
 #: Attributes that change what is computed in a way that is left to ONNX Runtime.
-_UNUSUAL = ("unidirectional", "do_rotary", "past_present_share_buffer", "rotary_embedding_dim")
+_UNUSUAL = ("do_rotary", "past_present_share_buffer", "rotary_embedding_dim")
 _MASKED = -10000.0
 
 
 def plain(node: ir.Node) -> bool:
-    """Whether there is no past, nothing unusual, and a mask of (batch, keys) if any."""
-    given = [*node.inputs, *[None] * (5 - len(node.inputs))]
-    mask, past = given[3:5]
+    """Whether there is nothing unusual, and a mask of (batch, keys) if any."""
+    mask = node.inputs[3] if len(node.inputs) > 3 else None
     flat = mask is None or (mask.shape is not None and len(mask.shape) == 2)
-    unusual = any(node.attributes.get_int(name, 0) for name in _UNUSUAL)
-    return flat and past is None and not unusual and not _read(node, 1)
+    return flat and not any(node.attributes.get_int(name, 0) for name in _UNUSUAL)
 
 
 def lower_attention(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | None:
     """softmax(QKᵀ · scale + mask) V with (Q, K, V) = x W + b.
 
-    A mask of (batch, keys) with ones where a key counts; past keys and values are left alone.
+    A mask of (batch, keys) with ones where a key counts. Keys and values of the past come first.
     """
     inputs = [*node.inputs, *[None] * (7 - len(node.inputs))]
-    x, weights, bias, mask, _, added, _ = inputs[:7]
+    x, weights, bias, mask, past, added, _ = inputs[:7]
     attributes = node.attributes
     tensor = constant_tensor(weights)
     if tensor is None or weights is None or x is None or not plain(node):
@@ -45,7 +43,8 @@ def lower_attention(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] |
     sizes = list(
         attributes.get_ints("qkv_hidden_sizes", ()) or [int(tensor.shape.numpy()[1]) // 3] * 3
     )
-    y = emit.op("MatMul", x, emit.weight(_array(weights), weights.name))
+    matrix = _array(weights)
+    y = emit.op("MatMul", x, emit.weight(matrix, weights.name))
     if bias is not None:
         y = emit.op("Add", y, bias)
     first = emit.op("Split", y, emit.integers(sizes), outputs=3, axis=-1)
@@ -54,28 +53,50 @@ def lower_attention(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] |
         emit.op(
             "Transpose",
             emit.op("Reshape", value, emit.integers([0, 0, heads, size // heads])),
-            perm=perm,
+            perm=[0, 2, 1, 3],
         )
-        for value, size, perm in zip(
-            producer.outputs if producer is not None else (),
-            sizes,
-            ([0, 2, 1, 3], [0, 2, 3, 1], [0, 2, 1, 3]),
-            strict=True,
-        )
+        for value, size in zip(producer.outputs if producer is not None else (), sizes, strict=True)
     )
+    if past is not None:
+        k, v = (
+            emit.op("Concat", emit.op("Gather", past, emit.index(part), axis=0), value, axis=2)
+            for part, value in enumerate((k, v))
+        )
     scale = attributes.get_float("scale", 0.0) or (sizes[0] // heads) ** -0.5
-    scores = emit.op("Mul", emit.op("MatMul", q, k), emit.constant(np.asarray(scale, np.float32)))
+    products = emit.op("MatMul", q, emit.op("Transpose", k, perm=[0, 1, 3, 2]))
+    scores = emit.op("Mul", products, emit.constant(np.asarray(scale, matrix.dtype)))
     if added is not None:
         scores = emit.op("Add", scores, added)
+    value = np.asarray(attributes.get_float("mask_filter_value", _MASKED), matrix.dtype)
     if mask is not None:
-        value = attributes.get_float("mask_filter_value", _MASKED)
         hidden = emit.op("Equal", mask, emit.constant(np.asarray(0, np.int32)))
-        amount = emit.op("Cast", hidden, to=ir.DataType.FLOAT.value)
-        amount = emit.op("Mul", amount, emit.constant(np.asarray(value, np.float32)))
+        amount = _amount(emit, hidden, value)
         scores = emit.op("Add", scores, emit.op("Unsqueeze", amount, emit.integers([1, 2])))
+    if attributes.get_int("unidirectional", 0):
+        scores = emit.op("Add", scores, _amount(emit, _later(emit, scores), value))
     mixed = emit.op("MatMul", emit.op("Softmax", scores, axis=-1), v)
     mixed = emit.op("Transpose", mixed, perm=[0, 2, 1, 3])
-    return [emit.op("Reshape", mixed, emit.integers([0, 0, sizes[2]])), None]
+    present = None
+    if _read(node, 1):
+        apart = (emit.op("Unsqueeze", value, emit.integers([0])) for value in (k, v))
+        present = emit.op("Concat", *apart, axis=0)
+    return [emit.op("Reshape", mixed, emit.integers([0, 0, sizes[2]])), present]
+
+
+def _later(emit: Emitter, scores: ir.Value) -> ir.Value:
+    """(queries, keys) whether a key comes after the query; the last of both is the same."""
+    shape = emit.op("Shape", scores)
+    queries, keys = (emit.op("Gather", shape, emit.index(axis)) for axis in (2, 3))
+    zero, one = emit.index(0), emit.index(1)
+    key = emit.op("Range", zero, keys, one)
+    query = emit.op("Range", emit.op("Sub", keys, queries), keys, one)
+    return emit.op("Greater", key, emit.op("Unsqueeze", query, emit.integers([1])))
+
+
+def _amount(emit: Emitter, hidden: ir.Value, value: Array) -> ir.Value:
+    """What is added where something is hidden."""
+    number = emit.op("Cast", hidden, to=ir.DataType.from_numpy(value.dtype).value)
+    return emit.op("Mul", number, emit.constant(value))
 
 
 def _read(node: ir.Node, index: int) -> bool:
@@ -86,5 +107,5 @@ def _read(node: ir.Node, index: int) -> bool:
     return bool(value.uses()) or value.is_graph_output()
 
 
-def _array(value: ir.Value) -> np.ndarray:
+def _array(value: ir.Value) -> Array:
     return np.asarray(constant_array(value))

@@ -80,6 +80,10 @@ class Emitter:
         """Add a constant vector of whole numbers."""
         return self.constant(np.asarray(values, np.int64))
 
+    def index(self, value: int) -> ir.Value:
+        """Add a whole number."""
+        return self.constant(np.asarray(value, np.int64))
+
     def inner(self) -> Emitter:
         """An emitter for the body of a control-flow node that is among the nodes of this one."""
         return Emitter(self.node, self.main, self.taken, weights=self.weights)

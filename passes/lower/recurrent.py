@@ -240,7 +240,7 @@ def _first(
 ) -> ir.Value:
     """Initial state (batch, hidden) of one direction; zeros where none is given."""
     if start is not None:
-        return emit.op("Gather", start, emit.constant(np.asarray(number, np.int64)), axis=0)
+        return emit.op("Gather", start, emit.index(number), axis=0)
     batch = emit.op("Slice", emit.op("Shape", x), emit.integers([1]), emit.integers([2]))
     shape = emit.op("Concat", batch, emit.integers([hidden]), axis=0)
     zero = ir.tensor(np.zeros(1, dtype))

@@ -102,11 +102,11 @@ DECLINED: dict[str, tuple[onnx.NodeProto, Shape | None, Array, str]] = {
         np.ones((4, 4), np.uint8),
         "one scale and one zero point",
     ),
-    "past keys": (
-        helper.make_node("Attention", ["x", "w", "", "", "z"], ["y"], domain="com.microsoft"),
+    "rotary embedding": (
+        helper.make_node("Attention", ["x", "w"], ["y"], domain="com.microsoft", do_rotary=1),
         [1, 2, 4],
         normal(4, 12),
-        "no past",
+        "no rotary embedding",
     ),
     "blocks in another order": (
         helper.make_node(

@@ -351,6 +351,36 @@ def test_products_with_weights_of_few_bits(bits, rows, block, zeros) -> None:
 
 
 @pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize("past", [0, 3])
+def test_attention_that_looks_back(past, masked) -> None:
+    """One token after the other, with the keys and values of those before."""
+    inputs = ["x", "w", "b", "m" if masked else "", "p" if past else ""]
+    nodes = [
+        node(
+            "Attention",
+            inputs,
+            ["y", "q"],
+            num_heads=2,
+            unidirectional=1,
+            domain="com.microsoft",
+        ),
+    ]
+    declared: dict[str, Any] = {"x": ["N", 5, 8]}
+    feed = {"x": drawn(3, 5, 8)}
+    if masked:
+        nodes.insert(0, node("Cast", ["keys"], ["m"], to=TensorProto.INT32))
+        declared["keys"] = ["N", 5 + past]
+        feed["keys"] = np.tri(3, 5 + past, past + 2, np.float32)
+    if past:
+        declared["p"] = [2, "N", 2, past, 4]
+        feed["p"] = drawn(2, 3, 2, past, 4)
+    weights = {"w": drawn(8, 24), "b": drawn(24)}
+    model = model_of(nodes, declared, weights, ("y", "q"), domains=("com.microsoft",))
+    image = compared(model, **feed)
+    assert layers(image) == [("w", "Attention", 1, 8, 24)]
+
+
+@pytest.mark.parametrize("masked", [True, False])
 def test_attention_of_onnxruntime(masked) -> None:
     inputs = ["x", "w", "b", "m"] if masked else ["x", "w", "b"]
     nodes = [
