@@ -51,7 +51,10 @@ def _adds_zeros(node: ir.Node) -> bool:
     """Whether what a Pad adds, if anything, is zero, which is a step, or there already."""
     constant = node.attributes.get_string("mode", "constant") == "constant"
     given = node.inputs[2] if node.op_type == "Pad" and len(node.inputs) > 2 else None
-    return not constant or given is None or not np.any(constant_array(given))
+    if not constant or given is None:
+        return True
+    added = constant_array(given)
+    return added is not None and not np.any(added)
 
 
 def _numpy_type(value: ir.Value | None) -> np.dtype | None:

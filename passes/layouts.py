@@ -166,7 +166,7 @@ def copies(found: Sequence[Stage], budget: int) -> Copies:
         stage = found[slowest]
         more = stage.more(number[slowest])
         added = 0 if more is None else (more - number[slowest]) * stage.arrays
-        if more is None or used + added > budget:
+        if more is None or used + added > budget or not stage.interval_ns(number[slowest]):
             return Copies(tuple(number), used, stage.interval_ns(number[slowest]))
         number[slowest], used = more, used + added
 
@@ -192,8 +192,8 @@ def _lines(plan: Plan) -> dict[str, int]:
     found = {}
     for node in nodes:
         sizes, name = _sizes(node.outputs[0]), layer_of(node)
-        if sizes is not None and uses[name] == 1:
-            found[name] = sizes[1] if convolves[name] else prod(sizes[:-1])
+        if sizes is not None and _sizes(node.inputs[0]) is not None and uses[name] == 1:
+            found[name] = max(1, sizes[1] if convolves[name] else prod(sizes[:-1]))
     return found
 
 

@@ -157,8 +157,8 @@ def _sliced(levels_us: Array64, mapping: Mapping) -> tuple[npt.NDArray[np.int64]
             where="mapping.slice_ratio",
             hint=f"{top + 1} at most",
         )
-    weights = ratio ** np.arange(mapping.slices - 1, -1, -1)
-    count = top * int(weights.sum()) + 1
+    weights = [ratio**place for place in reversed(range(mapping.slices))]
+    count = top * sum(weights) + 1
     if count > 65536:
         raise ChipError(
             f"{mapping.slices} slices of {top + 1} levels are {count:,} codes, more than 65,536",
@@ -169,10 +169,10 @@ def _sliced(levels_us: Array64, mapping: Mapping) -> tuple[npt.NDArray[np.int64]
     digits = np.empty((count, mapping.slices), np.int64)
     for place, weight in enumerate(weights):
         # What follows stays as near its middle as can be: room to make up for errors both ways.
-        below = top * weights[place + 1 :].sum()
+        below = top * sum(weights[place + 1 :])
         digits[:, place] = np.clip((2 * left - below + weight) // (2 * weight), 0, top)
         left = left - digits[:, place] * weight
-    return digits, weights.astype(np.float64)
+    return digits, np.asarray(weights, np.float64)
 
 
 _PLANES: dict[str, Callable[[Array64, Mapping], tuple[npt.NDArray[np.int64], Array64]]] = {

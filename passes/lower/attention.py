@@ -67,13 +67,17 @@ def lower_attention(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] |
     scores = emit.op("Mul", products, emit.constant(np.asarray(scale, matrix.dtype)))
     if added is not None:
         scores = emit.op("Add", scores, added)
-    value = np.asarray(attributes.get_float("mask_filter_value", _MASKED), matrix.dtype)
+    lowest = float(ir.DataType.from_numpy(matrix.dtype).min)  # an infinity times zero is no number
+    value = np.asarray(
+        max(attributes.get_float("mask_filter_value", _MASKED), lowest), matrix.dtype
+    )
     if mask is not None:
         hidden = emit.op("Equal", mask, emit.constant(np.asarray(0, np.int32)))
         amount = _amount(emit, hidden, value)
         scores = emit.op("Add", scores, emit.op("Unsqueeze", amount, emit.integers([1, 2])))
     if attributes.get_int("unidirectional", 0):
-        scores = emit.op("Add", scores, _amount(emit, _later(emit, scores), value))
+        never = emit.constant(np.asarray(lowest, matrix.dtype))
+        scores = emit.op("Where", _later(emit, scores), never, scores)
     mixed = emit.op("MatMul", emit.op("Softmax", scores, axis=-1), v)
     mixed = emit.op("Transpose", mixed, perm=[0, 2, 1, 3])
     present = None

@@ -148,6 +148,11 @@ def test_copies_keep_to_the_budget(sizes: list[tuple[int, float, int]], spare: i
     assert found.interval_ns == pytest.approx(slowest)
 
 
+def test_stages_that_take_no_time_are_not_copied() -> None:
+    found = copies([Stage("a", 1, 0.0, 1, 1000), Stage("b", 1, 0.0, 1, 5)], 5000)
+    assert (found.copies, found.arrays) == ((1, 1), 2)
+
+
 def test_a_budget_too_small_and_shapes_not_known() -> None:
     with pytest.raises(UsageError, match="takes 8 arrays, the budget is 7"):
         copies(STAGES, 7)

@@ -380,6 +380,29 @@ def test_attention_that_looks_back(past, masked) -> None:
     assert layers(image) == [("w", "Attention", 1, 8, 24)]
 
 
+@pytest.mark.parametrize("hidden", [-10000.0, -3.4028e38])
+def test_attention_over_sentences_padded_on_the_left(hidden) -> None:
+    """The first queries see padding alone."""
+    nodes = [
+        node("Cast", ["keys"], ["m"], to=TensorProto.INT32),
+        node(
+            "Attention",
+            ["x", "w", "b", "m"],
+            ["y"],
+            num_heads=2,
+            unidirectional=1,
+            mask_filter_value=hidden,
+            domain="com.microsoft",
+        ),
+    ]
+    declared = {"x": ["N", 5, 8], "keys": ["N", 5]}
+    weights = {"w": drawn(8, 24), "b": drawn(24)}
+    model = model_of(nodes, declared, weights, domains=("com.microsoft",))
+    keys = np.ones((3, 5), np.float32)
+    keys[0, :1], keys[1, :3] = 0, 0
+    compared(model, x=drawn(3, 5, 8), keys=keys)
+
+
 @pytest.mark.parametrize("masked", [True, False])
 def test_attention_of_onnxruntime(masked) -> None:
     inputs = ["x", "w", "b", "m"] if masked else ["x", "w", "b"]

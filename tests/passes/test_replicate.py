@@ -142,6 +142,28 @@ def test_scales_of_a_quantized_model_reach_the_copies() -> None:
     assert not layer.input_signed
 
 
+@pytest.mark.parametrize(("value", "kept"), [("zero", True), ("one", False), ("most", False)])
+def test_scales_do_not_hold_for_what_a_pad_adds(value: str, kept: bool) -> None:
+    nodes = [
+        node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+        node("ReduceMax", ["x"], ["most"], keepdims=0),
+        node("Pad", ["d", "pads", value], ["p"]),
+        node("Conv", ["p", "w"], ["y"]),
+    ]
+    weights = {
+        "s": np.float32(0.02),
+        "z": np.uint8(0),
+        "w": drawn(4, 2, 3, 3),
+        "pads": np.array([0, 0, 1, 1, 0, 0, 1, 1]),
+        "zero": np.float32(0),
+        "one": np.float32(1.234),
+    }
+    model = model_of(nodes, {"x": ["N", 2, 6, 6]}, weights)
+    (layer,) = with_copies(model, None).layers
+    assert (layer.input_scale == pytest.approx(0.02)) is kept
+
+
 def test_tied_weights_are_not_copied() -> None:
     nodes = [
         node("MatMul", ["x", "w"], ["u"]),

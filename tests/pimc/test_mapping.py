@@ -141,6 +141,8 @@ def test_more_codes_than_an_image_can_name_are_refused() -> None:
     assert len(codebook(chip_of("sliced", 16, slices=4)).values_us) == 65536
     with pytest.raises(ChipError, match="65,536"):
         codebook(chip_of("sliced", 16, slices=5))
+    with pytest.raises(ChipError, match="65,536"):
+        codebook(chip_of("sliced", 512, slices=8))  # beyond 64 bits
 
 
 LAYOUTS = ["columns", "rows", "arrays"]
