@@ -23,7 +23,7 @@ from pimc.passes.array_rules import (
     says,
 )
 from pimc.passes.constants import fresh
-from pimc.passes.lower.emitter import SOURCE_OP, source_op
+from pimc.passes.lower.emitter import LAYER, SOURCE_OP, source_op
 from pimc.passes.macs import digital_macs
 from pimc.passes.schemas import why_unknown
 from pimc.passes.weights import Matrix, matrix_of
@@ -90,6 +90,9 @@ class _Names:
 
         Nodes that use one weight in the same way share its cells; biases may differ.
         """
+        if (decided := node.metadata_props.get(LAYER)) is not None:
+            self.taken.add(decided)
+            return decided, False
         attributes = sorted((name, repr(a.value)) for name, a in node.attributes.items())
         key = (node.inputs[1], node.op_type, *attributes)
         if key in self.shared:
@@ -172,7 +175,8 @@ def _judge(node: ir.Node, model: ir.Model, digital: Sequence[str], names: _Names
         return Judged(node, report, weighted=lacking not in UNWEIGHTED)
     name, again = names.of(node)
     labels = (name, _weight_name(node), node.outputs[0].name or "", node.name or "")
-    if any(fnmatchcase(label, pattern) for pattern in digital for label in labels):
+    asked_for = any(fnmatchcase(label, pattern) for pattern in digital for label in labels)
+    if asked_for and LAYER not in node.metadata_props:
         asked, macs = "kept digital on request", digital_macs(node)
         return Judged(node, _report(node, "digital", asked, name=name, macs=macs))
     matrix = matrix_of(node)

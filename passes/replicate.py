@@ -18,7 +18,7 @@ from pimc.errors import PlanError
 from pimc.passes.constants import Array, constant_array, names_in_use
 from pimc.passes.constraints import judge
 from pimc.passes.layouts import copies, stages
-from pimc.passes.lower.emitter import Emitter, settle
+from pimc.passes.lower.emitter import LAYER, Emitter, settle
 from pimc.passes.partition import Partition
 from pimc.passes.tile import Tiling
 from pimc.passes.weights import Matrix
@@ -65,6 +65,7 @@ class Replicate:
             if entry.matrix is not None and count > 1:
                 emitters.append(Emitter(entry.node, model.graph, taken))
                 _replicate(entry.matrix, count, emitters[-1])
+                _named(emitters[-1], entry.report.name)
         settle(model, emitters)
         return replace(plan, graph=model, stage=self.name)
 
@@ -73,6 +74,13 @@ def _replicate(matrix: Matrix, count: int, emit: Emitter) -> None:
     weight = np.asarray(constant_array(emit.node.inputs[1]))
     make = _product if matrix.window is None else _convolution
     emit.replace([make(matrix, weight, count, emit)])
+
+
+def _named(emit: Emitter, layer: str) -> None:
+    """The layer keeps its name, and names of its new nodes keep nothing off the array."""
+    for node in emit.nodes:
+        if node.op_type == "Conv":
+            node.metadata_props[LAYER] = layer
 
 
 def _convolution(matrix: Matrix, weight: Array, count: int, emit: Emitter) -> ir.Value:

@@ -14,10 +14,12 @@ from pimc.errors import PlanError
 from pimc.passes.constants import Array, add_constant, fresh, names_in_use
 from pimc.passes.quiet import quiet
 
-__all__ = ["SOURCE_OP", "Emitter", "settle", "source_op"]
+__all__ = ["LAYER", "SOURCE_OP", "Emitter", "settle", "source_op"]
 
 #: Metadata of a node that stands for another operator or a part of it: that operator.
 SOURCE_OP = "pimc.source"
+#: Metadata of a node that was decided to go on the array already: the name of its layer.
+LAYER = "pimc.layer"
 
 
 def source_op(node: ir.Node) -> str:

@@ -164,6 +164,33 @@ def test_scales_do_not_hold_for_what_a_pad_adds(value: str, kept: bool) -> None:
     assert (layer.input_scale == pytest.approx(0.02)) is kept
 
 
+@pytest.mark.parametrize("pattern", ["*conv*", "u/*", "w#2", "w"])
+@pytest.mark.parametrize("budget", [6, 8, 30])
+def test_copies_change_neither_names_nor_what_is_kept_digital(pattern: str, budget: int) -> None:
+    """Two layers of one weight that is used differently, and a third."""
+    nodes = [
+        node("Conv", ["x", "w"], ["u"], pads=[1] * 4),
+        node("Conv", ["u", "w"], ["v"], pads=[2] * 4, dilations=[2, 2]),
+        node("Conv", ["v", "k"], ["y"]),
+    ]
+    model = model_of(nodes, {"x": ["N", 4, 6, 6]}, {"w": drawn(4, 4, 3, 3), "k": drawn(2, 4, 1, 1)})
+    alone, copied = (
+        api.plan(
+            model,
+            CHIP.with_array(64, 64),
+            options=api.Options(digital=(pattern,), copies=count, packing="parallel"),
+            stop_after="partition",
+        )
+        for count in (None, budget)
+    )
+    windows = [
+        [(layer.name, layer.window and layer.window.dilations) for layer in plan.layers]
+        for plan in (alone, copied)
+    ]
+    assert windows[0] == windows[1]
+    assert any(layer.groups > 1 for layer in copied.layers)
+
+
 def test_tied_weights_are_not_copied() -> None:
     nodes = [
         node("MatMul", ["x", "w"], ["u"]),
