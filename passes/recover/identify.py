@@ -272,7 +272,8 @@ class Regression:
     @property
     def spread(self) -> torch.Tensor:
         """(blocks, rows, columns) variance of every cell that is left."""
-        return self.covariance.diagonal(dim1=-2, dim2=-1).transpose(1, 2)
+        # A view would keep the whole covariance in memory.
+        return self.covariance.diagonal(dim1=-2, dim2=-1).transpose(1, 2).clone()
 
 
 def posterior(

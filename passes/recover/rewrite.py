@@ -23,7 +23,7 @@ from pimc.passes.recover.identify import CellEstimate, reference_error, stuck
 Array64 = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-#: A column may get so many times the average column's share of a round's writes.
+#: A layer (of digital weights, a column) may get so many times the average share of a round.
 _DEPTH = 4.0
 #: Most sweeps over a layer; the last asks for a millionth of what the best write gains.
 _SWEEPS = 20
@@ -50,7 +50,7 @@ class Proposal:
     """Writes proposed for one layer, in the order in which they pay.
 
     Attributes:
-        gain: expected fall of the loss of each write, never rising within a column.
+        gain: expected fall of the loss of each write, never rising.
         cells: addresses.
         levels: the level each is to be written to.
     """
@@ -73,7 +73,7 @@ def propose(
     """Every write of a layer that is expected to pay, with what it should gain.
 
     Args:
-        share: part of all cells that the round may write; bounds how many a column proposes.
+        share: part of all cells that the round may write; bounds how many a layer proposes.
         again: cells may be written once more to the level they were asked to hold.
     """
     problem = Problem.of(image, layer, estimate, influence, again)
@@ -87,7 +87,7 @@ def propose(
     ceiling = np.inf
     for power in range(step, step - _SWEEPS, -1):
         gain, cells, levels = problem.sweep(influence.sensitivity, 2.0**power)
-        # A write is worth no more than the ones that its column took before it.
+        # A write is worth no more than those of the sweeps before, which it may need.
         sweeps.append((np.minimum(gain, ceiling), cells, levels))
         ceiling = 2.0**power
         if sum(len(cells) for _, cells, _ in sweeps) >= most:
@@ -98,14 +98,14 @@ def propose(
 
 
 def most_a_column(places: int, share: float) -> int:
-    """How many of a column's places may be chosen where ``share`` of all of them may be."""
+    """Places a column that may be chosen where ``share`` of all of them may be."""
     return min(places, 1 + int(_DEPTH * share * places))
 
 
 def choose(proposals: list[Proposal], budget: int) -> dict[int, tuple[Ints, npt.NDArray[Any]]]:
     """The ``budget`` writes that pay most: cells and levels by layer."""
     gains = np.concatenate([proposal.gain for proposal in proposals])
-    # Stable: of equal gains the earlier one, which the later ones of its column need.
+    # Stable: of equal gains the earlier one.
     best = np.argsort(-gains, kind="stable")[:budget]
     taken = np.zeros(len(gains), np.bool_)
     taken[best] = True
