@@ -12,6 +12,7 @@ import numpy as np
 from pimc.chip import Chip
 from pimc.errors import UsageError
 from pimc.files import replacing
+from pimc.passes.dataflow import layer_graph
 from pimc.passes.serialize import graph_bytes
 from pimc.plan import Plan
 
@@ -20,7 +21,9 @@ _TABLES = ("layers", "quantized", "tiles", "places", "lines", "schedule")
 
 
 def dump(plan: Plan, chip: Chip, folder: Path) -> None:
-    """Write ``graph.onnx`` and ``plan.json`` into ``folder``.
+    """Write ``graph.onnx``, ``plan.json`` and ``layers.graphml`` into ``folder``.
+
+    The last is what flows between layers, for viewers of graphs; there are none before partition.
 
     Raises:
         UsageError: the folder cannot be written to.
@@ -37,6 +40,11 @@ def dump(plan: Plan, chip: Chip, folder: Path) -> None:
     text = {"stage": plan.stage, "chip": chip.name, "arrays": plan.arrays, **tables}
     with replacing(folder / "plan.json") as stream:
         stream.write((json.dumps(text, indent=1) + "\n").encode())
+    if plan.layers:
+        import networkx as nx
+
+        with replacing(folder / "layers.graphml") as stream:
+            stream.write("\n".join(nx.generate_graphml(layer_graph(plan))).encode())
 
 
 def _plain(value: Any) -> Any:

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import onnx_ir as ir
 
 from pimc.chip import Chip
 from pimc.errors import ModelError
+from pimc.passes.dataflow import layer_traffic
 from pimc.passes.mesh import MOST_CORES, annealed, distances
-from pimc.plan import Plan, bodies, is_array_node, layer_of
-
-if TYPE_CHECKING:
-    import networkx as nx
+from pimc.plan import Plan
 
 Array64 = npt.NDArray[np.float64]
 
@@ -56,49 +52,6 @@ class Placement:
         return replace(plan, stage=self.name, places=places)
 
 
-def layer_graph(plan: Plan) -> nx.DiGraph[int]:
-    """Which layer's output reaches which layer's input through digital operators only.
-
-    Nodes are layer numbers; an edge's ``values`` counts the producer's columns.
-    """
-    import networkx as nx
-
-    index = {layer.name: number for number, layer in enumerate(plan.layers)}
-    graph: nx.DiGraph[int] = nx.DiGraph()
-    graph.add_nodes_from(range(len(plan.layers)))
-    _follow(plan.graph.graph, {}, plan, index, graph)
-    return graph
-
-
-def _follow(
-    nodes: Iterable[ir.Node],
-    sources: dict[ir.Value, frozenset[int]],
-    plan: Plan,
-    index: Mapping[str, int],
-    graph: nx.DiGraph[int],
-) -> None:
-    """Add the edges of ``nodes``; ``sources`` are the layers that each value comes from.
-
-    What a body gives comes from its layers and from all that goes in.
-    """
-    for node in nodes:
-        reached = frozenset().union(
-            *(sources.get(value, frozenset()) for value in node.inputs if value is not None)
-        )
-        if is_array_node(node):
-            layer = index[layer_of(node)]
-            for source in sorted(reached):
-                columns = plan.layers[source].groups * plan.layers[source].cols
-                graph.add_edge(source, layer, values=columns)
-            reached = frozenset({layer})
-        for body in bodies(node):
-            inner = {**sources, **dict.fromkeys(body.inputs, reached)}
-            _follow(body, inner, plan, index, graph)
-            reached = reached.union(*(inner.get(value, frozenset()) for value in body.outputs))
-        for value in node.outputs:
-            sources[value] = reached
-
-
 def _order(plan: Plan, arrays: range, chip: Chip) -> list[int]:
     """The arrays of a phase, core after core.
 
@@ -119,7 +72,7 @@ def _order(plan: Plan, arrays: range, chip: Chip) -> list[int]:
     for number, layers in enumerate(kinds):
         member[number, list(layers)] = 1.0
     exchange = np.zeros((len(plan.layers), len(plan.layers)))
-    for source, target, values in layer_graph(plan).edges(data="values"):
+    for (source, target), values in layer_traffic(plan).items():
         if not (spread[source] and spread[target]):
             continue  # in another phase
         share = values / (spread[source] * spread[target])

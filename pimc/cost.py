@@ -93,10 +93,15 @@ def inference(image: Image, costs: list[Cost | None] | None = None) -> Cost | No
     return total
 
 
-def layer_costs(image: Image, counts: list[Counts] | None = None) -> list[Cost | None]:
+def layer_costs(
+    image: Image,
+    counts: list[Counts] | None = None,
+    places: Mapping[str, int | None] | None = None,
+) -> list[Cost | None]:
     """Cost of one sample for each layer; None where the graph does not tell its positions.
 
-    ``counts`` are those of :func:`level_counts`, if they are known already.
+    ``counts`` are those of :func:`level_counts` and ``places`` of :func:`positions`, if they are
+    known already.
 
     With P positions of a layer, B reads a vector (1, or one a bit plane), φ = 2 phases for signed
     inputs on a driver without negative voltages (else 1), and sums over the activations of
@@ -112,7 +117,7 @@ def layer_costs(image: Image, counts: list[Counts] | None = None) -> list[Cost |
     ⟨x²⟩ = 1/3 of a voltage, B/2 of bit planes, half the largest code of pulses.
     Arrays of one step are read at the same time, layers one after the other.
     """
-    count = positions(image)
+    count = positions(image) if places is None else places
     counts = level_counts(image) if counts is None else counts
     chip, found = image.chip, activations(image.tensors["tiles"], image.tensors["schedule"])
     costs: list[Cost | None] = []

@@ -30,11 +30,12 @@ def pack_levels(levels: npt.NDArray[np.uint16], bits: int) -> npt.NDArray[np.uin
 def unpack_levels(packed: npt.NDArray[np.uint8], bits: int, cells: int) -> npt.NDArray[np.uint16]:
     """Inverse of :func:`pack_levels`: (arrays, ``cells``)."""
     if 8 % bits == 0:
-        places = np.arange(0, 8, bits, dtype=np.uint8)
-        whole = (packed[..., None] >> places) & np.uint8((1 << bits) - 1)
-        return whole.reshape(len(packed), -1)[:, :cells].astype(np.uint16)
+        levels = np.empty((*packed.shape, 8 // bits), np.uint16)
+        for place in range(8 // bits):
+            apart = packed >> np.uint8(place * bits)
+            np.bitwise_and(apart, np.uint8((1 << bits) - 1), out=levels[..., place])
+        return levels.reshape(len(packed), -1)[:, :cells]
     flat = np.unpackbits(packed, axis=1, count=cells * bits, bitorder="little")
     weights = (1 << np.arange(bits)).astype(np.uint16)
     planes = flat.reshape(len(packed), cells, bits)
-    levels: npt.NDArray[np.uint16] = (planes * weights).sum(axis=2, dtype=np.uint16)
-    return levels
+    return np.asarray((planes * weights).sum(axis=2, dtype=np.uint16))

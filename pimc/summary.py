@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -36,10 +37,11 @@ def summarize(image: Image) -> dict[str, Any]:
     manifest, chip = image.manifest, image.chip
     cells = estimate.cells_used(image)
     counts = estimate.level_counts(image)
-    costs = layer_costs(image, counts)
+    places = positions(image)
+    costs = layer_costs(image, counts, places)
     cost, areas = inference(image, costs), layer_areas_um2(image)
     area = array_area_um2(chip)
-    layers = _layers(image, counts, costs, areas)
+    layers = _layers(image, counts, places, costs, areas)
     reads = activations(image.tensors["tiles"], image.tensors["schedule"])
     return {
         "model": manifest["model"]["name"],
@@ -90,11 +92,11 @@ def _reprogramming(image: Image, counts: list[estimate.Counts]) -> dict[str, Any
 def _layers(
     image: Image,
     counts: list[estimate.Counts],
+    places: Mapping[str, int | None],
     costs: list[Cost | None],
     areas: list[float] | None,
 ) -> list[dict[str, Any]]:
     tiles = image.tensors["tiles"]
-    count = positions(image)
     return [
         {
             "name": layer.name,
@@ -104,7 +106,7 @@ def _layers(
             "groups": layer.groups,
             "tiles": int((tiles[:, _LAYER] == layer.index).sum()),
             "arrays": len(np.unique(tiles[tiles[:, _LAYER] == layer.index, _ARRAY])),
-            "positions": count[layer.name],
+            "positions": places[layer.name],
             "quantization_error": layer.weight_error,
             "programming_error": estimate.programming_error(image, layer, counts[layer.index]),
             "energy_pj": None if cost is None else cost.energy_pj,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import networkx as nx
 import onnx
 import pytest
 
@@ -119,6 +120,9 @@ def test_stop_after_writes_no_image_but_the_dump(pimc, model) -> None:
     assert sorted(entry.name[3:] for entry in (model / "dump").iterdir()) == [
         "lower", "partition", "quantize", "simplify", "tile",
     ]  # fmt: skip
+    flow = nx.read_graphml(next((model / "dump").glob("*-tile")) / "layers.graphml")
+    assert list(flow.edges) == [("w1", "w2"), ("w2", "w3")]
+    assert not list((model / "dump").glob("*-lower/layers.graphml"))
     assert "no pass is called" in pimc("compile", "tiny.onnx", "--stop-after", "weld").err
 
 
