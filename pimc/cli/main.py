@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import sys
 import traceback
@@ -95,7 +96,10 @@ class _Failure:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command and exit with its code."""
-    sys.exit(run(sys.argv[1:] if argv is None else argv))
+    code = run(sys.argv[1:] if argv is None else argv)
+    # Else the interpreter looks for garbage in every imported module once more, for 0.15 s.
+    gc.freeze()
+    sys.exit(code)
 
 
 def run(argv: Sequence[str]) -> int:

@@ -230,7 +230,7 @@ def fit(cores: int, arrays_per_core: int) -> Chip:
     return BASE.with_array(16, 16).with_(**sizes)
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)  # annealing takes its time
 @given(shapes, st.integers(1, 4))
 def test_placement_is_a_permutation(shapes: list[tuple[int, int, int]], per_core: int) -> None:
     chip = fit(200, per_core)
