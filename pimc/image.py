@@ -199,27 +199,29 @@ class Image:
         lines = self.tensors["lines"][start : start + tile["rows"] + tile["cols"]]
         return lines[: tile["rows"]], lines[tile["rows"] :]
 
-    def with_levels(self, levels: npt.NDArray[np.uint16]) -> dict[str, Tensor]:
-        """The tensors of this image with other levels, (arrays, rows, cols)."""
-        bits = bits_per_cell(self.chip.cell.levels)
-        changed = np.flatnonzero((levels != self.levels).any(axis=(1, 2)))
-        packed = self.tensors["levels"].copy()
-        cells = levels.shape[1] * levels.shape[2]
-        packed[changed] = pack_levels(levels[changed].reshape(len(changed), cells), bits)
-        return {**self.tensors, "levels": packed}
-
     def updated(
         self,
         *,
         levels: npt.NDArray[np.uint16] | None = None,
+        cells: npt.NDArray[np.int64] | None = None,
         columns: Mapping[int, Mapping[str, Tensor]] | None = None,
         **manifest: Any,
     ) -> Image:
         """A new image with other levels, other layer tensors or other manifest entries.
 
-        What stays is neither packed nor hashed again.
+        Other levels of ``cells`` cost what the arrays do in which these lie, beside one copy and
+        one hash of the packed bytes; what stays is not hashed again.
+
+        Args:
+            levels: of every cell, (arrays, rows, cols), or of ``cells`` alone.
+            cells: addresses, as of :meth:`cells`, each at most once.
         """
-        tensors = self.with_levels(levels) if levels is not None else dict(self.tensors)
+        tensors = dict(self.tensors)
+        if levels is not None:
+            if cells is None:
+                cells = np.flatnonzero(levels != self.levels)
+                levels = levels.reshape(-1)[cells]
+            tensors["levels"] = self._packed(cells, levels)
         for index, values in (columns or {}).items():
             tensors |= {layer_tensor(index, name): value for name, value in values.items()}
         old = self.manifest.get("tensors", {})
@@ -230,6 +232,18 @@ class Image:
         }
         whole = {**self.manifest, **manifest}
         return Image(*container.seal(FORMAT, VERSION, whole, tensors, known))
+
+    def _packed(self, cells: npt.NDArray[np.int64], levels: npt.NDArray[np.uint16]) -> Tensor:
+        """The packed levels, those of some cells replaced."""
+        chip = self.chip
+        bits, size = bits_per_cell(chip.cell.levels), chip.array.rows * chip.array.cols
+        array, place = np.divmod(cells, size)
+        touched, row = np.unique(array, return_inverse=True)
+        packed = self.tensors["levels"].copy()
+        held = unpack_levels(packed[touched], bits, size)
+        held[row, place] = levels
+        packed[touched] = pack_levels(held, bits)
+        return packed
 
     def to_bytes(self) -> bytes:
         """The file's bytes; equal images give equal bytes."""

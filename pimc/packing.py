@@ -34,7 +34,7 @@ def unpack_levels(packed: npt.NDArray[np.uint8], bits: int, cells: int) -> npt.N
         for place in range(8 // bits):
             apart = packed >> np.uint8(place * bits)
             np.bitwise_and(apart, np.uint8((1 << bits) - 1), out=levels[..., place])
-        return levels.reshape(len(packed), -1)[:, :cells]
+        return levels.reshape(len(packed), levels.shape[1] * levels.shape[2])[:, :cells]
     flat = np.unpackbits(packed, axis=1, count=cells * bits, bitorder="little")
     weights = (1 << np.arange(bits)).astype(np.uint16)
     planes = flat.reshape(len(packed), cells, bits)

@@ -186,12 +186,10 @@ class Bench:
         (cells, levels, number), self.chosen = self.chosen, NOTHING
         if not len(cells):
             return 0
-        target = self.image.levels.copy()
-        before = target.reshape(-1)[cells].astype(np.int64)
-        target.reshape(-1)[cells] = levels
+        before = self.image.levels.reshape(-1)[cells].astype(np.int64)
         if self.device is not None:
             write(self.device, cells, levels)
-        self.image = self.image.updated(levels=target)
+        self.image = self.image.updated(cells=cells, levels=levels)
         self.kept = None
         self.writes.append(
             np.stack([cells, before, levels, np.full(len(cells), number)], axis=1).astype(np.int64)

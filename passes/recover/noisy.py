@@ -182,13 +182,15 @@ def optimizer_of(layers: Iterable[NoisyLayer], learning_rate: float) -> torch.op
 
 def written(image: Image, layers: Iterable[NoisyLayer]) -> Image:
     """The image with the levels and biases that these layers were trained to."""
-    levels, columns = image.levels.copy(), {}
+    cells, levels, columns = [], [], {}
     for noisy in layers:
         layer = noisy.twin.layer
-        address = layer.by_weight(image.cells(layer))
-        levels.reshape(-1)[address] = image.codebook.levels[noisy.codes().cpu().numpy()]
+        cells.append(layer.by_weight(image.cells(layer)).reshape(-1))
+        levels.append(image.codebook.levels[noisy.codes().cpu().numpy()].reshape(-1))
         columns[layer.index] = {"bias": noisy.twin.bias.detach().cpu().numpy().copy()}
-    return image.updated(levels=levels, columns=columns)
+    return image.updated(
+        cells=np.concatenate(cells), levels=np.concatenate(levels), columns=columns
+    )
 
 
 def _reference_sigma_us(image: Image) -> float:

@@ -15,8 +15,8 @@ from pimc import rules
 from pimc.chip import Chip
 from pimc.errors import ChipError, ModelError
 from pimc.mapping import codebook
-from pimc.passes.pack import Pack, Packing
 from pimc.passes.dataflow import layer_graph
+from pimc.passes.pack import Pack, Packing
 from pimc.passes.place import Placement
 from pimc.passes.tile import Tiling
 from pimc.plan import ARRAY_OP, DOMAIN, Layer, Place, Plan, Quantized, Tile

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import networkx as nx
+import numpy as np
 import onnx
 import pytest
 

@@ -310,6 +310,18 @@ def test_lines_move_the_cells_of_a_tile() -> None:
     assert len(TILE_FIELDS) == image.tensors["tiles"].shape[1]
 
 
+def test_levels_of_some_cells_are_those_of_all_cells_with_these_replaced(tiny_image) -> None:
+    cells = np.flatnonzero(tiny_image.used)[::3]
+    levels = (tiny_image.levels.reshape(-1)[cells] + 1) % tiny_image.chip.cell.levels
+    every = tiny_image.levels.copy()
+    every.reshape(-1)[cells] = levels
+    some = tiny_image.updated(cells=cells, levels=levels)
+    assert some.to_bytes() == tiny_image.updated(levels=every).to_bytes()
+    assert some.levels.tolist() == every.tolist()
+    none = tiny_image.updated(cells=cells[:0], levels=levels[:0])
+    assert none.to_bytes() == tiny_image.to_bytes()
+
+
 def test_updated_is_a_new_image_and_the_old_one_stays() -> None:
     image = tiny()
     before = image.to_bytes()

@@ -5,6 +5,9 @@
 Every run is a process of its own. The pass reads the weights, scales and rounds every column and
 writes the codes, four bits each. Networks are those of the papers with random weights.
 
+The last column is the next image after a recovery that wrote to so many arrays: a copy and a hash
+of the packed levels, whatever their number, and the packing of those arrays.
+
 BUILD is the folder where PIMCOMP-NN (Sun et al. 2023, DOI 10.48550/arXiv.2307.01475) has been
 built: its back end then compiles the same networks from the shapes that come with it.
 """
@@ -27,7 +30,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from pimc.image import Image
+
 IMAGE = 224
+#: Arrays that a recovery has written to, and cells in each.
+TOUCHED, CELLS = (1, 100, 1000), 100
 
 
 class Net:
@@ -141,6 +148,24 @@ def _seconds(command: list[str]) -> tuple[float, str]:
     return time.perf_counter() - start, done.stdout
 
 
+def _recompiled(path: Path, runs: int) -> str:
+    """Median milliseconds of the next image where TOUCHED arrays have new levels."""
+    image, rng, found = Image.load(path), np.random.default_rng(0), []
+    size = image.chip.array.rows * image.chip.array.cols
+    for touched in (min(count, image.arrays) for count in TOUCHED):
+        arrays = rng.choice(image.arrays, touched, replace=False)
+        places = rng.choice(size, CELLS, replace=False)
+        cells = (arrays[:, None] * size + places).reshape(-1)
+        levels = rng.integers(0, image.chip.cell.levels, len(cells)).astype(np.uint16)
+        seconds = []
+        for _ in range(runs):
+            start = time.perf_counter()
+            image.updated(cells=cells, levels=levels)
+            seconds.append(time.perf_counter() - start)
+        found.append(f"{median(seconds) * 1000:.0f}")
+    return " / ".join(found)
+
+
 def _pimcomp(name: str, build: Path, runs: int) -> str:
     """Median time and peak memory of PIMCOMP-NN, or how it ended."""
     seconds, peak = [], 0
@@ -161,12 +186,12 @@ def measure(name: str, folder: Path, runs: int, pimcomp: Path | None) -> str:
     model = folder / f"{name}.onnx"
     # In a process of its own: a child's peak memory counts what its parent held.
     subprocess.run([sys.executable, __file__, "--build", name, str(model)], check=True)
-    image = str(folder / "out.pimc")
+    image, packed = str(folder / "out.pimc"), str(folder / "packed.bin")
     compile_ = [
         str(Path(sys.executable).with_name("pimc")), "compile", str(model), "--array", "128x128",
         "--set", "hierarchy.cores=4096", "-o", image, "--json",
     ]  # fmt: skip
-    plain = [sys.executable, "-c", NUMPY_PASS, str(model), image]
+    plain = [sys.executable, "-c", NUMPY_PASS, str(model), packed]
     ours, theirs, memory, arrays = [], [], 0.0, 0
     for _ in range(runs):
         # In turn, so that both meet the same machine.
@@ -178,8 +203,10 @@ def measure(name: str, folder: Path, runs: int, pimcomp: Path | None) -> str:
     first, second = median(ours), median(theirs)
     size = model.stat().st_size / 1e6
     cells = (f"{size:,.0f} MB", f"{arrays:,}", f"{first:.2f} s", f"{second:.2f} s")
+    again = f"{_recompiled(Path(image), runs)} ms"
     peer = "" if pimcomp is None else f" {_pimcomp(name, pimcomp, runs)} |"
-    return f"| {name} | {' | '.join(cells)} | {first / second:.1f} | {memory:,.0f} MiB |{peer}"
+    ratio = f"{first / second:.1f}"
+    return f"| {name} | {' | '.join(cells)} | {ratio} | {memory:,.0f} MiB | {again} |{peer}"
 
 
 def main() -> None:
@@ -197,6 +224,7 @@ def main() -> None:
         return
     peer = options.pimcomp is not None
     columns = ["weights", "arrays", "pimc compile", "NumPy pass", "ratio", "peak memory"]
+    columns += [f"next image, {' / '.join(map(str, TOUCHED))} arrays"]
     columns += ["PIMCOMP-NN"] if peer else []
     print(f"| network | {' | '.join(columns)} |\n|---|{'---:|' * len(columns)}")
     with tempfile.TemporaryDirectory() as folder:
