@@ -47,9 +47,13 @@ def is_float(dtype: ir.DataType | None) -> bool:
 
 def add_constant(graph: ir.Graph, name: str, array: Array) -> ir.Value:
     """Register ``array`` as initializer ``name``, a name not yet taken."""
-    tensor = ir.tensor(np.asarray(array, order="C"), name=name)
+    return add_tensor(graph, ir.tensor(np.asarray(array, order="C"), name=name))
+
+
+def add_tensor(graph: ir.Graph, tensor: ir.TensorProtocol) -> ir.Value:
+    """Register ``tensor`` as initializer of its name, which is not yet taken."""
     value = ir.Value(
-        name=name,
+        name=tensor.name,
         type=ir.TensorType(tensor.dtype),
         shape=ir.Shape(tensor.shape.numpy()),
         const_value=tensor,

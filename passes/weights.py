@@ -11,7 +11,9 @@ import onnx_ir as ir
 
 from pimc.errors import PlanError
 from pimc.passes.constants import Array, constant_array
+from pimc.passes.deferred import Source, weight_source
 from pimc.plan import Window
+from pimc.stored import Dequantized
 from pimc.weight import Floats, Weight
 
 AutoPad = Literal["NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"]
@@ -89,12 +91,10 @@ def _conv(node: ir.Node) -> Matrix:
 
 def _gemm(node: ir.Node) -> Matrix:
     """For alpha·x·B + beta·C; a C that is no constant vector is left to a digital Add."""
-    weight = _operand(node, 1)
-    if node.attributes.get_int("transB", 0):
-        weight = weight.T
+    weight = Weight(_source(node, turned=bool(node.attributes.get_int("transB", 0))))
     alpha = node.attributes.get_float("alpha", 1.0)
     beta = node.attributes.get_float("beta", 1.0)
-    matrix = Matrix(Weight(weight[None], alpha), _zeros(weight.shape[1]), output_rank=2)
+    matrix = Matrix(replace(weight, factor=alpha), _zeros(weight.shape[2]), output_rank=2)
     if not _has(node, 2) or beta == 0.0:
         return matrix
     array = constant_array(node.inputs[2])
@@ -105,10 +105,9 @@ def _gemm(node: ir.Node) -> Matrix:
 
 
 def _matmul(node: ir.Node) -> Matrix:
-    weight, data = _operand(node, 1), node.inputs[0]
-    weight = weight.reshape(-1, weight.shape[-1])  # without leading ones
+    weight, data = Weight(_source(node)), node.inputs[0]
     rank = len(data.shape) if data is not None and data.shape is not None else None
-    return Matrix(Weight(weight[None]), _zeros(weight.shape[1]), output_rank=rank)
+    return Matrix(weight, _zeros(weight.shape[2]), output_rank=rank)
 
 
 _BUILDERS: dict[str, Callable[[ir.Node], Matrix]] = {
@@ -120,6 +119,17 @@ _BUILDERS: dict[str, Callable[[ir.Node], Matrix]] = {
 
 def _has(node: ir.Node, index: int) -> bool:
     return index < len(node.inputs) and node.inputs[index] is not None
+
+
+def _source(node: ir.Node, *, turned: bool = False) -> Source:
+    """(1, rows, cols) of a matrix that may have leading ones."""
+    source = weight_source(node.inputs[1])
+    if source is None:
+        raise PlanError("operand 1 is no constant", where=node.outputs[0].name)
+    if isinstance(source, Dequantized):
+        return source.transposed() if turned else source
+    source = source.reshape(1, *source.shape[-2:])
+    return source.swapaxes(1, 2) if turned else source
 
 
 def _operand(node: ir.Node, index: int) -> Array:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pimc.mapped import let_go
+from pimc.stored import Dequantized
 
 __all__ = ["Block", "Floats", "Indices", "Weight", "all_finite"]
 
@@ -34,11 +35,11 @@ class Weight:
     """A weight matrix for each group, float32 whatever the type it is stored in.
 
     Attributes:
-        source: (groups, rows, cols) of any floating type, in memory or mapped.
+        source: (groups, rows, cols) of any floating type, in memory or mapped; or codes.
         factor: what every entry is multiplied with.
     """
 
-    source: npt.NDArray[Any] = field(repr=False)
+    source: npt.NDArray[Any] | Dequantized = field(repr=False)
     factor: float = 1.0
 
     @property
@@ -55,6 +56,8 @@ class Weight:
     @property
     def by_column(self) -> bool:
         """Whether the entries of a column follow each other, not those of a row."""
+        if isinstance(self.source, Dequantized):
+            return self.source.by_column
         return self.source.strides[1] < self.source.strides[2]
 
     def __getitem__(self, key: Any) -> Floats:
@@ -109,7 +112,10 @@ class Weight:
 
     def let_go(self) -> None:
         """Give memory of a mapped file back."""
-        let_go(self.source)
+        if isinstance(self.source, Dequantized):
+            self.source.let_go()
+        else:
+            let_go(self.source)
 
     def is_finite(self) -> bool:
         """Whether no entry is NaN, infinite or beyond float32."""

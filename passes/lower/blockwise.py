@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from pimc.packing import unpack_levels
 from pimc.passes.constants import Array, constant_array, constant_tensor
 from pimc.passes.lower.emitter import Emitter
+from pimc.stored import Dequantized, Packed
 
 __all__ = ["lower_matmul_nbits"]
 
@@ -39,25 +41,21 @@ def lower_matmul_nbits(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None
     rows, cols, block = (node.attributes.get_int(key) for key in ("K", "N", "block_size"))
     bits, count = node.attributes.get_int("bits", 4), -(-rows // block)
     codes, scale = np.asarray(constant_array(packed)), np.asarray(constant_array(scales))
-    zero = _zero_points(constant_array(zeros), bits, cols, count)
-    steps = _unpacked(codes.reshape(cols, count, -1), bits)[:, :, :block] - zero[..., None]
-    weight = steps * scale.reshape(cols, count, 1).astype(np.float32)
-    matrix = weight.reshape(cols, -1)[:, :rows].T.astype(scale.dtype)
-    y = emit.op("MatMul", x, emit.weight(matrix, None if packed is None else packed.name))
+    weight = Dequantized(
+        Packed(codes.reshape(cols, -1), bits, rows, by_column=True),
+        scale.reshape(1, cols, count).swapaxes(1, 2),
+        _zero_points(constant_array(zeros), bits, cols, count),
+        (block, 1),
+        scale.dtype,
+    )
+    y = emit.op("MatMul", x, emit.deferred(weight, None if packed is None else packed.name))
     return [y if bias is None else emit.op("Add", y, bias)]
 
 
 def _zero_points(given: Array | None, bits: int, cols: int, count: int) -> Array:
-    """(cols, blocks) as float32."""
+    """(1, blocks, cols)."""
     if given is None:
-        return np.full((cols, count), 1 << (bits - 1), np.float32)
-    if given.dtype != np.uint8:
-        return given.reshape(cols, count).astype(np.float32)
-    return _unpacked(given.reshape(cols, -1), bits)[:, :count]
-
-
-def _unpacked(packed: Array, bits: int) -> Array:
-    """Codes along the last axis, the first of a byte in its lowest bits, as float32."""
-    shifts = np.arange(0, 8, bits, dtype=np.uint8)
-    codes = (packed[..., None] >> shifts) & np.uint8((1 << bits) - 1)
-    return codes.reshape(*packed.shape[:-1], -1).astype(np.float32)
+        return np.broadcast_to(np.uint8(1 << (bits - 1)), (1, count, cols))
+    if given.dtype == np.uint8:
+        given = unpack_levels(given.reshape(cols, -1), bits, count)
+    return given.reshape(1, cols, count).swapaxes(1, 2)

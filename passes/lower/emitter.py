@@ -11,7 +11,8 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
 
 from pimc.errors import PlanError
-from pimc.passes.constants import Array, add_constant, fresh, names_in_use
+from pimc.passes.constants import Array, add_constant, add_tensor, fresh, names_in_use
+from pimc.passes.deferred import DeferredTensor, Source
 from pimc.passes.quiet import quiet
 
 __all__ = ["LAYER", "SOURCE_OP", "Emitter", "settle", "source_op"]
@@ -76,6 +77,14 @@ class Emitter:
         wanted = name or "weight"
         value = add_constant(self.main, fresh(wanted, self.taken), array)
         self.weights.append((value, wanted))
+        return value
+
+    def deferred(self, source: Source, name: str | None) -> ir.Value:
+        """Add what a layer is made of, to be worked out when it is asked for."""
+        wanted = name or "weight"
+        dtype = ir.DataType.from_numpy(source.dtype)
+        tensor = DeferredTensor(source, dtype, fresh(wanted, self.taken))
+        self.weights.append((value := add_tensor(self.main, tensor), wanted))
         return value
 
     def integers(self, values: Sequence[int]) -> ir.Value:

@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from pimc.passes.constants import Array, constant_array, constant_tensor
+from pimc.passes.deferred import deferrable, dequantized
 from pimc.passes.lower.emitter import Emitter
 
 __all__ = ["lower_integer", "lower_qlinear"]
@@ -32,13 +33,10 @@ def lower_qlinear(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | N
     conv = node.op_type == "QLinearConv"
     if not per_tensor(node):
         return None
-    weight = _numbers(w, w_zero, w_scale, axis=0 if conv else -1)
-    if weight is None or w is None:
+    weight = _weight(emit, w, w_zero, w_scale, axis=0 if conv else -1)
+    if weight is None:
         return None
-    operands: list[ir.Value | None] = [
-        emit.op("DequantizeLinear", x, x_scale, x_zero),
-        emit.weight(weight, w.name),
-    ]
+    operands: list[ir.Value | None] = [emit.op("DequantizeLinear", x, x_scale, x_zero), weight]
     if len(node.inputs) > 8 and node.inputs[8] is not None:
         bias = [constant_array(value) for value in (node.inputs[8], x_scale, w_scale)]
         units = np.asarray(bias[1], np.float64) * np.asarray(bias[2], np.float64)
@@ -52,14 +50,13 @@ def lower_integer(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | N
     x, w, x_zero, w_zero = (*node.inputs, None, None)[:4]
     if not per_tensor(node):
         return None
-    weight = _numbers(w, w_zero, None, axis=0 if node.op_type == "ConvInteger" else -1)
-    if weight is None or w is None:
+    weight = _weight(emit, w, w_zero, None, axis=0 if node.op_type == "ConvInteger" else -1)
+    if weight is None:
         return None
     number = emit.op("Cast", x, to=ir.DataType.FLOAT.value)
     if x_zero is not None:
         number = emit.op("Sub", number, emit.op("Cast", x_zero, to=ir.DataType.FLOAT.value))
-    constant = emit.weight(weight, w.name)
-    y = emit.op(FLOAT_OPS[node.op_type], number, constant, **_attributes(node))
+    y = emit.op(FLOAT_OPS[node.op_type], number, weight, **_attributes(node))
     return [emit.op("Cast", emit.op("Round", y), to=ir.DataType.INT32.value)]
 
 
@@ -89,6 +86,22 @@ def _single(value: ir.Value | None) -> bool:
     if value is None or value.shape is None:
         return False
     return all(dim == 1 for dim in value.shape)
+
+
+def _weight(
+    emit: Emitter, codes: ir.Value | None, zero: ir.Value | None, scale: ir.Value | None, axis: int
+) -> ir.Value | None:
+    """What the layer is made of, worked out later where it is large; None if not constant."""
+    tensor = constant_tensor(codes)
+    if codes is None or tensor is None:
+        return None
+    if deferrable(tensor):
+        unit = np.ones((), np.float32) if scale is None else constant_array(scale)
+        source = None if unit is None else dequantized(tensor, unit, constant_array(zero), axis)
+        if source is not None:
+            return emit.deferred(source, codes.name)
+    numbers = _numbers(codes, zero, scale, axis)
+    return None if numbers is None else emit.weight(numbers, codes.name)
 
 
 def _numbers(
