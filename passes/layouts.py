@@ -50,6 +50,7 @@ class Stage:
         buffer_values: inputs that must be there before its first output; None likewise.
         lines: parts of a sample that copies can share out: lines of a convolution's outputs, a
             product's vectors; 1 of a layer that is used several times.
+        in_body: whether it runs in a body of control flow, nobody knows how often.
     """
 
     layer: str
@@ -57,6 +58,7 @@ class Stage:
     busy_ns: float | None
     buffer_values: int | None
     lines: int = 1
+    in_body: bool = False
 
     def interval_ns(self, copies: int) -> float:
         """Time for one sample with so many copies; infinite where it is not known."""
@@ -77,12 +79,13 @@ class Copies:
     Attributes:
         copies: one entry a stage.
         arrays: of all copies.
-        interval_ns: time from one sample to the next, set by the slowest stage.
+        interval_ns: time from one sample to the next, set by the slowest stage; None where that
+            may be one in a body of control flow.
     """
 
     copies: tuple[int, ...]
     arrays: int
-    interval_ns: float
+    interval_ns: float | None
 
 
 def front(plan: Plan, chip: Chip) -> list[Layout]:
@@ -129,6 +132,8 @@ def stages(plan: Plan, chip: Chip) -> list[Stage]:
     """
     counts, inputs, lines = _vectors(plan), _inputs(plan), _lines(plan)
     arrays = Counter(tile.layer for tile in plan.tiles)
+    main = plan.graph.graph
+    in_bodies = {layer_of(node) for node in array_nodes(plan.graph) if node.graph is not main}
     single = Scheduling()(
         replace(Pack("single")(plan, chip), lines=(None,) * len(plan.tiles)), chip
     )
@@ -139,18 +144,22 @@ def stages(plan: Plan, chip: Chip) -> list[Stage]:
         signed = not layer.nonnegative_input
         busy = None if count is None else count * vector_ns(chip, signed, reads.of(number))
         buffer = _buffer(layer, inputs.get(name))
-        found.append(Stage(name, arrays[number], busy, buffer, lines.get(name, 1)))
+        inside = name in in_bodies
+        found.append(Stage(name, arrays[number], busy, buffer, lines.get(name, 1), inside))
     return found
 
 
 def copies(found: Sequence[Stage], budget: int) -> Copies:
     """Copies of the slowest stage again and again, as long as there are arrays for one more.
 
+    Stages in bodies of control flow are there once: how long they take is not known.
+
     Raises:
         UsageError: shapes are not known, or the budget does not hold one copy of each stage.
     """
     number, used = [1] * len(found), sum(stage.arrays for stage in found)
-    if any(stage.busy_ns is None for stage in found):
+    timed = [k for k, stage in enumerate(found) if not stage.in_body]
+    if any(found[k].busy_ns is None for k in timed):
         raise UsageError(
             "how often each layer runs is not known",
             hint="export the model with fixed sizes, all but that of the batch",
@@ -160,15 +169,17 @@ def copies(found: Sequence[Stage], budget: int) -> Copies:
             f"one copy of every layer takes {used} arrays, the budget is {budget}",
             hint=f"give {used} or more",
         )
-    while True:
+    interval = 0.0
+    while timed:
         # Of stages that are equally slow, the first.
-        slowest = max(range(len(found)), key=lambda k: found[k].interval_ns(number[k]))
-        stage = found[slowest]
+        slowest = max(timed, key=lambda k: found[k].interval_ns(number[k]))
+        stage, interval = found[slowest], found[slowest].interval_ns(number[slowest])
         more = stage.more(number[slowest])
         added = 0 if more is None else (more - number[slowest]) * stage.arrays
-        if more is None or used + added > budget or not stage.interval_ns(number[slowest]):
-            return Copies(tuple(number), used, stage.interval_ns(number[slowest]))
+        if more is None or used + added > budget or not interval:
+            break
         number[slowest], used = more, used + added
+    return Copies(tuple(number), used, interval if len(timed) == len(found) else None)
 
 
 def _vectors(plan: Plan) -> dict[str, int | None]:

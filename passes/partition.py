@@ -194,7 +194,8 @@ class _Chain:
         output = node.outputs[0]
         output.name = fresh(f"{self.final.name}/{role}", self.rewrite.taken)
         output.dtype = dtype
-        output.shape = None if role == "input" else self.final.shape
+        source = node.inputs[0]
+        output.shape = source.shape if role == "input" and source else self.final.shape
         self.nodes.append(node)
         return output
 

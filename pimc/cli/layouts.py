@@ -78,12 +78,13 @@ def _pipeline_text(every: list[Stage], chosen: Copies, taken: int) -> str:
         for stage, number in zip(every, chosen.copies, strict=True)
     ]
     header = ("layer", "arrays", "copies", "a sample and copy", "buffered values")
-    rate = 1e9 / chosen.interval_ns if chosen.interval_ns else 0.0
-    return (
-        f"{table(header, rows, limit=room(taken))}\n\n"
-        f"as a pipeline on {chosen.arrays:,} arrays: a sample every {_time(chosen.interval_ns)}, "
-        f"{rate:,.0f} a second (arrays and converters)"
-    )
+    pace = "how often layers in bodies of control flow run is not known"
+    if chosen.interval_ns is not None:
+        rate = 1e9 / chosen.interval_ns if chosen.interval_ns else 0.0
+        pace = f"a sample every {_time(chosen.interval_ns)}, {rate:,.0f} a second"
+        pace += " (arrays and converters)"
+    listed = table(header, rows, limit=room(taken))
+    return f"{listed}\n\nas a pipeline on {chosen.arrays:,} arrays: {pace}"
 
 
 def _time(ns: float | None) -> str:

@@ -153,6 +153,14 @@ def test_stages_that_take_no_time_are_not_copied() -> None:
     assert (found.copies, found.arrays) == ((1, 1), 2)
 
 
+def test_stages_in_bodies_are_there_once() -> None:
+    body = Stage("d", 3, None, 1, 1, in_body=True)
+    found = copies([*STAGES, body], 13)
+    assert (found.copies, found.arrays, found.interval_ns) == ((2, 1, 1, 1), 13, None)
+    alone = copies([body], 9)
+    assert (alone.copies, alone.arrays, alone.interval_ns) == ((1,), 3, None)
+
+
 def test_a_budget_too_small_and_shapes_not_known() -> None:
     with pytest.raises(UsageError, match="takes 8 arrays, the budget is 7"):
         copies(STAGES, 7)

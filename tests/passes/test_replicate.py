@@ -9,6 +9,7 @@ import onnx
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto
 
 from pimc import api
 from pimc.chip import Chip
@@ -200,6 +201,42 @@ def test_tied_weights_are_not_copied() -> None:
     model = model_of(nodes, {"x": ["N", 6, 4]}, {"w": drawn(4, 4)})
     image = with_copies(model, 50)
     assert [layer.groups for layer in image.layers] == [1]
+
+
+def test_layers_in_bodies_stay_single_while_others_are_copied() -> None:
+    """An LSTM's own products run in a loop; what goes into it and comes out does not."""
+    nodes = [
+        node("MatMul", ["x", "a"], ["u"]),
+        node("LSTM", ["u", "w", "r"], ["h"], hidden_size=3),
+        node("Squeeze", ["h", "one"], ["s"]),
+        node("MatMul", ["s", "c"], ["y"]),
+    ]
+    weights = {"a": drawn(4, 5), "w": drawn(1, 12, 5), "r": drawn(1, 12, 3), "c": drawn(3, 2)}
+    model = model_of(nodes, {"x": ["T", 6, 4]}, weights | {"one": np.array([1])})
+    image = with_copies(model, 40)
+    groups = {layer.name: layer.groups for layer in image.layers}
+    assert groups["a"] > 1
+    assert groups["r"] == 1
+    x = drawn(5, 6, 4)
+    assert_same_network(image, model, x)
+
+
+@pytest.mark.parametrize("op", ["Conv", "MatMul"])
+def test_float16_stays_float16(op: str) -> None:
+    half = np.float16
+    weights = {"w": (drawn(6, 4, 3) if op == "Conv" else drawn(4, 6)).astype(half)}
+    sizes = (4, 8) if op == "Conv" else (8, 4)
+    nodes = [
+        node("Cast", ["x"], ["h"], to=TensorProto.FLOAT16),
+        node(op, ["h", "w"], ["v"]),
+        node("Cast", ["v"], ["y"], to=TensorProto.FLOAT),
+    ]
+    model, x = model_of(nodes, {"x": ["N", *sizes]}, weights), drawn(3, *sizes)
+    image = with_copies(model, 20)
+    (layer,) = image.layers
+    assert layer.groups > 1
+    ours, wanted = in_float(image, {"x": x})[0], golden(model, {"x": x})[0]
+    np.testing.assert_allclose(ours, wanted, rtol=2e-3, atol=2e-3)
 
 
 def test_a_budget_too_small_is_refused() -> None:

@@ -1,10 +1,11 @@
 """Compile time and memory of a decoder of seven billion weights, written as external data.
 
-    python tests/bench/compile/bench_decoder.py FOLDER [--layers 32] [--width 4096] [--keep]
+    python tests/bench/compile/bench_decoder.py FOLDER [--weights int4] [--layers 32] [--keep]
 
 The architecture is that of LLaMA, DOI 10.48550/arXiv.2302.13971, with a KV cache: tokens, their
-positions and the cache go in, logits and the longer cache come out. Weights are random float16,
-13.5 GB of them, and the image takes a quarter of that. FOLDER must have room for both.
+positions and the cache go in, logits and the longer cache come out. Weights are random: float16,
+13.5 GB of them; int8 behind DequantizeLinear; or int4 in MatMulNBits, scaled 32 by 32. The image
+takes 3.6 GB. FOLDER must have room for both.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,12 +26,17 @@ from onnx import TensorProto, helper, numpy_helper
 HEAD, EPSILON = 128, 1e-5
 #: Values drawn at a time.
 DRAWN = 1 << 24
+#: Weights that share a scale where they have four bits.
+BLOCK = 32
 
 
 class Decoder:
     """A network put together node by node; large weights go to a file of their own at once."""
 
-    def __init__(self, stream: BinaryIO, location: str) -> None:
+    def __init__(self, stream: BinaryIO, location: str, weights: str) -> None:
+        self._product = {
+            "float16": self._float_product, "int8": self._int8_product, "int4": self._int4_product,
+        }[weights]  # fmt: skip
         self.nodes: list[onnx.NodeProto] = []
         self.weights: list[onnx.TensorProto] = []
         self._stream, self._location = stream, location
@@ -47,25 +54,60 @@ class Decoder:
         self.weights.append(numpy_helper.from_array(np.asarray(values, dtype), name))
         return name
 
+    def product(self, x: str, name: str, rows: int, cols: int) -> str:
+        """``x`` times random weights, in the format asked for."""
+        return self._product(x, name, rows, cols)
+
+    def _float_product(self, x: str, name: str, rows: int, cols: int) -> str:
+        return str(self.op("MatMul", x, self.weight(name, rows, cols)))
+
+    def _int8_product(self, x: str, name: str, rows: int, cols: int) -> str:
+        codes = self._stored(name, (rows, cols), TensorProto.INT8, rows * cols, self._codes)
+        scale = self.constant(np.full(cols, rows**-0.5 / 32))
+        return str(self.op("MatMul", x, self.op("DequantizeLinear", codes, scale, axis=1)))
+
+    def _int4_product(self, x: str, name: str, rows: int, cols: int) -> str:
+        shape, count = (cols, rows // BLOCK, BLOCK // 2), rows * cols // 2
+        codes = self._stored(name, shape, TensorProto.UINT8, count, self._codes)
+        scale = self.constant(np.full((cols, rows // BLOCK), rows**-0.5 / 4))
+        sizes = {"K": rows, "N": cols, "bits": 4, "block_size": BLOCK}
+        return str(self.op("MatMulNBits", x, codes, scale, domain="com.microsoft", **sizes))
+
     def weight(self, name: str, rows: int, cols: int) -> str:
-        """Random weights."""
+        """Random float16."""
+
+        def values(count: int) -> Any:
+            drawn = self._rng.standard_normal(count, np.float32) * np.float32(rows**-0.5)
+            return drawn.astype(np.float16)
+
+        return self._stored(name, (rows, cols), TensorProto.FLOAT16, rows * cols, values)
+
+    def _codes(self, count: int) -> Any:
+        return self._rng.integers(0, 256, count, np.uint8)
+
+    def _stored(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        kind: int,
+        count: int,
+        values: Callable[[int], Any],
+    ) -> str:
+        """An initializer whose ``count`` values go to the file."""
         tensor = onnx.TensorProto(
             name=name,
-            dims=(rows, cols),
-            data_type=TensorProto.FLOAT16,
+            dims=shape,
+            data_type=kind,
             data_location=onnx.TensorProto.EXTERNAL,
         )
+        start = self._stream.tell()
+        for done in range(0, count, DRAWN):
+            self._stream.write(values(min(DRAWN, count - done)).tobytes())
         facts = {
-            "location": self._location,
-            "offset": self._stream.tell(),
-            "length": 2 * rows * cols,
-        }
+            "location": self._location, "offset": start, "length": self._stream.tell() - start,
+        }  # fmt: skip
         for key, value in facts.items():
             tensor.external_data.add(key=key, value=str(value))
-        for start in range(0, rows * cols, DRAWN):
-            count = min(DRAWN, rows * cols - start)
-            values = self._rng.standard_normal(count, np.float32) * np.float32(rows**-0.5)
-            self._stream.write(values.astype(np.float16).tobytes())
         self.weights.append(tensor)
         return name
 
@@ -73,7 +115,7 @@ class Decoder:
         """Root-mean-square norm, in float32."""
         wide = self.op("Cast", x, to=TensorProto.FLOAT)
         square = self.op("Mul", wide, wide)
-        mean = self.op("ReduceMean", square, axes=[-1])
+        mean = self.op("ReduceMean", square, self.constant([-1], np.int64))
         floor = self.op("Add", mean, self.constant(EPSILON, np.float32))
         scaled = self.op("Div", wide, self.op("Sqrt", floor))
         narrow = self.op("Cast", scaled, to=TensorProto.FLOAT16)
@@ -86,16 +128,16 @@ class Decoder:
 
     def rotated(self, x: str, cos: str, sin: str) -> str:
         """Rotary position embedding, DOI 10.48550/arXiv.2104.09864."""
-        first, second = self.op("Split", x, outputs=2, axis=-1)
+        first, second = self.op("Split", x, outputs=2, axis=-1, num_outputs=2)
         turned = self.op("Concat", self.op("Neg", second), first, axis=-1)
         return str(self.op("Add", self.op("Mul", x, cos), self.op("Mul", turned, sin)))
 
 
-def build(path: Path, layers: int, width: int, hidden: int, words: int) -> None:
+def build(path: Path, weights: str, layers: int, width: int, hidden: int, words: int) -> None:
     """Write the model to ``path`` and its weights beside it."""
     location, heads = path.with_suffix(".bin").name, width // HEAD
     with (path.parent / location).open("wb") as stream:
-        net = Decoder(stream, location)
+        net = Decoder(stream, location, weights)
         x = net.op("Gather", net.weight("words", words, width), "ids")
         speed = net.constant(10000.0 ** (-np.arange(0, HEAD, 2) / HEAD), np.float32)
         steps = net.op("Cast", "positions", to=TensorProto.FLOAT)
@@ -107,7 +149,7 @@ def build(path: Path, layers: int, width: int, hidden: int, words: int) -> None:
         caches: list[tuple[str, str]] = []
         for number in range(layers):
             x = block(net, x, number, width, hidden, (cos, sin), caches)
-        x = net.op("MatMul", net.norm(x, width), net.weight("head", width, words))
+        x = net.product(net.norm(x, width), "head", width, words)
         net.nodes[-1].output[0] = "logits"
     half = TensorProto.FLOAT16
     ids = [helper.make_tensor_value_info("ids", TensorProto.INT64, ["N", "T"])]
@@ -120,7 +162,8 @@ def build(path: Path, layers: int, width: int, hidden: int, words: int) -> None:
     graph = helper.make_graph(
         net.nodes, "decoder", [*ids, *places, *old], [logits, *new], net.weights
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
     onnx.save(model, path)
 
 
@@ -136,10 +179,7 @@ def block(
     """Attention and a gated feed-forward network; tokens see all that came before this run."""
     heads = width // HEAD
     y = net.norm(x, width)
-    q, k, v = (
-        net.split(net.op("MatMul", y, net.weight(f"{number}.{part}", width, width)), heads)
-        for part in "qkv"
-    )
+    q, k, v = (net.split(net.product(y, f"{number}.{part}", width, width), heads) for part in "qkv")
     q, k = (net.rotated(value, *turn) for value in (q, k))
     parts = []
     for value, name in ((k, "k"), (v, "v")):
@@ -152,14 +192,11 @@ def block(
     seen = net.op("MatMul", net.op("Softmax", scores, axis=-1), parts[1])
     seen = net.op("Transpose", seen, perm=[0, 2, 1, 3])
     seen = net.op("Reshape", seen, net.constant([0, 0, width], np.int64))
-    x = net.op("Add", x, net.op("MatMul", seen, net.weight(f"{number}.o", width, width)))
+    x = net.op("Add", x, net.product(seen, f"{number}.o", width, width))
     y = net.norm(x, width)
-    gate, up = (
-        net.op("MatMul", y, net.weight(f"{number}.{part}", width, hidden))
-        for part in ("gate", "up")
-    )
+    gate, up = (net.product(y, f"{number}.{part}", width, hidden) for part in ("gate", "up"))
     gated = net.op("Mul", net.op("Mul", gate, net.op("Sigmoid", gate)), up)
-    down = net.op("MatMul", gated, net.weight(f"{number}.down", hidden, width))
+    down = net.product(gated, f"{number}.down", hidden, width)
     return str(net.op("Add", x, down))
 
 
@@ -167,6 +204,7 @@ def main() -> None:
     """Build, compile and print what it took."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--weights", choices=["float16", "int8", "int4"], default="float16")
     parser.add_argument("--layers", type=int, default=32)
     parser.add_argument("--width", type=int, default=4096)
     parser.add_argument("--hidden", type=int, default=11008)
@@ -176,7 +214,8 @@ def main() -> None:
     options = parser.parse_args()
     model, image = options.folder / "decoder.onnx", options.folder / "decoder.pimc"
     if options.build:
-        build(model, options.layers, options.width, options.hidden, options.words)
+        sizes = options.layers, options.width, options.hidden, options.words
+        build(model, options.weights, *sizes)
         return
     # In a process of its own: a child's peak memory counts what its parent held.
     subprocess.run([sys.executable, __file__, *sys.argv[1:], "--build"], check=True)
