@@ -324,6 +324,8 @@ def test_scales_of_a_quantized_model_are_kept(kind, zero, scale, calibrated) -> 
         (4, 64, 32, "middle"),
         (4, 72, 16, "packed"),
         (4, 72, 16, "numbers"),
+        (2, 64, 32, "middle"),
+        (2, 72, 16, "packed"),
         (8, 40, 32, "middle"),
         (8, 40, 32, "packed"),
     ],
@@ -344,6 +346,23 @@ def test_products_with_weights_of_few_bits(bits, rows, block, zeros) -> None:
     nodes = [node("MatMulNBits", inputs, ["y"], domain="com.microsoft", **numbers)]
     model = model_of(nodes, {"x": ["N", 3, rows]}, packed, domains=("com.microsoft",))
     image = compared(model, x=drawn(2, 3, rows))
+    assert layers(image) == [("w", "MatMulNBits", 1, rows, cols)]
+
+
+def test_products_with_weights_of_few_bits_in_float16() -> None:
+    rng, rows, cols, count = np.random.default_rng(0), 72, 6, 5
+    weights = {
+        "w": rng.integers(0, 256, (cols, count, 8), np.uint8),
+        "s": (np.abs(drawn(cols, count)) + 0.1).astype(np.float16),
+    }
+    numbers = {"K": rows, "N": cols, "bits": 4, "block_size": 16}
+    nodes = [
+        node("Cast", ["x"], ["h"], to=TensorProto.FLOAT16),
+        node("MatMulNBits", ["h", "w", "s"], ["v"], domain="com.microsoft", **numbers),
+        node("Cast", ["v"], ["y"], to=TensorProto.FLOAT),
+    ]
+    model = model_of(nodes, {"x": ["N", 3, rows]}, weights, domains=("com.microsoft",))
+    image = compared(model, 0.02, x=drawn(2, 3, rows))
     assert layers(image) == [("w", "MatMulNBits", 1, rows, cols)]
 
 
@@ -377,6 +396,23 @@ def test_attention_that_looks_back(past, masked) -> None:
     weights = {"w": drawn(8, 24), "b": drawn(24)}
     model = model_of(nodes, declared, weights, ("y", "q"), domains=("com.microsoft",))
     image = compared(model, **feed)
+    assert layers(image) == [("w", "Attention", 1, 8, 24)]
+
+
+def test_attention_in_float16() -> None:
+    half = TensorProto.FLOAT16
+    attributes = {"num_heads": 2, "unidirectional": 1, "domain": "com.microsoft"}
+    nodes = [
+        node("Cast", ["x"], ["h"], to=half),
+        node("Cast", ["p"], ["past"], to=half),
+        node("Attention", ["h", "w", "b", "", "past"], ["u", "v"], **attributes),
+        node("Cast", ["u"], ["y"], to=TensorProto.FLOAT),
+        node("Cast", ["v"], ["q"], to=TensorProto.FLOAT),
+    ]
+    weights = {"w": drawn(8, 24).astype(np.float16), "b": drawn(24).astype(np.float16)}
+    declared = {"x": ["N", 5, 8], "p": [2, "N", 2, 3, 4]}
+    model = model_of(nodes, declared, weights, ("y", "q"), domains=("com.microsoft",))
+    image = compared(model, 4e-3, x=drawn(3, 5, 8), p=drawn(2, 3, 2, 3, 4))
     assert layers(image) == [("w", "Attention", 1, 8, 24)]
 
 

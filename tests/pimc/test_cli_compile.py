@@ -312,3 +312,17 @@ def test_layers_add_up_to_the_whole(pimc, model) -> None:
     other = pimc("compile", "tiny.onnx", "--chip", "cmo", "--explain", "--json").json
     assert other["area_um2"] is None
     assert "states no area" in other["explained"]["area_um2"]
+
+
+def test_write_noise_narrows_the_ranges_of_weights(pimc, model) -> None:
+    for share in ("0", "1"):
+        done = pimc("compile", "tiny.onnx", "--write-noise", share, "-o", f"{share}.pimc", "--json")
+        assert done.json["options"]["write_noise"] == float(share)
+    wide, narrow = (
+        sum(float(layer.scale.sum()) for layer in Image.load(f"{share}.pimc").layers)
+        for share in ("0", "1")
+    )
+    assert narrow < wide
+    refused = pimc("compile", "tiny.onnx", "--write-noise", "1.5")
+    assert refused.code == 2
+    assert "--write-noise" in refused.err
