@@ -12,7 +12,7 @@ from collections.abc import Callable
 import onnx_ir as ir
 
 from pimc.passes.constants import constant_tensor, is_constant, is_float
-from pimc.passes.lower import attention, blockwise, quantized, recurrent
+from pimc.passes.lower import attention, blockwise, gates, quantized, recurrent
 from pimc.passes.lower.emitter import SOURCE_OP
 from pimc.passes.lower.products import einsum_product
 
@@ -182,12 +182,12 @@ def einsum_of_two(node: ir.Node) -> bool:
     return einsum_product(node) is not None
 
 
-def plain_recurrence(node: ir.Node) -> bool:
-    """It has no sequence lengths, and peepholes are constants.
+def constant_peepholes(node: ir.Node) -> bool:
+    """Peepholes are constants.
 
     export without them, or unroll the recurrence into MatMul
     """
-    return recurrent.plain(node)
+    return recurrent.constant_peepholes(node)
 
 
 def known_activations(node: ir.Node) -> bool:
@@ -196,7 +196,7 @@ def known_activations(node: ir.Node) -> bool:
     use other activations, or unroll the recurrence into MatMul
     """
     shape = _weight_shape(node)
-    return bool(shape) and recurrent.activations(node, shape[0]) is not None
+    return bool(shape) and gates.activations(node, shape[0]) is not None
 
 
 def scalar_scales(node: ir.Node) -> bool:
@@ -239,7 +239,7 @@ _WEIGHTED: tuple[Constraint, ...] = (
     float_weight,
     nonempty_weight,
 )
-_RECURRENT: tuple[Constraint, ...] = (constant_weights, plain_recurrence, known_activations)
+_RECURRENT: tuple[Constraint, ...] = (constant_weights, constant_peepholes, known_activations)
 _QUANTIZED: tuple[Constraint, ...] = (constant_weight, scalar_scales)
 
 #: Ops that hold weights for the array and what must hold of each, in the order of checking.

@@ -1,171 +1,35 @@
 """LSTM, GRU and RNN: the products with inputs and states on the array, the rest in a Scan.
 
-ONNX's definitions of the three operators, with their default activations. The inputs of all
-steps are multiplied at once; the product with the state stands in the body of the Scan, so
-that its cells are read once a step.
+The inputs of all steps are multiplied at once; the product with the state stands in the body of
+the Scan, so that its cells are read once a step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
 
 from pimc.passes.constants import Array, constant_array, constant_tensor
 from pimc.passes.lower.emitter import Emitter
+from pimc.passes.lower.gates import GATES, STEPS, Cell, activations
 
-__all__ = ["GATES", "lower_recurrent"]
-
-#: Gates a cell of each operator has.
-GATES: Mapping[str, int] = {"LSTM": 4, "GRU": 3, "RNN": 1}
-#: Activations each operator has where none are stated.
-_ACTIVATIONS: Mapping[str, tuple[str, ...]] = {
-    "LSTM": ("Sigmoid", "Tanh", "Tanh"),
-    "GRU": ("Sigmoid", "Tanh"),
-    "RNN": ("Tanh",),
-}
-#: Activations that are operators of one input and no parameter.
-_PLAIN = frozenset({"Sigmoid", "Tanh", "Relu", "Softsign", "Softplus"})
+__all__ = ["constant_peepholes", "lower_recurrent"]
 
 
-@dataclass(frozen=True)
-class _Cell:
-    """One direction of a recurrent layer.
-
-    Attributes:
-        state: (gates · hidden, hidden) weights of the state.
-        state_bias: (gates · hidden,) what is added to their product and cannot be added to the
-            inputs' beforehand.
-        hidden: size of the state.
-        act: activations.
-        name: of the state's weights.
-        after: a GRU's reset gate comes after the product.
-        peepholes: (3 · hidden,) what an LSTM's gates i, o and f see of the cell's state.
-        clip: limit of what goes into the gates' activations.
-        coupled: an LSTM forgets as much as it takes in.
-    """
-
-    state: Array
-    state_bias: Array
-    hidden: int
-    act: tuple[str, ...]
-    name: str
-    after: bool
-    peepholes: Array | None = None
-    clip: float | None = None
-    coupled: bool = False
-
-    def product(
-        self, emit: Emitter, h: ir.Value, first: int, last: int, part: str = ""
-    ) -> ir.Value:
-        """``h`` times the weights of the gates from ``first`` to before ``last``."""
-        rows = slice(first * self.hidden, last * self.hidden)
-        matrix = np.ascontiguousarray(self.state[rows].T)
-        y = emit.op("MatMul", h, emit.weight(matrix, self.name + part))
-        bias = self.state_bias[rows]
-        return emit.op("Add", y, emit.constant(bias)) if bias.any() else y
-
-    def gate(self, emit: Emitter, act: str, value: ir.Value) -> ir.Value:
-        """An activation of what goes into a gate."""
-        if self.clip is not None:
-            ends = (np.asarray(end, self.state.dtype) for end in (-self.clip, self.clip))
-            value = emit.op("Clip", value, *map(emit.constant, ends))
-        return emit.op(act, value)
-
-    def seen(self, emit: Emitter, value: ir.Value, c: ir.Value, number: int) -> ir.Value:
-        """What goes into gate i, o or f, with what it sees of the cell's state."""
-        if self.peepholes is None:
-            return value
-        weight = self.peepholes[number * self.hidden :][: self.hidden]
-        return emit.op("Add", value, emit.op("Mul", c, emit.constant(weight)))
-
-    def split(self, emit: Emitter, gates: ir.Value, count: int) -> Sequence[ir.Value]:
-        """The gates' values apart."""
-        sizes = emit.integers([self.hidden] * count)
-        first = emit.op("Split", gates, sizes, outputs=count, axis=-1)
-        producer = first.producer()
-        return [first] if producer is None else producer.outputs
-
-
-#: From the inputs' share of the gates and the states before to the states after.
-_Step = Callable[[Emitter, _Cell, ir.Value, Sequence[ir.Value]], Sequence[ir.Value]]
-
-
-def _lstm(
-    emit: Emitter, cell: _Cell, gates: ir.Value, states: Sequence[ir.Value]
-) -> Sequence[ir.Value]:
-    h, c = states
-    gate, squash, out = cell.act
-    total = emit.op("Add", gates, cell.product(emit, h, 0, 4))
-    i, o, f, new = cell.split(emit, total, 4)
-    taken = cell.gate(emit, gate, cell.seen(emit, i, c, 0))
-    if cell.coupled:
-        forgotten = emit.op("Sub", emit.constant(np.ones((), cell.state.dtype)), taken)
-    else:
-        forgotten = cell.gate(emit, gate, cell.seen(emit, f, c, 2))
-    kept = emit.op("Mul", forgotten, c)
-    c = emit.op("Add", kept, emit.op("Mul", taken, cell.gate(emit, squash, new)))
-    shown = cell.gate(emit, gate, cell.seen(emit, o, c, 1))
-    return [emit.op("Mul", shown, emit.op(out, c)), c]
-
-
-def _gru(
-    emit: Emitter, cell: _Cell, gates: ir.Value, states: Sequence[ir.Value]
-) -> Sequence[ir.Value]:
-    (h,) = states
-    gate, squash = cell.act
-    z, r, new = cell.split(emit, gates, 3)
-    if cell.after:
-        from_z, from_r, from_new = cell.split(emit, cell.product(emit, h, 0, 3), 3)
-        r = cell.gate(emit, gate, emit.op("Add", r, from_r))
-        from_new = emit.op("Mul", r, from_new)
-    else:
-        from_z, from_r = cell.split(emit, cell.product(emit, h, 0, 2, "/zr"), 2)
-        r = cell.gate(emit, gate, emit.op("Add", r, from_r))
-        from_new = cell.product(emit, emit.op("Mul", r, h), 2, 3, "/h")
-    z = cell.gate(emit, gate, emit.op("Add", z, from_z))
-    new = cell.gate(emit, squash, emit.op("Add", new, from_new))
-    # (1 − z)·new + z·h
-    return [emit.op("Add", new, emit.op("Mul", z, emit.op("Sub", h, new)))]
-
-
-def _rnn(
-    emit: Emitter, cell: _Cell, gates: ir.Value, states: Sequence[ir.Value]
-) -> Sequence[ir.Value]:
-    (h,) = states
-    total = emit.op("Add", gates, cell.product(emit, h, 0, 1))
-    return [cell.gate(emit, cell.act[0], total)]
-
-
-_STEPS: Mapping[str, _Step] = {"LSTM": _lstm, "GRU": _gru, "RNN": _rnn}
-
-
-def activations(node: ir.Node, directions: int) -> list[tuple[str, ...]] | None:
-    """Those of each direction; None where one has parameters or is not known."""
-    default = _ACTIVATIONS[node.op_type]
-    stated = node.attributes.get("activations")
-    names = list(default) * directions if stated is None else list(stated.as_strings())
-    known = {name.lower(): name for name in _PLAIN}
-    if len(names) != len(default) * directions or any(n.lower() not in known for n in names):
-        return None
-    named = [known[name.lower()] for name in names]
-    return [tuple(named[k : k + len(default)]) for k in range(0, len(named), len(default))]
-
-
-def plain(node: ir.Node) -> bool:
-    """Whether it has no sequence lengths, and no peepholes that are not constant."""
-    lengths, peepholes = (node.inputs[k] if len(node.inputs) > k else None for k in (4, 7))
-    return lengths is None and (peepholes is None or constant_tensor(peepholes) is not None)
+def constant_peepholes(node: ir.Node) -> bool:
+    """Whether it has no peepholes that are not constant."""
+    peepholes = node.inputs[7] if len(node.inputs) > 7 else None
+    return peepholes is None or constant_tensor(peepholes) is not None
 
 
 def lower_recurrent(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | None:
     """One Scan a direction, or None where the node does what :mod:`array_rules` rules out."""
     inputs = [*node.inputs, *[None] * (8 - len(node.inputs))]
-    x, w, r, b, _, h0, c0, p = inputs
+    x, w, r, b, lengths, h0, c0, p = inputs
     weight, state = constant_array(w), constant_array(r)
-    if weight is None or state is None or not plain(node):
+    if weight is None or state is None or not constant_peepholes(node):
         return None
     gates, directions = GATES[node.op_type], weight.shape[0]
     hidden = state.shape[2]
@@ -186,6 +50,7 @@ def lower_recurrent(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] |
     peepholes = constant_array(p)
     if batch_first:
         x = emit.op("Transpose", x, perm=[1, 0, 2])
+    alive = None if lengths is None else _alive(emit, x, lengths)
     starts = [_start(emit, h0, batch_first), _start(emit, c0, batch_first)]
     starts = starts[: 2 if node.op_type == "LSTM" else 1]
     found: list[Sequence[ir.Value]] = []
@@ -193,7 +58,7 @@ def lower_recurrent(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] |
         suffix = f"/{('forward', 'reverse')[number]}" if directions > 1 else ""
         ahead, behind = np.split(bias[number], 2)
         early, late = _biases(node.op_type, ahead, behind, hidden, after)
-        cell = _Cell(
+        cell = Cell(
             state[number],
             late,
             hidden,
@@ -211,8 +76,13 @@ def lower_recurrent(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] |
         )
         driven = emit.op("Add", product, emit.constant(early))
         first = [_first(emit, start, number, x, hidden, weight.dtype) for start in starts]
+        if alive is not None:
+            # ONNX Runtime gives zeros for an empty sequence, not its initial states.
+            some, nothing = emit.op("Gather", alive, emit.index(0)), np.zeros((), weight.dtype)
+            first = [emit.op("Where", some, state, emit.constant(nothing)) for state in first]
         back = way == "reverse" or number == 1
-        found.append(_scan(emit, node.op_type, cell, driven, first, back))
+        stepped = [driven] if alive is None else [driven, alive]
+        found.append(_scan(emit, node.op_type, cell, stepped, first, back))
     return _joined(emit, found, batch_first)
 
 
@@ -226,6 +96,15 @@ def _biases(op: str, ahead: Array, behind: Array, hidden: int, after: bool) -> t
         early[2 * hidden :] = ahead[2 * hidden :]
         late[2 * hidden :] = behind[2 * hidden :]
     return early, late
+
+
+def _alive(emit: Emitter, x: ir.Value, lengths: ir.Value) -> ir.Value:
+    """(steps, batch, 1) whether a sequence of the batch reaches so far."""
+    steps = emit.op("Slice", emit.op("Shape", x), emit.integers([0]), emit.integers([1]))
+    step = emit.op("Range", emit.index(0), emit.op("Squeeze", steps), emit.index(1))
+    step = emit.op("Unsqueeze", step, emit.integers([1, 2]))
+    count = emit.op("Cast", lengths, to=ir.DataType.INT64.value)
+    return emit.op("Less", step, emit.op("Unsqueeze", count, emit.integers([0, 2])))
 
 
 def _start(emit: Emitter, value: ir.Value | None, batch_first: bool) -> ir.Value | None:
@@ -250,30 +129,42 @@ def _first(
 def _scan(
     emit: Emitter,
     op: str,
-    cell: _Cell,
-    driven: ir.Value,
+    cell: Cell,
+    inputs: Sequence[ir.Value],
     first: Sequence[ir.Value],
     back: bool,
 ) -> Sequence[ir.Value]:
-    """The steps; returns the last states and the first state of every step."""
+    """The steps; returns the last states and the first state of every step.
+
+    Args:
+        inputs: the inputs' share of the gates, and where sequences have lengths which of them
+            are not yet over: those that are keep their states, and give zeros.
+    """
     inner = emit.inner()
     states = [ir.Value(name=inner.name("state")) for _ in first]
-    gates = ir.Value(name=inner.name("gates"))
-    after = list(_STEPS[op](inner, cell, gates, states))
+    gates, *alive = (ir.Value(name=inner.name("step")) for _ in inputs)
+    after = list(STEPS[op](inner, cell, gates, states))
+    shown = after[0]
+    if alive:
+        nothing = inner.constant(np.zeros((), cell.state.dtype))
+        shown = inner.op("Where", alive[0], shown, nothing)
+        after = [
+            inner.op("Where", alive[0], new, old) for new, old in zip(after, states, strict=True)
+        ]
     body = ir.Graph(
-        [*states, gates],
-        [*after, inner.op("Identity", after[0])],
+        [*states, gates, *alive],
+        [*after, inner.op("Identity", shown)],
         nodes=inner.nodes,
         name=inner.name("body"),
     )
     last = emit.op(
         "Scan",
         *first,
-        driven,
+        *inputs,
         outputs=len(first) + 1,
         body=body,
-        num_scan_inputs=1,
-        scan_input_directions=[int(back)],
+        num_scan_inputs=len(inputs),
+        scan_input_directions=[int(back)] * len(inputs),
         scan_output_directions=[int(back)],
     )
     producer = last.producer()

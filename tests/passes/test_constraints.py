@@ -90,11 +90,11 @@ DECLINED: dict[str, tuple[onnx.NodeProto, Shape | None, Array, str]] = {
         normal(2, 4, 4),
         "as long as the input's",
     ),
-    "sequence lengths": (
-        helper.make_node("RNN", ["x", "w", "w", "", "z"], ["y"], hidden_size=4),
+    "peepholes that come in": (
+        helper.make_node("LSTM", ["x", "w", "w", "", "", "", "", "z"], ["y"], hidden_size=4),
         [3, 2, 4],
-        normal(1, 4, 4),
-        "no sequence lengths",
+        normal(1, 16, 4),
+        "peepholes are constants",
     ),
     "a zero point a row": (
         helper.make_node("MatMulInteger", ["x", "w", "z"], ["y"]),

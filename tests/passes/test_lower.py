@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from pimc.api import compile as compile_model
 from pimc.chip import Chip
@@ -211,6 +211,25 @@ def test_unusual_lstms(peepholes, attributes, direction) -> None:
 )
 def test_a_clip_limits_what_goes_into_the_gates(op, attributes) -> None:
     compared(recurrent(op, "forward", clip=0.2, **attributes), x=drawn(6, 3, 4))
+
+
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+@pytest.mark.parametrize("op", ["LSTM", "GRU", "RNN"])
+@pytest.mark.parametrize("started", [True, False])
+def test_sequences_of_their_own_lengths(op, direction, started) -> None:
+    """Behind its end a sequence gives zeros; its last states are those of its last step, if any."""
+    model = recurrent(op, direction)
+    graph, ways = model.graph, 2 if direction == "bidirectional" else 1
+    given = ["lengths", *(["h0"] if started else [])]
+    graph.node[0].input.extend(given)
+    graph.node.insert(0, node("Cast", ["many"], ["lengths"], to=TensorProto.INT32))
+    feed = {"x": drawn(6, 4, 4), "many": np.array([6, 1, 0, 5], np.float32)}
+    graph.input.append(helper.make_tensor_value_info("many", TensorProto.FLOAT, ["N"]))
+    if started:
+        graph.input.append(helper.make_tensor_value_info("h0", TensorProto.FLOAT, [ways, "N", 5]))
+        feed["h0"] = drawn(ways, 4, 5)
+    image = compared(model, **feed)
+    assert {layer.op for layer in image.layers} == {op}
 
 
 def test_other_activations() -> None:
