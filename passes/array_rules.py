@@ -12,7 +12,7 @@ from collections.abc import Callable
 import onnx_ir as ir
 
 from pimc.passes.constants import constant_tensor, is_constant, is_float
-from pimc.passes.lower import attention, blockwise, gates, quantized, recurrent
+from pimc.passes.lower import attention, blockwise, fused, gates, quantized, recurrent
 from pimc.passes.lower.emitter import SOURCE_OP
 from pimc.passes.lower.products import einsum_product
 
@@ -208,6 +208,22 @@ def scalar_scales(node: ir.Node) -> bool:
     return quantized.per_tensor(node)
 
 
+def known_fusion(node: ir.Node) -> bool:
+    """Its activation is Relu, LeakyRelu, Tanh, Sigmoid, HardSigmoid or Clip, if any.
+
+    save the model before ONNX Runtime's optimizer fuses it
+    """
+    return fused.known_activation(node)
+
+
+def turned_matrices(node: ir.Node) -> bool:
+    """It transposes matrices only, of operands of known rank.
+
+    save the model before ONNX Runtime's optimizer fuses it
+    """
+    return fused.known_ranks(node)
+
+
 def plain_attention(node: ir.Node) -> bool:
     """No rotary embedding, no buffer that past and present share, and a mask of (batch, keys) if
     any.
@@ -267,7 +283,14 @@ ARRAY_OPS: dict[str, tuple[Constraint, ...]] = {
     "QLinearMatMul": _QUANTIZED,
     "RNN": _RECURRENT,
     "com.microsoft::Attention": (constant_weight, plain_attention),
+    "com.microsoft::DynamicQuantizeMatMul": _QUANTIZED,
+    "com.microsoft::FusedConv": (constant_weight, known_fusion),
+    "com.microsoft::FusedGemm": (constant_weight, known_fusion),
+    "com.microsoft::FusedMatMul": (constant_weight, turned_matrices),
+    "com.microsoft::MatMulIntegerToFloat": _QUANTIZED,
     "com.microsoft::MatMulNBits": (constant_blocks, ordered_blocks),
+    "com.microsoft::QAttention": _QUANTIZED,
+    "com.microsoft::QGemm": _QUANTIZED,
 }
 #: Constraints that only a node without weights of its own breaks.
 UNWEIGHTED: tuple[Constraint, ...] = (
@@ -279,8 +302,10 @@ UNWEIGHTED: tuple[Constraint, ...] = (
 #: Ops that a layer can be made of.
 _LAYER_OPS = frozenset({"Conv", "Gemm", "MatMul"})
 
+#: Ops whose weight may be either of two operands.
+_EITHER_OPERAND = frozenset({"FusedGemm", "FusedMatMul", "Gemm", "MatMul"})
 #: Which operand is the weight, where it is not the second.
-_WEIGHT_OPERANDS = {"QLinearConv": 3, "QLinearMatMul": 3}
+_WEIGHT_OPERANDS = {"QGemm": 3, "QLinearConv": 3, "QLinearMatMul": 3}
 
 #: Ops that hold weights and still stay digital, with what would put them on the array.
 DIGITAL_WEIGHTED_OPS: dict[str, str] = {
@@ -318,7 +343,7 @@ def _operand(node: ir.Node, index: int) -> ir.Value | None:
 
 def _weight_index(node: ir.Node) -> int:
     """Which operand is the weight; of a product the constant one."""
-    if node.op_type in ("Gemm", "MatMul") and not is_constant(_operand(node, 1)):
+    if node.op_type in _EITHER_OPERAND and not is_constant(_operand(node, 1)):
         return 0 if is_constant(_operand(node, 0)) else 1
     return _WEIGHT_OPERANDS.get(node.op_type, 1)
 

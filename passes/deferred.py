@@ -20,6 +20,7 @@ __all__ = [
     "defer_weights",
     "deferrable",
     "dequantized",
+    "turned",
     "weight_source",
 ]
 
@@ -84,6 +85,11 @@ def _defer(graph: ir.Graph, node: ir.Node) -> bool:
     return True
 
 
+def turned(source: Source) -> Source:
+    """Rows as columns, where they lie."""
+    return source.transposed() if isinstance(source, Dequantized) else source.swapaxes(1, 2)
+
+
 def _source(tensor: ir.TensorProtocol) -> Source:
     return tensor.source if isinstance(tensor, DeferredTensor) else tensor.numpy()[None]
 
@@ -106,9 +112,7 @@ def _cast(node: ir.Node, tensor: ir.TensorProtocol) -> _Made:
 def _transpose(node: ir.Node, tensor: ir.TensorProtocol) -> _Made:
     if tensor.dtype not in FLOAT_TYPES or node.attributes.get_ints("perm", (1, 0)) != (1, 0):
         return None
-    source = _source(tensor)
-    turned = source.transposed() if isinstance(source, Dequantized) else source.swapaxes(1, 2)
-    return turned, tensor.dtype
+    return turned(_source(tensor)), tensor.dtype
 
 
 def _dequantize(node: ir.Node, tensor: ir.TensorProtocol) -> _Made:

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from pimc.errors import PlanError
 from pimc.passes.constants import Array, constant_array
-from pimc.passes.deferred import Source, weight_source
+from pimc.passes.deferred import Source, turned, weight_source
 from pimc.plan import Window
 from pimc.stored import Dequantized
 from pimc.weight import Floats, Weight
@@ -91,7 +91,8 @@ def _conv(node: ir.Node) -> Matrix:
 
 def _gemm(node: ir.Node) -> Matrix:
     """For alpha·x·B + beta·C; a C that is no constant vector is left to a digital Add."""
-    weight = Weight(_source(node, turned=bool(node.attributes.get_int("transB", 0))))
+    source = _source(node)
+    weight = Weight(turned(source) if node.attributes.get_int("transB", 0) else source)
     alpha = node.attributes.get_float("alpha", 1.0)
     beta = node.attributes.get_float("beta", 1.0)
     matrix = Matrix(replace(weight, factor=alpha), _zeros(weight.shape[2]), output_rank=2)
@@ -121,15 +122,14 @@ def _has(node: ir.Node, index: int) -> bool:
     return index < len(node.inputs) and node.inputs[index] is not None
 
 
-def _source(node: ir.Node, *, turned: bool = False) -> Source:
+def _source(node: ir.Node) -> Source:
     """(1, rows, cols) of a matrix that may have leading ones."""
     source = weight_source(node.inputs[1])
     if source is None:
         raise PlanError("operand 1 is no constant", where=node.outputs[0].name)
     if isinstance(source, Dequantized):
-        return source.transposed() if turned else source
-    source = source.reshape(1, *source.shape[-2:])
-    return source.swapaxes(1, 2) if turned else source
+        return source
+    return source.reshape(1, *source.shape[-2:])
 
 
 def _operand(node: ir.Node, index: int) -> Array:

@@ -12,13 +12,21 @@ from pimc.passes.constants import names_in_use
 from pimc.passes.lower.attention import lower_attention
 from pimc.passes.lower.blockwise import lower_matmul_nbits
 from pimc.passes.lower.emitter import Emitter, settle
+from pimc.passes.lower.fused import split_conv, split_gemm, split_matmul
 from pimc.passes.lower.products import (
     einsum_product,
     gemm_product,
     lower_product,
     matmul_product,
 )
-from pimc.passes.lower.quantized import lower_integer, lower_qlinear
+from pimc.passes.lower.quantized import (
+    lower_integer,
+    lower_qlinear,
+    split_dynamic,
+    split_qattention,
+    split_qgemm,
+    split_to_float,
+)
 from pimc.passes.lower.recurrent import lower_recurrent
 from pimc.passes.lower.transposed_conv import lower_conv_transpose
 from pimc.plan import Plan
@@ -26,7 +34,7 @@ from pimc.plan import Plan
 if TYPE_CHECKING:
     from pimc.chip import Chip
 
-__all__ = ["LOWERINGS", "Lower"]
+__all__ = ["LOWERINGS", "SPLITS", "Lower"]
 
 #: What stands for the outputs of a node; None where the node stays as it is.
 Lowering = Callable[[ir.Node, Emitter], Sequence[ir.Value | None] | None]
@@ -60,6 +68,17 @@ def _einsum(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | None:
     return None if product is None else [lower_product(product, emit)]
 
 
+#: Operators that are several others, by domain and operator; those may be lowered in turn.
+SPLITS: Mapping[tuple[str, str], Lowering] = {
+    ("com.microsoft", "DynamicQuantizeMatMul"): split_dynamic,
+    ("com.microsoft", "FusedConv"): split_conv,
+    ("com.microsoft", "FusedGemm"): split_gemm,
+    ("com.microsoft", "FusedMatMul"): split_matmul,
+    ("com.microsoft", "MatMulIntegerToFloat"): split_to_float,
+    ("com.microsoft", "QAttention"): split_qattention,
+    ("com.microsoft", "QGemm"): split_qgemm,
+}
+
 #: By domain and operator.
 LOWERINGS: Mapping[tuple[str, str], Lowering] = {
     ("", "ConvInteger"): lower_integer,
@@ -82,8 +101,8 @@ LOWERINGS: Mapping[tuple[str, str], Lowering] = {
 class Lower:
     """Replace operators that hold weights by Conv, Gemm and MatMul with digital ones around.
 
-    What a rule of :data:`LOWERINGS` declines stays as it is, and digital. Bodies of control
-    flow are looked into.
+    What a rule of :data:`SPLITS` or :data:`LOWERINGS` declines stays as it is, and digital.
+    Bodies of control flow are looked into.
     """
 
     name: ClassVar[str] = "lower"
@@ -92,14 +111,19 @@ class Lower:
         """Return ``plan`` with a lowered copy of its graph; ``chip`` is not used."""
         model = plan.graph.clone()
         taken = names_in_use(model)
-        emitters = [_lower(node, model.graph, taken) for node in list(model.graph.all_nodes())]
-        settle(model, [emit for emit in emitters if emit is not None])
+        for rules in (SPLITS, LOWERINGS):
+            emitters = [
+                _lower(node, rules, model.graph, taken) for node in list(model.graph.all_nodes())
+            ]
+            settle(model, [emit for emit in emitters if emit is not None])
         return replace(plan, graph=model, stage=self.name)
 
 
-def _lower(node: ir.Node, main: ir.Graph, taken: set[str]) -> Emitter | None:
+def _lower(
+    node: ir.Node, rules: Mapping[tuple[str, str], Lowering], main: ir.Graph, taken: set[str]
+) -> Emitter | None:
     """Replace one node; returns what did it, None where the node stays."""
-    rule = LOWERINGS.get((node.domain, node.op_type))
+    rule = rules.get((node.domain, node.op_type))
     if rule is None:
         return None
     emit = Emitter(node, main, taken)

@@ -7,6 +7,7 @@ integers stand for.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,15 @@ from pimc.passes.constants import Array, constant_array, constant_tensor
 from pimc.passes.deferred import deferrable, dequantized
 from pimc.passes.lower.emitter import Emitter
 
-__all__ = ["lower_integer", "lower_qlinear"]
+__all__ = [
+    "lower_integer",
+    "lower_qlinear",
+    "per_tensor",
+    "split_dynamic",
+    "split_qattention",
+    "split_qgemm",
+    "split_to_float",
+]
 
 #: The float operator of each integer one.
 FLOAT_OPS: Mapping[str, str] = {
@@ -38,9 +47,7 @@ def lower_qlinear(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | N
         return None
     operands: list[ir.Value | None] = [emit.op("DequantizeLinear", x, x_scale, x_zero), weight]
     if len(node.inputs) > 8 and node.inputs[8] is not None:
-        bias = [constant_array(value) for value in (node.inputs[8], x_scale, w_scale)]
-        units = np.asarray(bias[1], np.float64) * np.asarray(bias[2], np.float64)
-        operands.append(emit.constant((np.asarray(bias[0]) * units).astype(np.float32)))
+        operands.append(emit.constant(_in_units(node.inputs[8], x_scale, w_scale)))
     y = emit.op(FLOAT_OPS[node.op_type], *operands, **_attributes(node))
     return [emit.op("QuantizeLinear", y, y_scale, y_zero)]
 
@@ -60,8 +67,110 @@ def lower_integer(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | N
     return [emit.op("Cast", emit.op("Round", y), to=ir.DataType.INT32.value)]
 
 
+def split_to_float(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | None:
+    """MatMulIntegerToFloat(x, w, sx, sw, zx, zw, b): the product of the numbers, and a bias."""
+    x, w, x_scale, w_scale, x_zero, w_zero, bias = (*node.inputs, None, None, None)[:7]
+    if not per_tensor(node):
+        return None
+    weight = _weight(emit, w, w_zero, w_scale, axis=-1)
+    if weight is None:
+        return None
+    y = emit.op("MatMul", emit.op("DequantizeLinear", x, x_scale, x_zero), weight)
+    return [y if bias is None else emit.op("Add", y, bias)]
+
+
+def split_dynamic(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | None:
+    """DynamicQuantizeMatMul(x, w, sw, zw, b): of inputs in codes of the range they have."""
+    x, w, w_scale, w_zero, bias = (*node.inputs, None, None)[:5]
+    if not per_tensor(node):
+        return None
+    weight = _weight(emit, w, w_zero, w_scale, axis=-1)
+    if weight is None:
+        return None
+    y = emit.op("MatMul", _through_codes(emit, x), weight)
+    return [y if bias is None else emit.op("Add", y, bias)]
+
+
+def split_qgemm(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | None:
+    """QGemm(x, sx, zx, w, sw, zw, c, sy, zy): alpha · x w + c, in codes if sy is there."""
+    x, x_scale, x_zero, w, w_scale, w_zero, c, y_scale, y_zero = (*node.inputs, *[None] * 3)[:9]
+    if not per_tensor(node):
+        return None
+    weight = _weight(
+        emit, w, w_zero, w_scale, axis=0 if node.attributes.get_int("transB", 0) else 1
+    )
+    if weight is None:
+        return None
+    operands = [emit.op("DequantizeLinear", x, x_scale, x_zero), weight]
+    y = emit.op("Gemm", *operands, **_attributes(node))
+    if c is not None:
+        alpha = node.attributes.get_float("alpha", 1.0)
+        y = emit.op("Add", y, emit.constant(_in_units(c, x_scale, w_scale) * np.float32(alpha)))
+    return [y if y_scale is None else emit.op("QuantizeLinear", y, y_scale, y_zero)]
+
+
+def split_qattention(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | None:
+    """QAttention(x, w, b, sx, sw, mask, zx, zw, past): Attention of the numbers."""
+    x, w, bias, x_scale, w_scale, mask, x_zero, w_zero, past = (*node.inputs, *[None] * 4)[:9]
+    if not per_tensor(node):
+        return None
+    weight = _weight(emit, w, w_zero, w_scale, axis=-1)
+    if weight is None:
+        return None
+    numbers = emit.op("DequantizeLinear", x, x_scale, x_zero)
+    first = emit.op(
+        "Attention",
+        *(numbers, weight, bias, mask, past),
+        domain=node.domain,
+        outputs=len(node.outputs),
+        **_attributes(node),
+    )
+    producer = first.producer()
+    return [first] if producer is None else producer.outputs
+
+
+def _through_codes(emit: Emitter, x: ir.Value | None) -> ir.Value:
+    """Numbers rounded to codes of the range they have."""
+    first = emit.op("DynamicQuantizeLinear", x, outputs=3)
+    producer = first.producer()
+    return emit.op("DequantizeLinear", *(producer.outputs if producer is not None else [first]))
+
+
+def _in_units(value: ir.Value, x_scale: ir.Value | None, w_scale: ir.Value | None) -> Array:
+    """What a bias in units of both scales stands for, in float32."""
+    whole, *units = (np.asarray(constant_array(v), np.float64) for v in (value, x_scale, w_scale))
+    return np.asarray(whole * units[0] * units[1], np.float32)
+
+
 def _attributes(node: ir.Node) -> dict[str, Any]:
     return {name: attribute.value for name, attribute in node.attributes.items()}
+
+
+@dataclass(frozen=True)
+class _Operands:
+    """Which operands of an operator say what codes stand for.
+
+    Attributes:
+        activation: scale and zero point of the activation.
+        weight: those of the weight.
+        bias: one in units of both scales, which must then be constants.
+    """
+
+    activation: tuple[int, ...]
+    weight: tuple[int, ...]
+    bias: int | None = None
+
+
+_OPERANDS: Mapping[str, _Operands] = {
+    "ConvInteger": _Operands((2,), (3,)),
+    "DynamicQuantizeMatMul": _Operands((), (2, 3)),
+    "MatMulInteger": _Operands((2,), (3,)),
+    "MatMulIntegerToFloat": _Operands((2, 4), (3, 5)),
+    "QAttention": _Operands((3, 6), (4, 7)),
+    "QGemm": _Operands((1, 2), (4, 5), 6),
+    "QLinearConv": _Operands((1, 2), (4, 5), 8),
+    "QLinearMatMul": _Operands((1, 2), (4, 5)),
+}
 
 
 def per_tensor(node: ir.Node) -> bool:
@@ -69,16 +178,20 @@ def per_tensor(node: ir.Node) -> bool:
 
     A bias is in units of both scales, which must then be constants as well.
     """
-    if node.op_type in ("ConvInteger", "MatMulInteger"):
-        activation, fixed = node.inputs[2:3], node.inputs[3:4]
-    else:
-        activation, fixed = node.inputs[1:3], node.inputs[4:6]
-        if len(node.inputs) > 8 and node.inputs[8] is not None:
-            fixed = (*fixed, node.inputs[1], node.inputs[8])
-    parameters = [constant_tensor(value) for value in fixed if value is not None]
-    return all(_single(value) for value in activation if value is not None) and all(
+    operands = _OPERANDS[node.op_type]
+    fixed = operands.weight
+    if operands.bias is not None and _given(node, operands.bias) is not None:
+        fixed = (*fixed, operands.activation[0], operands.bias)
+    parameters = [constant_tensor(v) for k in fixed if (v := _given(node, k)) is not None]
+    return all(
+        _single(value) for k in operands.activation if (value := _given(node, k)) is not None
+    ) and all(
         tensor is not None and (tensor.size == 1 or len(tensor.shape) == 1) for tensor in parameters
     )
+
+
+def _given(node: ir.Node, index: int) -> ir.Value | None:
+    return node.inputs[index] if index < len(node.inputs) else None
 
 
 def _single(value: ir.Value | None) -> bool:
