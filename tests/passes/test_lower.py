@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 import torch
 from hypothesis import given, settings
@@ -23,6 +24,8 @@ from tests.passes.lowered_nets import (
     Array,
     compared,
     drawn,
+    golden,
+    in_float,
     layers,
     model_of,
     node,
@@ -504,6 +507,32 @@ def test_attention_of_codes(masked) -> None:
     model = model_of(nodes, declared, weights, domains=("com.microsoft",))
     image = compared(model, 1e-4, **feed)
     assert layers(image) == [("w", "QAttention", 1, 8, 24)]
+
+
+def test_a_network_saved_by_the_optimizer_is_the_same_network(tmp_path) -> None:
+    nodes = [
+        node("Conv", ["x", "a"], ["u"], pads=[1] * 4),
+        node("Relu", ["u"], ["v"]),
+        node("Conv", ["v", "b"], ["s"], pads=[1] * 4),
+        node("Add", ["s", "v"], ["t"]),
+        node("Relu", ["t"], ["p"]),
+        node("Flatten", ["p"], ["f"]),
+        node("Gemm", ["f", "c"], ["g"]),
+        node("Relu", ["g"], ["y"]),
+    ]
+    weights = {"a": drawn(4, 2, 3, 3), "b": drawn(4, 4, 3, 3), "c": drawn(64, 3)}
+    model = model_of(nodes, {"x": ["N", 2, 4, 4]}, weights)
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    optimized = onnx.load(options.optimized_model_filepath)
+    assert {"FusedConv", "FusedGemm"} <= {n.op_type for n in optimized.graph.node}
+    x = drawn(5, 2, 4, 4)
+    image = compared(optimized, x=x)
+    np.testing.assert_allclose(in_float(image, {"x": x})[0], golden(model, {"x": x})[0], atol=1e-5)
+    assert [(e.rows, e.cols) for e in image.layers] == [(18, 4), (36, 4), (64, 3)]
+    assert verify(image, {"x": x}).ok
 
 
 # --- attention ---------------------------------------------------------------------------------
