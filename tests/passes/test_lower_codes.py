@@ -1,0 +1,309 @@
+"""Networks quantized or fused elsewhere are lowered, and compute what they did before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto
+
+from pimc.api import compile as compile_model
+from pimc.chip import Chip
+from pimc.verify import verify
+from tests.passes.lowered_nets import (
+    Array,
+    compared,
+    drawn,
+    golden,
+    in_float,
+    layers,
+    model_of,
+    node,
+)
+
+# --- quantized elsewhere -----------------------------------------------------------------------
+
+
+def whole(*shape: int) -> Array:
+    values: Array = (drawn(*shape) * 100).round().clip(-127, 127).astype(np.int8)
+    return values
+
+
+def test_quantized_convolution() -> None:
+    nodes = [
+        node("QuantizeLinear", ["x", "xs", "xz"], ["xq"]),
+        node("QLinearConv", ["xq", "xs", "xz", "w", "ws", "wz", "ys", "yz", "b"], ["yq"],
+             pads=[1] * 4),
+        node("DequantizeLinear", ["yq", "ys", "yz"], ["y"]),
+    ]  # fmt: skip
+    weights = {
+        "w": whole(6, 3, 3, 3), "b": np.arange(6, dtype=np.int32) * 50,
+        "xs": np.float32(0.03), "xz": np.uint8(120),
+        "ws": np.linspace(0.01, 0.02, 6, dtype=np.float32), "wz": np.zeros(6, np.int8),
+        "ys": np.float32(0.05), "yz": np.uint8(128),
+    }  # fmt: skip
+    # A value on the border of two codes may fall to either.
+    compared(model_of(nodes, {"x": ["N", 3, 6, 6]}, weights), 0.051, x=drawn(4, 3, 6, 6))
+
+
+def test_quantized_product() -> None:
+    nodes = [
+        node("QuantizeLinear", ["x", "xs", "xz"], ["xq"]),
+        node("QLinearMatMul", ["xq", "xs", "xz", "w", "ws", "wz", "ys", "yz"], ["yq"]),
+        node("DequantizeLinear", ["yq", "ys", "yz"], ["y"]),
+    ]
+    weights = {
+        "w": whole(5, 6), "xs": np.float32(0.01), "xz": np.int8(3), "ws": np.float32(0.01),
+        "wz": np.int8(0), "ys": np.float32(0.02), "yz": np.int8(-4),
+    }  # fmt: skip
+    compared(model_of(nodes, {"x": ["N", 5]}, weights), 0.021, x=drawn(4, 5))
+
+
+def test_integer_product_with_scales_found_while_it_runs() -> None:
+    nodes = [
+        node("DynamicQuantizeLinear", ["x"], ["xq", "xs", "xz"]),
+        node("MatMulInteger", ["xq", "w", "xz", "wz"], ["sums"]),
+        node("Cast", ["sums"], ["numbers"], to=TensorProto.FLOAT),
+        node("Mul", ["numbers", "xs"], ["y"]),
+    ]
+    weights = {"w": whole(5, 6), "wz": np.int8(2)}
+    compared(model_of(nodes, {"x": ["N", 5]}, weights), x=drawn(4, 5))
+
+
+def test_integer_convolution() -> None:
+    nodes = [
+        node("DynamicQuantizeLinear", ["x"], ["xq", "xs", "xz"]),
+        node("ConvInteger", ["xq", "w", "xz"], ["sums"], pads=[1] * 4),
+        node("Cast", ["sums"], ["numbers"], to=TensorProto.FLOAT),
+        node("Mul", ["numbers", "xs"], ["y"]),
+    ]
+    model = model_of(nodes, {"x": ["N", 2, 5, 5]}, {"w": whole(4, 2, 3, 3).astype(np.uint8)})
+    compared(model, 1e-4, x=drawn(3, 2, 5, 5))
+
+
+@pytest.mark.parametrize(
+    ("kind", "zero", "scale"),
+    [("int8", 0, 0.02), ("uint8", 0, 0.02), ("uint8", 128, 0.02), ("uint8", 100, None)],
+)
+@pytest.mark.parametrize("calibrated", [True, False])
+def test_scales_of_a_quantized_model_are_kept(kind, zero, scale, calibrated) -> None:
+    """Where the DAC has codes for them: 0 to 255 or -127 to 127."""
+    nodes = [
+        node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+        node("MatMul", ["d", "w"], ["y"]),
+    ]
+    weights = {"s": np.float32(0.02), "z": np.dtype(kind).type(zero), "w": drawn(5, 6)}
+    model = model_of(nodes, {"x": ["N", 5]}, weights)
+    x = drawn(64, 5)
+    image = compile_model(model, Chip.default().with_array(64, 64), calib=x if calibrated else None)
+    (layer,) = image.layers
+    if scale is not None:
+        assert layer.input_scale == pytest.approx(scale)
+        assert layer.input_signed == (kind == "int8" or zero > 0)
+    elif calibrated:
+        assert layer.input_scale != pytest.approx(0.02)
+    else:
+        assert layer.input_scale is None
+    assert verify(image, {"x": x}).ok
+
+
+# --- weights of few bits -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("bits", "rows", "block", "zeros"),
+    [
+        (4, 64, 32, "middle"),
+        (4, 72, 16, "packed"),
+        (4, 72, 16, "numbers"),
+        (2, 64, 32, "middle"),
+        (2, 72, 16, "packed"),
+        (8, 40, 32, "middle"),
+        (8, 40, 32, "packed"),
+    ],
+)
+def test_products_with_weights_of_few_bits(bits, rows, block, zeros) -> None:
+    rng, cols, count = np.random.default_rng(0), 6, -(-rows // block)
+    packed = {
+        "w": rng.integers(0, 256, (cols, count, block * bits // 8), np.uint8),
+        "s": np.abs(drawn(cols, count)) + np.float32(0.1),
+        "b": drawn(cols),
+    }
+    if zeros == "packed":
+        packed["z"] = rng.integers(0, 256, (cols, -(-count * bits // 8)), np.uint8)
+    elif zeros == "numbers":
+        packed["z"] = drawn(cols, count) + np.float32(2 ** (bits - 1))
+    inputs = ["x", "w", "s", "z" if "z" in packed else "", "", "b"]
+    numbers = {"K": rows, "N": cols, "bits": bits, "block_size": block}
+    nodes = [node("MatMulNBits", inputs, ["y"], domain="com.microsoft", **numbers)]
+    model = model_of(nodes, {"x": ["N", 3, rows]}, packed, domains=("com.microsoft",))
+    image = compared(model, x=drawn(2, 3, rows))
+    assert layers(image) == [("w", "MatMulNBits", 1, rows, cols)]
+
+
+def test_products_with_weights_of_few_bits_in_float16() -> None:
+    rng, rows, cols, count = np.random.default_rng(0), 72, 6, 5
+    weights = {
+        "w": rng.integers(0, 256, (cols, count, 8), np.uint8),
+        "s": (np.abs(drawn(cols, count)) + 0.1).astype(np.float16),
+    }
+    numbers: dict[str, Any] = {"K": rows, "N": cols, "bits": 4, "block_size": 16}
+    nodes = [
+        node("Cast", ["x"], ["h"], to=TensorProto.FLOAT16),
+        node("MatMulNBits", ["h", "w", "s"], ["v"], domain="com.microsoft", **numbers),
+        node("Cast", ["v"], ["y"], to=TensorProto.FLOAT),
+    ]
+    model = model_of(nodes, {"x": ["N", 3, rows]}, weights, domains=("com.microsoft",))
+    image = compared(model, 0.02, x=drawn(2, 3, rows))
+    assert layers(image) == [("w", "MatMulNBits", 1, rows, cols)]
+
+
+# --- what ONNX Runtime's optimizer makes -------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("activation", "parameters"),
+    [
+        ("Relu", ()),
+        ("LeakyRelu", (0.2,)),
+        ("Clip", (-0.1, 0.3)),
+        ("Tanh", ()),
+        ("Sigmoid", ()),
+        ("HardSigmoid", (0.3, 0.4)),
+    ],
+)
+@pytest.mark.parametrize("added", [True, False])
+def test_convolutions_with_their_activation(activation, parameters, added) -> None:
+    attributes: dict[str, Any] = {"activation": activation, "pads": [1] * 4, "strides": [2, 2]}
+    if parameters:
+        attributes["activation_params"] = list(parameters)
+    inputs = ["x", "w", "b", *(["z"] if added else [])]
+    nodes = [node("FusedConv", inputs, ["y"], domain="com.microsoft", **attributes)]
+    declared, feed = {"x": ["N", 2, 6, 6]}, {"x": drawn(3, 2, 6, 6)}
+    if added:
+        declared["z"], feed["z"] = ["N", 4, 3, 3], drawn(3, 4, 3, 3)
+    weights = {"w": drawn(4, 2, 3, 3), "b": drawn(4)}
+    image = compared(model_of(nodes, declared, weights, domains=("com.microsoft",)), **feed)
+    assert layers(image) == [("w", "FusedConv", 1, 18, 4)]
+
+
+@pytest.mark.parametrize("activation", ["Relu", "LeakyRelu", "Tanh"])
+def test_gemms_with_their_activation(activation) -> None:
+    attributes: dict[str, Any] = {"activation": activation, "transB": 1, "alpha": 0.5, "beta": 2.0}
+    if activation == "LeakyRelu":
+        attributes["activation_alpha"] = 0.3
+    nodes = [node("FusedGemm", ["x", "w", "b"], ["y"], domain="com.microsoft", **attributes)]
+    weights = {"w": drawn(4, 6), "b": drawn(4)}
+    model = model_of(nodes, {"x": ["N", 6]}, weights, domains=("com.microsoft",))
+    assert layers(compared(model, x=drawn(5, 6))) == [("w", "FusedGemm", 1, 6, 4)]
+
+
+@pytest.mark.parametrize("left", [True, False])
+@pytest.mark.parametrize(("trans_a", "trans_b"), [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_products_with_a_factor_and_transposed_operands(left, trans_a, trans_b) -> None:
+    attributes: dict[str, Any] = {"alpha": 0.5, "transA": trans_a, "transB": trans_b}
+    shapes = [(6, 3) if trans_a else (3, 6), (4, 6) if trans_b else (6, 4)]
+    weight, data = (shapes[0], shapes[1]) if left else (shapes[1], shapes[0])
+    operands = ["w", "x"] if left else ["x", "w"]
+    nodes = [node("FusedMatMul", operands, ["y"], domain="com.microsoft", **attributes)]
+    declared = {"x": ["N", *data]}
+    model = model_of(nodes, declared, {"w": drawn(*weight)}, domains=("com.microsoft",))
+    (layer,) = compared(model, x=drawn(5, *data)).layers
+    assert (layer.name, layer.op, layer.rows) == ("w", "FusedMatMul", 6)
+
+
+@pytest.mark.parametrize("per_column", [True, False])
+@pytest.mark.parametrize("biased", [True, False])
+@pytest.mark.parametrize("op", ["MatMulIntegerToFloat", "DynamicQuantizeMatMul"])
+def test_products_of_codes_that_give_numbers(op, biased, per_column) -> None:
+    count = (6,) if per_column else ()
+    weights = {
+        "w": whole(5, 6),
+        "ws": np.full(count, 0.02, np.float32),
+        "wz": np.full(count, 3, np.int8),
+    } | ({"b": drawn(6)} if biased else {})
+    bias = ["b"] if biased else []
+    if op == "DynamicQuantizeMatMul":
+        nodes = [node(op, ["x", "w", "ws", "wz", *bias], ["y"], domain="com.microsoft")]
+    else:
+        codes = ["xq", "w", "xs", "ws", "xz", "wz", *bias]
+        nodes = [
+            node("DynamicQuantizeLinear", ["x"], ["xq", "xs", "xz"]),
+            node(op, codes, ["y"], domain="com.microsoft"),
+        ]
+    model = model_of(nodes, {"x": ["N", 3, 5]}, weights, domains=("com.microsoft",))
+    image = compared(model, 1e-4, x=drawn(4, 3, 5))
+    assert layers(image) == [("w", op, 1, 5, 6)]
+
+
+@pytest.mark.parametrize("trans", [0, 1])
+@pytest.mark.parametrize("coded", [True, False])
+def test_gemms_of_codes(coded, trans) -> None:
+    operands = ["xq", "xs", "xz", "w", "ws", "wz", "c", *(["ys", "yz"] if coded else [])]
+    out = "yq" if coded else "y"
+    nodes = [
+        node("QuantizeLinear", ["x", "xs", "xz"], ["xq"]),
+        node("QGemm", operands, [out], domain="com.microsoft", transB=trans, alpha=0.5),
+        *([node("DequantizeLinear", ["yq", "ys", "yz"], ["y"])] if coded else []),
+    ]
+    weights = {
+        "w": whole(6, 5) if trans else whole(5, 6), "c": np.arange(6, dtype=np.int32) * 40,
+        "xs": np.float32(0.01), "xz": np.uint8(120),
+        "ws": np.linspace(0.01, 0.02, 6, dtype=np.float32), "wz": np.zeros(6, np.int8),
+        "ys": np.float32(0.02), "yz": np.uint8(128),
+    }  # fmt: skip
+    model = model_of(nodes, {"x": ["N", 5]}, weights, domains=("com.microsoft",))
+    # A value on the border of two codes may fall to either.
+    image = compared(model, 0.021 if coded else 1e-4, x=drawn(4, 5))
+    assert layers(image) == [("w", "QGemm", 1, 5, 6)]
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_attention_of_codes(masked) -> None:
+    operands = ["xq", "w", "b", "xs", "ws", "m" if masked else "", "xz", "wz"]
+    nodes = [
+        node("QuantizeLinear", ["x", "xs", "xz"], ["xq"]),
+        node("QAttention", operands, ["y"], domain="com.microsoft", num_heads=2),
+    ]
+    declared: dict[str, Any] = {"x": ["N", 5, 8]}
+    feed = {"x": drawn(3, 5, 8)}
+    if masked:
+        nodes.insert(0, node("Cast", ["keys"], ["m"], to=TensorProto.INT32))
+        declared["keys"], feed["keys"] = ["N", 5], np.tri(3, 5, 2, np.float32)
+    weights = {
+        "w": whole(8, 24), "b": drawn(24), "xs": np.float32(0.02), "xz": np.uint8(128),
+        "ws": np.float32(0.01), "wz": np.int8(0),
+    }  # fmt: skip
+    model = model_of(nodes, declared, weights, domains=("com.microsoft",))
+    image = compared(model, 1e-4, **feed)
+    assert layers(image) == [("w", "QAttention", 1, 8, 24)]
+
+
+def test_a_network_saved_by_the_optimizer_is_the_same_network(tmp_path) -> None:
+    nodes = [
+        node("Conv", ["x", "a"], ["u"], pads=[1] * 4),
+        node("Relu", ["u"], ["v"]),
+        node("Conv", ["v", "b"], ["s"], pads=[1] * 4),
+        node("Add", ["s", "v"], ["t"]),
+        node("Relu", ["t"], ["p"]),
+        node("Flatten", ["p"], ["f"]),
+        node("Gemm", ["f", "c"], ["g"]),
+        node("Relu", ["g"], ["y"]),
+    ]
+    weights = {"a": drawn(4, 2, 3, 3), "b": drawn(4, 4, 3, 3), "c": drawn(64, 3)}
+    model = model_of(nodes, {"x": ["N", 2, 4, 4]}, weights)
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    optimized = onnx.load(options.optimized_model_filepath)
+    assert {"FusedConv", "FusedGemm"} <= {n.op_type for n in optimized.graph.node}
+    x = drawn(5, 2, 4, 4)
+    image = compared(optimized, x=x)
+    np.testing.assert_allclose(in_float(image, {"x": x})[0], golden(model, {"x": x})[0], atol=1e-5)
+    assert [(e.rows, e.cols) for e in image.layers] == [(18, 4), (36, 4), (64, 3)]
+    assert verify(image, {"x": x}).ok
