@@ -11,8 +11,9 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 
+from pimc.mapped import mapped
 from pimc.passes.constants import FLOAT_TYPES, Array, add_tensor, constant_array, constant_tensor
-from pimc.stored import Dequantized
+from pimc.stored import Dequantized, Packed
 
 __all__ = [
     "DeferredTensor",
@@ -27,7 +28,7 @@ __all__ = [
 #: Entries of a weight below which a copy does not matter.
 _LARGE = 1 << 20
 #: Types of codes; larger ones lose digits in float32.
-_CODES = (ir.DataType.INT8, ir.DataType.UINT8)
+_CODES = (ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT4, ir.DataType.UINT4)
 _SCALES = (np.dtype(np.float32), np.dtype(np.float16))
 
 Source = Array | Dequantized
@@ -151,12 +152,22 @@ def dequantized(
         return None
     spread = (1, *held)
     return Dequantized(
-        tensor.numpy()[None],
+        _codes(tensor),
         scale.reshape(spread),
         None if zero is None else zero.reshape(spread),
         (sizes[0], sizes[1]),
         scale.dtype,
     )
+
+
+def _codes(tensor: ir.TensorProtocol) -> Array | Packed:
+    """(1, rows, cols) codes; those of four bits in a file of their own stay in pairs."""
+    rows, cols = tensor.shape.numpy()
+    if not isinstance(tensor, ir.ExternalTensor) or tensor.dtype.bitwidth != 4 or cols % 2:
+        return tensor.numpy()[None]
+    data = np.frombuffer(mapped(tensor.path), np.uint8, rows * cols // 2, tensor.offset or 0)
+    signed = tensor.dtype == ir.DataType.INT4
+    return Packed(data.reshape(rows, cols // 2), 4, cols, by_column=False, signed=signed)
 
 
 _RULES: dict[str, Callable[[ir.Node, ir.TensorProtocol], _Made]] = {

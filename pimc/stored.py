@@ -23,19 +23,21 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True, eq=False)
 class Packed:
-    """Codes without a sign that share bytes, as :mod:`pimc.packing` puts them.
+    """Codes that share bytes, as :mod:`pimc.packing` puts them.
 
     Attributes:
         data: (lines, bytes) of them.
         bits: of a code; 1, 2, 4 or 8.
         length: codes a line.
         by_column: whether a line is a column; else it is a row.
+        signed: whether they are in two's complement.
     """
 
     data: npt.NDArray[np.uint8] = field(repr=False)
     bits: int
     length: int
     by_column: bool
+    signed: bool = False
 
     @property
     def shape(self) -> Shape:
@@ -43,7 +45,7 @@ class Packed:
         lines = len(self.data)
         return (1, self.length, lines) if self.by_column else (1, lines, self.length)
 
-    def __getitem__(self, key: tuple[Any, Any, Any]) -> npt.NDArray[np.unsignedinteger[Any]]:
+    def __getitem__(self, key: tuple[Any, Any, Any]) -> Array:
         group, line, place = (key[0], *(key[:0:-1] if self.by_column else key[1:]))
         each = 8 // self.bits
         if isinstance(place, np.ndarray):
@@ -54,6 +56,9 @@ class Packed:
             data, skipped = self.data[line, start // each : -(-stop // each)], start % each
             lines = unpack_levels(data, self.bits, skipped + stop - start)[:, skipped:]
             codes = (lines.T if self.by_column else lines)[None][group]
+        if self.signed:
+            middle = 1 << (self.bits - 1)
+            codes = (codes ^ codes.dtype.type(middle)).astype(np.int16) - np.int16(middle)
         return np.asarray(codes)
 
     def transposed(self) -> Packed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pimc import api
 from pimc.chip import Chip
+from pimc.packing import pack_levels
 from pimc.passes import deferred
 from pimc.passes.deferred import DeferredTensor
 from pimc.plan import Plan
-from pimc.stored import Dequantized
+from pimc.stored import Dequantized, Packed
 from tests.passes.lowered_nets import golden, node
 
 Array = np.ndarray[Any, Any]
@@ -155,6 +157,28 @@ def test_products_of_integers(op: str) -> None:
     wanted = (BYTES.astype(np.float32) - float(codes["wz"])) * np.float32(unit)
     np.testing.assert_allclose(layer.weight.numpy()[0], wanted, rtol=1e-6)
     assert layer.name == "w"
+
+
+@pytest.mark.parametrize("turn", [True, False])
+@pytest.mark.parametrize("kind", ["INT4", "UINT4"])
+@pytest.mark.parametrize("external", [True, False])
+def test_codes_of_four_bits(kind: str, external: bool, turn: bool, tmp_path: Path) -> None:
+    low = -8 if kind == "INT4" else 0
+    whole = RNG.integers(low, low + 16, (ROWS, COLS))
+    blocks = scales(ROWS // 103, COLS)
+    nodes = [*dequantize(axis=0, block_size=103), *(TURNED if turn else [PRODUCT])]
+    model = net(nodes, {"s": blocks}, rows=COLS if turn else ROWS)
+    data = pack_levels((whole % 16).astype(np.uint16), 4).tobytes()
+    codes = helper.make_tensor("q", getattr(TensorProto, kind), whole.shape, data, raw=True)
+    model.graph.initializer.append(codes)
+    path = tmp_path / "net.onnx"
+    onnx.save(model, path, save_as_external_data=external, size_threshold=0)
+    (layer,) = api.plan(path, CHIP, stop_after="partition").layers
+    wanted = whole.astype(np.float32) * blocks.repeat(103, axis=0)
+    np.testing.assert_allclose(layer.weight.numpy()[0], wanted.T if turn else wanted, rtol=1e-6)
+    source = layer.weight.source
+    assert isinstance(source, Dequantized)
+    assert isinstance(source.codes, Packed) is external
 
 
 def test_a_narrower_type_rounds_and_is_computed() -> None:

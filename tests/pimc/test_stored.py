@@ -32,9 +32,11 @@ def matrices(draw: st.DrawFn) -> tuple[Dequantized, Array]:
         plain = codes
     else:
         plain = rng.integers(0, 1 << bits, (1, rows, cols)).astype(np.uint16)
-        by_column = draw(st.booleans())
+        by_column, signed = draw(st.booleans()), draw(st.booleans())
         lines = plain[0].T if by_column else plain[0]
-        codes = Packed(pack_levels(lines, bits), bits, lines.shape[1], by_column)
+        codes = Packed(pack_levels(lines, bits), bits, lines.shape[1], by_column, signed)
+        if signed:
+            plain = plain.astype(np.int32) - np.where(plain >> (bits - 1), 1 << bits, 0)
     zero = rng.integers(0, 4, held).astype(np.int8) if draw(st.booleans()) else None
     numbers = plain.astype(np.float32)
     spread = [np.arange(size) // each for size, each in zip((rows, cols), block, strict=True)]
