@@ -11,6 +11,7 @@ import onnx_ir as ir
 from pimc.passes.constants import names_in_use
 from pimc.passes.lower.attention import lower_attention
 from pimc.passes.lower.blockwise import lower_matmul_nbits
+from pimc.passes.lower.codes import CODE_OPS, split_codes
 from pimc.passes.lower.emitter import Emitter, settle
 from pimc.passes.lower.fused import split_conv, split_gemm, split_matmul
 from pimc.passes.lower.products import (
@@ -77,6 +78,7 @@ SPLITS: Mapping[tuple[str, str], Lowering] = {
     ("com.microsoft", "MatMulIntegerToFloat"): split_to_float,
     ("com.microsoft", "QAttention"): split_qattention,
     ("com.microsoft", "QGemm"): split_qgemm,
+    **{("com.microsoft", op): split_codes for op in CODE_OPS},
 }
 
 #: By domain and operator.

@@ -21,6 +21,7 @@ __all__ = [
     "lower_integer",
     "lower_qlinear",
     "per_tensor",
+    "single",
     "split_dynamic",
     "split_qattention",
     "split_qgemm",
@@ -64,7 +65,20 @@ def lower_integer(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | N
     if x_zero is not None:
         number = emit.op("Sub", number, emit.op("Cast", x_zero, to=ir.DataType.FLOAT.value))
     y = emit.op(FLOAT_OPS[node.op_type], number, weight, **_attributes(node))
+    if _read_as_floats(node.outputs[0]):
+        node.outputs[0].dtype = ir.DataType.FLOAT
+        return [y]
     return [emit.op("Cast", emit.op("Round", y), to=ir.DataType.INT32.value)]
+
+
+def _read_as_floats(value: ir.Value) -> bool:
+    """Whether everybody who reads whole numbers makes floats of them."""
+    return not value.is_graph_output() and all(
+        use.node.op_type == "Cast"
+        and not use.node.domain
+        and use.node.attributes.get_int("to", 0) == ir.DataType.FLOAT
+        for use in value.uses()
+    )
 
 
 def split_to_float(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | None:
@@ -184,7 +198,7 @@ def per_tensor(node: ir.Node) -> bool:
         fixed = (*fixed, operands.activation[0], operands.bias)
     parameters = [constant_tensor(v) for k in fixed if (v := _given(node, k)) is not None]
     return all(
-        _single(value) for k in operands.activation if (value := _given(node, k)) is not None
+        single(value) for k in operands.activation if (value := _given(node, k)) is not None
     ) and all(
         tensor is not None and (tensor.size == 1 or len(tensor.shape) == 1) for tensor in parameters
     )
@@ -194,7 +208,7 @@ def _given(node: ir.Node, index: int) -> ir.Value | None:
     return node.inputs[index] if index < len(node.inputs) else None
 
 
-def _single(value: ir.Value | None) -> bool:
+def single(value: ir.Value | None) -> bool:
     """Whether one number holds for the whole activation."""
     if value is None or value.shape is None:
         return False

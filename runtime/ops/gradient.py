@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import onnx_ir as ir
+import torch
 
 from pimc.runtime.ops.functions import domain_of, schema_of
 from pimc.runtime.ops.native import Setting
@@ -19,17 +20,19 @@ _FLAT = frozenset(
         "BitCast",
         "Ceil",
         "ConvInteger",
-        "DynamicQuantizeLinear",
         "Floor",
         "Hardmax",
         "MatMulInteger",
         "QLinearConv",
         "QLinearMatMul",
-        "QuantizeLinear",
         "Round",
         "Sign",
     }
 )
+# They round, and the gradient passes straight through.
+_STRAIGHT = frozenset({"DynamicQuantizeLinear", "QuantizeLinear"})
+# What stands for numbers; wider integers are shapes and indices.
+_CODES = frozenset({torch.int8, torch.uint8})
 _FLAT_DOMAINS = frozenset({"", "com.microsoft"})
 # Integers that are values; everywhere else an input of integers only is a shape or an index.
 _INTEGERS_ARE_VALUES = frozenset(
@@ -67,7 +70,7 @@ def passes_gradient(node: ir.Node, attributes: Mapping[str, ir.Attr], setting: S
     """False where outputs are no differentiable function of the inputs by nature: indices,
     shapes, comparisons. Where a gradient should pass but ends, see :func:`is_flat`, it is True.
     """
-    if is_flat(node, attributes):
+    if is_flat(node, attributes) or node.op_type in _STRAIGHT:
         return True
     spec = lookup(domain_of(node), node.op_type, setting.opset(domain_of(node)))
     if spec is not None and not spec.gradient:
@@ -76,7 +79,9 @@ def passes_gradient(node: ir.Node, attributes: Mapping[str, ir.Attr], setting: S
     if target is not None:
         return target.is_floating_point()
     declared = [torch_dtype_of(v.dtype) for v in node.outputs if v.dtype is not None]
-    return not declared or any(kind is None or kind.is_floating_point for kind in declared)
+    return not declared or any(
+        kind is None or kind.is_floating_point or kind in _CODES for kind in declared
+    )
 
 
 def selecting(node: ir.Node, setting: Setting) -> frozenset[int]:

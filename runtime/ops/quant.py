@@ -1,4 +1,9 @@
-"""Linear quantisation as ONNX defines it."""
+"""Linear quantisation as ONNX defines it.
+
+Where a gradient is wanted codes are whole numbers in floating point, and it passes straight
+through the rounding, but not where codes are clipped (Bengio et al. 2013,
+DOI 10.48550/arXiv.1308.3432).
+"""
 
 from __future__ import annotations
 
@@ -26,6 +31,30 @@ def _spread(parameter: Tensor, x: Tensor, axis: int, block_size: int) -> Tensor:
     return parameter.reshape(sizes)
 
 
+class _Codes(torch.autograd.Function):
+    """Rounded and clipped; the gradient is that of the clipping alone."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        codes = torch.round(x)
+        ctx.save_for_backward((codes >= low) & (codes <= high))
+        return torch.clamp(codes, low, high)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (inside,) = ctx.saved_tensors
+        return gradients[0] * inside, None, None
+
+
+def _codes(steps: Tensor, zero: Tensor, kind: torch.dtype) -> Tensor:
+    """Codes of type ``kind`` for numbers in steps, ``zero`` the code of zero."""
+    limits, zero = torch.iinfo(kind), zero.to(steps.dtype)
+    if steps.requires_grad:
+        codes: Tensor = _Codes.apply(steps, limits.min - zero, limits.max - zero)  # type: ignore[no-untyped-call]
+        return codes + zero
+    return torch.clamp(torch.round(steps) + zero, limits.min, limits.max).to(torch.int32).to(kind)
+
+
 @op("QuantizeLinear", since=10, exotic=True)
 def quantize_linear(
     x: Tensor,
@@ -44,11 +73,20 @@ def quantize_linear(
     kind = zero_point.dtype if zero_point is not None else named
     if kind not in _INTEGERS or precision:
         raise NotNative(f"quantisation to {kind}")
-    limits = torch.iinfo(kind)
-    y = torch.round(x / _spread(scale, x, axis, block_size))
-    if zero_point is not None:
-        y = y + _spread(zero_point.to(y.dtype), x, axis, block_size)
-    return torch.clamp(y, limits.min, limits.max).to(torch.int32).to(kind)
+    none = torch.zeros((), device=x.device)
+    zero = none if zero_point is None else _spread(zero_point, x, axis, block_size)
+    return _codes(x / _spread(scale, x, axis, block_size), zero, kind)
+
+
+@op("DynamicQuantizeLinear", since=11)
+def dynamic_quantize_linear(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Codes from 0 to 255 for the range of ``x`` and zero, their scale and the code of zero."""
+    if not x.requires_grad:
+        raise NotNative("ONNX's own definition says it all")
+    low, high = x.detach().amin().clamp(max=0), x.detach().amax().clamp(min=0)
+    scale = torch.where(high > low, (high - low) / 255, 1.0)
+    zero = torch.clamp(torch.round(-low / scale), 0, 255).to(torch.uint8)
+    return _codes(x / scale, zero, torch.uint8), scale, zero
 
 
 @op("DequantizeLinear", since=10, exotic=True)

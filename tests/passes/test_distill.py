@@ -166,7 +166,34 @@ def test_a_rest_of_one_sample_does_not_spoil_the_training(samples) -> None:
 # --- gradients that end ------------------------------------------------------------------------
 
 
-def quantized_between() -> ModelProto:
+def rounded_between() -> ModelProto:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w1"], ["h"]),
+        helper.make_node("Floor", ["h"], ["d"]),
+        helper.make_node("MatMul", ["d", "w2"], ["y"]),
+    ]
+    weights = {"w1": normal(6, 12), "w2": normal(12, 4, seed=1)}
+    return model_of(nodes, weights, ["N", 6], ["N", 4])
+
+
+def test_an_operator_without_gradient_is_named() -> None:
+    x = normal(32, 6, seed=2)
+    image = compile_model(rounded_between(), CHIP, calib=x)
+    student = student_of(image)
+    for what in (
+        student.check_gradients,
+        lambda: train(student, x),
+        lambda: influences(
+            student, Goal.of(None, [torch.zeros(2, 4)]), Dataset.of(x), torch.Generator()
+        ),
+    ):
+        with pytest.raises(ModelError, match="Floor") as caught:
+            what()
+        assert caught.value.where == "y"
+        assert caught.value.hint
+
+
+def test_layers_before_codes_are_trained() -> None:
     nodes = [
         helper.make_node("MatMul", ["x", "w1"], ["h"]),
         helper.make_node("QuantizeLinear", ["h", "s", "z"], ["codes"]),
@@ -176,27 +203,18 @@ def quantized_between() -> ModelProto:
     weights = {
         "w1": normal(6, 12),
         "w2": normal(12, 4, seed=1),
-        "s": np.float32(0.05),
-        "z": np.int8(0),
+        "s": np.asarray(np.float32(0.05)),
+        "z": np.asarray(np.int8(0)),
     }
-    return model_of(nodes, {k: np.asarray(v) for k, v in weights.items()}, ["N", 6], ["N", 4])
-
-
-def test_an_operator_without_gradient_is_named() -> None:
-    x = normal(32, 6, seed=2)
-    image = compile_model(quantized_between(), CHIP, calib=x)
-    student = student_of(image)
-    for what in (
-        student.check_gradients,
-        lambda: train(student, x),
-        lambda: influences(
-            student, Goal.of(None, [torch.zeros(2, 4)]), Dataset.of(x), torch.Generator()
-        ),
-    ):
-        with pytest.raises(ModelError, match="QuantizeLinear") as caught:
-            what()
-        assert caught.value.where == "y"
-        assert caught.value.hint
+    x = normal(64, 6, seed=2)
+    image = compile_model(model_of(nodes, weights, ["N", 6], ["N", 4]), CHIP, calib=x)
+    student = student_of(image, spoil=0.2)
+    gains = [twin.gain.detach().clone() for twin in student.twin.layers.values()]
+    before = loss_of(student, x)
+    train(student, x, learning_rate=1e-2)
+    assert loss_of(student, x) < before
+    for old, twin in zip(gains, student.twin.layers.values(), strict=True):
+        assert not torch.equal(old, twin.gain)
 
 
 def test_an_operator_without_gradient_before_all_layers_is_fine() -> None:

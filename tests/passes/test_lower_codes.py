@@ -12,6 +12,7 @@ from onnx import TensorProto
 
 from pimc.api import compile as compile_model
 from pimc.chip import Chip
+from pimc.runtime.executor import Executor
 from pimc.verify import verify
 from tests.passes.lowered_nets import (
     Array,
@@ -307,3 +308,39 @@ def test_a_network_saved_by_the_optimizer_is_the_same_network(tmp_path) -> None:
     np.testing.assert_allclose(in_float(image, {"x": x})[0], golden(model, {"x": x})[0], atol=1e-5)
     assert [(e.rows, e.cols) for e in image.layers] == [(18, 4), (36, 4), (64, 3)]
     assert verify(image, {"x": x}).ok
+
+
+# --- from codes to codes -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("op", "operands", "attributes"),
+    [
+        ("QLinearAdd", 2, {}),
+        ("QLinearMul", 2, {}),
+        ("QLinearConcat", 2, {"axis": 1}),
+        ("QLinearAveragePool", 1, {"kernel_shape": [2, 2], "strides": [2, 2]}),
+        ("QLinearGlobalAveragePool", 1, {}),
+        ("QLinearLeakyRelu", 1, {"alpha": 0.2}),
+        ("QLinearSigmoid", 1, {}),
+    ],
+)
+def test_operators_from_codes_to_codes(op, operands, attributes) -> None:
+    """Behind a layer, so that something is compiled; a gradient can reach it."""
+    given, result = ["q", "s", "z"] * operands, ["t", "z"]
+    inputs = [*result, *given] if op == "QLinearConcat" else [*given, *result]
+    nodes = [
+        node("Conv", ["x", "w"], ["u"]),
+        node("QuantizeLinear", ["u", "s", "z"], ["q"]),
+        node(op, inputs, ["c"], domain="com.microsoft", **attributes),
+        node("DequantizeLinear", ["c", "t", "z"], ["y"]),
+    ]
+    weights = {"w": drawn(3, 2, 1, 1), "s": np.float32(0.02), "t": np.float32(0.05)}
+    model = model_of(
+        nodes, {"x": ["N", 2, 4, 4]}, weights | {"z": np.uint8(120)}, domains=("com.microsoft",)
+    )
+    # A value on the border of two codes may fall to either.
+    image = compared(model, 0.051, x=drawn(3, 2, 4, 4))
+    assert layers(image) == [("w", "Conv", 1, 2, 3)]
+    (layer,) = image.layers
+    assert Executor(image.graph()).gradient_breaks([layer.output]) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from typing import Any
 
 import numpy as np
 import onnx
@@ -118,6 +119,13 @@ GAIN = np.full((1, 2, 1, 1), 2.0, np.float32)
 ROIS = torch.tensor([[0.0, 0.0, 0.0, 3.0, 3.0]])
 
 
+CODES: dict[str, Any] = {
+    "s": np.array(0.5, np.float32),
+    "z": np.array(3, np.uint8),
+    "k": np.array([-1]),
+}
+
+
 class TestGradientBreaks:
     def executor(self) -> Executor:
         return executor_of(BROKEN_NET, w=GAIN, v=np.full((1,), 3.0, np.float32))
@@ -144,15 +152,57 @@ class TestGradientBreaks:
             y.sum().backward()
         assert caught.value.where == "p"
 
-    def test_quantisation_to_integers_is_named(self) -> None:
+    @pytest.mark.parametrize("moved", ["c = Identity (q)", "c = Reshape (q, k)"])
+    def test_a_gradient_passes_straight_through_codes(self, moved: str) -> None:
+        text = f"""
+        f (float[N] x) => (float[N] y) {{
+          q = QuantizeLinear (x, s, z)
+          {moved}
+          d = DequantizeLinear (c, s, z)
+          y = Mul (d, d)
+        }}
+        """
+        executor = executor_of(text, **CODES)
+        assert executor.gradient_breaks(["x"]) == []
+        x = torch.tensor([-10.0, -1.4, 0.3, 2.6, 200.0])
+        plain = executor.run({"x": x})["y"]
+        trained = executor.run({"x": x.requires_grad_()})["y"]
+        assert trained.tolist() == plain.tolist()
+        trained.sum().backward()
+        # 2 d, with d on the grid of 0.5, and nothing where a code is clipped.
+        assert x.grad is not None
+        assert x.grad.tolist() == [0.0, -3.0, 1.0, 5.0, 0.0]
+
+    def test_a_gradient_passes_straight_through_codes_of_their_own_range(self) -> None:
         text = """
         f (float[N] x) => (float[N] y) {
-          q = QuantizeLinear (x, s)
-          y = DequantizeLinear (q, s)
+          q, s, z = DynamicQuantizeLinear (x)
+          y = DequantizeLinear (q, s, z)
         }
         """
-        executor = executor_of(text, s=np.array(0.5, np.float32))
-        assert [n.op_type for n in executor.gradient_breaks(["x"])] == ["QuantizeLinear"]
+        executor = executor_of(text)
+        assert executor.gradient_breaks(["x"]) == []
+        for values in ([-1.0, 0.25, 3.0], [0.5, 2.0, 4.0], [0.0, 0.0, 0.0]):
+            x = torch.tensor(values)
+            plain = executor.run({"x": x})["y"]
+            trained = executor.run({"x": x.requires_grad_()})["y"]
+            if any(values):
+                torch.testing.assert_close(trained, plain)
+            trained.sum().backward()
+            assert x.grad is not None
+            assert x.grad.tolist() == [1.0, 1.0, 1.0]
+
+    def test_what_rounds_behind_moved_codes_is_named(self) -> None:
+        text = """
+        f (float[N] x) => (float[N] y) {
+          q = QuantizeLinear (x, s, z)
+          c = Reshape (q, k)
+          d = DequantizeLinear (c, s, z)
+          y = Floor (d)
+        }
+        """
+        executor = executor_of(text, **CODES)
+        assert [n.op_type for n in executor.gradient_breaks(["x"])] == ["Floor"]
 
     def test_shapes_are_no_gradient_path(self) -> None:
         text = """
