@@ -283,6 +283,7 @@ ARRAY_OPS: dict[str, tuple[Constraint, ...]] = {
     "QLinearMatMul": _QUANTIZED,
     "RNN": _RECURRENT,
     "com.microsoft::Attention": (constant_weight, plain_attention),
+    "com.microsoft::DynamicQuantizeLSTM": (constant_weights,),
     "com.microsoft::DynamicQuantizeMatMul": _QUANTIZED,
     "com.microsoft::FusedConv": (constant_weight, known_fusion),
     "com.microsoft::FusedGemm": (constant_weight, known_fusion),
@@ -310,6 +311,10 @@ _WEIGHT_OPERANDS = {"QGemm": 3, "QLinearConv": 3, "QLinearMatMul": 3}
 #: Ops that hold weights and still stay digital, with what would put them on the array.
 DIGITAL_WEIGHTED_OPS: dict[str, str] = {
     "DeformConv": "use Conv instead",
+    "com.microsoft::MatMulBnb4": "quantize with MatMulNBits instead",
+    "com.microsoft::MoE": "export the experts as products",
+    "com.microsoft::NhwcFusedConv": "save the model before ONNX Runtime's optimizer fuses it",
+    "com.microsoft::QMoE": "export the experts as products",
 }
 
 

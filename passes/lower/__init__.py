@@ -24,6 +24,7 @@ from pimc.passes.lower.quantized import (
     lower_integer,
     lower_qlinear,
     split_dynamic,
+    split_dynamic_lstm,
     split_qattention,
     split_qgemm,
     split_to_float,
@@ -71,6 +72,7 @@ def _einsum(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | None:
 
 #: Operators that are several others, by domain and operator; those may be lowered in turn.
 SPLITS: Mapping[tuple[str, str], Lowering] = {
+    ("com.microsoft", "DynamicQuantizeLSTM"): split_dynamic_lstm,
     ("com.microsoft", "DynamicQuantizeMatMul"): split_dynamic,
     ("com.microsoft", "FusedConv"): split_conv,
     ("com.microsoft", "FusedGemm"): split_gemm,

@@ -23,6 +23,7 @@ __all__ = [
     "per_tensor",
     "single",
     "split_dynamic",
+    "split_dynamic_lstm",
     "split_qattention",
     "split_qgemm",
     "split_to_float",
@@ -141,6 +142,41 @@ def split_qattention(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] 
     )
     producer = first.producer()
     return [first] if producer is None else producer.outputs
+
+
+def split_dynamic_lstm(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | None:
+    """DynamicQuantizeLSTM(x, w, r, …, sw, zw, sr, zr): an LSTM of the numbers, inputs as they are.
+
+    Weights lie (directions, inputs, gates), those of an LSTM the other way round.
+    """
+    given = [*node.inputs, *[None] * (12 - len(node.inputs))]
+    weights = [
+        _of_directions(codes, *parameters)
+        for codes, parameters in ((given[1], given[8:10]), (given[2], given[10:12]))
+    ]
+    if any(weight is None for weight in weights):
+        return None
+    values = [
+        emit.weight(np.ascontiguousarray(weight.transpose(0, 2, 1)), value and value.name)
+        for weight, value in zip(weights, given[1:3], strict=True)
+        if weight is not None
+    ]
+    operands = [given[0], *values, *given[3:8]]
+    first = emit.op("LSTM", *operands, outputs=len(node.outputs), **_attributes(node))
+    producer = first.producer()
+    return [first] if producer is None else producer.outputs
+
+
+def _of_directions(
+    codes: ir.Value | None, scale: ir.Value | None, zero: ir.Value | None
+) -> Array | None:
+    """Numbers of codes with scales for each direction, or each of its gates' columns."""
+    arrays = [constant_array(value) for value in (codes, scale, zero)]
+    if any(array is None for array in arrays):
+        return None
+    whole, unit, middle = (np.asarray(array, np.float32) for array in arrays)
+    spread = (len(whole), 1, -1)
+    return np.asarray((whole - middle.reshape(spread)) * unit.reshape(spread))
 
 
 def _through_codes(emit: Emitter, x: ir.Value | None) -> ir.Value:

@@ -241,6 +241,32 @@ def test_products_of_codes_that_give_numbers(op, biased, per_column) -> None:
     assert layers(image) == [("w", op, 1, 5, 6)]
 
 
+@pytest.mark.parametrize("direction", ["forward", "bidirectional"])
+@pytest.mark.parametrize("per_column", [True, False])
+def test_lstms_of_codes(direction, per_column) -> None:
+    """ONNX Runtime rounds inputs and states to eight bits, here they stay numbers."""
+    ways = 2 if direction == "bidirectional" else 1
+    held = (ways, 20) if per_column else (ways,)
+    weights = {
+        "w": whole(ways, 4, 20), "r": whole(ways, 5, 20), "b": drawn(ways, 40),
+        "ws": np.full(held, 0.01, np.float32), "wz": np.full(held, 4, np.int8),
+        "rs": np.full(held, 0.02, np.float32), "rz": np.zeros(held, np.int8),
+    }  # fmt: skip
+    if per_column:
+        weights["wz"] = np.zeros(held, np.int8)  # ONNX Runtime has no others then
+    operands = ["x", "w", "r", "b", "", "", "", "", "ws", "wz", "rs", "rz"]
+    nodes = [
+        node("DynamicQuantizeLSTM", operands, ["y", "h", "c"], hidden_size=5, direction=direction,
+             domain="com.microsoft"),
+    ]  # fmt: skip
+    model = model_of(
+        nodes, {"x": ["T", "N", 4]}, weights, ("y", "h", "c"), domains=("com.microsoft",)
+    )
+    image = compared(model, 0.02, x=drawn(6, 3, 4))
+    assert {layer.op for layer in image.layers} == {"DynamicQuantizeLSTM"}
+    assert len(image.layers) == 2 * ways
+
+
 @pytest.mark.parametrize("trans", [0, 1])
 @pytest.mark.parametrize("coded", [True, False])
 def test_gemms_of_codes(coded, trans) -> None:
