@@ -200,8 +200,8 @@ def known_activations(node: ir.Node) -> bool:
 
 
 def scalar_scales(node: ir.Node) -> bool:
-    """The activation has one scale and one zero point, of known shape; those of the weight, and a
-    bias, are constants of one dimension at most.
+    """The activation has one scale and one zero point, of known shape, if any; those of the
+    weight, and a bias, are constants of one dimension at most.
 
     quantize activations per tensor
     """
@@ -256,7 +256,7 @@ _WEIGHTED: tuple[Constraint, ...] = (
     nonempty_weight,
 )
 _RECURRENT: tuple[Constraint, ...] = (constant_weights, constant_peepholes, known_activations)
-_QUANTIZED: tuple[Constraint, ...] = (constant_weight, scalar_scales)
+_QUANTIZED: tuple[Constraint, ...] = (constant_weight, nonempty_weight, scalar_scales)
 
 #: Ops that hold weights for the array and what must hold of each, in the order of checking.
 #: All but Conv, Gemm and MatMul become these three first (:mod:`pimc.passes.lower`), so that of
@@ -290,7 +290,7 @@ ARRAY_OPS: dict[str, tuple[Constraint, ...]] = {
     "com.microsoft::FusedMatMul": (constant_weight, turned_matrices),
     "com.microsoft::MatMulIntegerToFloat": _QUANTIZED,
     "com.microsoft::MatMulNBits": (constant_blocks, ordered_blocks),
-    "com.microsoft::QAttention": _QUANTIZED,
+    "com.microsoft::QAttention": (*_QUANTIZED, plain_attention),
     "com.microsoft::QGemm": _QUANTIZED,
 }
 #: Constraints that only a node without weights of its own breaks.
@@ -301,7 +301,7 @@ UNWEIGHTED: tuple[Constraint, ...] = (
     data_operand,
 )
 #: Ops that a layer can be made of.
-_LAYER_OPS = frozenset({"Conv", "Gemm", "MatMul"})
+LAYER_OPS = frozenset({"Conv", "Gemm", "MatMul"})
 
 #: Ops whose weight may be either of two operands.
 _EITHER_OPERAND = frozenset({"FusedGemm", "FusedMatMul", "Gemm", "MatMul"})
@@ -338,7 +338,7 @@ def is_array_op(node: ir.Node) -> bool:
 
     What lowering left beside the layers is not, though it may be of such an op.
     """
-    left_over = SOURCE_OP in node.metadata_props and node.op_type not in _LAYER_OPS
+    left_over = SOURCE_OP in node.metadata_props and node.op_type not in LAYER_OPS
     return identifier(node) in ARRAY_OPS and not left_over
 
 

@@ -96,8 +96,7 @@ def _even_grid(
 ) -> tuple[Array64, Codes]:
     """Scale and zero of columns (rows, columns) of which ``ends`` are the extremes.
 
-    The cost has one valley along the clipping, and where it lies hardly depends on the zero: it
-    is looked for among every second clipping once, then beside it.
+    Every second clipping is tried, and those beside the best of them.
     """
     columns = weight.shape[1]
     cost_of = _EvenCost(weight, book, write_noise)
@@ -111,7 +110,6 @@ def _even_grid(
         best = np.where(better, cost, best)
         scale = np.where(better, full * CLIP[place], scale)
         zero = np.where(better, candidate[0], zero)
-        start = place[None]
     return scale, zero
 
 

@@ -14,6 +14,7 @@ from pimc.errors import ModelError
 from pimc.passes.array_rules import (
     ARRAY_OPS,
     DIGITAL_WEIGHTED_OPS,
+    LAYER_OPS,
     UNWEIGHTED,
     broken,
     fix,
@@ -23,7 +24,7 @@ from pimc.passes.array_rules import (
     says,
 )
 from pimc.passes.constants import fresh
-from pimc.passes.lower.emitter import LAYER, SOURCE_OP, source_op
+from pimc.passes.lower.emitter import LAYER, SOURCE_OP, source_names, source_op
 from pimc.passes.macs import digital_macs
 from pimc.passes.schemas import why_unknown
 from pimc.passes.weights import Matrix, matrix_of
@@ -173,8 +174,14 @@ def _judge(node: ir.Node, model: ir.Model, digital: Sequence[str], names: _Names
         needed = f"needed: {says(lacking)}"
         report = _report(node, "digital", needed, fix(lacking), macs=digital_macs(node))
         return Judged(node, report, weighted=lacking not in UNWEIGHTED)
+    if node.op_type not in LAYER_OPS:
+        # Lowering left it, for shapes that are known too late or not at all.
+        reason, hint = "it could not be taken apart", "export the model with all shapes"
+        report = _report(node, "digital", reason, hint, macs=digital_macs(node))
+        return Judged(node, report, weighted=True)
     name, again = names.of(node)
-    labels = (name, _weight_name(node), node.outputs[0].name or "", node.name or "")
+    labels = (name, _weight_name(node), *source_names(node))
+    labels = (*labels, node.outputs[0].name or "", node.name or "")
     asked_for = any(fnmatchcase(label, pattern) for pattern in digital for label in labels)
     if asked_for and LAYER not in node.metadata_props:
         asked, macs = "kept digital on request", digital_macs(node)

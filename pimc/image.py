@@ -214,7 +214,7 @@ class Image:
 
         Args:
             levels: of every cell, (arrays, rows, cols), or of ``cells`` alone.
-            cells: addresses, as of :meth:`cells`, each at most once.
+            cells: addresses of those that ``levels`` is of, each at most once.
         """
         tensors = dict(self.tensors)
         if levels is not None:

@@ -1,7 +1,7 @@
 """Weights stored as codes of few bits, worked out where they are looked at.
 
-All shapes are (groups, rows, cols) with one group. Indices are three slices, a number and two
-slices, or what ``np.ix_`` makes of three vectors.
+All shapes are (groups, rows, cols) with one group. Indices are three slices without steps, a
+number and two of them, or what ``np.ix_`` makes of three vectors of places from the start.
 """
 
 from __future__ import annotations
@@ -143,7 +143,9 @@ class Dequantized:
     def let_go(self) -> None:
         """Give memory of mapped files back."""
         let_go(self.codes.data if isinstance(self.codes, Packed) else self.codes)
-        let_go(self.scale)
+        for part in (self.scale, self.zero):
+            if part is not None:
+                let_go(part)
 
 
 def _blocks(line: slice, block: int, size: int) -> tuple[slice, npt.NDArray[np.int64] | None]:

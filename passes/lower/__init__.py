@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -12,7 +12,7 @@ from pimc.passes.constants import names_in_use
 from pimc.passes.lower.attention import lower_attention
 from pimc.passes.lower.blockwise import lower_matmul_nbits
 from pimc.passes.lower.codes import CODE_OPS, split_codes
-from pimc.passes.lower.emitter import Emitter, settle
+from pimc.passes.lower.emitter import SOURCE_OP, Emitter, settle
 from pimc.passes.lower.fused import split_conv, split_gemm, split_matmul
 from pimc.passes.lower.products import (
     einsum_product,
@@ -36,7 +36,7 @@ from pimc.plan import Plan
 if TYPE_CHECKING:
     from pimc.chip import Chip
 
-__all__ = ["LOWERINGS", "SPLITS", "Lower"]
+__all__ = ["LOWERINGS", "Lower"]
 
 #: What stands for the outputs of a node; None where the node stays as it is.
 Lowering = Callable[[ir.Node, Emitter], Sequence[ir.Value | None] | None]
@@ -70,8 +70,8 @@ def _einsum(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | None:
     return None if product is None else [lower_product(product, emit)]
 
 
-#: Operators that are several others, by domain and operator; those may be lowered in turn.
-SPLITS: Mapping[tuple[str, str], Lowering] = {
+#: By domain and operator; what comes of one may be lowered in turn.
+LOWERINGS: Mapping[tuple[str, str], Lowering] = {
     ("com.microsoft", "DynamicQuantizeLSTM"): split_dynamic_lstm,
     ("com.microsoft", "DynamicQuantizeMatMul"): split_dynamic,
     ("com.microsoft", "FusedConv"): split_conv,
@@ -81,10 +81,6 @@ SPLITS: Mapping[tuple[str, str], Lowering] = {
     ("com.microsoft", "QAttention"): split_qattention,
     ("com.microsoft", "QGemm"): split_qgemm,
     **{("com.microsoft", op): split_codes for op in CODE_OPS},
-}
-
-#: By domain and operator.
-LOWERINGS: Mapping[tuple[str, str], Lowering] = {
     ("", "ConvInteger"): lower_integer,
     ("", "ConvTranspose"): lower_conv_transpose,
     ("", "Einsum"): _einsum,
@@ -105,8 +101,8 @@ LOWERINGS: Mapping[tuple[str, str], Lowering] = {
 class Lower:
     """Replace operators that hold weights by Conv, Gemm and MatMul with digital ones around.
 
-    What a rule of :data:`SPLITS` or :data:`LOWERINGS` declines stays as it is, and digital.
-    Bodies of control flow are looked into.
+    What a rule of :data:`LOWERINGS` declines stays as it is, and digital. Bodies of control
+    flow are looked into.
     """
 
     name: ClassVar[str] = "lower"
@@ -114,23 +110,26 @@ class Lower:
     def __call__(self, plan: Plan, chip: Chip | None = None) -> Plan:
         """Return ``plan`` with a lowered copy of its graph; ``chip`` is not used."""
         model = plan.graph.clone()
-        taken = names_in_use(model)
-        for rules in (SPLITS, LOWERINGS):
+        taken, shared = names_in_use(model), dict[Hashable, ir.Value]()
+        lowered = True
+        while lowered:
+            # Shapes behind what was lowered are known then, and may be what others wait for.
             emitters = [
-                _lower(node, rules, model.graph, taken) for node in list(model.graph.all_nodes())
+                emit
+                for node in list(model.graph.all_nodes())
+                if (emit := _lower(node, Emitter(node, model.graph, taken, shared))) is not None
             ]
-            settle(model, [emit for emit in emitters if emit is not None])
+            settle(model, emitters)
+            lowered = bool(emitters)
         return replace(plan, graph=model, stage=self.name)
 
 
-def _lower(
-    node: ir.Node, rules: Mapping[tuple[str, str], Lowering], main: ir.Graph, taken: set[str]
-) -> Emitter | None:
+def _lower(node: ir.Node, emit: Emitter) -> Emitter | None:
     """Replace one node; returns what did it, None where the node stays."""
-    rule = rules.get((node.domain, node.op_type))
-    if rule is None:
+    rule = LOWERINGS.get((node.domain, node.op_type))
+    # What an operator was lowered to may hold one of its kind.
+    if rule is None or node.metadata_props.get(SOURCE_OP) == node.op_type:
         return None
-    emit = Emitter(node, main, taken)
     values = rule(node, emit)
     if values is None:
         return None

@@ -6,7 +6,7 @@ together; everything behind that product has no weights.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -19,11 +19,14 @@ __all__ = ["lower_attention"]
 #: Attributes that change what is computed in a way that is left to ONNX Runtime.
 _UNUSUAL = ("do_rotary", "past_present_share_buffer", "rotary_embedding_dim")
 _MASKED = -10000.0
+#: Which operand is the mask.
+_MASK: Mapping[str, int] = {"Attention": 3, "QAttention": 5}
 
 
 def plain(node: ir.Node) -> bool:
     """Whether there is nothing unusual, and a mask of (batch, keys) if any."""
-    mask = node.inputs[3] if len(node.inputs) > 3 else None
+    place = _MASK[node.op_type]
+    mask = node.inputs[place] if len(node.inputs) > place else None
     flat = mask is None or (mask.shape is not None and len(mask.shape) == 2)
     return flat and not any(node.attributes.get_int(name, 0) for name in _UNUSUAL)
 
@@ -47,15 +50,14 @@ def lower_attention(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] |
     y = emit.op("MatMul", x, emit.weight(matrix, weights.name))
     if bias is not None:
         y = emit.op("Add", y, bias)
-    first = emit.op("Split", y, emit.integers(sizes), outputs=3, axis=-1)
-    producer = first.producer()
+    thirds = emit.ops("Split", y, emit.integers(sizes), outputs=3, axis=-1)
     q, k, v = (
         emit.op(
             "Transpose",
             emit.op("Reshape", value, emit.integers([0, 0, heads, size // heads])),
             perm=[0, 2, 1, 3],
         )
-        for value, size in zip(producer.outputs if producer is not None else (), sizes, strict=True)
+        for value, size in zip(thirds, sizes, strict=True)
     )
     if past is not None:
         k, v = (

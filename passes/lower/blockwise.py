@@ -38,6 +38,16 @@ def lower_matmul_nbits(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None
     if not (constant_blocks(node) and ordered_blocks(node)):
         return None
     x, packed, scales, zeros, _, bias = (*node.inputs, None, None, None)[:6]
+    rows, block = (node.attributes.get_int(key) for key in ("K", "block_size"))
+    bits = node.attributes.get_int("bits", 4)
+    key = ("blocks", packed, scales, zeros, rows, block, bits)
+    weight = emit.once(key, lambda: _weight(node, emit))
+    y = emit.op("MatMul", x, weight)
+    return [y if bias is None else emit.op("Add", y, bias)]
+
+
+def _weight(node: ir.Node, emit: Emitter) -> ir.Value:
+    _, packed, scales, zeros = (*node.inputs, None)[:4]
     rows, cols, block = (node.attributes.get_int(key) for key in ("K", "N", "block_size"))
     bits, count = node.attributes.get_int("bits", 4), -(-rows // block)
     codes, scale = np.asarray(constant_array(packed)), np.asarray(constant_array(scales))
@@ -48,8 +58,7 @@ def lower_matmul_nbits(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None
         (block, 1),
         scale.dtype,
     )
-    y = emit.op("MatMul", x, emit.deferred(weight, None if packed is None else packed.name))
-    return [y if bias is None else emit.op("Add", y, bias)]
+    return emit.deferred(weight, None if packed is None else packed.name)
 
 
 def _zero_points(given: Array | None, bits: int, cols: int, count: int) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,10 +15,12 @@ from pimc.passes.constants import Array, add_constant, add_tensor, fresh, names_
 from pimc.passes.deferred import DeferredTensor, Source
 from pimc.passes.quiet import quiet
 
-__all__ = ["LAYER", "SOURCE_OP", "Emitter", "settle", "source_op"]
+__all__ = ["LAYER", "SOURCE_OP", "Emitter", "settle", "source_names", "source_op"]
 
 #: Metadata of a node that stands for another operator or a part of it: that operator.
 SOURCE_OP = "pimc.source"
+#: Metadata of such a node: name and outputs of that operator, a line each.
+SOURCE_NAMES = "pimc.names"
 #: Metadata of a node that was decided to go on the array already: the name of its layer.
 LAYER = "pimc.layer"
 
@@ -28,6 +30,14 @@ def source_op(node: ir.Node) -> str:
     return node.metadata_props.get(SOURCE_OP, node.op_type)
 
 
+def source_names(node: ir.Node) -> list[str]:
+    """What the user's model calls the operator that ``node`` stands for: its name and outputs."""
+    stated = node.metadata_props.get(SOURCE_NAMES)
+    if stated is not None:
+        return stated.split("\n")
+    return [name for name in (node.name, *(value.name for value in node.outputs)) if name]
+
+
 @dataclass
 class Emitter:
     """Collects what replaces ``node``; new names begin with the name of its first output.
@@ -35,12 +45,14 @@ class Emitter:
     Attributes:
         main: where constants are put; bodies of control flow see them too.
         taken: the names in use.
+        shared: weights of the pass by what they are made of; tied ones are one.
         weights: constants that take over the weight of ``node``, and the name of that.
     """
 
     node: ir.Node
     main: ir.Graph
     taken: set[str] = field(repr=False)
+    shared: dict[Hashable, ir.Value] = field(default_factory=dict, repr=False)
     nodes: list[ir.Node] = field(default_factory=list, repr=False)
     weights: list[tuple[ir.Value, str]] = field(default_factory=list, repr=False)
 
@@ -53,6 +65,17 @@ class Emitter:
         **attributes: Any,
     ) -> ir.Value:
         """Add a node; returns its (first) output."""
+        return self.ops(op_type, *inputs, domain=domain, outputs=outputs, **attributes)[0]
+
+    def ops(
+        self,
+        op_type: str,
+        *inputs: ir.Value | None,
+        domain: str = "",
+        outputs: int,
+        **attributes: Any,
+    ) -> Sequence[ir.Value]:
+        """Add a node; returns its outputs."""
         name = self.name(op_type.lower())
         node = ir.Node(
             domain,
@@ -61,12 +84,15 @@ class Emitter:
             ir.convenience.convert_attributes(attributes),
             num_outputs=outputs,
             name=name,
-            metadata_props={SOURCE_OP: source_op(self.node)},
+            metadata_props={
+                SOURCE_OP: source_op(self.node),
+                SOURCE_NAMES: "\n".join(source_names(self.node)),
+            },
         )
         for number, value in enumerate(node.outputs):
             value.name = self.name(op_type.lower()) if number else name
         self.nodes.append(node)
-        return node.outputs[0]
+        return node.outputs
 
     def constant(self, array: Array) -> ir.Value:
         """Add a constant."""
@@ -74,18 +100,32 @@ class Emitter:
 
     def weight(self, array: Array, name: str | None) -> ir.Value:
         """Add what a layer is made of; its ``name`` is kept if nobody else has it in the end."""
+        return self._weight(ir.tensor(np.asarray(array, order="C")), name)
+
+    def deferred(
+        self, source: Source, name: str | None, dtype: ir.DataType | None = None
+    ) -> ir.Value:
+        """Add what a layer is made of, to be worked out when it is asked for."""
+        return self._weight(
+            DeferredTensor(source, dtype or ir.DataType.from_numpy(source.dtype), None), name
+        )
+
+    def _weight(self, tensor: ir.TensorProtocol, name: str | None) -> ir.Value:
         wanted = name or "weight"
-        value = add_constant(self.main, fresh(wanted, self.taken), array)
+        tensor.name = fresh(wanted, self.taken)
+        value = add_tensor(self.main, tensor)
         self.weights.append((value, wanted))
         return value
 
-    def deferred(self, source: Source, name: str | None) -> ir.Value:
-        """Add what a layer is made of, to be worked out when it is asked for."""
-        wanted = name or "weight"
-        dtype = ir.DataType.from_numpy(source.dtype)
-        tensor = DeferredTensor(source, dtype, fresh(wanted, self.taken))
-        self.weights.append((value := add_tensor(self.main, tensor), wanted))
-        return value
+    def once(self, key: Hashable, make: Callable[[], ir.Value | None]) -> ir.Value | None:
+        """What ``make`` adds, or what it added for an earlier node with the same ``key``."""
+        known = self.shared.get(key)
+        if known is not None and self.main.initializers.get(known.name or "") is known:
+            return known
+        made = make()
+        if made is not None:
+            self.shared[key] = made
+        return made
 
     def integers(self, values: Sequence[int]) -> ir.Value:
         """Add a constant vector of whole numbers."""
@@ -97,7 +137,7 @@ class Emitter:
 
     def inner(self) -> Emitter:
         """An emitter for the body of a control-flow node that is among the nodes of this one."""
-        return Emitter(self.node, self.main, self.taken, weights=self.weights)
+        return Emitter(self.node, self.main, self.taken, self.shared, weights=self.weights)
 
     def replace(self, values: Sequence[ir.Value | None]) -> None:
         """Put the nodes in the place of ``node``; ``values`` stand for its outputs."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from pimc.passes.constants import constant_tensor
 from pimc.passes.deferred import turned, weight_source
 from pimc.passes.lower.emitter import Emitter
 
@@ -95,16 +96,23 @@ def split_matmul(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | No
 def _turned(value: ir.Value | None, emit: Emitter) -> ir.Value | None:
     if value is None or value.shape is None:
         return value
-    source = weight_source(value) if len(value.shape) == 2 else None
-    if source is not None:
-        return emit.deferred(turned(source), value.name)
+    if (tensor := constant_tensor(value)) is not None:
+        return emit.once(("turned", value), lambda: _constant(value, tensor, emit))
     axes = list(range(len(value.shape)))
     return emit.op("Transpose", value, perm=[*axes[:-2], axes[-1], axes[-2]])
 
 
+def _constant(value: ir.Value, tensor: ir.TensorProtocol, emit: Emitter) -> ir.Value:
+    source = weight_source(value) if len(tensor.shape) == 2 else None
+    if source is not None:
+        return emit.deferred(turned(source), value.name, tensor.dtype)
+    return emit.weight(np.swapaxes(tensor.numpy(), -2, -1), value.name)
+
+
 def _number(emit: Emitter, value: float) -> ir.Value:
-    """A constant of the type that the node has."""
-    dtype = emit.node.outputs[0].dtype or ir.DataType.FLOAT
+    """A constant of the type that the node has, that of its weight."""
+    tensors = (constant_tensor(operand) for operand in emit.node.inputs)
+    dtype = next((t.dtype for t in tensors if t is not None), ir.DataType.FLOAT)
     return emit.constant(np.asarray(value, dtype.numpy()))
 
 

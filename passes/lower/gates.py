@@ -79,9 +79,7 @@ class Cell:
     def split(self, emit: Emitter, gates: ir.Value, count: int) -> Sequence[ir.Value]:
         """The gates' values apart."""
         sizes = emit.integers([self.hidden] * count)
-        first = emit.op("Split", gates, sizes, outputs=count, axis=-1)
-        producer = first.producer()
-        return [first] if producer is None else producer.outputs
+        return emit.ops("Split", gates, sizes, outputs=count, axis=-1)
 
 
 #: From the inputs' share of the gates and the states before to the states after.

@@ -34,7 +34,8 @@ class Product:
 
     def number(self, value: float) -> Array:
         """A number of the constant's type."""
-        return np.asarray(value, np.asarray(constant_array(self.weight)).dtype)
+        tensor = constant_tensor(self.weight)
+        return np.asarray(value, None if tensor is None else tensor.dtype.numpy())
 
 
 def matmul_product(node: ir.Node) -> Product | None:

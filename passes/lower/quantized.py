@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import onnx_ir as ir
 
 from pimc.passes.constants import Array, constant_array, constant_tensor
 from pimc.passes.deferred import deferrable, dequantized
+from pimc.passes.lower.attention import plain
 from pimc.passes.lower.emitter import Emitter
 
 __all__ = [
@@ -127,21 +129,14 @@ def split_qgemm(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | Non
 def split_qattention(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | None:
     """QAttention(x, w, b, sx, sw, mask, zx, zw, past): Attention of the numbers."""
     x, w, bias, x_scale, w_scale, mask, x_zero, w_zero, past = (*node.inputs, *[None] * 4)[:9]
-    if not per_tensor(node):
+    if not (per_tensor(node) and plain(node)):
         return None
     weight = _weight(emit, w, w_zero, w_scale, axis=-1)
     if weight is None:
         return None
-    numbers = emit.op("DequantizeLinear", x, x_scale, x_zero)
-    first = emit.op(
-        "Attention",
-        *(numbers, weight, bias, mask, past),
-        domain=node.domain,
-        outputs=len(node.outputs),
-        **_attributes(node),
-    )
-    producer = first.producer()
-    return [first] if producer is None else producer.outputs
+    operands = (emit.op("DequantizeLinear", x, x_scale, x_zero), weight, bias, mask, past)
+    count = len(node.outputs)
+    return emit.ops("Attention", *operands, domain=node.domain, outputs=count, **_attributes(node))
 
 
 def split_dynamic_lstm(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | None:
@@ -150,40 +145,32 @@ def split_dynamic_lstm(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None
     Weights lie (directions, inputs, gates), those of an LSTM the other way round.
     """
     given = [*node.inputs, *[None] * (12 - len(node.inputs))]
-    weights = [
-        _of_directions(codes, *parameters)
-        for codes, parameters in ((given[1], given[8:10]), (given[2], given[10:12]))
-    ]
-    if any(weight is None for weight in weights):
-        return None
     values = [
-        emit.weight(np.ascontiguousarray(weight.transpose(0, 2, 1)), value and value.name)
-        for weight, value in zip(weights, given[1:3], strict=True)
-        if weight is not None
+        emit.once(("gates", *parts), partial(_of_directions, emit, *parts))
+        for parts in ((given[1], *given[8:10]), (given[2], *given[10:12]))
     ]
+    if None in values:
+        return None
     operands = [given[0], *values, *given[3:8]]
-    first = emit.op("LSTM", *operands, outputs=len(node.outputs), **_attributes(node))
-    producer = first.producer()
-    return [first] if producer is None else producer.outputs
+    return emit.ops("LSTM", *operands, outputs=len(node.outputs), **_attributes(node))
 
 
 def _of_directions(
-    codes: ir.Value | None, scale: ir.Value | None, zero: ir.Value | None
-) -> Array | None:
+    emit: Emitter, codes: ir.Value | None, scale: ir.Value | None, zero: ir.Value | None
+) -> ir.Value | None:
     """Numbers of codes with scales for each direction, or each of its gates' columns."""
     arrays = [constant_array(value) for value in (codes, scale, zero)]
-    if any(array is None for array in arrays):
+    if codes is None or any(array is None for array in arrays):
         return None
     whole, unit, middle = (np.asarray(array, np.float32) for array in arrays)
     spread = (len(whole), 1, -1)
-    return np.asarray((whole - middle.reshape(spread)) * unit.reshape(spread))
+    numbers = (whole - middle.reshape(spread)) * unit.reshape(spread)
+    return emit.weight(numbers.transpose(0, 2, 1), codes.name)
 
 
 def _through_codes(emit: Emitter, x: ir.Value | None) -> ir.Value:
     """Numbers rounded to codes of the range they have."""
-    first = emit.op("DynamicQuantizeLinear", x, outputs=3)
-    producer = first.producer()
-    return emit.op("DequantizeLinear", *(producer.outputs if producer is not None else [first]))
+    return emit.op("DequantizeLinear", *emit.ops("DynamicQuantizeLinear", x, outputs=3))
 
 
 def _in_units(value: ir.Value, x_scale: ir.Value | None, w_scale: ir.Value | None) -> Array:
@@ -255,6 +242,13 @@ def _weight(
     emit: Emitter, codes: ir.Value | None, zero: ir.Value | None, scale: ir.Value | None, axis: int
 ) -> ir.Value | None:
     """What the layer is made of, worked out later where it is large; None if not constant."""
+    key = ("codes", codes, zero, scale, axis)
+    return emit.once(key, lambda: _made(emit, codes, zero, scale, axis))
+
+
+def _made(
+    emit: Emitter, codes: ir.Value | None, zero: ir.Value | None, scale: ir.Value | None, axis: int
+) -> ir.Value | None:
     tensor = constant_tensor(codes)
     if codes is None or tensor is None:
         return None

@@ -51,7 +51,7 @@ def lower_recurrent(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] |
     if batch_first:
         x = emit.op("Transpose", x, perm=[1, 0, 2])
     alive = None if lengths is None else _alive(emit, x, lengths)
-    starts = [_start(emit, h0, batch_first), _start(emit, c0, batch_first)]
+    starts = [_start(emit, value, batch_first, alive, weight.dtype) for value in (h0, c0)]
     starts = starts[: 2 if node.op_type == "LSTM" else 1]
     found: list[Sequence[ir.Value]] = []
     for number in range(directions):
@@ -76,10 +76,6 @@ def lower_recurrent(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] |
         )
         driven = emit.op("Add", product, emit.constant(early))
         first = [_first(emit, start, number, x, hidden, weight.dtype) for start in starts]
-        if alive is not None:
-            # ONNX Runtime gives zeros for an empty sequence, not its initial states.
-            some, nothing = emit.op("Gather", alive, emit.index(0)), np.zeros((), weight.dtype)
-            first = [emit.op("Where", some, state, emit.constant(nothing)) for state in first]
         back = way == "reverse" or number == 1
         stepped = [driven] if alive is None else [driven, alive]
         found.append(_scan(emit, node.op_type, cell, stepped, first, back))
@@ -107,11 +103,23 @@ def _alive(emit: Emitter, x: ir.Value, lengths: ir.Value) -> ir.Value:
     return emit.op("Less", step, emit.op("Unsqueeze", count, emit.integers([0, 2])))
 
 
-def _start(emit: Emitter, value: ir.Value | None, batch_first: bool) -> ir.Value | None:
+def _start(
+    emit: Emitter,
+    value: ir.Value | None,
+    batch_first: bool,
+    alive: ir.Value | None,
+    dtype: np.dtype,
+) -> ir.Value | None:
     """Initial states (directions, batch, hidden)."""
-    if value is None or not batch_first:
-        return value
-    return emit.op("Transpose", value, perm=[1, 0, 2])
+    if value is None:
+        return None
+    if batch_first:
+        value = emit.op("Transpose", value, perm=[1, 0, 2])
+    if alive is not None:
+        # ONNX Runtime gives zeros for an empty sequence, not its initial states.
+        some = emit.op("Gather", alive, emit.index(0))
+        value = emit.op("Where", some, value, emit.constant(np.zeros((), dtype)))
+    return value
 
 
 def _first(
@@ -157,7 +165,7 @@ def _scan(
         nodes=inner.nodes,
         name=inner.name("body"),
     )
-    last = emit.op(
+    return emit.ops(
         "Scan",
         *first,
         *inputs,
@@ -167,8 +175,6 @@ def _scan(
         scan_input_directions=[int(back)] * len(inputs),
         scan_output_directions=[int(back)],
     )
-    producer = last.producer()
-    return [last] if producer is None else producer.outputs
 
 
 def _joined(
