@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,7 +29,7 @@ from pimc.passes.rounding import (
 )
 from pimc.plan import Codes as AnyCodes
 from pimc.plan import Layer
-from pimc.weight import Floats, Indices, Weight
+from pimc.weight import Floats, Weight
 
 __all__ = ["NearestCodes", "coarse_grid", "coarse_range", "weight_error"]
 
@@ -96,66 +95,36 @@ def _even_grid(
 ) -> tuple[Array64, Codes]:
     """Scale and zero of columns (rows, columns) of which ``ends`` are the extremes.
 
-    Every second clipping is tried, and those beside the best of them.
+    Errors are counted in steps between codes, in place: this is what compiling takes long for.
     """
-    columns = weight.shape[1]
-    cost_of = _EvenCost(weight, book, write_noise)
-    best = np.full(columns, np.inf)
-    scale, zero = np.ones_like(best), np.full(columns, book.middle, np.uint16)
-    start = np.tile(np.arange(0, len(CLIP), 2)[:, None], columns)
+    step, top = float(book.step_us or 1.0), len(book.values_us) - 1
+    variance = (book.sigma_us / step).astype(np.float32) ** 2 * np.float32(write_noise)
+    even = variance.max() == variance.min()
+    best = np.full(weight.shape[1], np.inf)
+    scale, zero = np.ones_like(best), np.full(best.shape, book.middle, np.uint16)
+    target, code = np.empty_like(weight), np.empty_like(weight)
     for candidate in zeros(ends, book):
-        full = covering_scale(ends, candidate, book)[0]
-        place, cost = _least(partial(cost_of, full, candidate[0]), start)
-        better = cost < best
-        best = np.where(better, cost, best)
-        scale = np.where(better, full * CLIP[place], scale)
-        zero = np.where(better, candidate[0], zero)
+        full = covering_scale(ends, candidate, book)[0] * step
+        offset = candidate[0].astype(np.float32)
+        for part in CLIP:
+            unit = full * part
+            np.multiply(weight, (1.0 / unit).astype(np.float32), out=target)
+            target += offset
+            np.rint(target, out=code)
+            np.clip(code, 0, top, out=code)
+            target -= code
+            cost = np.einsum("kn,kn->n", target, target).astype(np.float64)
+            if write_noise:
+                added = (
+                    variance[0] * len(code) if even else variance[code.astype(np.intp)].sum(axis=0)
+                )
+                cost += added
+            cost *= unit**2
+            better = cost < best
+            best = np.where(better, cost, best)
+            scale = np.where(better, unit / step, scale)
+            zero = np.where(better, candidate[0], zero)
     return scale, zero
-
-
-def _least(cost: Callable[[Indices], Array64], start: Indices) -> tuple[Indices, Array64]:
-    """Place in ``CLIP`` of each column's least cost, and that.
-
-    Args:
-        start: (places, columns) to try; those on both sides of the best are tried, too.
-    """
-    costs = np.stack([cost(places) for places in start])
-    best = np.take_along_axis(start, costs.argmin(axis=0)[None], axis=0)[0]
-    around = np.stack([best, *(np.clip(best + side, 0, len(CLIP) - 1) for side in (-1, 1))])
-    costs = np.stack([costs.min(axis=0), *(cost(places) for places in around[1:])])
-    return np.take_along_axis(around, costs.argmin(axis=0)[None], axis=0)[0], costs.min(axis=0)
-
-
-class _EvenCost:
-    """Squared errors of columns (rows, columns), rounded and written, as evenly spaced codes.
-
-    Counted in steps between codes and in place: this is what compiling takes long for.
-    """
-
-    def __init__(self, weight: Floats, book: Codebook, write_noise: float) -> None:
-        self._weight = weight
-        self._step, self._top = float(book.step_us or 1.0), len(book.values_us) - 1
-        variance = (book.sigma_us / self._step).astype(np.float32) ** 2 * np.float32(write_noise)
-        self._variance = variance if variance.any() else None
-        self._even = variance.max() == variance.min()
-        self._target, self._code = np.empty_like(weight), np.empty_like(weight)
-
-    def __call__(self, full: Array64, zero: Codes, places: Indices) -> Array64:
-        """Cost of each column whose scale is ``full`` times its place in ``CLIP``."""
-        unit = full * CLIP[places] * self._step
-        target, code = self._target, self._code
-        np.multiply(self._weight, (1.0 / unit).astype(np.float32), out=target)
-        target += zero.astype(np.float32)
-        np.rint(target, out=code)
-        np.clip(code, 0, self._top, out=code)
-        target -= code
-        cost = np.einsum("kn,kn->n", target, target).astype(np.float64)
-        if self._variance is not None:
-            if self._even:
-                cost += self._variance[0] * len(code)
-            else:
-                cost += self._variance[code.astype(np.intp)].sum(axis=0)
-        return np.asarray(cost * unit**2)
 
 
 def coarse_range(

@@ -50,9 +50,7 @@ class DeferredTensor(ir.LazyTensor):
 def weight_source(value: ir.Value | None) -> Source | None:
     """(1, rows, cols) of a constant matrix, read where it lies; None if it is none."""
     tensor = constant_tensor(value)
-    if isinstance(tensor, DeferredTensor):
-        return tensor.source
-    return None if tensor is None else tensor.numpy()[None]
+    return None if tensor is None else _source(tensor)
 
 
 def deferrable(tensor: ir.TensorProtocol) -> bool:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pimc.mapped import let_go
 from pimc.stored import Dequantized
 
-__all__ = ["Block", "Floats", "Indices", "Weight", "all_finite"]
+__all__ = ["Block", "Floats", "Weight", "all_finite"]
 
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]

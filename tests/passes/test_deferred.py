@@ -97,6 +97,16 @@ CASES: Mapping[str, tuple[list[onnx.NodeProto], dict[str, Array], int]] = {
         {"q": BYTES, "s": scales(10, COLS), "z": zeros(10, COLS)},
         ROWS,
     ),
+    "in uneven blocks": (
+        [*dequantize(axis=1, block_size=100), PRODUCT],
+        {"q": CODES, "s": scales(ROWS, 11)},
+        ROWS,
+    ),
+    "by the axis of old": (
+        [*dequantize(), PRODUCT],
+        {"q": CODES, "s": scales(COLS)},
+        ROWS,
+    ),
     "transposed by Gemm": (
         [*dequantize(axis=1), node("Gemm", ["x", "w"], ["y"], transB=1, alpha=0.5)],
         {"q": CODES, "s": scales(COLS)},

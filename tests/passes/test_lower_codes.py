@@ -6,12 +6,19 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 from onnx import TensorProto
 
+from pimc.api import Options
 from pimc.api import compile as compile_model
 from pimc.chip import Chip
+from pimc.errors import ModelError
+from pimc.passes.constraints import classify
+from pimc.passes.frontend import load_model
+from pimc.passes.lower import Lower
+from pimc.passes.simplify import Simplify
 from pimc.runtime.executor import Executor
 from pimc.verify import verify
 from tests.passes.lowered_nets import (
@@ -26,6 +33,9 @@ from tests.passes.lowered_nets import (
 )
 
 # --- quantized elsewhere -----------------------------------------------------------------------
+
+
+BYTES = np.random.default_rng(3).integers(0, 256, (16, 16), np.uint8)
 
 
 def whole(*shape: int) -> Array:
@@ -203,6 +213,93 @@ def test_gemms_with_their_activation(activation) -> None:
     assert layers(compared(model, x=drawn(5, 6))) == [("w", "FusedGemm", 1, 6, 4)]
 
 
+@pytest.mark.parametrize("shape", [(1, 4, 6), (2, 4, 6)])
+def test_constants_of_more_dimensions_are_transposed(shape) -> None:
+    nodes = [node("FusedMatMul", ["x", "w"], ["y"], domain="com.microsoft", transB=1)]
+    data = [shape[0], 3, 6]
+    model = model_of(nodes, {"x": ["N", *data]}, {"w": drawn(*shape)}, domains=("com.microsoft",))
+    (layer,) = compared(model, x=drawn(5, *data)).layers
+    assert (layer.op, layer.groups, layer.rows, layer.cols) == ("FusedMatMul", shape[0], 6, 4)
+
+
+def test_shapes_that_lowering_brings_to_light_are_used() -> None:
+    """Nothing infers shapes behind ONNX Runtime's own operators: a model has those it states."""
+    nodes = [
+        node("Attention", ["x", "w"], ["a"], num_heads=2, domain="com.microsoft"),
+        node("FusedMatMul", ["a", "v"], ["b"], transA=1, domain="com.microsoft"),
+        node("FusedMatMul", ["b", "u"], ["y"], transA=1, transB=1, domain="com.microsoft"),
+    ]
+    weights = {"w": drawn(8, 24), "v": drawn(5, 3), "u": drawn(4, 8)}
+    model = model_of(nodes, {"x": ["N", 5, 8]}, weights, domains=("com.microsoft",))
+    image = compared(model, x=drawn(2, 5, 8))
+    assert [e.name for e in image.layers] == ["w", "v", "u"]
+
+
+def test_what_cannot_be_taken_apart_is_refused_on_request() -> None:
+    """Nobody knows the rank of what comes out of a foreign operator."""
+    nodes = [
+        node("MatMul", ["x", "v"], ["u"]),
+        node("Gelu", ["u"], ["g"], domain="com.microsoft"),
+        node("FusedMatMul", ["g", "w"], ["y"], transA=1, domain="com.microsoft"),
+    ]
+    weights = {"v": drawn(6, 5), "w": drawn(3, 4)}
+    model = model_of(nodes, {"x": [3, 6]}, weights, domains=("com.microsoft",))
+    plan = Lower()(Simplify()(load_model(model)))
+    reports = {report.op: report for report in classify(plan)}
+    found = reports["com.microsoft::FusedMatMul"]
+    assert found.where == "digital"
+    assert "operands of known rank" in found.reason
+    refused = {report.op: report.where for report in classify(plan, array_only=True)}
+    assert refused["com.microsoft::FusedMatMul"] == "refused"
+
+
+@pytest.mark.parametrize("op", ["FusedMatMul", "DynamicQuantizeMatMul", "MatMulNBits"])
+def test_tied_weights_of_fused_operators_are_one_layer(op) -> None:
+    weights: dict[str, Any] = {"w": drawn(16, 16)}
+    operands = ["w"]
+    attributes: dict[str, Any] = {"transB": 1}
+    if op == "DynamicQuantizeMatMul":
+        weights = {"w": whole(16, 16), "s": np.float32(0.01), "z": np.int8(0)}
+        operands, attributes = ["w", "s", "z"], {}
+    elif op == "MatMulNBits":
+        weights = {"w": BYTES[:16, :8].reshape(16, 1, 8), "s": np.abs(drawn(16, 1))}
+        operands, attributes = ["w", "s"], {"K": 16, "N": 16, "bits": 4, "block_size": 16}
+    nodes = [
+        node(op, ["x", *operands], ["u"], domain="com.microsoft", **attributes),
+        node("Relu", ["u"], ["v"]),
+        node(op, ["v", *operands], ["y"], domain="com.microsoft", **attributes),
+    ]
+    model = model_of(nodes, {"x": ["N", 16]}, weights, domains=("com.microsoft",))
+    assert layers(compared(model, 1e-3, x=drawn(5, 16))) == [("w", op, 1, 16, 16)]
+
+
+@pytest.mark.parametrize("pattern", ["fc1", "h", "w"])
+def test_fused_operators_stay_digital_by_any_name(pattern) -> None:
+    nodes = [
+        node("FusedGemm", ["x", "w"], ["h"], "fc1", domain="com.microsoft", activation="Relu"),
+        node("MatMul", ["h", "v"], ["y"]),
+    ]
+    weights = {"w": drawn(6, 4), "v": drawn(4, 3)}
+    model = model_of(nodes, {"x": ["N", 6]}, weights, domains=("com.microsoft",))
+    image = compile_model(model, options=Options(digital=(pattern,)))
+    assert [e.name for e in image.layers] == ["v"]
+
+
+def test_float16_stays_float16_behind_fused_operators() -> None:
+    half, domain = TensorProto.FLOAT16, "com.microsoft"
+    nodes = [
+        node("Cast", ["x"], ["h"], to=half),
+        node("FusedMatMul", ["h", "w"], ["u"], alpha=0.5, transB=1, domain=domain),
+        node("FusedGemm", ["u", "v"], ["g"], activation="Relu", domain=domain),
+        node("Cast", ["g"], ["y"], to=TensorProto.FLOAT),
+    ]
+    weights = {"w": drawn(4, 6).astype(np.float16), "v": drawn(4, 3).astype(np.float16)}
+    model = model_of(nodes, {"x": ["N", 6]}, weights, domains=(domain,))
+    plan = Lower()(Simplify()(load_model(model)))
+    kinds = {n.outputs[0].dtype for n in list(plan.graph.graph)[:-1]}
+    assert kinds == {ir.DataType.FLOAT16}
+
+
 @pytest.mark.parametrize("left", [True, False])
 @pytest.mark.parametrize(("trans_a", "trans_b"), [(0, 0), (0, 1), (1, 0), (1, 1)])
 def test_products_with_a_factor_and_transposed_operands(left, trans_a, trans_b) -> None:
@@ -221,11 +318,10 @@ def test_products_with_a_factor_and_transposed_operands(left, trans_a, trans_b) 
 @pytest.mark.parametrize("biased", [True, False])
 @pytest.mark.parametrize("op", ["MatMulIntegerToFloat", "DynamicQuantizeMatMul"])
 def test_products_of_codes_that_give_numbers(op, biased, per_column) -> None:
-    count = (6,) if per_column else ()
     weights = {
         "w": whole(5, 6),
-        "ws": np.full(count, 0.02, np.float32),
-        "wz": np.full(count, 3, np.int8),
+        "ws": np.linspace(0.01, 0.03, 6, dtype=np.float32) if per_column else np.float32(0.02),
+        "wz": np.arange(6, dtype=np.int8) if per_column else np.int8(3),
     } | ({"b": drawn(6)} if biased else {})
     bias = ["b"] if biased else []
     if op == "DynamicQuantizeMatMul":
@@ -370,3 +466,21 @@ def test_operators_from_codes_to_codes(op, operands, attributes) -> None:
     assert layers(image) == [("w", "Conv", 1, 2, 3)]
     (layer,) = image.layers
     assert Executor(image.graph()).gradient_breaks([layer.output]) == []
+
+
+def test_attention_of_codes_with_another_mask_is_refused_on_request() -> None:
+    operands = ["xq", "w", "b", "xs", "ws", "m", "xz", "wz"]
+    nodes = [
+        node("Cast", ["lengths"], ["m"], to=TensorProto.INT32),
+        node("QuantizeLinear", ["x", "xs", "xz"], ["xq"]),
+        node("QAttention", operands, ["u"], domain="com.microsoft", num_heads=2),
+        node("MatMul", ["u", "v"], ["y"]),
+    ]
+    weights = {
+        "w": whole(8, 24), "b": drawn(24), "xs": np.float32(0.02), "xz": np.uint8(128),
+        "ws": np.float32(0.01), "wz": np.int8(0), "v": drawn(8, 3),
+    }  # fmt: skip
+    declared: dict[str, Any] = {"x": ["N", 5, 8], "lengths": ["N"]}
+    model = model_of(nodes, declared, weights, domains=("com.microsoft",))
+    with pytest.raises(ModelError, match=r"QAttention.*a mask of \(batch, keys\)"):
+        compile_model(model, options=Options(array_only=True))

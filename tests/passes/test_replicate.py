@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -237,6 +238,9 @@ def test_float16_stays_float16(op: str) -> None:
     assert layer.groups > 1
     ours, wanted = in_float(image, {"x": x})[0], golden(model, {"x": x})[0]
     np.testing.assert_allclose(ours, wanted, rtol=2e-3, atol=2e-3)
+    moved = [n for n in image.graph().graph if n.op_type in ("Reshape", "Transpose", "Concat")]
+    assert moved
+    assert {n.outputs[0].dtype for n in moved} == {ir.DataType.FLOAT16}
 
 
 def test_a_budget_too_small_is_refused() -> None:

@@ -45,7 +45,8 @@ def matrices(draw: st.DrawFn) -> tuple[Dequantized, Array]:
     return Dequantized(codes, scale, zero, block), numbers * scale[0][np.ix_(*spread)]
 
 
-slices = st.builds(slice, st.integers(0, 4), st.one_of(st.none(), st.integers(0, 12)))
+ends = st.one_of(st.none(), st.integers(-10, 12))
+slices = st.builds(slice, ends, ends)
 places = st.lists(st.integers(0, 8), min_size=1, max_size=4)
 
 
