@@ -14,6 +14,7 @@ import numpy.typing as npt
 from pimc.chip import Chip
 from pimc.data import Dataset
 from pimc.data_layout import check_input
+from pimc.errors import UsageError
 from pimc.faults import FaultMap
 from pimc.image import Image
 from pimc.inputs import declared_shape, fixed_batch, only_input
@@ -63,7 +64,10 @@ class Options:
         phases: cut a network that is larger than the chip into phases, which are written one after
             the other for every batch; else it is refused.
         copies: arrays that may be spent, on copies of the layers that take longest, too; None for
-            no copies. With ``dense`` packing copies would share arrays, and gain nothing.
+            no copies. Not with ``dense`` packing, in which copies share arrays and gain nothing.
+
+    Raises:
+        UsageError: copies with dense packing.
     """
 
     packing: Packing = "dense"
@@ -75,6 +79,12 @@ class Options:
     array_only: bool = False
     phases: bool = False
     copies: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.copies is not None and self.packing == "dense":
+            raise UsageError(
+                "copies that share arrays gain nothing", hint="choose the packing `parallel`"
+            )
 
 
 def passes(

@@ -243,6 +243,12 @@ def test_float16_stays_float16(op: str) -> None:
     assert {n.outputs[0].dtype for n in moved} == {ir.DataType.FLOAT16}
 
 
+def test_copies_that_would_share_arrays_are_refused() -> None:
+    with pytest.raises(UsageError, match="gain nothing") as caught:
+        api.Options(copies=20)
+    assert "parallel" in (caught.value.hint or "")
+
+
 def test_a_budget_too_small_is_refused() -> None:
     with pytest.raises(UsageError, match="one copy of every layer takes"):
         with_copies(network()[0], 2)
