@@ -169,9 +169,13 @@ class NearestCodes:
 
     def __getitem__(self, block: Any) -> Codes:
         """Codes of a block of three slices, or an index and two slices."""
+        return self.of(block, self.weight[block])
+
+    def of(self, block: Any, values: Floats) -> Codes:
+        """Codes of a block whose weights have been read already."""
         group, _, columns = block
         grid = Grid(self.grid.scale[group, columns], self.grid.zero[group, columns])
-        return _nearest(self.weight[block], grid, self.book)
+        return _nearest(values, grid, self.book)
 
 
 def _nearest(weight: Floats, grid: Grid, book: Codebook) -> Codes:
@@ -192,10 +196,11 @@ def weight_error(weight: Weight, grid: Grid, codes: AnyCodes, book: Codebook) ->
     for block, values in weight.blocks():
         group, _, columns = block
         part = Grid(grid.scale[group, columns], grid.zero[group, columns])
+        some = codes.of(block, values) if isinstance(codes, NearestCodes) else codes[block]
         if book.step_us is None:
-            held = weights_of(book, part, codes[block]).astype(np.float32)
+            held = weights_of(book, part, some).astype(np.float32)
         else:
-            held = codes[block] - part.zero.astype(np.float32)[:, None, :]
+            held = some - part.zero.astype(np.float32)[:, None, :]
             held *= (part.scale * book.step_us).astype(np.float32)[:, None, :]
         held -= values
         error += _squares(held)

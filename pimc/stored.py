@@ -20,6 +20,11 @@ __all__ = ["Dequantized", "Packed"]
 Array = npt.NDArray[Any]
 Shape = tuple[int, int, int]
 
+#: Codes have eight bits at most.
+_LARGEST_CODE = 255
+#: Largest numbers of the types that most networks are in.
+_MOST = {np.dtype(kind): float(np.finfo(kind).max) for kind in (np.float16, np.float32)}
+
 
 @dataclass(frozen=True, eq=False)
 class Packed:
@@ -101,6 +106,15 @@ class Dequantized:
         if isinstance(self.codes, Packed):
             return self.codes.by_column
         return self.codes.strides[1] < self.codes.strides[2]
+
+    @property
+    def bound(self) -> float:
+        """What no number exceeds, for all that can be said without the codes."""
+        if self.dtype not in _MOST:
+            return float("inf")
+        most = 0.0 if self.zero is None else float(np.abs(self.zero.astype(np.float64)).max())
+        largest = (_LARGEST_CODE + most) * float(np.abs(self.scale.astype(np.float64)).max())
+        return largest if largest <= _MOST[self.dtype] else float("inf")
 
     def __getitem__(self, key: Any) -> Array:
         key = (key, slice(None), slice(None)) if not isinstance(key, tuple) else key

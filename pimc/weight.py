@@ -23,6 +23,8 @@ Block = tuple[slice, slice, slice]
 _ENTRIES = 1 << 16
 #: Entries after which mapped memory is given back.
 _HELD = 1 << 22
+#: Largest float32.
+_MOST = float(np.finfo(np.float32).max)
 
 
 def all_finite(values: Floats) -> bool:
@@ -62,8 +64,8 @@ class Weight:
 
     def __getitem__(self, key: Any) -> Floats:
         """Some entries as NumPy would give them; what exceeds float32 becomes infinite."""
-        some = self.source[key]
         with np.errstate(over="ignore"):
+            some = self.source[key]
             if self.factor != 1.0:
                 some = some.astype(np.float64) * self.factor
             return np.require(some, np.float32, ["ALIGNED"])
@@ -119,4 +121,6 @@ class Weight:
 
     def is_finite(self) -> bool:
         """Whether no entry is NaN, infinite or beyond float32."""
+        if isinstance(self.source, Dequantized) and self.source.bound * abs(self.factor) < _MOST:
+            return True
         return all(all_finite(values) for _, values in self.blocks())

@@ -85,6 +85,31 @@ def test_a_weight_of_codes_is_one_of_numbers(matrix: tuple[Dequantized, Array], 
     assert (weight.shape, weight.size) == (whole.shape, whole.size)
 
 
+@given(matrices())
+def test_no_number_exceeds_the_bound(matrix: tuple[Dequantized, Array]) -> None:
+    source, whole = matrix
+    assert np.abs(whole).max() <= source.bound < np.inf
+    assert Weight(source).is_finite()
+
+
+@pytest.mark.parametrize(
+    ("scale", "dtype", "code", "finite"),
+    [
+        (np.inf, "float32", 1, False),
+        (np.nan, "float32", 1, False),
+        (1e37, "float32", 100, False),
+        (1e37, "float32", 10, True),
+        (1e3, "float16", 100, False),
+        (1e3, "float16", 10, True),
+    ],
+)
+def test_numbers_that_are_none_are_found(scale: float, dtype: str, code: int, finite: bool) -> None:
+    codes, kind = np.full((1, 2, 2), code, np.int8), np.dtype(dtype)
+    source = Dequantized(codes, np.full((1, 1, 1), scale, dtype), None, (2, 2), kind)
+    with np.errstate(invalid="ignore"):
+        assert Weight(source).is_finite() is finite
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_numbers_are_rounded_to_the_type_of_the_network(dtype: str) -> None:
     codes, scale = np.full((1, 2, 2), 3, np.int8), np.full((1, 1, 1), 0.1, dtype)
