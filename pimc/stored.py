@@ -112,8 +112,8 @@ class Dequantized:
         """What no number exceeds, for all that can be said without the codes."""
         if self.dtype not in _MOST:
             return float("inf")
-        most = 0.0 if self.zero is None else float(np.abs(self.zero.astype(np.float64)).max())
-        largest = (_LARGEST_CODE + most) * float(np.abs(self.scale.astype(np.float64)).max())
+        most = 0.0 if self.zero is None else _largest(self.zero)
+        largest = (_LARGEST_CODE + most) * _largest(self.scale)
         return largest if largest <= _MOST[self.dtype] else float("inf")
 
     def __getitem__(self, key: Any) -> Array:
@@ -160,6 +160,10 @@ class Dequantized:
         for part in (self.scale, self.zero):
             if part is not None:
                 let_go(part)
+
+
+def _largest(values: Array) -> float:
+    return max(abs(float(values.min())), abs(float(values.max())))
 
 
 def _blocks(line: slice, block: int, size: int) -> tuple[slice, npt.NDArray[np.int64] | None]:
