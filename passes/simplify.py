@@ -22,6 +22,7 @@ from onnxscript.rewriter.rules.common import (
 
 from pimc.errors import PlanError
 from pimc.passes.batchnorm import affine_batchnorms, untie_batchnorms
+from pimc.passes.contrib import standard_quantizers
 from pimc.passes.deferred import defer_weights
 from pimc.passes.folding import fold_leftovers
 from pimc.passes.free_batch import free_batch
@@ -129,6 +130,7 @@ def _clean(model: ir.Model) -> bool:
 #: Each changes the model and says whether it may have.
 _STEPS: tuple[Callable[[ir.Model], bool], ...] = (
     _inline,
+    standard_quantizers,
     defer_weights,
     _fold,
     untie_batchnorms,

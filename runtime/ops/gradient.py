@@ -57,7 +57,8 @@ def is_flat(node: ir.Node, attributes: Mapping[str, ir.Attr]) -> bool:
     """Whether values flow on, but the gradient ends: rounding, integers in place of floats."""
     if domain_of(node) not in _FLAT_DOMAINS:
         return False
-    if node.op_type in _FLAT:
+    # ONNX Runtime's own operators of these names are executed by it.
+    if node.op_type in _FLAT or (node.op_type in _STRAIGHT and domain_of(node)):
         return True
     source = node.inputs[0].dtype if node.inputs and node.inputs[0] is not None else None
     target = _cast_target(node, attributes)

@@ -432,6 +432,35 @@ def test_a_network_saved_by_the_optimizer_is_the_same_network(tmp_path) -> None:
     assert verify(image, {"x": x}).ok
 
 
+# --- quantizers of ONNX Runtime's own ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_quantizers_of_another_domain_are_those_of_onnx(wide) -> None:
+    """Codes of 16 bits are not ONNX's before opset 21: these stay, and are computed."""
+    domain, kind = "com.microsoft", np.uint16 if wide else np.uint8
+    nodes = [
+        node("QuantizeLinear", ["x", "s", "z"], ["q"], domain=domain),
+        node("DequantizeLinear", ["q", "s", "z"], ["d"], domain=domain),
+        node("DequantizeLinear", ["c", "ws", "wz"], ["w"], domain=domain, axis=1),
+        node("MatMul", ["d", "w"], ["u"]),
+        node("QuantizeLinear", ["u", "s", "z"], ["r"], domain=domain),
+        node("DequantizeLinear", ["r", "s", "z"], ["y"], domain=domain),
+    ]
+    weights = {
+        "c": whole(5, 6), "ws": np.linspace(0.01, 0.03, 6, dtype=np.float32),
+        "wz": np.zeros(6, np.int8), "s": np.float32(0.02), "z": kind(100),
+    }  # fmt: skip
+    model = model_of(nodes, {"x": ["N", 5]}, weights, domains=(domain,))
+    # A value on the border of two codes may fall to either.
+    image = compared(model, 0.021, x=drawn(4, 5))
+    assert layers(image) == [("w", "MatMul", 1, 5, 6)]
+    (layer,) = image.layers
+    executor = Executor(image.graph())
+    breaks = [n.op_type for n in executor.gradient_breaks([layer.output])]
+    assert breaks == (["QuantizeLinear", "DequantizeLinear"] if wide else [])
+
+
 # --- from codes to codes -----------------------------------------------------------------------
 
 
