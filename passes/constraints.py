@@ -169,21 +169,20 @@ def _judge(node: ir.Node, model: ir.Model, digital: Sequence[str], names: _Names
         reason = "no weight matrix" if hint is None else "its weights cannot go on the array"
         report = _report(node, "digital", reason, hint or "", macs=macs)
         return Judged(node, report, weighted=hint is not None)
+    labels = [_weight_name(node), *source_names(node), node.outputs[0].name, node.name]
     lacking = broken(node)
     if lacking is not None:
         needed = f"needed: {says(lacking)}"
         report = _report(node, "digital", needed, fix(lacking), macs=digital_macs(node))
-        return Judged(node, report, weighted=lacking not in UNWEIGHTED)
+        weighted = lacking not in UNWEIGHTED and not _named(labels, digital)
+        return Judged(node, report, weighted=weighted)
     if node.op_type not in LAYER_OPS:
         # Lowering left it, for shapes that are known too late or not at all.
         reason, hint = "it could not be taken apart", "export the model with all shapes"
         report = _report(node, "digital", reason, hint, macs=digital_macs(node))
-        return Judged(node, report, weighted=True)
+        return Judged(node, report, weighted=not _named(labels, digital))
     name, again = names.of(node)
-    labels = (name, _weight_name(node), *source_names(node))
-    labels = (*labels, node.outputs[0].name or "", node.name or "")
-    asked_for = any(fnmatchcase(label, pattern) for pattern in digital for label in labels)
-    if asked_for and LAYER not in node.metadata_props:
+    if _named([name, *labels], digital) and LAYER not in node.metadata_props:
         asked, macs = "kept digital on request", digital_macs(node)
         return Judged(node, _report(node, "digital", asked, name=name, macs=macs))
     matrix = matrix_of(node)
@@ -197,6 +196,10 @@ def _judge(node: ir.Node, model: ir.Model, digital: Sequence[str], names: _Names
     # How often a body runs is not known.
     macs = _macs(node, matrix) if node.graph is model.graph else None
     return Judged(node, _report(node, "array", size, name=name, macs=macs), matrix)
+
+
+def _named(labels: Iterable[str | None], patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(label or "", pattern) for pattern in patterns for label in labels)
 
 
 def _report(
@@ -228,7 +231,7 @@ def _shape(value: ir.Value) -> tuple[int | str, ...] | None:
 
 
 def _weight_name(node: ir.Node) -> str:
-    weight = node.inputs[1]
+    weight = node.inputs[1] if len(node.inputs) > 1 else None
     return (weight.name if weight is not None else None) or node.name or ""
 
 

@@ -67,7 +67,7 @@ class Options:
             no copies. Not with ``dense`` packing, in which copies share arrays and gain nothing.
 
     Raises:
-        UsageError: copies with dense packing.
+        UsageError: less than one array for copies, or copies with dense packing.
     """
 
     packing: Packing = "dense"
@@ -81,6 +81,8 @@ class Options:
     copies: int | None = None
 
     def __post_init__(self) -> None:
+        if self.copies is not None and self.copies < 1:
+            raise UsageError("copies need arrays", hint="give a number above zero, or None")
         if self.copies is not None and self.packing == "dense":
             raise UsageError(
                 "copies that share arrays gain nothing", hint="choose the packing `parallel`"

@@ -46,8 +46,9 @@ def lower_attention(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] |
     sizes = list(
         attributes.get_ints("qkv_hidden_sizes", ()) or [int(tensor.shape.numpy()[1]) // 3] * 3
     )
-    matrix = _array(weights)
-    y = emit.op("MatMul", x, emit.weight(matrix, weights.name))
+    weight = emit.once(("attention", weights), lambda: emit.weight(_array(weights), weights.name))
+    dtype = tensor.dtype.numpy()
+    y = emit.op("MatMul", x, weight)
     if bias is not None:
         y = emit.op("Add", y, bias)
     thirds = emit.ops("Split", y, emit.integers(sizes), outputs=3, axis=-1)
@@ -66,19 +67,17 @@ def lower_attention(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] |
         )
     scale = attributes.get_float("scale", 0.0) or (sizes[0] // heads) ** -0.5
     products = emit.op("MatMul", q, emit.op("Transpose", k, perm=[0, 1, 3, 2]))
-    scores = emit.op("Mul", products, emit.constant(np.asarray(scale, matrix.dtype)))
+    scores = emit.op("Mul", products, emit.constant(np.asarray(scale, dtype)))
     if added is not None:
         scores = emit.op("Add", scores, added)
-    lowest = float(ir.DataType.from_numpy(matrix.dtype).min)  # an infinity times zero is no number
-    value = np.asarray(
-        max(attributes.get_float("mask_filter_value", _MASKED), lowest), matrix.dtype
-    )
+    lowest = float(ir.DataType.from_numpy(dtype).min)  # an infinity times zero is no number
+    value = np.asarray(max(attributes.get_float("mask_filter_value", _MASKED), lowest), dtype)
     if mask is not None:
         hidden = emit.op("Equal", mask, emit.constant(np.asarray(0, np.int32)))
         amount = _amount(emit, hidden, value)
         scores = emit.op("Add", scores, emit.op("Unsqueeze", amount, emit.integers([1, 2])))
     if attributes.get_int("unidirectional", 0):
-        never = emit.constant(np.asarray(lowest, matrix.dtype))
+        never = emit.constant(np.asarray(lowest, dtype))
         scores = emit.op("Where", _later(emit, scores), never, scores)
     mixed = emit.op("MatMul", emit.op("Softmax", scores, axis=-1), v)
     mixed = emit.op("Transpose", mixed, perm=[0, 2, 1, 3])

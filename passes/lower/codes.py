@@ -16,7 +16,7 @@ __all__ = ["CODE_OPS", "split_codes"]
 
 #: The float operator of each that takes so many operands, each with scale and zero point,
 #: and the scale and zero point of its result.
-_OPERANDS: Mapping[str, tuple[str, int]] = {
+_FLOAT_OPS: Mapping[str, tuple[str, int]] = {
     "QLinearAdd": ("Add", 2),
     "QLinearAveragePool": ("AveragePool", 1),
     "QLinearGlobalAveragePool": ("GlobalAveragePool", 1),
@@ -25,16 +25,18 @@ _OPERANDS: Mapping[str, tuple[str, int]] = {
     "QLinearSigmoid": ("Sigmoid", 1),
 }
 #: All that are taken apart here.
-CODE_OPS = (*_OPERANDS, "QLinearConcat")
+CODE_OPS = (*_FLOAT_OPS, "QLinearConcat")
 
 
 def split_codes(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | None:
-    """Dequantize, compute, quantize; None where scales are not one a tensor."""
+    """Dequantize, compute, quantize; None where scales are not one a tensor, or codes not those
+    that quantizing gives without a zero point.
+    """
     given = [*node.inputs]
     if node.op_type == "QLinearConcat":
         op, result, operands = "Concat", given[:2], given[2:]
     else:
-        op, count = _OPERANDS[node.op_type]
+        op, count = _FLOAT_OPS[node.op_type]
         given += [None] * (3 * count + 2 - len(given))
         result, operands = given[3 * count :], given[: 3 * count]
     attributes = {name: a.value for name, a in node.attributes.items()}
@@ -43,6 +45,8 @@ def split_codes(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | Non
     triples = [operands[k : k + 3] for k in range(0, len(operands), 3)]
     scales = [result[0], *(triple[1] for triple in triples)]
     if not all(single(scale) for scale in scales):
+        return None
+    if result[1] is None and node.outputs[0].dtype != ir.DataType.UINT8:
         return None
     numbers = [emit.op("DequantizeLinear", *triple) for triple in triples]
     y = emit.op(op, *numbers, **attributes)

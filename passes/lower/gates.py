@@ -57,8 +57,10 @@ class Cell:
     ) -> ir.Value:
         """``h`` times the weights of the gates from ``first`` to before ``last``."""
         rows = slice(first * self.hidden, last * self.hidden)
-        matrix = np.ascontiguousarray(self.state[rows].T)
-        y = emit.op("MatMul", h, emit.weight(matrix, self.name + part))
+        name = self.name + part
+        key = ("state", name, first, last)
+        weight = emit.once(key, lambda: emit.weight(self.state[rows].T, name))
+        y = emit.op("MatMul", h, weight)
         bias = self.state_bias[rows]
         return emit.op("Add", y, emit.constant(bias)) if bias.any() else y
 

@@ -145,27 +145,26 @@ def split_dynamic_lstm(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None
     Weights lie (directions, inputs, gates), those of an LSTM the other way round.
     """
     given = [*node.inputs, *[None] * (12 - len(node.inputs))]
+    if any(constant_tensor(given[k]) is None for k in (1, 2, 8, 9, 10, 11)):
+        return None
     values = [
         emit.once(("gates", *parts), partial(_of_directions, emit, *parts))
         for parts in ((given[1], *given[8:10]), (given[2], *given[10:12]))
     ]
-    if None in values:
-        return None
     operands = [given[0], *values, *given[3:8]]
     return emit.ops("LSTM", *operands, outputs=len(node.outputs), **_attributes(node))
 
 
 def _of_directions(
     emit: Emitter, codes: ir.Value | None, scale: ir.Value | None, zero: ir.Value | None
-) -> ir.Value | None:
+) -> ir.Value:
     """Numbers of codes with scales for each direction, or each of its gates' columns."""
-    arrays = [constant_array(value) for value in (codes, scale, zero)]
-    if codes is None or any(array is None for array in arrays):
-        return None
-    whole, unit, middle = (np.asarray(array, np.float32) for array in arrays)
+    whole, unit, middle = (
+        np.asarray(constant_array(value), np.float32) for value in (codes, scale, zero)
+    )
     spread = (len(whole), 1, -1)
     numbers = (whole - middle.reshape(spread)) * unit.reshape(spread)
-    return emit.weight(numbers.transpose(0, 2, 1), codes.name)
+    return emit.weight(numbers.transpose(0, 2, 1), None if codes is None else codes.name)
 
 
 def _through_codes(emit: Emitter, x: ir.Value | None) -> ir.Value:

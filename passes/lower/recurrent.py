@@ -7,6 +7,7 @@ the Scan, so that its cells are read once a step.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
@@ -69,11 +70,10 @@ def lower_recurrent(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] |
             clip,
             coupled,
         )
-        product = emit.op(
-            "MatMul",
-            x,
-            emit.weight(np.ascontiguousarray(weight[number].T), f"{w.name}{suffix}"),
+        taken_in = emit.once(
+            ("inputs", w, number), partial(emit.weight, weight[number].T, f"{w.name}{suffix}")
         )
+        product = emit.op("MatMul", x, taken_in)
         driven = emit.op("Add", product, emit.constant(early))
         first = [_first(emit, start, number, x, hidden, weight.dtype) for start in starts]
         back = way == "reverse" or number == 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import onnx_ir as ir
-import torch
 
 from pimc.runtime.ops.functions import domain_of, schema_of
 from pimc.runtime.ops.native import Setting
@@ -31,8 +30,27 @@ _FLAT = frozenset(
 )
 # They round, and the gradient passes straight through.
 _STRAIGHT = frozenset({"DynamicQuantizeLinear", "QuantizeLinear"})
-# What stands for numbers; wider integers are shapes and indices.
-_CODES = frozenset({torch.int8, torch.uint8})
+# Types of what stands for numbers; wider integers are shapes and indices.
+_CODES = (ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT16, ir.DataType.UINT16)
+# What needs codes to be integers, which they are not where a gradient passes through them.
+_OF_INTEGERS = frozenset(
+    {
+        "Add",
+        "BitShift",
+        "BitwiseAnd",
+        "BitwiseNot",
+        "BitwiseOr",
+        "BitwiseXor",
+        "Div",
+        "Mod",
+        "Mul",
+        "Pow",
+        "Resize",
+        "ScatterElements",
+        "ScatterND",
+        "Sub",
+    }
+)
 _FLAT_DOMAINS = frozenset({"", "com.microsoft"})
 # Integers that are values; everywhere else an input of integers only is a shape or an index.
 _INTEGERS_ARE_VALUES = frozenset(
@@ -57,14 +75,29 @@ def is_flat(node: ir.Node, attributes: Mapping[str, ir.Attr]) -> bool:
     """Whether values flow on, but the gradient ends: rounding, integers in place of floats."""
     if domain_of(node) not in _FLAT_DOMAINS:
         return False
-    # ONNX Runtime's own operators of these names are executed by it.
-    if node.op_type in _FLAT or (node.op_type in _STRAIGHT and domain_of(node)):
+    if node.op_type in _FLAT:
         return True
+    if node.op_type in _STRAIGHT:
+        return not _is_straight(node, attributes)
     source = node.inputs[0].dtype if node.inputs and node.inputs[0] is not None else None
+    if node.op_type in _OF_INTEGERS and any(
+        v is not None and v.dtype in _CODES for v in node.inputs
+    ):
+        return True
     target = _cast_target(node, attributes)
-    # To truth values is a comparison with zero, and between integers nothing is rounded.
+    # To truth values is a comparison with zero, and between wide integers nothing is rounded.
     integer = target is not None and target.is_integer() and target != ir.DataType.BOOL
-    return integer and (source is None or source.is_floating_point())
+    return integer and (source is None or source.is_floating_point() or source in _CODES)
+
+
+def _is_straight(node: ir.Node, attributes: Mapping[str, ir.Attr]) -> bool:
+    """Whether a quantizer is ONNX's own, and of codes that the torch function knows."""
+    if domain_of(node) or attributes.get("precision"):
+        return False
+    zero = node.inputs[2] if len(node.inputs) > 2 else None
+    stated = attributes.get("output_dtype")
+    kind = zero.dtype if zero is not None else stated and ir.DataType(stated.as_int())
+    return kind is None or kind in (*_CODES, ir.DataType.INT32)
 
 
 def passes_gradient(node: ir.Node, attributes: Mapping[str, ir.Attr], setting: Setting) -> bool:
@@ -79,10 +112,13 @@ def passes_gradient(node: ir.Node, attributes: Mapping[str, ir.Attr], setting: S
     target = _cast_target(node, attributes)
     if target is not None:
         return target.is_floating_point()
-    declared = [torch_dtype_of(v.dtype) for v in node.outputs if v.dtype is not None]
-    return not declared or any(
-        kind is None or kind.is_floating_point or kind in _CODES for kind in declared
-    )
+    declared = [v.dtype for v in node.outputs if v.dtype is not None]
+    return not declared or any(kind in _CODES or _is_number(kind) for kind in declared)
+
+
+def _is_number(dtype: ir.DataType) -> bool:
+    kind = torch_dtype_of(dtype)
+    return kind is None or kind.is_floating_point
 
 
 def selecting(node: ir.Node, setting: Setting) -> frozenset[int]:

@@ -192,17 +192,36 @@ class TestGradientBreaks:
             assert x.grad is not None
             assert x.grad.tolist() == [1.0, 1.0, 1.0]
 
-    def test_what_rounds_behind_moved_codes_is_named(self) -> None:
+    @pytest.mark.parametrize("kind", [np.uint8, np.int8, np.uint16, np.int16])
+    @pytest.mark.parametrize(
+        ("nodes", "named"),
+        [
+            ("c = Reshape (q, k)\n d = DequantizeLinear (c, s, z)\n y = Floor (d)", "Floor"),
+            ("c = Cast <to=6> (q)\n d = Cast <to=1> (c)\n y = Neg (d)", "Cast"),
+            ("c = Mul (q, q)\n y = DequantizeLinear (c, s, z)", "Mul"),
+        ],
+    )
+    def test_what_ends_a_gradient_behind_codes_is_named(
+        self, nodes: str, named: str, kind: Any
+    ) -> None:
+        text = f"f (float[N] x) => (float[N] y) {{ q = QuantizeLinear (x, s, z)\n {nodes} }}"
+        model = model_of(text, **CODES | {"z": np.array(3, kind)})
+        model.opset_import[0].version = 21
+        inferred = onnx.shape_inference.infer_shapes(model)
+        executor = Executor(ir.from_proto(inferred))
+        assert [n.op_type for n in executor.gradient_breaks(["x"])] == [named]
+
+    def test_a_quantizer_of_other_codes_is_named(self) -> None:
         text = """
         f (float[N] x) => (float[N] y) {
-          q = QuantizeLinear (x, s, z)
-          c = Reshape (q, k)
-          d = DequantizeLinear (c, s, z)
-          y = Floor (d)
+          q = QuantizeLinear <output_dtype=17> (x, s)
+          y = DequantizeLinear (q, s)
         }
         """
-        executor = executor_of(text, **CODES)
-        assert [n.op_type for n in executor.gradient_breaks(["x"])] == ["Floor"]
+        model = model_of(text, s=np.array(0.5, np.float32))
+        model.opset_import[0].version = 21
+        executor = Executor(ir.from_proto(model))
+        assert [n.op_type for n in executor.gradient_breaks(["x"])] == ["QuantizeLinear"]
 
     def test_shapes_are_no_gradient_path(self) -> None:
         text = """
