@@ -37,7 +37,8 @@ class _Codes(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, low: Tensor, high: Tensor) -> Tensor:
         codes = torch.round(x)
-        ctx.save_for_backward((codes >= low) & (codes <= high))
+        if ctx.needs_input_grad[0]:
+            ctx.save_for_backward((codes >= low) & (codes <= high))
         return torch.clamp(codes, low, high)
 
     @staticmethod
@@ -47,12 +48,17 @@ class _Codes(torch.autograd.Function):
 
 
 def _codes(steps: Tensor, zero: Tensor, kind: torch.dtype) -> Tensor:
-    """Codes of type ``kind`` for numbers in steps, ``zero`` the code of zero."""
+    """Codes of type ``kind`` for numbers in steps, ``zero`` the code of zero.
+
+    Where a gradient is wanted they stay floating point: integers carry none.
+    """
     limits, zero = torch.iinfo(kind), zero.to(steps.dtype)
-    if steps.requires_grad:
-        codes: Tensor = _Codes.apply(steps, limits.min - zero, limits.max - zero)  # type: ignore[no-untyped-call]
-        return codes + zero
-    return torch.clamp(torch.round(steps) + zero, limits.min, limits.max).to(torch.int32).to(kind)
+    # torch gives Function.apply no types.
+    codes: Tensor = _Codes.apply(  # type: ignore[no-untyped-call]
+        steps, limits.min - zero, limits.max - zero
+    )
+    codes = codes + zero
+    return codes if codes.requires_grad else codes.to(torch.int32).to(kind)
 
 
 @op("QuantizeLinear", since=10, exotic=True)
