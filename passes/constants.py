@@ -62,6 +62,12 @@ def add_tensor(graph: ir.Graph, tensor: ir.TensorProtocol) -> ir.Value:
     return value
 
 
+def become_constant(graph: ir.Graph, value: ir.Value, tensor: ir.TensorProtocol) -> None:
+    """Let ``tensor`` stand for ``value`` wherever that is read, under its name."""
+    tensor.name, value.name = value.name or "", None
+    ir.convenience.replace_all_uses_with(value, add_tensor(graph, tensor))
+
+
 def fresh(name: str, taken: set[str]) -> str:
     """``name``, or ``name#2``, ``name#3``… where it is taken; the result is taken then."""
     free, number = name, 2

@@ -12,7 +12,13 @@ import numpy as np
 import onnx_ir as ir
 
 from pimc.mapped import mapped
-from pimc.passes.constants import FLOAT_TYPES, Array, add_tensor, constant_array, constant_tensor
+from pimc.passes.constants import (
+    FLOAT_TYPES,
+    Array,
+    become_constant,
+    constant_array,
+    constant_tensor,
+)
 from pimc.stored import Dequantized, Packed
 
 __all__ = [
@@ -39,9 +45,9 @@ class DeferredTensor(ir.LazyTensor):
 
     __slots__ = ("source",)
 
-    def __init__(self, source: Source, dtype: ir.DataType, name: str | None) -> None:
+    def __init__(self, source: Source, dtype: ir.DataType) -> None:
         self.source = source
-        super().__init__(self._all, dtype, ir.Shape(source.shape[1:]), name=name)
+        super().__init__(self._all, dtype, ir.Shape(source.shape[1:]))
 
     def _all(self) -> ir.TensorProtocol:
         return ir.Tensor(self.source[0].astype(self.dtype.numpy(), copy=False), name=self.name)
@@ -75,11 +81,7 @@ def _defer(graph: ir.Graph, node: ir.Node) -> bool:
     made = rule(node, tensor)
     if made is None:
         return False
-    source, dtype = made
-    name = output.name or ""
-    output.name = None  # the constant takes the name over
-    value = add_tensor(graph, DeferredTensor(source, dtype, name))
-    ir.convenience.replace_all_uses_with(output, value)
+    become_constant(graph, output, DeferredTensor(*made))
     graph.remove(node, safe=True)
     return True
 

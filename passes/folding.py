@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 
-from pimc.passes.constants import Array, add_constant, constant_array
+from pimc.passes.constants import Array, become_constant, constant_array
 
 
 def fold_leftovers(model: ir.Model) -> bool:
@@ -26,11 +26,8 @@ def _fold_node(graph: ir.Graph, node: ir.Node) -> bool:
     arrays = rule(node, [array for array in operands if array is not None])
     if len(arrays) != len(node.outputs):
         return False
-    results = [(value, value.name or "") for value in node.outputs]
-    for value, _ in results:
-        value.name = None  # the constant takes the name over
-    for (value, name), array in zip(results, arrays, strict=True):
-        ir.convenience.replace_all_uses_with(value, add_constant(graph, name, array))
+    for value, array in zip(node.outputs, arrays, strict=True):
+        become_constant(graph, value, ir.tensor(np.asarray(array, order="C")))
     graph.remove(node, safe=True)
     return True
 

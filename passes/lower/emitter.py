@@ -106,9 +106,8 @@ class Emitter:
         self, source: Source, name: str | None, dtype: ir.DataType | None = None
     ) -> ir.Value:
         """Add what a layer is made of, to be worked out when it is asked for."""
-        return self._weight(
-            DeferredTensor(source, dtype or ir.DataType.from_numpy(source.dtype), None), name
-        )
+        kind = dtype or ir.DataType.from_numpy(source.dtype)
+        return self._weight(DeferredTensor(source, kind), name)
 
     def _weight(self, tensor: ir.TensorProtocol, name: str | None) -> ir.Value:
         wanted = name or "weight"
