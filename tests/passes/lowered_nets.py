@@ -25,6 +25,11 @@ def drawn(*shape: int) -> Array:
     return np.random.default_rng(list(shape)).standard_normal(shape).astype(np.float32) * 0.4
 
 
+def whole(*shape: int) -> Array:
+    values: Array = (drawn(*shape) * 100).round().clip(-127, 127).astype(np.int8)
+    return values
+
+
 def model_of(
     nodes: list[onnx.NodeProto],
     inputs: dict[str, Any],
