@@ -12,19 +12,19 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pimc.chip import Chip, ReadNoise
-from pimc.mapping import codebook
-from pimc.passes import rounding
-from pimc.passes.ranges import adc_range, synthetic_codes
-from pimc.programming import Polynomial
-from pimc.runtime.device import Region
-from pimc.runtime.die import Die
+from pimc.chip.cell.programming_error import Polynomial
+from pimc.chip.cell.write_verify import WriteVerify
+from pimc.chip.codebook import codebook
+from pimc.chip.design import Chip, ReadNoise
+from pimc.passes.quantize import rounding
+from pimc.passes.quantize.ranges import adc_range, synthetic_codes
+from pimc.runtime.die.die import Die
+from pimc.runtime.die.region import Region
+from pimc.runtime.door.sim import SimDevice
 from pimc.runtime.physics import read_noise
 from pimc.runtime.physics.disturb import disturbed_us
 from pimc.runtime.physics.ir_drop import METHODS
 from pimc.runtime.physics.iv import driven
-from pimc.runtime.sim import SimDevice
-from pimc.write_verify import WriteVerify
 
 IMAGES = Path(__file__).parent / "images"
 

@@ -39,16 +39,16 @@ def run(out: Path, dies: int) -> None:
     import numpy as np
 
     from pimc.api import compile as compile_model
-    from pimc.chip import Chip
+    from pimc.chip.design import Chip
     from pimc.cli.text import percent, table
-    from pimc.data import load_data
-    from pimc.evaluate import Batches, accuracy, float_session
+    from pimc.data.dataset import load_data
     from pimc.passes.recover import RecoverOptions, recover
+    from pimc.pictures.plots import accuracy_picture, level_map_picture
     from pimc.progress import progress
-    from pimc.report import accuracy_picture, level_map_picture
-    from pimc.runtime.drivers import open_sim
-    from pimc.runtime.program import program
+    from pimc.runtime.door.drivers import open_sim
+    from pimc.runtime.door.program import program
     from pimc.runtime.session import Session
+    from pimc.studies.evaluate import Batches, accuracy, float_session
 
     start = time.perf_counter()
     show = progress()

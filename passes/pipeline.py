@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from pimc import rules
-from pimc.chip import Chip
+from pimc.chip.design import Chip
 from pimc.errors import UsageError
-from pimc.passes.dump import dump
-from pimc.plan import Plan
+from pimc.passes.emit.dump import dump
+from pimc.plan import rules
+from pimc.plan.records import Plan
 
 
 class Pass(Protocol):

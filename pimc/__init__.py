@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pimc.api import compile
-    from pimc.chip import Chip
-    from pimc.data import Dataset, load_data
+    from pimc.chip.design import Chip
+    from pimc.data.dataset import Dataset, load_data
     from pimc.errors import PimcError
-    from pimc.image import Image
+    from pimc.image.image import Image
     from pimc.passes.recover import recover
-    from pimc.runtime.die import Die
+    from pimc.runtime.die.die import Die
     from pimc.runtime.session import Session
 
     __version__: str
@@ -34,14 +34,14 @@ __all__ = [
 ]
 
 _HOME = {
-    "Chip": "pimc.chip",
-    "Dataset": "pimc.data",
-    "Die": "pimc.runtime.die",
-    "Image": "pimc.image",
+    "Chip": "pimc.chip.design",
+    "Dataset": "pimc.data.dataset",
+    "Die": "pimc.runtime.die.die",
+    "Image": "pimc.image.image",
     "PimcError": "pimc.errors",
     "Session": "pimc.runtime.session",
     "compile": "pimc.api",
-    "load_data": "pimc.data",
+    "load_data": "pimc.data.dataset",
     "recover": "pimc.passes.recover",
 }
 

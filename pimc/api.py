@@ -11,27 +11,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from pimc.chip import Chip
-from pimc.data import Dataset
-from pimc.data_layout import check_input
+from pimc.chip.design import Chip
+from pimc.chip.fault_map import FaultMap
+from pimc.data.dataset import Dataset
+from pimc.data.inputs import declared_shape, fixed_batch, only_input
+from pimc.data.layout import check_input
 from pimc.errors import UsageError
-from pimc.faults import FaultMap
-from pimc.image import Image
-from pimc.inputs import declared_shape, fixed_batch, only_input
-from pimc.passes.emit import emit, emit_to
-from pimc.passes.frontend import load_model
-from pimc.passes.lower import Lower
-from pimc.passes.map_cells import MapCells
-from pimc.passes.pack import Pack, Packing
-from pimc.passes.partition import Partition
+from pimc.image.image import Image
+from pimc.passes.array.partition import Partition
+from pimc.passes.emit.emit import emit, emit_to
+from pimc.passes.graph.frontend import load_model
+from pimc.passes.layout.map_cells import MapCells
+from pimc.passes.layout.pack import Pack, Packing
+from pimc.passes.layout.place import Placement
+from pimc.passes.layout.replicate import Replicate
+from pimc.passes.layout.schedule import Scheduling
+from pimc.passes.layout.tile import Tiling
+from pimc.passes.lower.lowering import Lower
 from pimc.passes.pipeline import Pass, run
-from pimc.passes.place import Placement
-from pimc.passes.quantize import Calibration, Quantize
-from pimc.passes.replicate import Replicate
-from pimc.passes.schedule import Scheduling
-from pimc.passes.simplify import Simplify
-from pimc.passes.tile import Tiling
-from pimc.plan import Plan, array_nodes, layer_of
+from pimc.passes.quantize.quantize import Calibration, Quantize
+from pimc.passes.simplify.simplify import Simplify
+from pimc.plan.records import Plan, array_nodes, layer_of
 from pimc.progress import Progress, silent, ticking
 
 if TYPE_CHECKING:
@@ -236,7 +236,7 @@ def calibration_on(
     def evaluate(graph: ir.Model, on_array: Callable[[str, torch.Tensor], torch.Tensor]) -> None:
         import torch
 
-        from pimc.runtime.executor import Executor
+        from pimc.runtime.graph.executor import Executor
 
         # Asked here, because the passes before this one may have freed the batch dimension.
         size = declared_shape(graph.graph.inputs)[0]

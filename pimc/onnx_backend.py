@@ -22,11 +22,11 @@ import torch
 from onnx.backend.base import Backend, BackendRep
 
 from pimc.api import compile as compile_model
-from pimc.chip import Chip
+from pimc.chip.design import Chip
 from pimc.errors import UsageError
-from pimc.image import Image
-from pimc.passes.frontend import load_model
-from pimc.runtime.executor import Executor
+from pimc.image.image import Image
+from pimc.passes.graph.frontend import load_model
+from pimc.runtime.graph.executor import Executor
 from pimc.runtime.ops.values import to_numpy
 from pimc.runtime.session import Session
 

@@ -10,19 +10,25 @@ import numpy.typing as npt
 import onnx_ir as ir
 import torch
 
-from pimc.converters import (
+from pimc.chip.converters import (
     code_limits,
     dac_limits,
     line_limits,
     two_phases,
 )
-from pimc.data import Dataset
-from pimc.image import Image, ImageLayer
-from pimc.plan import layer_of
+from pimc.data.dataset import Dataset
+from pimc.image.image import Image, ImageLayer
+from pimc.plan.records import layer_of
 from pimc.progress import Progress, silent
-from pimc.runtime.capture_file import SUFFIX, Capture, LayerCapture, Record, as_codes
 from pimc.runtime.crossbar import CrossbarLayer
-from pimc.runtime.device import Device
+from pimc.runtime.door.capture_file import (
+    SUFFIX,
+    Capture,
+    LayerCapture,
+    Record,
+    as_codes,
+)
+from pimc.runtime.door.device import Device
 from pimc.runtime.session import BATCH_SIZE, Session
 
 __all__ = [

@@ -9,11 +9,13 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from pimc.chip import Chip
-from pimc.converters import dac_limits, two_phases
-from pimc.image import Image, ImageLayer
-from pimc.runtime.device import Device, DigitalSide, LayerDevice, Region
-from pimc.vectors import refold, unfold
+from pimc.chip.converters import dac_limits, two_phases
+from pimc.chip.design import Chip
+from pimc.image.image import Image, ImageLayer
+from pimc.plan.vectors import refold, unfold
+from pimc.runtime.die.region import Region
+from pimc.runtime.door.device import Device, LayerDevice
+from pimc.runtime.read.digital_side import DigitalSide
 
 
 @dataclass(frozen=True)

@@ -15,16 +15,16 @@ import onnx_ir as ir
 import torch
 
 from pimc.errors import DataError, UsageError
-from pimc.image import Image
-from pimc.plan import layer_of
+from pimc.image.image import Image
+from pimc.plan.records import layer_of
 from pimc.runtime.crossbar import CrossbarLayer
-from pimc.runtime.device import Device
-from pimc.runtime.die import Die
-from pimc.runtime.executor import ArrayCall, Executor
+from pimc.runtime.die.die import Die
+from pimc.runtime.door.device import Device
+from pimc.runtime.door.program import program
+from pimc.runtime.door.sim import SimDevice
+from pimc.runtime.graph.executor import ArrayCall, Executor
 from pimc.runtime.physics.ir_drop import Method
-from pimc.runtime.program import program
-from pimc.runtime.sim import SimDevice
-from pimc.runtime.threads import torch_on_one
+from pimc.runtime.read.threads import torch_on_one
 
 #: Samples to run at a time where nobody says otherwise: what an array reads for more no longer
 #: fits a processor's caches, and takes longer a sample.

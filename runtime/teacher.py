@@ -8,10 +8,10 @@ import onnx_ir as ir
 import torch
 
 from pimc.errors import ImageError
-from pimc.image import Image, ImageLayer
-from pimc.plan import Window, layer_of
-from pimc.runtime.executor import ArrayCall
-from pimc.vectors import convolve
+from pimc.image.image import Image, ImageLayer
+from pimc.plan.records import Window, layer_of
+from pimc.plan.vectors import convolve
+from pimc.runtime.graph.executor import ArrayCall
 
 __all__ = ["TeacherLayer", "has_teacher", "teacher_array"]
 

@@ -16,8 +16,8 @@ import pytest
 from onnx import helper, numpy_helper
 
 from pimc.api import Options, compile
-from pimc.chip import Chip
-from pimc.image import Image
+from pimc.chip.design import Chip
+from pimc.image.image import Image
 
 ROOT = Path(__file__).parent.parent
 
@@ -101,7 +101,7 @@ def fashion() -> Path:
 @pytest.fixture(scope="session")
 def fashion_image(fashion: Path) -> Image:
     """The shipped model, calibrated on a few images, quickly."""
-    from pimc.data import load_data
+    from pimc.data.dataset import load_data
 
     options = Options(feedback=False, calibration_images=64)
     return compile(fashion / "resnet8.onnx", calib=load_data(fashion), options=options)

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from pimc.api import compile
-from pimc.chip import Chip
+from pimc.chip.design import Chip
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from pimc.packing import unpack_levels
-from pimc.passes.constants import Array, constant_array, constant_tensor
+from pimc.files.packing import unpack_levels
+from pimc.files.stored import Dequantized, Packed
+from pimc.passes.graph.constants import Array, constant_array, constant_tensor
 from pimc.passes.lower.emitter import Emitter
-from pimc.stored import Dequantized, Packed
 
 __all__ = ["lower_matmul_nbits"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from pimc.passes.constants import Array
+from pimc.passes.graph.constants import Array
 from pimc.passes.lower.emitter import Emitter
 
 __all__ = ["Axes", "contract"]

@@ -11,9 +11,15 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
 
 from pimc.errors import PlanError
-from pimc.passes.constants import Array, add_constant, add_tensor, fresh, names_in_use
-from pimc.passes.deferred import DeferredTensor, Source
-from pimc.passes.quiet import quiet
+from pimc.passes.graph.constants import (
+    Array,
+    add_constant,
+    add_tensor,
+    fresh,
+    names_in_use,
+)
+from pimc.passes.graph.quiet import quiet
+from pimc.passes.simplify.deferred import DeferredTensor, Source
 
 __all__ = ["LAYER", "SOURCE_OP", "Emitter", "settle", "source_names", "source_op"]
 

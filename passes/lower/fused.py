@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from pimc.passes.constants import constant_tensor
-from pimc.passes.deferred import turned, weight_source
+from pimc.passes.graph.constants import constant_tensor
 from pimc.passes.lower.emitter import Emitter
+from pimc.passes.simplify.deferred import turned, weight_source
 
 __all__ = ["known_activation", "known_ranks", "split_conv", "split_gemm", "split_matmul"]
 

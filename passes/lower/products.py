@@ -9,7 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from pimc.passes.constants import Array, constant_array, constant_tensor, is_float
+from pimc.passes.graph.constants import (
+    Array,
+    constant_array,
+    constant_tensor,
+    is_float,
+)
 from pimc.passes.lower.contract import Axes, contract
 from pimc.passes.lower.emitter import Emitter
 

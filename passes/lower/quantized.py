@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from pimc.passes.constants import Array, constant_array, constant_tensor
-from pimc.passes.deferred import deferrable, dequantized
+from pimc.passes.graph.constants import Array, constant_array, constant_tensor
 from pimc.passes.lower.attention import plain
 from pimc.passes.lower.emitter import Emitter
+from pimc.passes.simplify.deferred import deferrable, dequantized
 
 __all__ = [
     "lower_integer",

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 import onnx_ir as ir
 
-from pimc.passes.constants import Array, constant_array, constant_tensor
+from pimc.passes.graph.constants import Array, constant_array, constant_tensor
 from pimc.passes.lower.emitter import Emitter
 from pimc.passes.lower.gates import GATES, STEPS, Cell, activations
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from pimc.passes.constants import constant_array, constant_tensor, is_float
+from pimc.passes.graph.constants import constant_array, constant_tensor, is_float
 from pimc.passes.lower.emitter import Emitter
 
 __all__ = ["lower_conv_transpose"]

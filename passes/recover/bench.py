@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pimc.data import Dataset
+from pimc.data.dataset import Dataset
 from pimc.errors import CaptureError, DataError, ImageError, UsageError
-from pimc.image import Image
+from pimc.image.image import Image
 from pimc.passes.recover.features import Features
 from pimc.passes.recover.identify import CellEstimate, prior
 from pimc.passes.recover.objective import Goal, Outputs
@@ -19,9 +19,9 @@ from pimc.passes.recover.options import RecoverOptions, Stage
 from pimc.passes.recover.twin import Twin
 from pimc.progress import Progress
 from pimc.runtime.capture import Capture
-from pimc.runtime.device import Device
-from pimc.runtime.executor import ArrayCall
-from pimc.runtime.program import write
+from pimc.runtime.door.device import Device
+from pimc.runtime.door.program import write
+from pimc.runtime.graph.executor import ArrayCall
 from pimc.runtime.session import BATCH_SIZE, Session
 from pimc.runtime.teacher import has_teacher, teacher_array
 

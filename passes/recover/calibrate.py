@@ -14,10 +14,10 @@ import numpy.typing as npt
 import onnx_ir as ir
 import torch
 
-from pimc.image import Image, ImageLayer
+from pimc.image.image import Image, ImageLayer
 from pimc.passes.recover.calls import Call, next_call
-from pimc.plan import layer_of
-from pimc.runtime.executor import ArrayCall
+from pimc.plan.records import layer_of
+from pimc.runtime.graph.executor import ArrayCall
 from pimc.runtime.session import BATCH_SIZE, Session
 
 #: Slope and offset of every column.

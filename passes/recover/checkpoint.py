@@ -16,16 +16,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from pimc import container
-from pimc.container import Tensor, canonical_json
-from pimc.data import Dataset
+from pimc.data.dataset import Dataset
 from pimc.errors import RecoveryError
-from pimc.files import sha256_array
-from pimc.image import Image, layer_tensor
+from pimc.files import container
+from pimc.files.atomic import sha256_array
+from pimc.files.container import Tensor, canonical_json
+from pimc.image.image import Image, layer_tensor
 from pimc.passes.recover.bench import Bench
 from pimc.passes.recover.identify import CellEstimate
 from pimc.passes.recover.options import Stage
-from pimc.runtime.device import Resumable
+from pimc.runtime.door.device import Resumable
 
 __all__ = ["SUFFIX", "Checkpoint"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from pimc.runtime.dac import driven_planes
+from pimc.runtime.read.dac import driven_planes
 
 __all__ = ["Clipping", "told"]
 

@@ -10,16 +10,16 @@ import numpy as np
 import onnx_ir as ir
 import torch
 
-from pimc.data import Dataset
+from pimc.data.dataset import Dataset
 from pimc.errors import ModelError
 from pimc.passes.recover.calls import Call, next_call
 from pimc.passes.recover.objective import TEMPERATURE, Goal, Outputs
 from pimc.passes.recover.rewrite import Influence
 from pimc.passes.recover.twin import Twin, TwinLayer
-from pimc.plan import layer_of
+from pimc.plan.records import layer_of
+from pimc.plan.vectors import sample
 from pimc.progress import Progress, silent
-from pimc.runtime.executor import ArrayCall, Executor
-from pimc.vectors import sample
+from pimc.runtime.graph.executor import ArrayCall, Executor
 
 #: What layers give, use by use.
 Features = dict[Call, torch.Tensor]

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 import torch
 
-from pimc.data import Dataset
+from pimc.data.dataset import Dataset
 from pimc.passes.recover.calibrate import images_that_fit
-from pimc.plan import layer_of
-from pimc.runtime.executor import ArrayCall
+from pimc.plan.records import layer_of
+from pimc.runtime.graph.executor import ArrayCall
 from pimc.runtime.session import BATCH_SIZE, Session
 
 __all__ = ["Features", "Watch"]

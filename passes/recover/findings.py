@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from pimc.faults import Fault
-from pimc.image import Image
+from pimc.chip.fault_map import Fault
+from pimc.image.image import Image
 from pimc.passes.recover.identify import CellEstimate, prior, reference_error, stuck
 
 __all__ = ["Findings", "findings"]

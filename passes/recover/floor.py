@@ -8,17 +8,17 @@ import numpy as np
 import onnx_ir as ir
 import torch
 
-from pimc.image import Image
-from pimc.nonideal import without
+from pimc.chip.elements import without
+from pimc.image.image import Image
 from pimc.passes.recover.bench import Bench, outputs
 from pimc.passes.recover.calibrate import images_that_fit, read_in_parts
 from pimc.passes.recover.calls import Call, next_call
 from pimc.passes.recover.options import Floor, LayerCost
 from pimc.passes.recover.twin import Twin
-from pimc.plan import layer_of, repeated_layers
-from pimc.runtime.device import Saturation, saturation_of
-from pimc.runtime.die import Die
-from pimc.runtime.executor import ArrayCall
+from pimc.plan.records import layer_of, repeated_layers
+from pimc.runtime.die.die import Die
+from pimc.runtime.door.device import Saturation, saturation_of
+from pimc.runtime.graph.executor import ArrayCall
 from pimc.runtime.session import Session
 from pimc.runtime.teacher import teacher_array
 

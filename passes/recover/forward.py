@@ -11,9 +11,9 @@ import onnx_ir as ir
 import torch
 
 from pimc.passes.recover.twin import Twin
-from pimc.plan import layer_of
+from pimc.plan.records import layer_of
 from pimc.runtime.crossbar import CrossbarLayer
-from pimc.runtime.executor import ArrayCall
+from pimc.runtime.graph.executor import ArrayCall
 
 __all__ = ["through_chip", "with_noise"]
 

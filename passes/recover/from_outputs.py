@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pimc.data import Dataset
-from pimc.image import Image, ImageLayer
+from pimc.data.dataset import Dataset
+from pimc.image.image import Image, ImageLayer
 from pimc.passes.recover.distill import Student
 from pimc.passes.recover.identify import CellEstimate, reference_variance
 from pimc.passes.recover.objective import Outputs

@@ -16,13 +16,13 @@ import onnx_ir as ir
 import torch
 import torch.nn.functional as F
 
-from pimc.data import Dataset
-from pimc.image import Image
+from pimc.data.dataset import Dataset
+from pimc.image.image import Image
 from pimc.passes.recover.distill import Run, Student, batches, distance
 from pimc.passes.recover.noisy import NoisyLayer, optimizer_of, written
 from pimc.passes.recover.objective import Goal, Task
 from pimc.passes.recover.twin import Twin
-from pimc.plan import layer_of
+from pimc.plan.records import layer_of
 from pimc.progress import Progress, silent
 from pimc.runtime.session import Session
 from pimc.runtime.teacher import teacher_array

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pimc.converters import adc_limits, plane_weights, rounding_variance
-from pimc.image import Image, ImageLayer
+from pimc.chip.converters import adc_limits, plane_weights, rounding_variance
+from pimc.image.image import Image, ImageLayer
 from pimc.passes.recover.clipping import Clipping, told
 from pimc.runtime.capture import LayerCapture
 

@@ -20,7 +20,7 @@ from pimc.passes.recover.ranges import fit_ranges
 from pimc.passes.recover.sums import identify_sums
 from pimc.passes.recover.twin import Twin
 from pimc.runtime.capture import Capture, capture
-from pimc.runtime.executor import ArrayCall
+from pimc.runtime.graph.executor import ArrayCall
 from pimc.runtime.session import Session
 from pimc.runtime.teacher import teacher_array
 

@@ -18,7 +18,7 @@ import torch
 from pimc.passes.recover.bench import Bench
 from pimc.passes.recover.distill import Student, batches, distance
 from pimc.passes.recover.noisy import NoisyLayer, optimizer_of, written
-from pimc.plan import layer_of
+from pimc.plan.records import layer_of
 from pimc.runtime.session import BATCH_SIZE
 
 __all__ = ["LayerwiseOptions", "train_and_write"]

@@ -16,13 +16,13 @@ import numpy.typing as npt
 import onnx_ir as ir
 import torch
 
-from pimc.data import Dataset
-from pimc.image import Image
+from pimc.data.dataset import Dataset
+from pimc.image.image import Image
 from pimc.passes.recover.distill import Student, batches, distance
 from pimc.passes.recover.identify import CellEstimate
 from pimc.passes.recover.noisy import NoisyLayer, optimizer_of
 from pimc.passes.recover.objective import Goal
-from pimc.plan import layer_of
+from pimc.plan.records import layer_of
 from pimc.progress import Progress, silent
 
 __all__ = ["LevelOptions", "train_levels"]

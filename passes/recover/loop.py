@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from pimc.data import Dataset
-from pimc.image import Image
+from pimc.data.dataset import Dataset
+from pimc.image.image import Image
 from pimc.passes.recover.bench import Bench, source
 from pimc.passes.recover.checkpoint import Checkpoint
 from pimc.passes.recover.findings import findings
@@ -17,7 +17,7 @@ from pimc.passes.recover.steps import Step
 from pimc.passes.recover.strategies import DEFAULT, strategy_named
 from pimc.progress import Progress, silent
 from pimc.runtime.capture import Capture
-from pimc.runtime.device import Device
+from pimc.runtime.door.device import Device
 
 
 def recover(

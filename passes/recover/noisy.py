@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pimc.converters import dac_limits
-from pimc.image import Image, ImageLayer
+from pimc.chip.converters import dac_limits
+from pimc.image.image import Image, ImageLayer
 from pimc.passes.recover.identify import CellEstimate, reference_variance, stuck
 from pimc.passes.recover.twin import TwinLayer, effective_weight, offset_current
 

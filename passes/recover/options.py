@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from pimc.image import Image
+from pimc.image.image import Image
 from pimc.passes.recover.distill import DistillOptions
 from pimc.passes.recover.findings import Findings
 from pimc.passes.recover.objective import Task

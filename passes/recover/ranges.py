@@ -16,11 +16,11 @@ import numpy as np
 import onnx_ir as ir
 import torch
 
-from pimc.image import Image, ImageLayer
+from pimc.image.image import Image, ImageLayer
 from pimc.passes.recover.calibrate import along, fitted_line, layer_outputs, read_in_parts
-from pimc.plan import layer_of
+from pimc.plan.records import layer_of
 from pimc.runtime.crossbar import CrossbarLayer
-from pimc.runtime.executor import ArrayCall
+from pimc.runtime.graph.executor import ArrayCall
 from pimc.runtime.session import Session
 
 __all__ = ["fit_ranges"]

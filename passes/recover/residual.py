@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from pimc.image import Image, ImageLayer
+from pimc.image.image import Image, ImageLayer
 from pimc.passes.recover.identify import CellEstimate
 from pimc.passes.recover.rewrite import Influence, Problem, most_a_column
 from pimc.progress import Progress, silent

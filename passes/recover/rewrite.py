@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pimc.image import Image, ImageLayer
+from pimc.image.image import Image, ImageLayer
 from pimc.passes.recover.identify import CellEstimate, reference_error, stuck
 
 Array64 = npt.NDArray[np.float64]

@@ -11,8 +11,8 @@ from functools import partial
 import numpy as np
 import torch
 
-from pimc.files import sha256_array
-from pimc.image import Image
+from pimc.files.atomic import sha256_array
+from pimc.image.image import Image
 from pimc.passes.recover.bench import Bench
 from pimc.passes.recover.distill import distill, influences
 from pimc.passes.recover.forward import through_chip, with_noise
@@ -24,7 +24,7 @@ from pimc.passes.recover.levels import LevelOptions, train_levels
 from pimc.passes.recover.residual import add_residual
 from pimc.passes.recover.rewrite import Influence, choose, propose
 from pimc.passes.recover.twin import Twin
-from pimc.runtime.executor import ArrayCall
+from pimc.runtime.graph.executor import ArrayCall
 
 Step = Callable[[Bench], None]
 

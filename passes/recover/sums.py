@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pimc.converters import adc_limits, plane_weights, rounding_variance
-from pimc.image import Image, ImageLayer
+from pimc.chip.converters import adc_limits, plane_weights, rounding_variance
+from pimc.image.image import Image, ImageLayer
 from pimc.passes.recover.clipping import told
 from pimc.passes.recover.identify import CellEstimate, posterior, rank_of, with_offset
 from pimc.runtime.capture import LayerCapture
 from pimc.runtime.crossbar import CrossbarLayer
-from pimc.runtime.dac import driven_planes
+from pimc.runtime.read.dac import driven_planes
 
 __all__ = ["identify_sums"]
 

@@ -10,11 +10,11 @@ import numpy.typing as npt
 import onnx_ir as ir
 import torch
 
-from pimc.converters import dac_limits, plane_weights, two_phases
-from pimc.image import Image, ImageLayer
+from pimc.chip.converters import dac_limits, plane_weights, two_phases
+from pimc.image.image import Image, ImageLayer
 from pimc.passes.recover.identify import CellEstimate, reference_error
-from pimc.plan import layer_of
-from pimc.vectors import convolve, refold, unfold
+from pimc.plan.records import layer_of
+from pimc.plan.vectors import convolve, refold, unfold
 
 Array64 = npt.NDArray[np.float64]
 
@@ -116,7 +116,7 @@ class Twin:
         return self.layers[layer_of(node)](x)
 
     def columns(self) -> dict[int, dict[str, npt.NDArray[np.float32]]]:
-        """The trained values, in the form :meth:`pimc.image.Image.updated` takes."""
+        """The trained values, in the form :meth:`pimc.image.image.Image.updated` takes."""
         return {
             twin.layer.index: {
                 "gain": twin.gain.detach().cpu().numpy().copy(),

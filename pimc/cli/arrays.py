@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pimc.errors import DataError, UsageError
-from pimc.files import write_whole
+from pimc.files.atomic import write_whole
 from pimc.progress import Progress
 from pimc.runtime.session import NodeArg, Session
 

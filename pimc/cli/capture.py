@@ -21,9 +21,9 @@ from pimc.cli.common import (
 from pimc.cli.text import facts
 
 if TYPE_CHECKING:
-    from pimc.data import Dataset
-    from pimc.image import Image
-    from pimc.runtime.device import Device
+    from pimc.data.dataset import Dataset
+    from pimc.image.image import Image
+    from pimc.runtime.door.device import Device
     from pimc.runtime.physics.ir_drop import Method
 
 __all__ = ["calib_option", "calibration", "capture", "programmed", "shape_of"]
@@ -65,11 +65,11 @@ def capture(settings: Settings, image: Path | None, **chosen: Any) -> Report:
     besides them the layer outputs, and the network outputs for all of DATA. With less (--record)
     recovery works, too, and says what that costs.
     """
-    from pimc.image import Image
-    from pimc.lookup import find_image
+    from pimc.cli.lookup import find_image
+    from pimc.image.image import Image
     from pimc.runtime.capture import SUFFIX, CaptureOptions
     from pimc.runtime.capture import capture as take
-    from pimc.runtime.drivers import keep_disturb
+    from pimc.runtime.door.drivers import keep_disturb
     from pimc.runtime.session import Session
 
     path = find_image(image)
@@ -101,7 +101,7 @@ def capture(settings: Settings, image: Path | None, **chosen: Any) -> Report:
 
 def calibration(image: Image, chosen: dict[str, Any]) -> Dataset:
     """The data that a user gave with ``--calib``."""
-    from pimc.data import load_data
+    from pimc.data.dataset import load_data
 
     return load_data(
         chosen["calib"],
@@ -113,7 +113,7 @@ def calibration(image: Image, chosen: dict[str, Any]) -> Dataset:
 
 def shape_of(image: Image) -> tuple[int | None, ...]:
     """The shape of the network's input."""
-    from pimc.evaluate import input_shape, inputs_of
+    from pimc.studies.evaluate import input_shape, inputs_of
 
     return input_shape(inputs_of(image))
 
@@ -123,8 +123,8 @@ def programmed(
 ) -> Device:
     """The device, holding the image; a die that is only now drawn is written first."""
     from pimc.errors import UsageError
-    from pimc.runtime.drivers import open_device, require_programmed
-    from pimc.runtime.program import program
+    from pimc.runtime.door.drivers import open_device, require_programmed
+    from pimc.runtime.door.program import program
 
     if die is not None and not die.exists():
         raise UsageError(

@@ -10,7 +10,7 @@ import click
 from pimc.cli.common import SIZE, Function
 
 if TYPE_CHECKING:
-    from pimc.chip import Chip
+    from pimc.chip.design import Chip
 
 __all__ = ["chip_options", "chosen_chip"]
 
@@ -47,8 +47,8 @@ def chip_options(function: Function) -> Function:
 
 def chosen_chip(chosen: dict[str, Any]) -> Chip:
     """The chip that these options name."""
-    from pimc.assignment import assignment
-    from pimc.chip import Chip
+    from pimc.chip.design import Chip
+    from pimc.cli.assignment import assignment
 
     chip = Chip.load(chosen["chip"]) if chosen["chip"] else Chip.default()
     if chosen["mapping"] is not None:

@@ -12,7 +12,7 @@ from pimc.cli.common import FILE, Report, Settings, command
 from pimc.cli.text import engineering, facts, percent, table
 
 if TYPE_CHECKING:
-    from pimc.chip import Chip
+    from pimc.chip.design import Chip
 
 __all__ = ["chips"]
 
@@ -36,7 +36,7 @@ def show(settings: Settings, name: str | None, toml: bool) -> Report:
 
     The word show may be left out. `pimc chips import` makes a chip file from measured data.
     """
-    from pimc.chip import Chip
+    from pimc.chip.design import Chip
     from pimc.errors import UsageError
 
     if name is not None:
@@ -65,10 +65,10 @@ def import_(settings: Settings, csv: Path, output: Path | None, name: str | None
     The columns are level,g_us (a row a sample) or level,mean_us,sigma_us; target_us in place of
     level groups samples by what they were written to.
     """
+    from pimc.chip.measured import Measurement
     from pimc.errors import UsageError
-    from pimc.files import replacing
-    from pimc.measured import Measurement
-    from pimc.report import measured_picture
+    from pimc.files.atomic import replacing
+    from pimc.pictures.plots import measured_picture
 
     target = output or Path(f"{csv.stem}.toml")
     if target.suffix != ".toml":
@@ -104,10 +104,14 @@ def _toml(name: str) -> str:
     """The chip file as it is, comments included."""
     from importlib import resources
 
-    from pimc.chip import Chip
+    from pimc.chip.design import Chip
 
     if name in Chip.shipped():
-        return resources.files("pimc.chips").joinpath(f"{name}.toml").read_text(encoding="utf-8")
+        return (
+            resources.files("pimc.chip.shipped")
+            .joinpath(f"{name}.toml")
+            .read_text(encoding="utf-8")
+        )
     return Path(name).read_text(encoding="utf-8")
 
 
@@ -121,7 +125,7 @@ def _one_chip(chip: Chip) -> Report:
             pairs.append((f"{key}.{name}", str(inner)))
     if chip.cell.sigma.kind != "write_verify":
         return Report(chip.to_dict(), facts(pairs))
-    from pimc.write_cost import level_costs
+    from pimc.chip.write_cost import level_costs
 
     costs = level_costs(chip)
     rows: list[tuple[Any, ...]] = [

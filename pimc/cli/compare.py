@@ -14,11 +14,11 @@ from pimc.cli.common import SEED_LIMIT, Report, Settings
 from pimc.cli.text import facts, percent, table
 
 if TYPE_CHECKING:
-    from pimc.compare import Outcome
-    from pimc.data import Dataset
-    from pimc.evaluate import Batches
-    from pimc.image import Image
+    from pimc.data.dataset import Dataset
+    from pimc.image.image import Image
     from pimc.passes.recover.options import RecoverOptions
+    from pimc.studies.compare import Outcome
+    from pimc.studies.evaluate import Batches
 
 __all__ = ["compared"]
 
@@ -38,16 +38,16 @@ def compared(
     chosen: dict[str, Any],
 ) -> Report:
     """Run the strategies on the same dies; writes the table and the picture beside the image."""
-    from pimc.compare import compare
     from pimc.errors import UsageError
-    from pimc.evaluate import accuracy, float_session
-    from pimc.files import replacing
+    from pimc.files.atomic import replacing
     from pimc.passes.recover.floor import with_perfect_cells
     from pimc.passes.recover.strategies import strategies, strategy_named
-    from pimc.recovery_report import layers_picture
-    from pimc.runtime.die import Die
+    from pimc.pictures.recovery import layers_picture
+    from pimc.runtime.die.die import Die
     from pimc.runtime.session import Session
-    from pimc.workers import open_pool
+    from pimc.studies.compare import compare
+    from pimc.studies.evaluate import accuracy, float_session
+    from pimc.work.pool import open_pool
 
     if chosen["die"] is not None or chosen["device"] != "sim":
         raise UsageError(
@@ -120,7 +120,7 @@ def _row(outcomes: Sequence[Outcome], total: int) -> tuple[str, ...]:
 
 
 def _over_dies(values: Sequence[float | None]) -> str:
-    from pimc.evaluate import deviation
+    from pimc.studies.evaluate import deviation
 
     known = [value for value in values if value is not None]
     if not known:
@@ -157,7 +157,7 @@ def _picture(
     total: int,
     across: tuple[float, float | None],
 ) -> None:
-    from pimc.recovery_report import strategies_picture
+    from pimc.pictures.recovery import strategies_picture
 
     points = {
         name: [

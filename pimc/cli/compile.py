@@ -24,8 +24,8 @@ from pimc.cli.common import (
 from pimc.cli.text import facts, percent, room, table
 
 if TYPE_CHECKING:
-    from pimc.data import Dataset
-    from pimc.plan import Plan
+    from pimc.data.dataset import Dataset
+    from pimc.plan.records import Plan
 
 __all__ = ["check", "compile_"]
 
@@ -77,11 +77,11 @@ def compile_(settings: Settings, model: Path, **chosen: Any) -> Report:
     sees; without, every input vector is scaled on its own.
     """
     from pimc import api
+    from pimc.chip.fault_map import FaultMap
     from pimc.cli.look import explanations
     from pimc.errors import UsageError
-    from pimc.faults import FaultMap
-    from pimc.passes.frontend import load_model
-    from pimc.summary import summarize
+    from pimc.image.summary import summarize
+    from pimc.passes.graph.frontend import load_model
 
     start = time.perf_counter()
     if chosen["harden"] and (chosen["calib"] is None or chosen["no_teacher"]):
@@ -148,10 +148,10 @@ def check(
     """
     from dataclasses import asdict
 
-    from pimc.passes.constraints import array_share, classify, refusal
-    from pimc.passes.frontend import load_model
-    from pimc.passes.lower import Lower
-    from pimc.passes.simplify import Simplify
+    from pimc.passes.array.judge import array_share, classify, refusal
+    from pimc.passes.graph.frontend import load_model
+    from pimc.passes.lower.lowering import Lower
+    from pimc.passes.simplify.simplify import Simplify
 
     plan = Lower()(Simplify()(load_model(model)))
     reports = classify(plan, digital, array_only=array_only)
@@ -210,8 +210,8 @@ def _check_preprocess(path: Path | None, preprocess: dict[str, Any]) -> None:
 
 
 def _calibration(plan: Plan, path: Path | None, preprocess: dict[str, Any]) -> Dataset | None:
-    from pimc.data import load_data
-    from pimc.inputs import declared_shape
+    from pimc.data.dataset import load_data
+    from pimc.data.inputs import declared_shape
 
     if path is None:
         return None

@@ -11,9 +11,9 @@ from pimc.cli.text import facts, percent, room, table
 from pimc.errors import UsageError
 
 if TYPE_CHECKING:
-    from pimc.evaluate import Batches
-    from pimc.explanation import Difference, Explanation
-    from pimc.image import Image
+    from pimc.image.image import Image
+    from pimc.studies.ablation_result import Difference, Explanation
+    from pimc.studies.evaluate import Batches
 
 __all__ = ["check_options", "explained"]
 
@@ -25,7 +25,7 @@ def check_options(chosen: Mapping[str, Any]) -> None:
         UsageError: elements are switched off in dies drawn from a seed, and in no other chip;
             a picture is asked for without an explanation, or where there is no folder.
     """
-    from pimc.runtime.processor import driver_and_processor
+    from pimc.runtime.read.processor import driver_and_processor
 
     output, device = chosen["output"], chosen["device"]
     if not chosen["explain"]:
@@ -58,9 +58,9 @@ def explained(
     chosen: Mapping[str, Any],
 ) -> tuple[dict[str, Any], str]:
     """The JSON object ``explain`` and its text, for the dies that ``result`` was measured on."""
-    from pimc.explain import explain
-    from pimc.runtime.drawn import Reading
-    from pimc.runtime.processor import driver_and_processor
+    from pimc.runtime.read.processor import driver_and_processor
+    from pimc.studies.ablation import explain
+    from pimc.studies.drawn import Reading
 
     _, processor = driver_and_processor(chosen["device"])
     values = result["accuracy_per_die"]
@@ -76,7 +76,7 @@ def explained(
     )
     output: Path | None = chosen["output"]
     if output is not None:
-        from pimc.report import explain_picture
+        from pimc.pictures.plots import explain_picture
 
         explain_picture(output, found)
     picture = None if output is None else str(output)

@@ -12,7 +12,7 @@ from pimc.cli.common import FILE, Report, Settings, command, partition_options
 from pimc.cli.text import engineering, room, table
 
 if TYPE_CHECKING:
-    from pimc.passes.layouts import Copies, Stage
+    from pimc.passes.layout.layouts import Copies, Stage
 
 __all__ = ["layouts"]
 
@@ -33,8 +33,8 @@ def layouts(settings: Settings, model: Path, budget: int | None, **chosen: Any) 
     from dataclasses import asdict
 
     from pimc import api
-    from pimc.passes.layouts import copies, front, stages
-    from pimc.passes.tile import Tiling
+    from pimc.passes.layout.layouts import copies, front, stages
+    from pimc.passes.layout.tile import Tiling
 
     chip = chosen_chip(chosen)
     options = api.Options(digital=chosen["digital"], array_only=chosen["array_only"])

@@ -16,7 +16,7 @@ def ops(settings: Settings, markdown: bool) -> Report:
     """Which operators go on the array, under what conditions, and which stay digital."""
     from dataclasses import asdict
 
-    from pimc.passes.constraints import ops_markdown, ops_table
+    from pimc.passes.array.judge import ops_markdown, ops_table
     from pimc.runtime.ops import registered
 
     rows = ops_table({name for domain, name, _ in registered() if not domain})
@@ -40,7 +40,7 @@ def ops(settings: Settings, markdown: bool) -> Report:
 @command("devices")
 def devices(settings: Settings) -> Report:
     """List the installed device drivers (entry points of the group pimc.devices)."""
-    from pimc.runtime.drivers import devices as installed
+    from pimc.runtime.door.drivers import devices as installed
 
     found = installed()
     rows = [(d.name, d.available, d.description) for d in found]

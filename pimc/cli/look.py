@@ -11,8 +11,8 @@ from pimc.cli.common import FILE, Report, Settings, command, explain_option, ima
 from pimc.cli.text import engineering, facts, percent, room, table
 
 if TYPE_CHECKING:
-    from pimc.changes import Changes
-    from pimc.chip import Chip
+    from pimc.chip.design import Chip
+    from pimc.image.changes import Changes
 
 __all__ = ["LAYER_COLUMNS", "diff", "explanations", "info", "layer_rows", "summary_facts"]
 
@@ -27,9 +27,9 @@ LAYER_COLUMNS = (
 @explain_option
 def info(settings: Settings, image: Path | None, explain: bool) -> Report:
     """Look into IMAGE: layers, arrays, utilization, predicted errors, energy and latency."""
-    from pimc.image import Image
-    from pimc.lookup import find_image
-    from pimc.summary import summarize
+    from pimc.cli.lookup import find_image
+    from pimc.image.image import Image
+    from pimc.image.summary import summarize
 
     path = find_image(image)
     loaded = Image.load(path)
@@ -54,8 +54,8 @@ def diff(
     settings: Settings, before: Path, after: Path, exit_code: bool, output: Path | None
 ) -> Report:
     """Compare two images: cells to rewrite from BEFORE to AFTER, and digital changes."""
-    from pimc.changes import changes
-    from pimc.image import Image
+    from pimc.image.changes import changes
+    from pimc.image.image import Image
 
     found = changes(Image.load(before), Image.load(after))
     if output is not None:
@@ -100,7 +100,7 @@ def summary_facts(summary: dict[str, Any]) -> list[tuple[str, str]]:
 
 def explanations(summary: dict[str, Any], chip: Chip) -> str:
     """How each number of the summary comes about."""
-    from pimc.explained import explained
+    from pimc.image.derivations import explained
 
     summary["explained"] = explained(summary, chip)
     return "\n\n" + facts(list(summary["explained"].items()))

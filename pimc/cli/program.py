@@ -14,9 +14,9 @@ from pimc.cli.common import DURATION, FILE, Report, Settings, command, image_arg
 from pimc.cli.text import engineering, facts
 
 if TYPE_CHECKING:
-    from pimc.image import Image
-    from pimc.runtime.device import Device
-    from pimc.runtime.program import Journal, Programmed
+    from pimc.image.image import Image
+    from pimc.runtime.door.device import Device
+    from pimc.runtime.door.program import Journal, Programmed
 
 __all__ = ["CHECKPOINT_S", "age", "program"]
 
@@ -37,13 +37,13 @@ def program(
     Only cells whose level differs from what was last asked for are written. The run can be cut
     at any moment; --resume then does the rest. A new die is drawn from --seed.
     """
+    from pimc.cli.lookup import find_image
     from pimc.errors import UsageError
-    from pimc.image import Image
-    from pimc.lookup import find_image
+    from pimc.image.image import Image
     from pimc.progress import ticking
-    from pimc.runtime.drivers import open_device
-    from pimc.runtime.program import Journal
-    from pimc.runtime.program import program as write
+    from pimc.runtime.door.drivers import open_device
+    from pimc.runtime.door.program import Journal
+    from pimc.runtime.door.program import program as write
 
     path = find_image(image)
     loaded = Image.load(path)
@@ -80,7 +80,7 @@ def age(settings: Settings, time: float, die: Path) -> Report:
 
     What that does to the cells says the chip's [retention].
     """
-    from pimc.runtime.die import Die
+    from pimc.runtime.die.die import Die
 
     specimen = Die.load(die)
     specimen.age(time)
@@ -113,7 +113,7 @@ class _Checkpoint:
 
     def save(self) -> None:
         """Save the die, then note what it holds."""
-        from pimc.runtime.drivers import flush
+        from pimc.runtime.door.drivers import flush
 
         flush(self.device, self.die)
         for array in self.pending:
@@ -149,7 +149,7 @@ def _report(
     resumed: int,
     seconds: float,
 ) -> Report:
-    from pimc.write_cost import writing
+    from pimc.chip.write_cost import writing
 
     cost = writing(image.chip, result.writes)
     data = {

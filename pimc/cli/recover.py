@@ -27,9 +27,9 @@ from pimc.cli.recovered import floor_text, report_of, result_of, write_files
 from pimc.cli.text import table
 
 if TYPE_CHECKING:
-    from pimc.image import Image
+    from pimc.image.image import Image
     from pimc.passes.recover.checkpoint import Checkpoint
-    from pimc.runtime.device import Device
+    from pimc.runtime.door.device import Device
 
 __all__ = ["recover"]
 
@@ -108,17 +108,17 @@ def recover(settings: Settings, image: Path | None, **chosen: Any) -> Report:
     """
     if chosen["list_strategies"]:
         return _strategies()
-    from pimc.data import load_data
+    from pimc.cli.lookup import find_image
+    from pimc.data.dataset import load_data
     from pimc.errors import UsageError
-    from pimc.evaluate import Batches, accuracy, float_session
-    from pimc.image import Image
-    from pimc.lookup import find_image
+    from pimc.image.image import Image
     from pimc.passes.recover.checkpoint import SUFFIX, Checkpoint
     from pimc.passes.recover.distill import DistillOptions
     from pimc.passes.recover.loop import recover as recover_die
     from pimc.passes.recover.options import RecoverOptions
-    from pimc.runtime.drivers import flush, observer
+    from pimc.runtime.door.drivers import flush, observer
     from pimc.runtime.session import Session
+    from pimc.studies.evaluate import Batches, accuracy, float_session
 
     if chosen["calib"] is None:
         raise UsageError("--calib is missing", hint="name calibration data")

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from pimc.cli.capture import programmed
 
 if TYPE_CHECKING:
-    from pimc.data import Dataset
-    from pimc.image import Image
+    from pimc.data.dataset import Dataset
+    from pimc.image.image import Image
     from pimc.runtime.capture import Capture
-    from pimc.runtime.device import Device
+    from pimc.runtime.door.device import Device
 
 __all__ = ["Job", "enough_since", "jobs"]
 

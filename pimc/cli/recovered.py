@@ -11,7 +11,7 @@ from pimc.cli.common import Report
 from pimc.cli.text import facts, percent, table
 
 if TYPE_CHECKING:
-    from pimc.image import Image
+    from pimc.image.image import Image
     from pimc.passes.recover.options import Floor, Recovery
 
 __all__ = ["floor_text", "report_of", "result_of", "write_files"]
@@ -95,8 +95,8 @@ def write_files(recovery: Recovery, output: Path, result: dict[str, Any]) -> Non
     """
     import json
 
-    from pimc.faults import FaultMap
-    from pimc.files import replacing
+    from pimc.chip.fault_map import FaultMap
+    from pimc.files.atomic import replacing
 
     recovery.image.save(output)
     if recovery.findings and recovery.findings.faults:

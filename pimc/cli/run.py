@@ -24,11 +24,11 @@ from pimc.cli.common import (
 from pimc.cli.text import facts, percent
 
 if TYPE_CHECKING:
-    from pimc.evaluate import Batches
-    from pimc.image import Image
-    from pimc.montecarlo import Trial
+    from pimc.image.image import Image
     from pimc.runtime.physics.ir_drop import Method
     from pimc.runtime.session import Session
+    from pimc.studies.evaluate import Batches
+    from pimc.studies.montecarlo import Trial
 
 __all__ = ["DIES", "eval_", "run"]
 
@@ -70,9 +70,9 @@ def run(
 ) -> Report:
     """Outputs for inputs, written to a file by output name (default: INPUT.out.npz)."""
     from pimc.cli.arrays import file_keys, load_inputs, run_in_batches, save_outputs
-    from pimc.image import Image
-    from pimc.lookup import find_image
-    from pimc.runtime.drivers import keep_disturb
+    from pimc.cli.lookup import find_image
+    from pimc.image.image import Image
+    from pimc.runtime.door.drivers import keep_disturb
 
     loaded = Image.load(find_image(image))
     target = output or Path(f"{source.stem}.out.npz")
@@ -131,8 +131,13 @@ def eval_(settings: Settings, image: Path | None, **chosen: Any) -> Report:
     import numpy as np
 
     from pimc.cli.explain import check_options, explained
-    from pimc.data import load_data
-    from pimc.evaluate import (
+    from pimc.cli.lookup import find_image
+    from pimc.data.dataset import load_data
+    from pimc.image.image import Image
+    from pimc.runtime.door.device import Saturation
+    from pimc.runtime.session import inputs_of
+    from pimc.runtime.teacher import has_teacher
+    from pimc.studies.evaluate import (
         Batches,
         accuracy,
         deviation,
@@ -140,11 +145,6 @@ def eval_(settings: Settings, image: Path | None, **chosen: Any) -> Report:
         input_shape,
         interval,
     )
-    from pimc.image import Image
-    from pimc.lookup import find_image
-    from pimc.runtime.device import Saturation
-    from pimc.runtime.session import inputs_of
-    from pimc.runtime.teacher import has_teacher
 
     check_options(chosen)
     loaded = Image.load(find_image(image))
@@ -217,11 +217,11 @@ def _session(
     A drawn die is read ``age_s`` after it was written.
     """
     from pimc.errors import DeviceError, UsageError
-    from pimc.runtime.die import Die
-    from pimc.runtime.drawn import Reading
-    from pimc.runtime.drivers import open_device, require_programmed
-    from pimc.runtime.processor import driver_and_processor
+    from pimc.runtime.die.die import Die
+    from pimc.runtime.door.drivers import open_device, require_programmed
+    from pimc.runtime.read.processor import driver_and_processor
     from pimc.runtime.session import Session
+    from pimc.studies.drawn import Reading
 
     driver, processor = driver_and_processor(device)
     drawn = die is None and driver == "sim" and not ideal
@@ -246,11 +246,11 @@ def _trials(
 ) -> list[Trial]:
     """One die or chip, or dies drawn from the seed on, measured."""
     from pimc.errors import UsageError
-    from pimc.montecarlo import measure_dies, measure_session
-    from pimc.runtime.drawn import Reading
-    from pimc.runtime.drivers import keep_disturb
-    from pimc.runtime.processor import driver_and_processor
-    from pimc.workers import open_pool
+    from pimc.runtime.door.drivers import keep_disturb
+    from pimc.runtime.read.processor import driver_and_processor
+    from pimc.studies.drawn import Reading
+    from pimc.studies.montecarlo import measure_dies, measure_session
+    from pimc.work.pool import open_pool
 
     die, device, ideal = chosen["die"], chosen["device"], chosen["ideal"]
     jobs, cluster = chosen["jobs"], chosen["cluster"]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pimc.chip.grid import as_text
 from pimc.cli.common import (
     DURATION,
     FILE,
@@ -25,13 +26,12 @@ from pimc.cli.common import (
 )
 from pimc.cli.run import DIES
 from pimc.cli.text import engineering, facts, percent, room, table
-from pimc.grid import as_text
 
 if TYPE_CHECKING:
-    from pimc.chip import Chip
-    from pimc.grid import Axis
-    from pimc.sweep import Setup
-    from pimc.sweep_table import Row
+    from pimc.chip.design import Chip
+    from pimc.chip.grid import Axis
+    from pimc.studies.sweep import Setup
+    from pimc.studies.sweep_table import Row
 
 __all__ = ["sweep"]
 
@@ -65,11 +65,11 @@ def sweep(settings: Settings, model: Path, **chosen: Any) -> Report:
     One row a point. Points that the output already holds are not measured again; after an
     interruption the same command goes on.
     """
-    from pimc.chip import Chip
-    from pimc.grid import parse_axis, points
-    from pimc.sweep import sweep as run
-    from pimc.sweep_table import require_suffix
-    from pimc.workers import open_pool
+    from pimc.chip.design import Chip
+    from pimc.chip.grid import parse_axis, points
+    from pimc.studies.sweep import sweep as run
+    from pimc.studies.sweep_table import require_suffix
+    from pimc.work.pool import open_pool
 
     start = time.perf_counter()
     output = chosen["output"] or Path(f"{model.stem}.sweep.csv")
@@ -103,12 +103,12 @@ def _setup(settings: Settings, model: Path, base: Chip, chosen: Mapping[str, Any
     import numpy as np
 
     from pimc import api
-    from pimc.data import load_data
-    from pimc.evaluate import Batches, input_shape
-    from pimc.inputs import declared_shape
-    from pimc.passes.frontend import load_model
-    from pimc.runtime.drawn import Reading
-    from pimc.sweep import Setup
+    from pimc.data.dataset import load_data
+    from pimc.data.inputs import declared_shape
+    from pimc.passes.graph.frontend import load_model
+    from pimc.studies.drawn import Reading
+    from pimc.studies.evaluate import Batches, input_shape
+    from pimc.studies.sweep import Setup
 
     loaded = load_model(model)
     parted = api.plan(loaded, base, stop_after="partition")
@@ -127,7 +127,7 @@ def _setup(settings: Settings, model: Path, base: Chip, chosen: Mapping[str, Any
 
 def _pictures(output: Path, axes: Sequence[Axis], rows: Sequence[Row]) -> list[Path]:
     """One picture a parameter that takes several values, beside the output."""
-    from pimc.report import lines_picture
+    from pimc.pictures.plots import lines_picture
 
     written = []
     for number, axis in enumerate(axes):

@@ -18,7 +18,7 @@ from pimc.cli.common import (
 from pimc.cli.text import room, table
 
 if TYPE_CHECKING:
-    from pimc.verify import Verification
+    from pimc.studies.verify import Verification
 
 __all__ = ["verify"]
 
@@ -48,14 +48,14 @@ def verify(
     model is at hand, the float network in the image is compared with it too. Exits with 1 and
     names the first layer that differs.
     """
-    from pimc.data import load_data
-    from pimc.evaluate import input_shape, only_input
-    from pimc.image import Image
-    from pimc.lookup import find_image, find_model
+    from pimc.cli.lookup import find_image, find_model
+    from pimc.data.dataset import load_data
+    from pimc.image.image import Image
     from pimc.runtime.session import inputs_of
     from pimc.runtime.teacher import has_teacher
-    from pimc.verify import random_inputs
-    from pimc.verify import verify as compare
+    from pimc.studies.evaluate import input_shape, only_input
+    from pimc.studies.verify import random_inputs
+    from pimc.studies.verify import verify as compare
 
     path = find_image(image)
     loaded = Image.load(path)

@@ -1,23 +1,18 @@
 """ONNX operators in torch; importing this package fills the registry."""
 
-from pimc.runtime.ops import (
+from pimc.runtime.ops import control
+from pimc.runtime.ops.layers import (
     activation,
-    cast,
-    control,
-    elementwise,
-    generate,
-    index,
     linear,
     norm,
     pooling,
     quant,
     recurrent,
-    reduce,
     resize,
-    shape,
     signal,
 )
 from pimc.runtime.ops.registry import NotNative, OpContext, OpSpec, lookup, registered
+from pimc.runtime.ops.tensors import cast, elementwise, generate, index, reduce, shape
 
 __all__ = [
     "NotNative",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from pimc.chip import Chip
+from pimc.chip.design import Chip
 
 if TYPE_CHECKING:
     import torch

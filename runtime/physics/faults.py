@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pimc.chip import Chip
-from pimc.runtime import philox
+from pimc.chip.design import Chip
+from pimc.runtime.physics import philox
 from pimc.runtime.physics.streams import Stream
 
 

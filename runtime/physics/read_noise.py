@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pimc.chip import ReadNoise
-from pimc.runtime import philox
+from pimc.chip.design import ReadNoise
+from pimc.runtime.physics import philox
 from pimc.runtime.physics.streams import Stream
 
 Array64 = npt.NDArray[np.float64]

@@ -13,9 +13,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from pimc.cell_sections import Retention
-from pimc.chip import Chip
-from pimc.programming import Polynomial
+from pimc.chip.cell.programming_error import Polynomial
+from pimc.chip.cell.tables import Retention
+from pimc.chip.design import Chip
 
 __all__ = ["Logarithmic", "RetentionModel", "SigmaAt", "retention_of"]
 

@@ -7,7 +7,7 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
-from pimc.runtime import philox
+from pimc.runtime.physics import philox
 
 #: Further draws of the same event take the streams this far apart.
 _APART = 256
@@ -46,3 +46,11 @@ def normals(
     """(draws, *shape of ``cell``) independent standard normals, as ``philox.normal``."""
     each = [philox.normal(seed, stream + number * _APART, cell, count) for number in range(draws)]
     return np.stack(each)
+
+
+#: The counter word of read noise, apart from those of a die's own errors.
+READ_NOISE = 0x52454144
+#: So many input vectors share the keys that theirs are made of.
+READ_STRETCH = 1 << 10
+#: Columns' numbers from here on are those of reference columns, below those of columns of cells.
+READ_REFERENCE = 1 << 30

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from pimc.chip import Chip
-from pimc.runtime import philox
+from pimc.chip.design import Chip
+from pimc.runtime.physics import philox
 from pimc.runtime.physics.streams import Stream
 
 Array64 = npt.NDArray[np.float64]

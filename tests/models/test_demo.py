@@ -46,6 +46,6 @@ def test_interrupt(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pimc.data.load_data", interrupted)
+    monkeypatch.setattr("pimc.data.dataset.load_data", interrupted)
     assert demo.main(["--out", str(tmp_path)]) == 130
     assert capsys.readouterr().err == "interrupted\n"

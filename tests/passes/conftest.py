@@ -16,11 +16,18 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
-from pimc.passes.frontend import load_model
-from pimc.passes.lower import Lower
-from pimc.passes.partition import Partition
-from pimc.passes.simplify import Simplify
-from pimc.plan import ARRAY_OP, DOMAIN, Layer, Plan, Window, array_nodes
+from pimc.passes.array.partition import Partition
+from pimc.passes.graph.frontend import load_model
+from pimc.passes.lower.lowering import Lower
+from pimc.passes.simplify.simplify import Simplify
+from pimc.plan.records import (
+    ARRAY_OP,
+    DOMAIN,
+    Layer,
+    Plan,
+    Window,
+    array_nodes,
+)
 
 Array = np.ndarray[Any, Any]
 

@@ -12,9 +12,9 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from pimc.api import compile as compile_model
-from pimc.chip import Chip
-from pimc.image import Image
-from pimc.runtime.executor import Executor
+from pimc.chip.design import Chip
+from pimc.image.image import Image
+from pimc.runtime.graph.executor import Executor
 from pimc.runtime.teacher import teacher_array
 
 Array = np.ndarray[Any, Any]

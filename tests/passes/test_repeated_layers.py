@@ -8,20 +8,20 @@ import pytest
 from onnx import TensorProto, helper
 
 from pimc.api import compile as compile_model
-from pimc.chip import Chip
-from pimc.data import Dataset
-from pimc.golden import golden_model
-from pimc.image import Image
+from pimc.chip.design import Chip
+from pimc.data.dataset import Dataset
+from pimc.image.golden import golden_model
+from pimc.image.image import Image
 from pimc.passes.recover.distill import DistillOptions
 from pimc.passes.recover.loop import recover
 from pimc.passes.recover.options import RecoverOptions
-from pimc.plan import array_nodes, repeated_layers
+from pimc.plan.records import array_nodes, repeated_layers
 from pimc.runtime.capture import CaptureOptions
-from pimc.runtime.die import Die
-from pimc.runtime.program import program
+from pimc.runtime.die.die import Die
+from pimc.runtime.door.program import program
+from pimc.runtime.door.sim import SimDevice
 from pimc.runtime.session import Session
-from pimc.runtime.sim import SimDevice
-from pimc.verify import verify
+from pimc.studies.verify import verify
 from tests.passes.lowered_nets import (
     compared,
     drawn,

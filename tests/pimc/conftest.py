@@ -10,11 +10,11 @@ import pytest
 
 from pimc.api import Options
 from pimc.api import compile as compile_model
-from pimc.chip import Chip
-from pimc.evaluate import float_session
-from pimc.image import Image
-from pimc.runtime.die import Die
+from pimc.chip.design import Chip
+from pimc.image.image import Image
+from pimc.runtime.die.die import Die
 from pimc.runtime.session import Session
+from pimc.studies.evaluate import float_session
 
 
 @pytest.fixture(scope="session")

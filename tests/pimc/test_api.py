@@ -15,13 +15,13 @@ import pytest
 from onnx import helper, numpy_helper
 
 from pimc import api
-from pimc.chip import Chip
-from pimc.data import Dataset
+from pimc.chip.design import Chip
+from pimc.chip.fault_map import Fault, FaultMap
+from pimc.data.dataset import Dataset
 from pimc.errors import DataError, UsageError
-from pimc.faults import Fault, FaultMap
-from pimc.image import Image
-from pimc.passes.frontend import load_model
-from pimc.passes.quantize import Quantize
+from pimc.image.image import Image
+from pimc.passes.graph.frontend import load_model
+from pimc.passes.quantize.quantize import Quantize
 from pimc.runtime.session import Session
 
 Item = TypeVar("Item")

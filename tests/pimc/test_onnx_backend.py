@@ -18,7 +18,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 import pimc.onnx_backend as backend
-from pimc.chip import Chip
+from pimc.chip.design import Chip
 from pimc.errors import ModelError, UsageError
 
 _RANDOM = "draws random numbers: only shape and type of the output are defined"

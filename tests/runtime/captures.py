@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from pimc.api import compile as compile_model
-from pimc.chip import Chip
-from pimc.data import Dataset
-from pimc.image import Image
+from pimc.chip.design import Chip
+from pimc.data.dataset import Dataset
+from pimc.image.image import Image
 from pimc.runtime.capture import Capture, CaptureOptions, capture
-from pimc.runtime.die import Die
+from pimc.runtime.die.die import Die
 from pimc.runtime.session import Session
 
 OPTIONS = CaptureOptions(vectors=64, repeats=3)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pimc.runtime.die import Cells
+from pimc.runtime.die.die import Cells
 
 Array64 = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

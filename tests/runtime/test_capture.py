@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from pimc.converters import adc_limits, dac_limits
-from pimc.data import Dataset
+from pimc.chip.converters import adc_limits, dac_limits
+from pimc.data.dataset import Dataset
 from pimc.errors import DeviceError
-from pimc.image import ImageLayer
+from pimc.image.image import ImageLayer
 from pimc.runtime.capture import Capture, LayerCapture, capture
-from pimc.runtime.device import Region
-from pimc.runtime.die import Die
+from pimc.runtime.die.die import Die
+from pimc.runtime.die.region import Region
+from pimc.runtime.door.sim import SimDevice
 from pimc.runtime.session import Session
-from pimc.runtime.sim import SimDevice
 from tests.runtime.captures import NOISELESS, OPTIONS, image_of, same, take
 
 KINDS = ("offset", "differential", "sliced")

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from pimc.api import compile as compile_model
-from pimc.chip import Chip
-from pimc.converters import adc_limits, dac_limits
-from pimc.image import Image, ImageLayer
+from pimc.chip.converters import adc_limits, dac_limits
+from pimc.chip.design import Chip
+from pimc.image.image import Image, ImageLayer
 from pimc.runtime.crossbar import CrossbarLayer
-from pimc.runtime.device import Region
-from pimc.runtime.die import Die
+from pimc.runtime.die.die import Die
+from pimc.runtime.die.region import Region
+from pimc.runtime.door.sim import SimDevice
 from pimc.runtime.session import Session
-from pimc.runtime.sim import SimDevice
 
 Array = npt.NDArray[np.float32]
 CHIP = Chip.default().with_array(16, 12)

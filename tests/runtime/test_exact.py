@@ -13,13 +13,13 @@ import pytest
 import torch
 
 from pimc.api import compile as compile_model
-from pimc.chip import Chip
-from pimc.converters import plane_weights
-from pimc.image import Image, ImageLayer
-from pimc.runtime.die import Die
+from pimc.chip.converters import plane_weights
+from pimc.chip.design import Chip
+from pimc.image.image import Image, ImageLayer
+from pimc.runtime.die.die import Die
+from pimc.runtime.door.sim import SimDevice
 from pimc.runtime.session import Session
-from pimc.runtime.sim import SimDevice
-from pimc.verify import verify
+from pimc.studies.verify import verify
 
 Net = Callable[..., onnx.ModelProto]
 Ints = npt.NDArray[np.int64]

@@ -13,6 +13,7 @@ from importlib.metadata import entry_points
 from typing import ClassVar, NamedTuple, Protocol
 
 from pimc.errors import UsageError
+from pimc.files.strict import did_you_mean
 from pimc.passes.recover.options import RecoverOptions
 from pimc.passes.recover.steps import Step
 from pimc.passes.recover.strategies.affine import Affine
@@ -22,7 +23,6 @@ from pimc.passes.recover.strategies.none import Nothing
 from pimc.passes.recover.strategies.residual import Residual
 from pimc.passes.recover.strategies.selective import Selective
 from pimc.passes.recover.strategies.vat import Vat, VatKd
-from pimc.strict import did_you_mean
 
 ENTRY_POINT_GROUP = "pimc.strategies"
 #: What a recovery does where nobody says otherwise.

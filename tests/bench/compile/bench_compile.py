@@ -30,7 +30,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from pimc.image import Image
+from pimc.image.image import Image
 
 IMAGE = 224
 #: Arrays that a recovery has written to, and cells in each.

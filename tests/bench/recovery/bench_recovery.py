@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pimc.report import lines_picture
+from pimc.pictures.plots import lines_picture
 
 ROOT = Path(__file__).resolve().parents[3]
 CIFAR = ROOT.parent / "shared" / "data" / "cifar10"

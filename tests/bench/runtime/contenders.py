@@ -68,7 +68,7 @@ def _ours_in_torch(folder: Path, x: Array32, threads: int) -> Run:
     """The path that recovery differentiates and a GPU runs: plain torch, every code in memory."""
     import torch
 
-    from pimc.plan import layer_of
+    from pimc.plan.records import layer_of
 
     session = _session(folder, OURS)
     source, target = session.get_inputs()[0].name, session.get_outputs()[0].name
@@ -84,7 +84,7 @@ def _ours_in_torch(folder: Path, x: Array32, threads: int) -> Run:
 
 
 def _session(folder: Path, image: str) -> Session:
-    from pimc.runtime.die import Die
+    from pimc.runtime.die.die import Die
     from pimc.runtime.session import Session
 
     reason = folder / f"{image}.skip"

@@ -15,12 +15,12 @@ from onnx import TensorProto, helper, numpy_helper
 from settings import ADC_BITS, COLS, DAC_BITS, LEVELS, READ_NOISE, ROWS, SEED, WRITE_ERROR
 
 from pimc.api import Options, compile
-from pimc.chip import Chip
-from pimc.data import load_data
+from pimc.chip.design import Chip
+from pimc.data.dataset import load_data
 from pimc.errors import ChipError
-from pimc.image import Image
-from pimc.passes.frontend import load_model
-from pimc.passes.simplify import Simplify
+from pimc.image.image import Image
+from pimc.passes.graph.frontend import load_model
+from pimc.passes.simplify.simplify import Simplify
 
 ROOT = Path(__file__).resolve().parents[3]
 SHARED = ROOT.parent / "shared" / "data" / "cifar10"

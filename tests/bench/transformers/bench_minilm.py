@@ -29,10 +29,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from pimc.image import Image
-from pimc.runtime.die import Die
+from pimc.image.image import Image
+from pimc.runtime.die.die import Die
+from pimc.runtime.door.sim import SimDevice
 from pimc.runtime.session import Session
-from pimc.runtime.sim import SimDevice
 
 Array = np.ndarray[Any, Any]
 LENGTH, CALIBRATION, TEST, BATCH, SEED = 32, 1024, 300, 50, 7

@@ -11,12 +11,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pimc import container
-from pimc.chip import Chip
+from pimc.chip.design import Chip
 from pimc.errors import ChipError, DeviceError, UsageError
-from pimc.runtime.device import Region
-from pimc.runtime.die import FORMAT, Die, Stuck
-from pimc.runtime.sim import SimDevice
+from pimc.files import container
+from pimc.runtime.die.die import FORMAT, Die, Stuck
+from pimc.runtime.die.region import Region
+from pimc.runtime.door.sim import SimDevice
 
 ERRORS = 4.5
 DAY = 86_400.0

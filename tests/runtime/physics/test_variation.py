@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pimc.chip import Chip
+from pimc.chip.design import Chip
 from pimc.errors import ChipError
-from pimc.runtime.die import Die
+from pimc.runtime.die.die import Die
 
 ERRORS = 4.5
 CELL, ROW, COL = 0.05, 0.03, 0.04

@@ -1,0 +1,1 @@
+"""What goes on the array and why not; its weights as matrices."""

@@ -1,0 +1,1 @@
+"""The image of a finished plan, and plans written out for people."""

@@ -1,0 +1,1 @@
+"""Weights to codes, inputs and converters to ranges."""

@@ -1,0 +1,306 @@
+"""Quantize: every layer's weights to codes, its inputs and its ADC to ranges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from pimc.chip.codebook import Codebook, codebook
+from pimc.chip.converters import dac_limits
+from pimc.chip.design import Chip
+from pimc.passes.quantize import rounding
+from pimc.passes.quantize.coarse import (
+    NearestCodes,
+    coarse_grid,
+    coarse_range,
+    weight_error,
+)
+from pimc.passes.quantize.ranges import AdcRange, adc_range, input_scale
+from pimc.plan.records import (
+    Codes,
+    Layer,
+    Plan,
+    Quantized,
+    Window,
+    repeated_layers,
+)
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+    import torch
+
+Array64 = npt.NDArray[np.float64]
+
+#: Input vectors that a layer's statistics are made from: so many a row, within limits.
+_VECTORS_A_ROW, _VECTORS = 8, (1024, 2048)
+#: Seed of everything drawn while compiling; fixed, so that equal inputs give equal bytes.
+_SEED = 20221117
+
+
+class Calibration(Protocol):
+    """Runs a network on calibration data in float64.
+
+    ``on_array(layer_name, x)`` is called for every array layer in the order of the graph, once
+    with all data, and its result is taken as the layer's output.
+    """
+
+    def __call__(
+        self, graph: ir.Model, on_array: Callable[[str, torch.Tensor], torch.Tensor]
+    ) -> None: ...
+
+
+@dataclass(frozen=True)
+class Quantize:
+    """Choose scale, zero and codes of every column, input ranges and ADC ranges.
+
+    With calibration data the layers are quantized in the order in which they run, each on the
+    inputs it gets from the layers already quantized; without, inputs are scaled dynamically.
+
+    Attributes:
+        calibration: how to run the network on calibration data; None without data.
+        feedback: round with error feedback (needs calibration data).
+        write_noise: how much of the programming errors' variance the clipping reckons with.
+    """
+
+    name: ClassVar[str] = "quantize"
+    calibration: Calibration | None = field(default=None, repr=False)
+    feedback: bool = True
+    write_noise: float = 1.0
+
+    def __call__(self, plan: Plan, chip: Chip) -> Plan:
+        """Fill ``plan.quantized``."""
+        book = codebook(chip)
+        if self.calibration is None:
+            quantized = [self._without_data(layer, chip, book) for layer in plan.layers]
+        else:
+            quantized = self._with_data(plan, chip, book, self.calibration)
+        return replace(plan, stage=self.name, quantized=tuple(quantized))
+
+    def _without_data(self, layer: Layer, chip: Chip, book: Codebook) -> Quantized:
+        grid = coarse_grid(layer.weight, book, self.write_noise)
+        codes = NearestCodes(layer.weight, grid, book)
+        scale, signed = _stated(layer, chip) or (None, not layer.nonnegative_input)
+        adc = coarse_range(layer, grid, chip, book, signed, _rng)
+        importance = np.ones((layer.groups, layer.rows))
+        error = weight_error(layer.weight, grid, codes, book)
+        return _quantized(layer, grid, codes, layer.bias, importance, scale, signed, adc, error)
+
+    def _with_data(
+        self, plan: Plan, chip: Chip, book: Codebook, run: Calibration
+    ) -> list[Quantized]:
+        import torch
+
+        layers = {layer.name: layer for layer in plan.layers}
+        repeated = repeated_layers(plan.graph)
+        pools: dict[str, list[torch.Tensor]] = {}
+        means: dict[str, torch.Tensor] = {}
+        done: dict[str, Quantized] = {}
+
+        def in_float(name: str, x: torch.Tensor) -> torch.Tensor:
+            layer = layers[name]
+            y = _apply(layer, x, layer.weight.numpy().astype(np.float64), layer.bias)
+            if name in repeated:
+                pools.setdefault(name, []).append(_sampled(layer, x))
+            else:
+                means[name] = _column_mean(layer, y)
+            return y
+
+        def on_chip(name: str, x: torch.Tensor) -> torch.Tensor:
+            layer = layers[name]
+            if name not in repeated:
+                done[name], y = self._one_layer(layer, x, means[name], chip, book)
+                return y
+            if name not in done:
+                # Of several uses the first comes before the last: those of the float network
+                # stand for all, as vectors.
+                single, pool = _as_vectors(layer), torch.cat(pools.pop(name)).T[None]
+                wanted = _apply(single, pool, layer.weight.numpy().astype(np.float64), layer.bias)
+                mean = _column_mean(single, wanted)
+                done[name], _ = self._one_layer(single, pool, mean, chip, book)
+            return _through(layer, x, done[name], chip, book)
+
+        run(plan.graph, in_float)
+        run(plan.graph, on_chip)
+        # A body of control flow need not have run.
+        return [done.get(n) or self._without_data(layers[n], chip, book) for n in layers]
+
+    def _one_layer(
+        self, layer: Layer, x: torch.Tensor, mean: torch.Tensor, chip: Chip, book: Codebook
+    ) -> tuple[Quantized, torch.Tensor]:
+        vectors = _sampled(layer, x).numpy()
+        scale, signed = _stated(layer, chip) or (None, _signed(layer, vectors, x))
+        low, high = dac_limits(chip, signed)
+        scale = scale or input_scale(vectors, low, high)
+        codes_in = np.clip(np.rint(vectors / scale), low, high)
+        grouped = codes_in.reshape(-1, layer.groups, layer.rows).transpose(1, 0, 2)
+
+        weight = layer.weight.numpy().astype(np.float64)
+        moments = _second_moments(grouped)
+        importance = np.einsum("gkk->gk", rounding.damped(moments))
+        grid = rounding.choose_grid(weight, importance, book, self.write_noise)
+        if self.feedback:
+            codes = rounding.round_with_feedback(weight, moments, grid, book)
+        else:
+            codes = rounding.round_nearest(weight, grid, book)
+        grid = rounding.refit_scale(weight, moments, grid, codes, book)
+
+        inputs = (x / scale).round_().clamp_(low, high)
+        y = _on_codes(layer, inputs, grid, codes, book)
+        y = _scaled(layer, y, grid.scale.reshape(-1) * scale, layer.bias)
+        # Whatever rounding, here and before, moved the mean of a column by, its bias takes back.
+        shift = mean - _column_mean(layer, y)
+        y += shift if layer.window is None else shift.view(1, -1, *(1,) * (y.dim() - 2))
+        bias = (layer.bias + shift.numpy()).astype(np.float32)
+        adc = adc_range(chip, book, codes, grid, grouped, signed, _rng(layer))
+        power = np.square(grouped).mean(axis=1)
+        error = weight_error(layer.weight, grid, codes, book)
+        return _quantized(layer, grid, codes, bias, power, scale, signed, adc, error), y
+
+
+def _quantized(
+    layer: Layer,
+    grid: rounding.Grid,
+    codes: Codes,
+    bias: npt.NDArray[np.float32],
+    importance: Array64,
+    scale: float | None,
+    signed: bool,
+    adc: AdcRange,
+    error: float,
+) -> Quantized:
+    return Quantized(
+        codes=codes,
+        zero=grid.zero.reshape(-1),
+        scale=grid.scale.reshape(-1).astype(np.float32),
+        gain=np.ones(grid.scale.size, np.float32),
+        bias=bias.astype(np.float32),
+        importance=importance.astype(np.float32),
+        input_scale=scale,
+        input_signed=signed,
+        adc_lsb_us=adc.lsb_us,
+        adc_column_lsb_us=adc.column_lsb_us,
+        weight_error=error,
+    )
+
+
+def _sampled(layer: Layer, x: torch.Tensor) -> torch.Tensor:
+    """Some input vectors of ``x``, (vectors, groups · rows)."""
+    import torch
+
+    from pimc.plan.vectors import sample
+
+    generator = torch.Generator().manual_seed(_SEED)
+    count = int(np.clip(_VECTORS_A_ROW * layer.rows, *_VECTORS))
+    return sample(x, layer.window, count, generator)
+
+
+def _as_vectors(layer: Layer) -> Layer:
+    """The layer for inputs (1, groups · rows, vectors): cut out already."""
+    return replace(layer, window=Window((1,), (1,), (1,), (0, 0)))
+
+
+def _through(
+    layer: Layer, x: torch.Tensor, quantized: Quantized, chip: Chip, book: Codebook
+) -> torch.Tensor:
+    """What a quantized layer gives."""
+    scale = quantized.input_scale or 1.0
+    inputs = (x / scale).round_().clamp_(*dac_limits(chip, quantized.input_signed))
+    shape = (layer.groups, layer.cols)
+    grid = rounding.Grid(
+        quantized.scale.reshape(shape).astype(np.float64), quantized.zero.reshape(shape)
+    )
+    y = _on_codes(layer, inputs, grid, quantized.codes[:, :, :], book)
+    return _scaled(layer, y, grid.scale.reshape(-1) * scale, quantized.bias)
+
+
+def _signed(layer: Layer, vectors: Array64, x: torch.Tensor) -> bool:
+    """Whether inputs below zero occur or may."""
+    if layer.nonnegative_input or bool((x >= 0).all()):
+        return bool(vectors.min(initial=0.0) < 0)
+    return True
+
+
+def _stated(layer: Layer, chip: Chip) -> tuple[float, bool] | None:
+    """The input scale that the network states, and whether it is signed, if the DAC has the codes.
+
+    The code below the least symmetric one, which eight bits have beyond -127, may be clipped.
+    """
+    steps = layer.input_steps
+    if steps is None or steps.unit <= 0:
+        return None
+    signed = steps.low < 0
+    low, high = dac_limits(chip, signed)
+    return (steps.unit, signed) if low - 1 <= steps.low and steps.high <= high else None
+
+
+def _rng(layer: Layer) -> np.random.Generator:
+    return np.random.default_rng([_SEED, layer.rows, layer.cols])
+
+
+def _second_moments(vectors: Array64) -> Array64:
+    """(groups, vectors, rows) → (groups, rows, rows), about the mean: the bias takes that."""
+    centred = vectors - vectors.mean(axis=1, keepdims=True)
+    count, rows = vectors.shape[1:]
+    moments: Array64 = np.swapaxes(centred, 1, 2) @ centred / count
+    # Few vectors say little about how rows go together: shrink toward independent rows.
+    own = np.einsum("gkk->gk", moments).copy()
+    moments *= count / (count + rows)
+    np.einsum("gkk->gk", moments)[:] = own
+    return moments
+
+
+def _apply(
+    layer: Layer,
+    x: torch.Tensor,
+    weight: npt.NDArray[np.floating],
+    bias: npt.NDArray[np.float32],
+) -> torch.Tensor:
+    """The layer with weights (groups, rows, cols) as plain arithmetic."""
+    import torch
+
+    from pimc.plan.vectors import convolve
+
+    matrix, offset = torch.from_numpy(weight), torch.from_numpy(bias).to(x.dtype)
+    window = layer.window
+    if window is None:
+        return x @ matrix[0] + offset
+    kernel = matrix.transpose(1, 2).reshape(layer.groups * layer.cols, -1, *window.kernel)
+    return convolve(x, kernel, offset, window, layer.groups)
+
+
+def _on_codes(
+    layer: Layer, x: torch.Tensor, grid: rounding.Grid, codes: rounding.Codes, book: Codebook
+) -> torch.Tensor:
+    """DAC codes through the layer in µS times DAC code, the zero taken off.
+
+    With evenly spaced levels all products are whole numbers, and as long as their sums stay
+    below 2²⁴ float32 holds them exactly in whatever order they are added.
+    """
+    nothing = np.zeros(layer.bias.shape, np.float32)
+    if book.step_us is not None:
+        whole = codes.astype(np.float32) - grid.zero[:, None, :]
+        if float(np.abs(whole).sum(axis=1).max()) * float(x.abs().amax()) < 2**24:
+            return _apply(layer, x.float(), whole, nothing).to(x.dtype).mul_(book.step_us)
+    unit = rounding.Grid(np.ones_like(grid.scale), grid.zero)
+    return _apply(layer, x, rounding.weights_of(book, unit, codes), nothing)
+
+
+def _scaled(
+    layer: Layer, y: torch.Tensor, scale: Array64, bias: npt.NDArray[np.float32]
+) -> torch.Tensor:
+    """``y · scale + bias`` a column, in place."""
+    import torch
+
+    shape = (-1,) if layer.window is None else (1, -1, *(1,) * (y.dim() - 2))
+    offset = torch.from_numpy(bias).to(y.dtype)
+    return y.mul_(torch.from_numpy(scale).view(shape)).add_(offset.view(shape))
+
+
+def _column_mean(layer: Layer, y: torch.Tensor) -> torch.Tensor:
+    """Mean of each output column over everything else."""
+    channel = y.dim() - 1 if layer.window is None else 1
+    return y.movedim(channel, 0).flatten(1).mean(dim=1) if y.dim() > 1 else y

@@ -1,0 +1,1 @@
+"""Fold what is constant, so that every weight stands in the open."""

@@ -1,0 +1,1 @@
+"""Calibration and labelled data: readers, preprocessing, inputs by name."""

@@ -1,0 +1,306 @@
+"""The file container that images, dies and captures share.
+
+One safetensors file with one metadata key, ``manifest``: canonical JSON that holds the
+format's name and version, a SHA-256 for every tensor and one for the manifest itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+
+from pimc.errors import PimcError
+from pimc.files.atomic import (
+    little_endian,
+    replacing,
+    sha256_array,
+    sha256_of,
+)
+from pimc.files.memory_map import let_go, mapped
+
+Tensor = npt.NDArray[Any]
+
+#: What the format calls NumPy's types, and the library's rank of each.
+_TYPES = {
+    "|b1": ("BOOL", 0), "|u1": ("U8", 4), "|i1": ("I8", 5), "<i2": ("I16", 11), "<u2": ("U16", 12),
+    "<f2": ("F16", 13), "<i4": ("I32", 15), "<u4": ("U32", 16), "<f4": ("F32", 17),
+    "<f8": ("F64", 19), "<i8": ("I64", 20), "<u8": ("U64", 21),
+}  # fmt: skip
+_RANKS = {name: rank for name, (_, rank) in _TYPES.items()}
+_NUMPY_TYPES = {stored: np.dtype(name) for name, (stored, _) in _TYPES.items()}
+#: Parts of tensors that wait to be written while the next ones are worked out.
+_WAITING = 3
+#: Bytes after which the disk is made to begin, so that it need not do all at the end.
+_SYNCED_BYTES = 1 << 26
+#: A hash of the same length as every other.
+_NO_HASH = "0" * 64
+Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Deferred:
+    """A tensor that is worked out part by part while it is written.
+
+    Attributes:
+        parts: makes the parts, whose entries follow each other as in the file.
+    """
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    parts: Callable[[], Iterator[Tensor]] = field(repr=False)
+
+    @property
+    def nbytes(self) -> int:
+        """Size in the file."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def array(self) -> Tensor:
+        """All of it in memory."""
+        whole, start = np.empty(math.prod(self.shape), self.dtype), 0
+        for part in self.parts():
+            whole[start : start + part.size] = part.reshape(-1)
+            start += part.size
+        return whole.reshape(self.shape)
+
+
+Content = Tensor | Deferred
+
+
+def canonical_json(value: Any) -> str:
+    """Sorted, compact JSON: the same value gives the same text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def seal(
+    fmt: str,
+    version: int,
+    manifest: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    known: Mapping[str, str] | None = None,
+) -> tuple[Manifest, dict[str, Tensor]]:
+    """Complete a manifest with format, version and hashes; tensors come back contiguous.
+
+    Args:
+        known: hashes of tensors that need not be worked out.
+    """
+    contiguous = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
+    hashes = {name: digest for name, digest in (known or {}).items() if name in contiguous}
+    new = [name for name in contiguous if name not in hashes]
+    hashes |= zip(new, _hashes(contiguous[name] for name in new), strict=True)
+    return _complete(fmt, version, manifest, hashes), contiguous
+
+
+def _complete(
+    fmt: str, version: int, manifest: Mapping[str, Any], hashes: Mapping[str, str]
+) -> Manifest:
+    full = {key: value for key, value in manifest.items() if key != "sha256"}
+    full |= {"format": fmt, "version": version, "tensors": dict(hashes)}
+    full["sha256"] = _digest(full)
+    complete: Manifest = json.loads(canonical_json(full))
+    return complete
+
+
+def _hashes(tensors: Iterable[Tensor]) -> list[str]:
+    # Hashing lets go of the interpreter.
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        return list(pool.map(sha256_array, tensors))
+
+
+def to_bytes(manifest: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> bytes:
+    """The file's bytes; equal content gives equal bytes."""
+    order = _file_order(tensors)
+    contents = [little_endian(tensors[name]).data for name in order]
+    return b"".join([_head(manifest, tensors, order), *contents])
+
+
+def _file_order(tensors: Mapping[str, Content]) -> list[str]:
+    """Names in the order of the file, which is that of the safetensors library.
+
+    Wide types come first, so that all data are aligned; equal ones go by name.
+    """
+    return sorted(tensors, key=lambda name: (-_RANKS[tensors[name].dtype.str], name))
+
+
+def _head(manifest: Mapping[str, Any], tensors: Mapping[str, Content], order: list[str]) -> bytes:
+    """Length of the header, and the header: JSON, filled up with spaces to eight bytes.
+
+    The whole file need not be in memory for it, as it does for the library's own function.
+    """
+    header: dict[str, Any] = {"__metadata__": {"manifest": canonical_json(manifest)}}
+    start = 0
+    for name in order:
+        value = tensors[name]
+        end = start + value.nbytes
+        header[name] = {
+            "dtype": _TYPES[value.dtype.str][0],
+            "shape": list(value.shape),
+            "data_offsets": [start, end],
+        }
+        start = end
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def save(path: str | Path, manifest: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Write the file, whole or not at all.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    order = _file_order(tensors)
+    with replacing(path) as stream:
+        stream.write(_head(manifest, tensors, order))
+        for name in order:
+            stream.write(little_endian(tensors[name]).data)
+
+
+def stream(
+    path: str | Path,
+    fmt: str,
+    version: int,
+    manifest: Mapping[str, Any],
+    tensors: Mapping[str, Content],
+) -> tuple[Manifest, dict[str, Tensor]]:
+    """Seal and write a file part by part, whole or not at all; the tensors come back mapped.
+
+    Hashes stand before what they are of, but are all of the same length: they are filled in at
+    the end.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    order = _file_order(tensors)
+    draft = _complete(fmt, version, manifest, dict.fromkeys(tensors, _NO_HASH))
+    with replacing(path) as file:
+        file.write(_head(draft, tensors, order))
+        with _Writer(file) as writer:
+            hashes = {name: writer.write(tensors[name]) for name in order}
+        sealed = _complete(fmt, version, manifest, hashes)
+        file.seek(0)
+        file.write(_head(sealed, tensors, order))
+    return sealed, _mapped(path)
+
+
+class _Writer:
+    """Hashes and writes in a thread of its own, while the next parts are worked out."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._waiting: deque[Future[None]] = deque()
+        self._unsynced = 0
+
+    def __enter__(self) -> _Writer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown(cancel_futures=True)
+
+    def write(self, tensor: Content) -> str:
+        """Write a tensor; returns its hash."""
+        digest = sha256_of(tensor.dtype, tensor.shape)
+        for part in tensor.parts() if isinstance(tensor, Deferred) else [tensor]:
+            if len(self._waiting) == _WAITING:
+                self._waiting.popleft().result()
+            self._waiting.append(self._thread.submit(self._take, digest, part))
+        while self._waiting:
+            self._waiting.popleft().result()
+        return digest.hexdigest()
+
+    def _take(self, digest: hashlib._Hash, part: Tensor) -> None:
+        data = little_endian(part).data
+        digest.update(data)
+        self._file.write(data)
+        self._unsynced += part.nbytes
+        if self._unsynced >= _SYNCED_BYTES:
+            self._unsynced = 0
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
+
+def _mapped(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a sound file, read when they are looked at."""
+    data = mapped(path)
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(bytes(data[8:start]))
+    del header["__metadata__"]
+    return {
+        name: np.frombuffer(
+            data,
+            _NUMPY_TYPES[entry["dtype"]],
+            math.prod(entry["shape"]),
+            start + entry["data_offsets"][0],
+        ).reshape(entry["shape"])
+        for name, entry in sorted(header.items())
+    }
+
+
+def load(
+    path: str | Path, fmt: str, version: int, error: type[PimcError], *, in_place: bool = False
+) -> tuple[Manifest, dict[str, Tensor]]:
+    """Read a file and verify every hash in its manifest.
+
+    Args:
+        in_place: leave the tensors where they lie, and read what is looked at.
+
+    Raises:
+        error: the file is missing, of another kind or a newer version, damaged or altered.
+    """
+    where = str(path)
+    again = "copy or write the file again"
+    if not Path(path).is_file():
+        raise error("no such file", where=where, hint="name an existing file")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            text = (file.metadata() or {})["manifest"]
+            manifest = json.loads(text)
+            _check_header(manifest, fmt, version, error, where)
+            # The text itself, too: 1e5 and 1E5 are the same number, not the same file.
+            intact = text == canonical_json(manifest) and _digest(manifest) == manifest["sha256"]
+            complete = sorted(file.keys()) == sorted(manifest["tensors"])
+            names = [] if in_place else sorted(file.keys())
+            tensors = {name: file.get_tensor(name) for name in names}
+        if in_place:
+            tensors = _mapped(path)
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as cause:
+        message = f"not a {fmt} file, or truncated or damaged"
+        raise error(message, where=where, hint=again) from cause
+    if not intact or not complete:
+        raise error("the manifest was altered", where=where, hint=again)
+    for name, digest in zip(tensors, _hashes(tensors.values()), strict=True):
+        let_go(tensors[name])
+        if digest != manifest["tensors"][name]:
+            raise error(f"tensor {name} was altered", where=where, hint=again)
+    return manifest, tensors
+
+
+def _check_header(
+    manifest: Mapping[str, Any], fmt: str, version: int, error: type[PimcError], where: str
+) -> None:
+    kind, found = manifest["format"], manifest["version"]
+    if kind != fmt:
+        raise error(f"this is a {kind} file, not a {fmt} file", where=where)
+    if found > version:
+        raise error(
+            f"format version {found} is newer than this pimc reads ({version})",
+            where=where,
+            hint="install a newer pimc",
+        )
+
+
+def _digest(manifest: Mapping[str, Any]) -> str:
+    body = {key: value for key, value in manifest.items() if key != "sha256"}
+    return hashlib.sha256(canonical_json(body).encode()).hexdigest()

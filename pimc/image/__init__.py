@@ -1,0 +1,1 @@
+"""The chip image: its file, its tables, what it costs and what it means."""

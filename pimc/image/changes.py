@@ -1,0 +1,148 @@
+"""What changes from one image to the next: cells to rewrite, and the digital part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pimc.errors import ImageError
+from pimc.files.atomic import replacing
+from pimc.image.image import COLUMN_FIELDS, Image, ImageLayer
+
+__all__ = ["Changes", "changes"]
+
+#: What the digital side and the converters take from a layer. The teacher does not run.
+_FIELDS = (
+    *COLUMN_FIELDS,
+    "row_correction",
+    "residual_index",
+    "residual_value",
+    "adc_column_lsb_us",
+    "groups",
+    "rows",
+    "cols",
+    "planes",
+    "row_block",
+    "col_block",
+    "window",
+    "input_scale",
+    "input_signed",
+    "adc_lsb_us",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Changes:
+    """The difference of two images.
+
+    Attributes:
+        array, row, col: where a cell changes.
+        before, after: its levels; −1 where only the other image uses the cell.
+        digital: layer name → what of it changes beside the levels: fields, the ``cells`` its
+            weights lie in, and the ``schedule`` of its tiles.
+        graph: the digital part of the network itself differs.
+    """
+
+    array: npt.NDArray[np.int64] = field(repr=False)
+    row: npt.NDArray[np.int64] = field(repr=False)
+    col: npt.NDArray[np.int64] = field(repr=False)
+    before: npt.NDArray[np.int64] = field(repr=False)
+    after: npt.NDArray[np.int64] = field(repr=False)
+    digital: dict[str, list[str]]
+    graph: bool
+
+    @property
+    def rewrites(self) -> npt.NDArray[np.bool_]:
+        """Which of the changed cells must be written."""
+        return self.after >= 0
+
+    @property
+    def any(self) -> bool:
+        """Whether the images differ in anything that runs."""
+        return bool(len(self.array)) or bool(self.digital) or self.graph
+
+    def save_csv(self, path: str | Path) -> None:
+        """Write ``array,row,col,before,after``, one line a cell, whole or not at all.
+
+        Raises:
+            UsageError: the file cannot be written.
+        """
+        table = np.stack([self.array, self.row, self.col, self.before, self.after], axis=1)
+        with replacing(path) as stream:
+            stream.write(b"array,row,col,before,after\n")
+            np.savetxt(stream, table, fmt="%d", delimiter=",")
+
+
+def changes(before: Image, after: Image) -> Changes:
+    """What must change on a chip that holds ``before`` so that it holds ``after``.
+
+    Raises:
+        ImageError: the images are for different chips.
+    """
+    _check_same_chip(before, after)
+    arrays = max(before.arrays, after.arrays)
+    old, new = _levels(before, arrays), _levels(after, arrays)
+    array, row, col = np.nonzero(old != new)
+    return Changes(
+        array,
+        row,
+        col,
+        old[array, row, col],
+        new[array, row, col],
+        _digital(before, after),
+        not np.array_equal(before.tensors["graph"], after.tensors["graph"]),
+    )
+
+
+def _levels(image: Image, arrays: int) -> npt.NDArray[np.int64]:
+    levels = np.where(image.used, image.levels.astype(np.int64), -1)
+    return np.pad(levels, ((0, arrays - image.arrays), (0, 0), (0, 0)), constant_values=-1)
+
+
+def _check_same_chip(before: Image, after: Image) -> None:
+    if before.chip.fingerprint == after.chip.fingerprint:
+        return
+    one, two = (
+        f"{chip.name} {chip.array.rows}x{chip.array.cols}, {chip.cell.levels} levels, "
+        f"{chip.mapping.kind}"
+        for chip in (before.chip, after.chip)
+    )
+    raise ImageError(
+        "the images are for different chips: " + (f"{one} and {two}" if one != two else one),
+        hint="compare images compiled for the same chip file and options",
+    )
+
+
+def _digital(before: Image, after: Image) -> dict[str, list[str]]:
+    old = {layer.name: layer for layer in before.layers}
+    new = {layer.name: layer for layer in after.layers}
+    found = {name: ["removed"] for name in old if name not in new}
+    found |= {name: ["added"] for name in new if name not in old}
+    for name in old.keys() & new.keys():
+        one, two = old[name], new[name]
+        fields = [key for key in _FIELDS if not _same(getattr(one, key), getattr(two, key))]
+        if not _same(before.cells(one), after.cells(two)):
+            fields.append("cells")
+        if not _same(_reads(before, one), _reads(after, two)):
+            fields.append("schedule")
+        if fields:
+            found[name] = fields
+    return {name: found[name] for name in sorted(found)}
+
+
+def _reads(image: Image, layer: ImageLayer) -> npt.NDArray[np.int64]:
+    """Step, from the layer's first on, and extent of its tiles in the order of reading."""
+    steps, tiles = image.tensors["schedule"].astype(np.int64).T
+    read = image.tensors["tiles"][tiles]
+    own = read[:, 0] == layer.index
+    return np.column_stack([steps[own] - steps[own].min(initial=0), read[own, 1:6]])
+
+
+def _same(one: Any, two: Any) -> bool:
+    if one is None or two is None:
+        return one is two
+    return np.array_equal(one, two)

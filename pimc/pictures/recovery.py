@@ -1,0 +1,86 @@
+"""Pictures of recoveries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pimc.pictures.canvas import REFERENCE, new_figure, save_figure
+
+__all__ = ["layers_picture", "strategies_picture"]
+
+
+def strategies_picture(
+    path: str | Path,
+    points: Mapping[str, Sequence[tuple[float, float]]],
+    in_float: float,
+    floor: float | None = None,
+) -> None:
+    """Accuracy against cells rewritten: every die a faint point, every strategy's mean a large one.
+
+    Args:
+        points: by strategy (part of the cells rewritten, accuracy) of its dies; shares 0…1.
+        in_float: accuracy of the float network, drawn across.
+        floor: accuracy of perfect cells under the chip's read noise and converters, likewise.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    figure = new_figure(6.4, 3.6)
+    axes = figure.add_subplot()
+    for number, (name, dies) in enumerate(points.items()):
+        rewritten, reached = (100 * np.asarray(values) for values in zip(*dies, strict=True))
+        colour = f"C{number}"
+        axes.scatter(rewritten, reached, s=10, color=colour, alpha=0.4)
+        spread = float(np.std(reached, ddof=1)) if len(dies) > 1 else 0.0
+        axes.errorbar(
+            rewritten.mean(), reached.mean(), spread, fmt="o", color=colour, capsize=3, label=name
+        )
+    axes.axhline(
+        100 * in_float, color=REFERENCE, linewidth=1, linestyle=":", label=f"float {in_float:.1%}"
+    )
+    if floor is not None:
+        label = f"perfect cells {floor:.1%}"
+        axes.axhline(100 * floor, color=REFERENCE, linewidth=1, linestyle="--", label=label)
+    # Few cells are what it is about: the scale is fine there, and zero has a place on it.
+    axes.set_xscale("symlog", linthresh=1)
+    most = max(100 * share for dies in points.values() for share, _ in dies)
+    axes.set_xlim(-0.2, max(1.0, 1.4 * most))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_xlabel("cells rewritten in %")
+    axes.set_ylabel("accuracy in %")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    save_figure(figure, path)
+
+
+def layers_picture(
+    path: str | Path, before: Mapping[str, float], after: Mapping[str, Mapping[str, float]]
+) -> None:
+    """Error of every layer's outputs, as programmed and after each strategy.
+
+    Args:
+        before: by layer name; root mean square over the standard deviation of the float
+            network's.
+        after: the same, by strategy.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    figure = new_figure(7.2, 3.6)
+    axes = figure.add_subplot()
+    place = np.arange(len(before))
+    axes.plot(place, list(before.values()), "o:", color=REFERENCE, markersize=3, label="programmed")
+    for number, (name, errors) in enumerate(after.items()):
+        values = [errors[layer] for layer in before]
+        axes.plot(place, values, "o-", color=f"C{number}", markersize=3, linewidth=1.2, label=name)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
+    axes.set_xticks(place, list(before), rotation=90, fontsize=6)
+    axes.set_ylabel("error of a layer's outputs")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    save_figure(figure, path)

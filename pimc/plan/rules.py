@@ -1,0 +1,247 @@
+"""What must hold of a plan after each pass.
+
+A rule is a function whose docstring is both its documentation and its error message; it
+yields the places where it is broken. The pipeline checks, after a pass, every rule of the
+stages done so far: no later pass may break what an earlier one established.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from pimc.chip.codebook import codebook
+from pimc.chip.design import Chip
+from pimc.errors import PlanError
+from pimc.plan.records import (
+    Plan,
+    Tile,
+    array_nodes,
+    layer_of,
+)
+
+#: First row, rows, first column, columns.
+Block = tuple[int, int, int, int]
+Rule = Callable[[Plan, Chip], Iterable[str]]
+
+
+def names_are_unique(plan: Plan, chip: Chip) -> Iterator[str]:
+    """every layer has a name of its own"""
+    seen: set[str] = set()
+    for layer in plan.layers:
+        if layer.name in seen:
+            yield layer.name
+        seen.add(layer.name)
+
+
+def nodes_match_layers(plan: Plan, chip: Chip) -> Iterator[str]:
+    """the graph's array nodes are the plan's layers, first used in the same order"""
+    nodes = [layer_of(node) for node in array_nodes(plan.graph)]
+    if list(dict.fromkeys(nodes)) != [layer.name for layer in plan.layers]:
+        yield plan.model_name
+
+
+def weights_have_their_shape(plan: Plan, chip: Chip) -> Iterator[str]:
+    """weights have the shape (groups, rows, cols), biases one entry a column"""
+    for layer in plan.layers:
+        shape = (layer.groups, layer.rows, layer.cols)
+        if layer.weight.shape != shape or layer.bias.shape != (layer.groups * layer.cols,):
+            yield layer.name
+
+
+def codes_are_in_the_codebook(plan: Plan, chip: Chip) -> Iterator[str]:
+    """every code and zero names an entry of the mapping's codebook"""
+    count = len(codebook(chip).values_us)
+    for layer, quantized in zip(plan.layers, plan.quantized, strict=True):
+        # Codes that are worked out when they are asked for are not, for this.
+        codes = quantized.codes if isinstance(quantized.codes, np.ndarray) else quantized.zero
+        if max(codes.max(initial=0), quantized.zero.max(initial=0)) >= count:
+            yield layer.name
+
+
+def ranges_are_positive(plan: Plan, chip: Chip) -> Iterator[str]:
+    """scales and converter ranges are positive and finite"""
+    for layer, quantized in zip(plan.layers, plan.quantized, strict=True):
+        dynamic = quantized.input_scale is None
+        ranges = [quantized.adc_lsb_us, 1.0 if dynamic else quantized.input_scale]
+        if quantized.adc_column_lsb_us is not None:
+            ranges += quantized.adc_column_lsb_us.reshape(-1).tolist()
+        values = np.array([*quantized.scale.tolist(), *ranges], np.float64)
+        if not (np.isfinite(values).all() and values.min() > 0):
+            yield layer.name
+
+
+def tiles_cover_layers(plan: Plan, chip: Chip) -> Iterator[str]:
+    """the tiles of a layer cover each of its cells once"""
+    book = codebook(chip)
+    tiles: dict[int, list[Tile]] = {}
+    for tile in plan.tiles:
+        tiles.setdefault(tile.layer, []).append(tile)
+    if not all(0 <= number < len(plan.layers) for number in tiles):
+        yield plan.model_name
+    for number, layer in enumerate(plan.layers):
+        shape = (layer.rows * book.row_planes, layer.cols * book.col_planes)
+        own: list[list[Tile]] = [[] for _ in range(layer.groups)]
+        inside = True
+        for tile in tiles.get(number, []):
+            if tile.group not in range(layer.groups):
+                inside = False
+                continue
+            own[tile.group].append(tile)
+        if not inside or not all(_covers(part, shape) for part in own):
+            yield layer.name
+
+
+def _covers(tiles: Sequence[Tile], shape: tuple[int, int]) -> bool:
+    """Whether blocks lie inside ``shape`` and cover each of its cells once."""
+    if any(min(t.row, t.col) < 0 or t.row + t.rows > shape[0] for t in tiles):
+        return False
+    if any(t.col + t.cols > shape[1] for t in tiles):
+        return False
+    # As much area as there are cells, and no cell twice: none left out either.
+    area = sum(t.rows * t.cols for t in tiles)
+    blocks = [(t.row, t.rows, t.col, t.cols) for t in tiles]
+    return area == shape[0] * shape[1] and not _overlapping(blocks)
+
+
+def _overlapping(blocks: Sequence[Block]) -> list[int]:
+    """Numbers of the blocks that have a cell in common with one before them.
+
+    On the grid of all their edges, which is small where blocks are laid out in order.
+    """
+    if len(blocks) < 2:
+        return []
+    row, rows, col, cols = np.asarray(blocks, np.int64).T
+    across, along = (
+        np.unique(np.concatenate([first, first + size]))
+        for first, size in ((row, rows), (col, cols))
+    )
+    top, bottom = np.searchsorted(across, row), np.searchsorted(across, row + rows)
+    left, right = np.searchsorted(along, col), np.searchsorted(along, col + cols)
+    taken = np.zeros((len(across), len(along)), np.bool_)
+    found = []
+    for number in range(len(blocks)):
+        area = taken[top[number] : bottom[number], left[number] : right[number]]
+        if area.any():
+            found.append(number)
+        area[:] = True
+    return found
+
+
+def tiles_fit_arrays(plan: Plan, chip: Chip) -> Iterator[str]:
+    """no tile is larger than an array, or has more rows than one read may drive"""
+    rows = chip.array.driven_rows
+    for number, tile in enumerate(plan.tiles):
+        if tile.rows > rows or tile.cols > chip.array.cols:
+            yield f"tile {number}"
+
+
+def places_do_not_overlap(plan: Plan, chip: Chip) -> Iterator[str]:
+    """every tile lies inside its array and no cell belongs to two tiles"""
+    rows, cols = chip.array.rows, chip.array.cols
+    held: dict[int, dict[int, Block]] = {}
+    for number, (tile, place) in enumerate(zip(plan.tiles, plan.places, strict=True)):
+        if not (
+            0 <= place.array < plan.arrays
+            and 0 <= place.row <= rows - tile.rows
+            and 0 <= place.col <= cols - tile.cols
+        ):
+            yield f"tile {number}"
+            continue
+        block = (place.row, tile.rows, place.col, tile.cols)
+        held.setdefault(place.array, {})[number] = block
+    for blocks in held.values():
+        numbers = list(blocks)
+        yield from (f"tile {numbers[n]}" for n in _overlapping(list(blocks.values())))
+
+
+def lines_are_distinct(plan: Plan, chip: Chip) -> Iterator[str]:
+    """moved tiles keep to their array, and no cell belongs to two tiles"""
+    if all(lines is None for lines in plan.lines):
+        return  # no tile has moved
+    rows, cols = chip.array.rows, chip.array.cols
+    taken = np.zeros((plan.arrays, rows, cols), np.bool_)
+    for number, (tile, place, lines) in enumerate(
+        zip(plan.tiles, plan.places, plan.lines, strict=True)
+    ):
+        wordlines = place.row + np.arange(tile.rows) if lines is None else lines.wordlines
+        bitlines = place.col + np.arange(tile.cols) if lines is None else lines.bitlines
+        if not (
+            0 <= place.array < plan.arrays
+            and _distinct(wordlines, tile.rows, rows)
+            and _distinct(bitlines, tile.cols, cols)
+        ):
+            yield f"tile {number}"
+            continue
+        cells = np.ix_(wordlines, bitlines)
+        if taken[place.array][cells].any():
+            yield f"tile {number}"
+        taken[place.array][cells] = True
+
+
+def _distinct(lines: npt.NDArray[np.integer], count: int, available: int) -> bool:
+    """Whether ``lines`` are ``count`` different ones of ``available``."""
+    numbers = set(lines.tolist())
+    return len(lines) == len(numbers) == count and numbers <= set(range(available))
+
+
+def every_tile_is_read_once(plan: Plan, chip: Chip) -> Iterator[str]:
+    """every tile is read in exactly one step, of its own layer"""
+    read = sorted(tile for step in plan.schedule for tile in step.tiles)
+    if read != list(range(len(plan.tiles))):
+        yield plan.model_name
+        return
+    for number, step in enumerate(plan.schedule):
+        if {plan.tiles[tile].layer for tile in step.tiles} != {step.layer}:
+            yield f"step {number}"
+
+
+#: Stages in the order in which they run, with the rules that hold from then on and the parts of
+#: the plan that each looks at.
+RULES: dict[str, dict[Rule, tuple[str, ...]]] = {
+    "frontend": {},
+    "simplify": {},
+    "lower": {},
+    "replicate": {},
+    "partition": {
+        names_are_unique: ("layers",),
+        nodes_match_layers: ("graph", "layers"),
+        weights_have_their_shape: ("layers",),
+    },
+    "quantize": {
+        codes_are_in_the_codebook: ("layers", "quantized"),
+        ranges_are_positive: ("layers", "quantized"),
+    },
+    "tile": {tiles_cover_layers: ("layers", "tiles"), tiles_fit_arrays: ("tiles",)},
+    "pack": {places_do_not_overlap: ("tiles", "places", "arrays")},
+    "place": {},
+    "cells": {lines_are_distinct: ("tiles", "places", "arrays", "lines")},
+    "schedule": {every_tile_is_read_once: ("tiles", "schedule")},
+}
+
+
+def check(plan: Plan, chip: Chip, since: Plan | None = None) -> None:
+    """Check the rules of the plan's stage and of all before it.
+
+    Args:
+        since: an earlier plan that was checked: what has not changed since is not looked at again.
+
+    Raises:
+        PlanError: a rule is broken; the error names the stage, the rule and the places.
+    """
+    stages = list(RULES)
+    checked = stages.index(since.stage) if since is not None else -1
+    for number, stage in enumerate(stages[: stages.index(plan.stage) + 1]):
+        for rule, parts in RULES[stage].items():
+            same = all(getattr(plan, part) is getattr(since, part, None) for part in parts)
+            if number <= checked and same:
+                continue
+            broken = list(rule(plan, chip))
+            if broken:
+                raise PlanError(
+                    f"after {plan.stage}: it does not hold that {rule.__doc__}",
+                    where=", ".join(broken[:5]),
+                    hint="this is a mistake in pimc; please report it",
+                )

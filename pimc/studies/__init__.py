@@ -1,0 +1,1 @@
+"""Measurements of images and dies: accuracy, sweeps, what costs what, verification."""

@@ -1,0 +1,134 @@
+"""Strategies of recovery side by side: the same dies, the same data, every strategy."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from pimc.data.dataset import Dataset
+from pimc.image.image import Image
+from pimc.passes.recover.loop import recover
+from pimc.passes.recover.options import RecoverOptions
+from pimc.passes.recover.residual import residual_weights
+from pimc.progress import Progress, silent
+from pimc.runtime.die.die import Die
+from pimc.runtime.door.device import Device
+from pimc.runtime.door.drivers import observer
+from pimc.runtime.door.program import program
+from pimc.runtime.door.sim import SimDevice
+from pimc.runtime.session import Session
+from pimc.studies.evaluate import Batches, accuracy
+from pimc.studies.montecarlo import shareable
+from pimc.work.pool import Here, Pool, completed
+
+__all__ = ["Outcome", "compare"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a strategy made of a die.
+
+    Attributes:
+        seed: of the die.
+        accuracy_before, accuracy_after: on the labelled data; None without.
+        loss, agreement: of the result on held-out calibration data; agreement is None for
+            values.
+        errors_before, errors_after: of every layer's outputs, see
+            :class:`~pimc.passes.recover.options.Stage`.
+        cells_rewritten: writes done; a cell written twice counts twice.
+        residual_weights: weights that the digital side adds.
+        reads: array reads that the strategy took.
+        seconds: time the strategy took, measuring on labelled data left out.
+    """
+
+    strategy: str
+    seed: int
+    accuracy_before: float | None
+    accuracy_after: float | None
+    loss: float
+    agreement: float | None
+    errors_before: Mapping[str, float]
+    errors_after: Mapping[str, float]
+    cells_rewritten: int
+    residual_weights: int
+    reads: int
+    seconds: float
+
+
+def compare(
+    image: Image,
+    calib: Dataset,
+    labelled: Batches | None,
+    strategies: Sequence[str],
+    seeds: Sequence[int],
+    options: RecoverOptions,
+    *,
+    pool: Pool | None = None,
+    progress: Progress = silent,
+) -> list[Outcome]:
+    """Recover simulated dies by every strategy, each from the freshly programmed die on.
+
+    The strategies of a die share its seed and that of their choices, so that they meet the same
+    cells, the same read noise and the same split of the calibration data.
+
+    Args:
+        labelled: measured before and after, and never used for any choice.
+        seeds: of the dies.
+        pool: who does the work; this process if None.
+
+    Returns:
+        One outcome a strategy and die, strategy by strategy in the order given.
+
+    Raises:
+        UsageError: no such strategy.
+        WorkerError: workers die again and again.
+        PimcError: what :func:`~pimc.passes.recover.loop.recover` raises.
+    """
+    pool = pool or Here()
+    shared = [pool.share(value) for value in (shareable(image), calib, labelled)]
+    work = [(name, seed) for name in strategies for seed in seeds]
+    tasks = ((key, (*shared, *key, options)) for key in work)
+    done = dict(progress(completed(pool, follow, tasks), "recoveries", len(work)))
+    return [done[key] for key in work]
+
+
+def follow(
+    image: Image,
+    calib: Dataset,
+    labelled: Batches | None,
+    strategy: str,
+    seed: int,
+    options: RecoverOptions,
+) -> Outcome:
+    """One strategy on one die; the task of a worker."""
+    device = SimDevice(Die.simulated(seed), image.chip, image.arrays, read_seed=seed)
+    program(image, device)
+    before = _measured(image, device, labelled, seed)
+    reads, start = device.reads, time.perf_counter()
+    # What layers cost is the same for all, and no part of a comparison.
+    options = replace(options, cost_images=0)
+    recovery = recover(image, device, calib, options, strategy=strategy)
+    seconds, reads = time.perf_counter() - start, device.reads - reads
+    (kept,) = (stage for stage in recovery.stages if stage.kept)
+    return Outcome(
+        strategy,
+        seed,
+        before,
+        _measured(recovery.image, device, labelled, seed),
+        kept.loss,
+        kept.agreement,
+        recovery.stages[0].layer_errors,
+        kept.layer_errors,
+        recovery.cells_rewritten,
+        residual_weights(recovery.image),
+        reads,
+        seconds,
+    )
+
+
+def _measured(image: Image, device: Device, labelled: Batches | None, seed: int) -> float | None:
+    """Accuracy; looking at the labelled data must not change what the recovery reads."""
+    if labelled is None:
+        return None
+    return accuracy(Session(image, observer(device, seed)), labelled)

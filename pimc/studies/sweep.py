@@ -1,0 +1,275 @@
+"""A sweep: the same network and data on every chip of a grid, several dies each."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pimc import api
+from pimc.chip.design import Chip
+from pimc.chip.grid import Point, chip_at
+from pimc.data.dataset import Dataset
+from pimc.errors import ChipError, PimcError
+from pimc.files.atomic import sha256_array
+from pimc.files.container import canonical_json
+from pimc.image.image import Image
+from pimc.image.summary import summarize
+from pimc.plan.records import Plan
+from pimc.progress import Progress, silent
+from pimc.studies.drawn import FRESH, Reading
+from pimc.studies.evaluate import (
+    Batches,
+    accuracy,
+    deviation,
+    float_session,
+    interval,
+)
+from pimc.studies.montecarlo import Trial, measure_die, shareable
+from pimc.studies.sweep_table import (
+    COLUMNS,
+    Row,
+    key_of,
+    read_rows,
+    recording,
+    require_same,
+    write_rows,
+)
+from pimc.work.pool import Here, Pool, completed
+
+__all__ = ["Setup", "Swept", "sweep"]
+
+#: Tables of a chip that the compiler does not look at: chips that differ in them only share
+#: what is compiled.
+DIE_TABLES = ("read_noise", "faults", "programming", "variation", "retention", "disturb")
+
+Task = tuple[tuple[int, int], tuple[Any, ...]]
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """What all points of a sweep have in common.
+
+    Attributes:
+        model: the network.
+        base: the chip whose parameters are swept.
+        calib: inputs to choose ranges on, or None.
+        batches: labelled samples that accuracy is measured on.
+        seeds: of the dies; the same at all points, so that points are compared on like dies.
+        reading: how the dies are read.
+    """
+
+    model: Plan
+    base: Chip
+    calib: Dataset | None
+    batches: Batches
+    seeds: tuple[int, ...]
+    reading: Reading = FRESH
+
+    def identity(self) -> Row:
+        """The columns that all rows of this sweep share."""
+        return {
+            "model_sha256": self.model.model_sha256,
+            "chip_sha256": self.base.fingerprint,
+            "calib_sha256": "" if self.calib is None else _fingerprint(self.calib),
+            "data_sha256": _fingerprint(self.batches.data),
+            "samples": len(self.batches.data),
+            "dies": len(self.seeds),
+            "seed": self.seeds[0],
+            "age_s": self.reading.age_s,
+            "ir_drop": self.reading.ir_drop,
+        }
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep found.
+
+    Attributes:
+        rows: one a point, in their order.
+        measured: how many of them were not in the file before.
+    """
+
+    rows: list[Row]
+    measured: int
+
+
+@dataclass
+class _Open:
+    """A point that is being measured.
+
+    Attributes:
+        seconds: that compiling took.
+        trials: of the dies that are done, by number.
+    """
+
+    image: Image
+    seconds: float
+    trials: dict[int, Trial] = field(default_factory=dict)
+
+
+def _unmeasured(setup: Setup, point: Point) -> Row:
+    """The row of a point before it is measured: parameters and what tells it from others."""
+    try:
+        fingerprint = chip_at(setup.base, point).fingerprint
+    except ChipError:
+        fingerprint = ""
+    empty: dict[str, Any] = {name: [] if kind is list else None for name, kind in COLUMNS.items()}
+    filled = {"error": "", "image_sha256": "", "point_sha256": fingerprint}
+    return {**point, **empty, **filled, **setup.identity()}
+
+
+def sweep(
+    setup: Setup,
+    points: Sequence[Point],
+    output: Path,
+    pool: Callable[[], Pool] = Here,
+    progress: Progress = silent,
+) -> Swept:
+    """Compile and measure the points that a file does not hold yet, and write them into it.
+
+    A point that cannot be compiled gets a row that says why. Every row is noted beside the file
+    when it is finished, so that nothing of an interrupted sweep is done again; the file itself
+    is written at the end.
+
+    Args:
+        output: a ``.csv`` or ``.parquet`` file.
+        pool: opens the place where dies are measured; compiling is done here meanwhile.
+        progress: told of the dies.
+
+    Raises:
+        UsageError: the file is not one of a sweep or cannot be written, it is of another model,
+            chip or data; or as :func:`~pimc.studies.evaluate.accuracy` does.
+        DataError: labels beyond the classes, or inputs that do not fit.
+        WorkerError: workers die again and again.
+    """
+    stored = read_rows(output)
+    require_same(output, stored, setup.identity())
+    known = {key_of(row): row for row in stored}
+    rows = [_unmeasured(setup, point) for point in points]
+    keys = [key_of(row) for row in rows]
+    # A chip that is known may have been reached over other parameters, which stay in its row.
+    rows = [
+        {**known[key], **point} if key in known else row
+        for key, point, row in zip(keys, points, rows, strict=True)
+    ]
+    todo = {number: points[number] for number, key in enumerate(keys) if key not in known}
+    if todo:
+        float_accuracy = next((row["float_accuracy"] for row in stored), None)
+        with recording(output) as note, pool() as workers:
+            for number, row in _Run(setup, todo, workers, float_accuracy).rows(progress):
+                note(row)
+                rows[number] = row
+    write_rows(output, [*(row for key, row in known.items() if key not in set(keys)), *rows])
+    return Swept(rows, len(todo))
+
+
+class _Run:
+    """Points on their way: compiled here one by one, their dies measured by workers."""
+
+    def __init__(
+        self, setup: Setup, points: Mapping[int, Point], pool: Pool, float_accuracy: float | None
+    ) -> None:
+        self.setup, self.points, self.pool = setup, points, pool
+        self.float_accuracy = float_accuracy
+        self.open: dict[int, _Open] = {}
+        self.failed: deque[tuple[int, Row]] = deque()
+        self.last: tuple[str, Image] | None = None
+
+    def rows(self, progress: Progress) -> Iterator[tuple[int, Row]]:
+        """Numbers of points and their rows, as they are finished."""
+        dies = len(self.setup.seeds)
+        results = completed(self.pool, measure_die, self._tasks())
+        for (number, die), trial in progress(results, "dies", len(self.points) * dies):
+            yield from self._failures()
+            at = self.open[number]
+            at.trials[die] = trial
+            if len(at.trials) == dies:
+                yield number, self._row(number, self.open.pop(number))
+        yield from self._failures()
+
+    def _failures(self) -> Iterator[tuple[int, Row]]:
+        while self.failed:
+            yield self.failed.popleft()
+
+    def _tasks(self) -> Iterator[Task]:
+        data = self.pool.share(self.setup.batches)
+        for number, point in _by_compilation(self.setup.base, self.points):
+            start = time.perf_counter()
+            try:
+                image = self._compiled(chip_at(self.setup.base, point))
+            except PimcError as error:
+                row = _unmeasured(self.setup, point)
+                self.failed.append((number, {**row, "error": str(error)}))
+                continue
+            self.open[number] = _Open(image, time.perf_counter() - start)
+            if self.float_accuracy is None:
+                self.float_accuracy = accuracy(float_session(image), self.setup.batches)
+            shared = self.pool.share(shareable(image))
+            for die, seed in enumerate(self.setup.seeds):
+                yield (number, die), (shared, data, self.setup.reading, seed)
+
+    def _compiled(self, chip: Chip) -> Image:
+        """The image for a chip; the last one with another chip where the compiler sees none."""
+        view = _seen_by_compiler(chip)
+        if self.last is not None and self.last[0] == view:
+            return self.last[1].updated(chip=chip.to_dict())
+        image = api.compile(self.setup.model, chip, calib=self.setup.calib)
+        self.last = view, image
+        return image
+
+    def _row(self, number: int, done: _Open) -> Row:
+        trials = [done.trials[die] for die in range(len(self.setup.seeds))]
+        values = [trial.accuracy for trial in trials]
+        low, high = interval(values, len(self.setup.batches.data))
+        summary = summarize(done.image)
+        return {
+            **_unmeasured(self.setup, self.points[number]),
+            "accuracy_mean": float(np.mean(values)),
+            "accuracy_std": deviation(values),
+            "accuracy_low": low,
+            "accuracy_high": high,
+            "accuracy_per_die": values,
+            "float_accuracy": self.float_accuracy,
+            "arrays": summary["arrays_used"],
+            "cells": summary["cells_used"],
+            "read_steps": summary["read_steps"],
+            "energy_pj": summary["energy_pj"],
+            "latency_ns": summary["latency_ns"],
+            "seconds": round(done.seconds + sum(trial.seconds for trial in trials), 3),
+            "image_sha256": done.image.sha256,
+        }
+
+
+def _by_compilation(base: Chip, points: Mapping[int, Point]) -> list[tuple[int, Point]]:
+    """The points with their numbers, those that share what is compiled side by side."""
+    groups: dict[str, list[tuple[int, Point]]] = {}
+    for number, point in points.items():
+        try:
+            view = _seen_by_compiler(chip_at(base, point))
+        except ChipError:
+            view = ""
+        groups.setdefault(view, []).append((number, point))
+    return [entry for group in groups.values() for entry in group]
+
+
+def _seen_by_compiler(chip: Chip) -> str:
+    """What of a chip can change levels, tiles and scales, as canonical JSON."""
+    seen = {name: v for name, v in chip.to_dict().items() if name not in DIE_TABLES}
+    return canonical_json(seen)
+
+
+def _fingerprint(data: Dataset) -> str:
+    """SHA-256 of samples, labels and preprocessing, as hex."""
+    parts = {
+        "x": sha256_array(data.x),
+        "y": None if data.y is None else sha256_array(data.y),
+        "preprocess": asdict(data.preprocess),
+    }
+    return hashlib.sha256(canonical_json(parts).encode()).hexdigest()

@@ -1,0 +1,262 @@
+"""The file of a sweep: one row a point, as CSV or Parquet, with a journal while it grows."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pimc.chip.grid import Value, as_text, parse_value
+from pimc.errors import UsageError
+from pimc.files.atomic import replacing
+from pimc.files.container import canonical_json
+from pimc.files.journal import append_line, whole_lines
+
+__all__ = [
+    "COLUMNS",
+    "IDENTITY",
+    "Row",
+    "key_of",
+    "parameters_of",
+    "read_rows",
+    "recording",
+    "require_same",
+    "require_suffix",
+    "write_rows",
+]
+
+#: Values by column; a parameter has a column of its name.
+Row = Mapping[str, Any]
+
+#: The columns beside the parameters, and what they hold.
+COLUMNS: Mapping[str, type] = {
+    "accuracy_mean": float,
+    "accuracy_std": float,
+    "accuracy_low": float,
+    "accuracy_high": float,
+    "accuracy_per_die": list,
+    "float_accuracy": float,
+    "error": str,
+    "arrays": int,
+    "cells": int,
+    "read_steps": int,
+    "energy_pj": float,
+    "latency_ns": float,
+    "seconds": float,
+    "dies": int,
+    "seed": int,
+    "samples": int,
+    "age_s": float,
+    "ir_drop": str,
+    "image_sha256": str,
+    "point_sha256": str,
+    "model_sha256": str,
+    "chip_sha256": str,
+    "calib_sha256": str,
+    "data_sha256": str,
+}
+#: Columns that all rows of a file share, and what they stand for.
+IDENTITY: Mapping[str, str] = {
+    "model_sha256": "model",
+    "chip_sha256": "chip",
+    "calib_sha256": "calibration data",
+    "data_sha256": "data",
+}
+
+
+def require_suffix(path: Path) -> None:
+    """Make sure that a file's name says what it is, and that it can be written.
+
+    Raises:
+        UsageError: it says neither CSV nor Parquet, or Parquet without pyarrow.
+    """
+    if path.suffix not in _FORMATS:
+        raise UsageError(
+            "is neither .csv nor .parquet", where=str(path), hint=f"for example {path.stem}.csv"
+        )
+    if path.suffix == ".parquet":
+        _parquet()
+
+
+def key_of(row: Row) -> tuple[object, ...]:
+    """What tells rows apart: the chip (the parameters where they make none), dies, reading."""
+    point = row["point_sha256"] or canonical_json(dict(parameters_of(row)))
+    return point, *(row[name] for name in ("dies", "seed", "age_s", "ir_drop"))
+
+
+def parameters_of(row: Row) -> dict[str, Value]:
+    """The parameters of a row."""
+    return {name: v for name, v in row.items() if name not in COLUMNS and v is not None}
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a file and of the journal beside it; none where there is neither.
+
+    Raises:
+        UsageError: the file is not one of a sweep, or the journal is damaged.
+    """
+    stored: list[Row] = []
+    try:
+        if path.exists():
+            stored += _FORMATS[path.suffix][0](path)
+        journal = _journal(path)
+        if journal.exists():
+            noted = [json.loads(line) for line in whole_lines(journal)]
+            for row in noted:
+                _check_columns(row.keys())
+            stored += noted
+    except (OSError, ValueError, TypeError, AttributeError) as cause:
+        raise UsageError(
+            "is not the file of a sweep", where=str(path), hint="choose another -o"
+        ) from cause
+    return list({key_of(row): row for row in stored}.values())
+
+
+def require_same(path: Path, rows: Sequence[Row], identity: Row) -> None:
+    """Make sure that rows belong to the same model, chip and data.
+
+    Raises:
+        UsageError: they belong to others.
+    """
+    for column, what in IDENTITY.items():
+        if any(row[column] != identity[column] for row in rows):
+            raise UsageError(
+                f"holds a sweep with another {what}", where=str(path), hint="choose another -o"
+            )
+
+
+@contextmanager
+def recording(path: Path) -> Iterator[Callable[[Row], None]]:
+    """Gives the function that notes a row in the journal of a file, safely on the disk.
+
+    Raises:
+        UsageError: the journal cannot be written.
+    """
+    journal = _journal(path)
+    try:
+        lines = whole_lines(journal) if journal.exists() else []
+        stream = journal.open("r+b" if lines else "wb")
+    except OSError as cause:
+        raise UsageError(
+            f"cannot be written: {cause.strerror}", str(path), "check the folder"
+        ) from cause
+    try:
+        with stream:
+            # A line that a crash cut short must not become the start of the next one.
+            stream.seek(sum(map(len, lines)))
+            stream.truncate()
+            yield lambda row: append_line(stream, row)
+    finally:
+        if journal.stat().st_size == 0:
+            journal.unlink()
+
+
+def write_rows(path: Path, rows: Sequence[Row]) -> None:
+    """Write all rows, whole or not at all; the journal has done its duty.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    names = [*dict.fromkeys(name for row in rows for name in parameters_of(row)), *COLUMNS]
+    content = _FORMATS[path.suffix][1](names, rows)
+    with replacing(path) as stream:
+        stream.write(content)
+    _journal(path).unlink(missing_ok=True)
+
+
+def _journal(path: Path) -> Path:
+    return path.with_name(f"{path.name}.journal")
+
+
+def _check_columns(names: Collection[str]) -> None:
+    missing = COLUMNS.keys() - set(names)
+    if missing:
+        raise ValueError(f"columns are missing: {', '.join(sorted(missing))}")
+
+
+def _read_csv(path: Path) -> list[Row]:
+    with path.open(newline="", encoding="utf-8") as stream:
+        reader = csv.DictReader(stream, strict=True)
+        _check_columns(reader.fieldnames or ())
+        return [{name: _from_text(name, text) for name, text in row.items()} for row in reader]
+
+
+def _csv_bytes(names: Sequence[str], rows: Sequence[Row]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows([_to_text(row.get(name)) for name in names] for row in rows)
+    return text.getvalue().encode()
+
+
+def _to_text(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return "" if value is None else as_text(value)
+
+
+def _from_text(name: str, text: str) -> Any:
+    kind = COLUMNS.get(name)
+    if kind is list:
+        return [float(part) for part in text.split()]
+    if kind is str:
+        return text
+    if text == "":
+        return None
+    return parse_value(text) if kind is None else kind(text)
+
+
+def _read_parquet(path: Path) -> list[Row]:
+    table = _parquet().read_table(path)
+    _check_columns(table.column_names)
+    rows: list[dict[str, Any]] = table.to_pylist()
+    # A column of several kinds of values is stored as text.
+    return [
+        {n: parse_value(v) if n not in COLUMNS and isinstance(v, str) else v for n, v in r.items()}
+        for r in rows
+    ]
+
+
+def _parquet_bytes(names: Sequence[str], rows: Sequence[Row]) -> bytes:
+    import pyarrow as pa
+
+    kinds = {float: pa.float64(), int: pa.int64(), str: pa.string(), list: pa.list_(pa.float64())}
+    columns = {}
+    for name in names:
+        values = [row.get(name) for row in rows]
+        if name in COLUMNS:
+            columns[name] = pa.array(values, kinds[COLUMNS[name]])
+        else:
+            columns[name] = pa.array(_of_one_kind(values))
+    stream = io.BytesIO()
+    _parquet().write_table(pa.table(columns), stream)
+    return stream.getvalue()
+
+
+def _of_one_kind(values: Sequence[Value | None]) -> list[Value | None]:
+    """The values as they are, all as floats, or all as text."""
+    kinds = {type(value) for value in values if value is not None}
+    if len(kinds) <= 1:
+        return list(values)
+    kind = float if kinds == {int, float} else as_text
+    return [None if value is None else kind(value) for value in values]
+
+
+def _parquet() -> Any:
+    try:
+        import pyarrow.parquet
+    except ImportError as cause:
+        raise UsageError(
+            "Parquet needs the package pyarrow", hint="pip install 'pimc[parquet]', or use .csv"
+        ) from cause
+    return pyarrow.parquet
+
+
+_FORMATS: Mapping[
+    str,
+    tuple[Callable[[Path], list[Row]], Callable[[Sequence[str], Sequence[Row]], bytes]],
+] = {".csv": (_read_csv, _csv_bytes), ".parquet": (_read_parquet, _parquet_bytes)}

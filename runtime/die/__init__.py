@@ -1,0 +1,1 @@
+"""What the cells of one specimen hold at this moment."""

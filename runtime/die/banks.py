@@ -1,0 +1,196 @@
+"""The banks of one device while it is read: each is made once, and again when it has expired."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pimc.chip.converters import dac_limits
+from pimc.runtime.die.bank import Bank, bank_of, periods
+from pimc.runtime.die.die import Die
+from pimc.runtime.die.region import Region
+from pimc.runtime.die.site import Ints, Site, site_of
+from pimc.runtime.physics.disturb import disturbs, stress_of, stress_table
+from pimc.runtime.physics.ir_drop import Method, require_method
+
+Loaded = TypeVar("Loaded")
+
+
+@dataclass
+class _Count:
+    """How far the cells of one place were read, by whatever session.
+
+    Attributes:
+        samples: network inputs so far.
+        vectors: input vectors so far.
+        stress: (arrays, rows) of their own reads since the start; None where reads disturb
+            nothing.
+    """
+
+    samples: int = 0
+    vectors: int = 0
+    stress: Ints | None = None
+
+
+@dataclass
+class _Reader(Generic[Loaded]):
+    """What is kept for one region.
+
+    Attributes:
+        count: how far its cells were read.
+        periods: which of each kind the bank is for; None while there is no bank.
+    """
+
+    count: _Count
+    site: Site | None = None
+    bank: Loaded | None = None
+    periods: tuple[int, ...] | None = None
+
+
+class Banks(Generic[Loaded]):
+    """Makes banks and counts what was read, so that nothing depends on the size of batches.
+
+    A bank expires after every one of :func:`~pimc.runtime.die.bank.periods` samples of its
+    region; a batch that goes on beyond is cut there. Disturb counts the die's stress at the start
+    (or when it was last written to or aged) and, since then, the region's own reads.
+
+    Args:
+        load: what the device makes of a region's bank.
+        noise_seed: seed of what changes from sample to sample.
+        wears: reads add to the die's stress.
+
+    Attributes:
+        disturbs: reads change what cells hold, so :meth:`over` must see their DAC codes.
+
+    Raises:
+        UsageError: no such treatment of IR drop.
+    """
+
+    def __init__(
+        self,
+        die: Die,
+        load: Callable[[Region, Bank], Loaded],
+        *,
+        noise_seed: int = 0,
+        ir_drop: Method = "first",
+        wears: bool = True,
+    ) -> None:
+        require_method(ir_drop)
+        self._die = die
+        self._load = load
+        self._noise_seed = noise_seed
+        self._ir_drop: Method = ir_drop
+        self._wears = wears
+        chip = die.attached()
+        self._periods = () if die.perfect else periods(chip)
+        self.disturbs = disturbs(chip) and not die.perfect
+        self._revision = die.revision
+        self._start = die.cells.stress.copy()
+        self._readers: WeakKeyDictionary[Region, _Reader[Loaded]] = WeakKeyDictionary()
+        self._counts: dict[int, _Count] = {}
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """How far all was read; with the die's cells all that later reads depend on."""
+        if self._revision != self._die.revision:
+            self._renew()
+        counts = [(number, c.samples, c.vectors) for number, c in self._counts.items()]
+        stress = {f"stress.{n}": c.stress for n, c in self._counts.items() if c.stress is not None}
+        return {
+            "counts": np.asarray(counts, np.int64).reshape(-1, 3),
+            "stress": self._start,
+            **stress,
+        }
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Go on from a state, when the die's cells are again what they were."""
+        self._readers.clear()
+        self._revision, self._start = self._die.revision, state["stress"].copy()
+        self._counts = {
+            number: _Count(samples, vectors, _copied(state.get(f"stress.{number}")))
+            for number, samples, vectors in state["counts"].tolist()
+        }
+
+    def _renew(self) -> None:
+        """Make all banks anew: cells were written or aged."""
+        self._revision = self._die.revision
+        self._start = self._die.cells.stress.copy()
+        for reader in self._readers.values():
+            reader.site = reader.bank = reader.periods = None
+        for count in self._counts.values():
+            count.stress = None
+
+    def over(
+        self, region: Region, inputs: torch.Tensor, vectors: int
+    ) -> Iterator[tuple[Loaded, torch.Tensor, int]]:
+        """Parts of inputs (samples, …), each with its bank and the number of its first vector.
+
+        A part counts as read when the next one is asked for.
+
+        Args:
+            inputs: DAC codes (samples, blocks, rows, positions) where reads disturb; else anything
+                with a first dimension of samples.
+            vectors: input vectors of a sample.
+
+        Raises:
+            DeviceError: the region has cells that the die has not.
+        """
+        if self._revision != self._die.revision:
+            self._renew()
+        reader = self._readers.get(region)
+        if reader is None:
+            count = self._counts.setdefault(region.number, _Count())
+            reader = self._readers[region] = _Reader(count)
+        count = reader.count
+        while True:
+            room = min((p - count.samples % p for p in self._periods), default=len(inputs))
+            part, inputs = inputs[:room], inputs[room:]
+            yield self._bank(region, reader), part, count.vectors
+            if self.disturbs:
+                self._stressed(region, reader, part)
+            count.samples += len(part)
+            count.vectors += len(part) * vectors
+            if not len(inputs):
+                return
+
+    def _bank(self, region: Region, reader: _Reader[Loaded]) -> Loaded:
+        count = reader.count
+        now = tuple(count.samples // period for period in self._periods)
+        if reader.bank is None or reader.periods != now:
+            stress = self._start if count.stress is None else self._start + count.stress
+            bank = bank_of(
+                self._die,
+                region,
+                count.samples,
+                noise_seed=self._noise_seed,
+                stress=stress,
+                site=self._site(region, reader),
+            )
+            reader.bank, reader.periods = self._load(region, bank), now
+        return reader.bank
+
+    def _site(self, region: Region, reader: _Reader[Loaded]) -> Site:
+        if reader.site is None:
+            reader.site = site_of(self._die, region, self._ir_drop)
+        return reader.site
+
+    def _stressed(self, region: Region, reader: _Reader[Loaded], codes: torch.Tensor) -> None:
+        """Add what reading ``codes`` does to the wordlines they drive."""
+        chip, site = self._die.attached(), self._site(region, reader)
+        table = torch.from_numpy(stress_table(chip, dac_limits(chip, region.signed)[1]))
+        of_rows = stress_of(table.to(codes.device), codes)[:, :, None]
+        stress = np.zeros_like(self._start)
+        np.add.at(stress.reshape(-1), site.lines, np.where(site.driven, of_rows, 0))
+        count = reader.count
+        count.stress = stress if count.stress is None else count.stress + stress
+        if self._wears:
+            self._die.cells.stress += stress
+
+
+def _copied(values: Ints | None) -> Ints | None:
+    return None if values is None else values.copy()

@@ -1,0 +1,274 @@
+"""A simulated die: what the cells of one physical specimen really hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pimc.chip.design import Chip
+from pimc.errors import DeviceError, UsageError
+from pimc.files import container
+from pimc.runtime.physics import philox
+from pimc.runtime.physics.disturb import disturbs
+from pimc.runtime.physics.faults import Stuck, draw_faults, with_faults
+from pimc.runtime.physics.retention import aged_us, retention_of
+from pimc.runtime.physics.streams import Stream
+from pimc.runtime.physics.writing import reference_us, verified, written_us
+
+__all__ = ["LONGEST_S", "UNWRITTEN", "Cells", "Die", "Stream", "Stuck"]
+
+FORMAT = "pimc-die"
+#: 2 added ages and stress; dies of version 1 are read as freshly written and never read.
+VERSION = 2
+SUFFIX = ".die"
+
+#: The longest time a die is aged by at once: thirty thousand years.
+LONGEST_S = 1e12
+
+#: Level of a cell that was never written.
+UNWRITTEN = -1
+
+
+@dataclass
+class Cells:
+    """State of a die's cells, (arrays, rows, cols) each; ``reference_us`` is (arrays, rows),
+    zero on dead wordlines. Conductances are those right after the write, ``age_s`` ago.
+
+    ``stress`` is (arrays, rows): what reads did to each wordline so far, in parts of a read at
+    full scale (:mod:`pimc.runtime.physics.disturb`); ``stress_before`` is what of it came before
+    the cell's last write, (arrays, 0, 0) on a chip whose reads disturb nothing.
+    """
+
+    level: npt.NDArray[np.int16]
+    writes: npt.NDArray[np.uint32]
+    stuck: npt.NDArray[np.uint8]
+    g_us: npt.NDArray[np.float32]
+    reference_us: npt.NDArray[np.float32]
+    age_s: npt.NDArray[np.float32]
+    stress: npt.NDArray[np.int64]
+    stress_before: npt.NDArray[np.int64]
+
+
+@dataclass
+class Die:
+    """One specimen of a chip. Writing changes it; that is what writing does.
+
+    A die is first only a seed; it becomes a die of a chip when it is attached to one.
+
+    Attributes:
+        seed: key of all its random numbers.
+        perfect: no programming error, no stuck cell, no read noise, no change with time.
+        chip: the design, once attached.
+        clock_s: seconds that passed since it was made.
+        revision: how often it was written to or aged, in this process; what was derived from
+            its conductances holds as long as this stays.
+    """
+
+    seed: int = 0
+    perfect: bool = False
+    chip: Chip | None = None
+    clock_s: float = 0.0
+    revision: int = field(default=0, repr=False, compare=False)
+    _cells: Cells | None = field(default=None, repr=False)
+
+    @staticmethod
+    def simulated(seed: int = 0) -> Die:
+        """A die with the chip's statistics, drawn from ``seed``."""
+        return Die(seed=seed)
+
+    @staticmethod
+    def ideal() -> Die:
+        """A die whose cells hold exactly what was written."""
+        return Die(perfect=True)
+
+    @property
+    def name(self) -> str:
+        """How captures and recovered images call this die."""
+        return "sim:ideal" if self.perfect else f"sim:{self.seed}"
+
+    @property
+    def cells(self) -> Cells:
+        """The state of the cells.
+
+        Raises:
+            DeviceError: the die was never attached to a chip.
+        """
+        if self._cells is None:
+            raise DeviceError(
+                "the die belongs to no chip yet", where=self.name, hint="program an image first"
+            )
+        return self._cells
+
+    def attach(self, chip: Chip, arrays: int) -> None:
+        """Make this a die of ``chip`` with at least ``arrays`` arrays.
+
+        Raises:
+            DeviceError: it already is a die of another chip.
+        """
+        if self.chip is not None and self.chip.fingerprint != chip.fingerprint:
+            raise DeviceError(
+                f"this is a die of chip {self.chip.name!r} with other parameters "
+                f"than the image's chip {chip.name!r}",
+                where=self.name,
+                hint="use a die of the image's chip, or compile for this die's chip",
+            )
+        self.chip = chip
+        have = 0 if self._cells is None else len(self._cells.level)
+        if have >= arrays:
+            return
+        fresh = self._virgin(chip, have, arrays)
+        if self._cells is None:
+            self._cells = fresh
+        else:
+            old = self._cells
+            self._cells = Cells(
+                *(np.concatenate([getattr(old, n), getattr(fresh, n)]) for n in vars(old))
+            )
+
+    def program(
+        self, cells: npt.NDArray[np.int64], levels: npt.NDArray[Any]
+    ) -> npt.NDArray[np.bool_]:
+        """Write ``levels`` into ``cells`` (addresses); every write draws its own error.
+
+        Returns:
+            True where the write went through. Only a chip with ``sigma.kind = "write_verify"``
+            notices where it did not: out of pulses, or stuck elsewhere.
+        """
+        chip, state = self.attached(), self.cells
+        index = np.unravel_index(cells, state.level.shape)
+        target = np.asarray(chip.cell.g_levels_us)[levels]
+        stuck = state.stuck[index]
+        g, accepted = target, np.ones(target.shape, np.bool_)
+        if not self.perfect:
+            g, accepted = written_us(chip, self.seed, cells, target, state.writes[index])
+        held = with_faults(chip, stuck, g)
+        state.level[index] = levels
+        state.writes[index] += 1
+        state.g_us[index] = held
+        state.age_s[index] = 0.0
+        if disturbs(chip):
+            state.stress_before[index] = state.stress[index[:2]]
+        self.revision += 1
+        return np.where(stuck == Stuck.FREE, accepted, verified(chip, held, target))
+
+    def age(self, seconds: float) -> None:
+        """Let time pass.
+
+        Raises:
+            UsageError: a time that is negative, no number or beyond :data:`LONGEST_S`.
+            DeviceError: the die was never attached to a chip.
+        """
+        if not 0 <= seconds <= LONGEST_S:
+            raise UsageError(
+                f"a die does not age by {seconds:g} s",
+                where=self.name,
+                hint=f"give seconds, 0 to {LONGEST_S:g}",
+            )
+        self.cells.age_s += np.float32(seconds)
+        self.clock_s += seconds
+        self.revision += 1
+
+    def held_us(self, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """What cells (addresses, any shape) conduct now, in µS."""
+        chip, state = self.attached(), self.cells
+        g = state.g_us.reshape(-1)[cells]
+        model = None if self.perfect else retention_of(chip)
+        if model is None:
+            return g
+        level, age = state.level.reshape(-1)[cells], state.age_s.reshape(-1)[cells]
+        moved = (state.stuck.reshape(-1)[cells] == Stuck.FREE) & (level != UNWRITTEN) & (age > 0)
+        target = np.asarray(chip.cell.g_levels_us)[level[moved]]
+        write = state.writes.reshape(-1)[cells[moved]] - 1
+        draws = philox.normal(self.seed, Stream.RETENTION, cells[moved], write)
+        g[moved] = aged_us(model, g[moved], target, age[moved], draws)
+        return g
+
+    def reference_held_us(self, lines: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """What the reference columns' cells conduct now, in µS, by number of their wordline.
+
+        They were written when the die was made.
+        """
+        chip, g = self.attached(), self.cells.reference_us.reshape(-1)[lines]
+        model = None if self.perfect else retention_of(chip)
+        moved = g > 0
+        if model is None or self.clock_s == 0:
+            return g
+        levels_us = chip.cell.g_levels_us
+        target = np.full(int(moved.sum()), levels_us[len(levels_us) // 2])
+        draws = philox.normal(self.seed, Stream.RETENTION_REFERENCE, lines[moved])
+        age = np.full(target.shape, self.clock_s)
+        g[moved] = aged_us(model, g[moved], target, age, draws)
+        return g
+
+    def save(self, path: str | Path) -> None:
+        """Write the die to a file, whole or not at all.
+
+        Raises:
+            UsageError: the file cannot be written.
+        """
+        manifest = {
+            "seed": self.seed,
+            "perfect": self.perfect,
+            "clock_s": self.clock_s,
+            "chip": self.attached().to_dict(),
+        }
+        container.save(path, *container.seal(FORMAT, VERSION, manifest, vars(self.cells)))
+
+    @staticmethod
+    def load(path: str | Path) -> Die:
+        """Read a die file.
+
+        Raises:
+            DeviceError: the file is missing, damaged or not a die.
+        """
+        manifest, tensors = container.load(path, FORMAT, VERSION, DeviceError)
+        chip = Chip.from_dict(manifest["chip"])
+        if manifest["version"] < 2:
+            shape = tensors["level"].shape
+            tensors["age_s"] = np.zeros(shape, np.float32)
+            tensors |= _unread(chip, shape)
+        # The container's tensors are read-only views; a die is written to.
+        cells = Cells(**{name: value.copy() for name, value in tensors.items()})
+        clock_s = manifest.get("clock_s", 0.0)
+        return Die(manifest["seed"], manifest["perfect"], chip, clock_s, _cells=cells)
+
+    def attached(self) -> Chip:
+        """The design this is a specimen of.
+
+        Raises:
+            DeviceError: the die was never attached to a chip.
+        """
+        if self.chip is None:
+            raise DeviceError("the die belongs to no chip yet", where=self.name)
+        return self.chip
+
+    def _virgin(self, chip: Chip, first: int, arrays: int) -> Cells:
+        rows, cols = chip.array.rows, chip.array.cols
+        shape = (arrays - first, rows, cols)
+        cell = np.arange(first * rows * cols, arrays * rows * cols).reshape(shape)
+        line = np.arange(first * rows, arrays * rows).reshape(shape[:2])
+        stuck, dead_row = np.zeros(shape, np.uint8), np.zeros(shape[:2], np.bool_)
+        levels_us = chip.cell.g_levels_us
+        reference = np.full(shape[:2], levels_us[len(levels_us) // 2])
+        if not self.perfect:
+            stuck, dead_row = draw_faults(chip, self.seed, cell, line)
+            reference = reference_us(chip, self.seed, line)
+        return Cells(
+            level=np.full(shape, UNWRITTEN, np.int16),
+            writes=np.zeros(shape, np.uint32),
+            stuck=stuck,
+            g_us=with_faults(chip, stuck, chip.cell.g_min_us).astype(np.float32),
+            reference_us=np.where(dead_row, 0.0, reference).astype(np.float32),
+            age_s=np.zeros(shape, np.float32),
+            **_unread(chip, shape),
+        )
+
+
+def _unread(chip: Chip, shape: tuple[int, ...]) -> dict[str, npt.NDArray[np.int64]]:
+    """Stress of (arrays, rows, cols) cells that were never read."""
+    before = shape if disturbs(chip) else (*shape[:1], 0, 0)
+    return {"stress": np.zeros(shape[:2], np.int64), "stress_before": np.zeros(before, np.int64)}

@@ -1,0 +1,139 @@
+"""Write an image into a device, in such a way that it can be cut at any moment."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pimc.errors import DeviceError
+from pimc.files.journal import append_line, whole_lines
+from pimc.image.image import Image
+from pimc.runtime.door.device import Device
+
+#: So many cells that all refuse are no coincidence; fewer may all be stuck or out of pulses.
+PROOF = 8
+
+
+@dataclass(frozen=True)
+class Programmed:
+    """What programming did.
+
+    Attributes:
+        cells_written: cells that were asked to hold another level.
+        cells_kept: cells that already were asked for theirs.
+        arrays_written: arrays with a cell that was written.
+        cells_missed: of the written cells those whose write did not go through.
+        writes: how many cells were written to each level; not compared.
+    """
+
+    cells_written: int
+    cells_kept: int
+    arrays_written: int
+    cells_missed: int = 0
+    writes: tuple[int, ...] = field(default=(), compare=False, repr=False)
+
+
+def program(
+    image: Image,
+    device: Device,
+    *,
+    skip: frozenset[int] = frozenset(),
+    done: Callable[[int], None] = lambda array: None,
+) -> Programmed:
+    """Write every cell whose level differs from what the device last was asked to hold.
+
+    Args:
+        skip: arrays that are already done.
+        done: called after each array with its number, when the device has taken it.
+
+    Raises:
+        DeviceError: the device failed, or an array took none of many writes.
+    """
+    per_array = image.chip.array.rows * image.chip.array.cols
+    written = kept = touched = missed = 0
+    writes = np.zeros(image.chip.cell.levels, np.int64)
+    for array in range(image.arrays):
+        if array in skip:
+            continue
+        inside = np.flatnonzero(image.used[array])
+        cells = inside + array * per_array
+        levels = image.levels[array].reshape(-1)[inside]
+        stale = device.written(cells) != levels
+        missed += write(device, cells[stale], levels[stale])
+        writes += np.bincount(levels[stale], minlength=len(writes))
+        written += int(stale.sum())
+        kept += int((~stale).sum())
+        touched += bool(stale.any())
+        done(array)
+    return Programmed(written, kept, touched, missed, tuple(writes.tolist()))
+
+
+def write(device: Device, cells: npt.NDArray[np.int64], levels: npt.NDArray[np.uint16]) -> int:
+    """Write cells; returns how many did not take it. A chip has some stuck cells.
+
+    Raises:
+        DeviceError: not one of :data:`PROOF` cells or more could be written.
+    """
+    if not len(cells):
+        return 0
+    missed = int((~device.program(cells, levels)).sum())
+    if missed == len(cells) >= PROOF:
+        raise DeviceError(
+            f"not one of {missed:,} cells could be written",
+            where=device.name,
+            hint="check the connection and the chip's supply",
+        )
+    return missed
+
+
+class Journal:
+    """Which arrays of an image a device already holds: one JSON line an array.
+
+    The first line names image and device; a journal of others is refused.
+    """
+
+    def __init__(self, path: Path, image: Image, device: Device) -> None:
+        self.path = path
+        self._header = {"image": image.sha256, "device": device.name}
+
+    def finished(self) -> frozenset[int]:
+        """Arrays that were finished; none without a journal.
+
+        Raises:
+            DeviceError: the journal is of another image or device.
+        """
+        if not self.path.exists():
+            return frozenset()
+        again = "program without --resume to start again"
+        try:
+            entries = [json.loads(line) for line in whole_lines(self.path)]
+            finished = frozenset(int(entry["array"]) for entry in entries[1:])
+        except (OSError, ValueError, TypeError, KeyError) as cause:
+            raise DeviceError("not a journal", where=str(self.path), hint=again) from cause
+        if entries and entries[0] != self._header:
+            raise DeviceError(
+                "the journal is of another image or device", where=str(self.path), hint=again
+            )
+        return finished
+
+    @contextmanager
+    def open(self, *, resume: bool) -> Iterator[Callable[[int], None]]:
+        """Gives the function that notes an array as done."""
+        lines = whole_lines(self.path) if resume and self.path.exists() else []
+        with self.path.open("r+b" if lines else "wb") as stream:
+            # A line that a crash cut short must not become the start of the next one.
+            stream.seek(sum(map(len, lines)))
+            stream.truncate()
+            if not lines:
+                append_line(stream, self._header)
+            yield lambda array: append_line(stream, {"array": array})
+
+    def remove(self) -> None:
+        """The job is done; nothing to resume."""
+        self.path.unlink(missing_ok=True)

@@ -1,5 +1,0 @@
-"""The fused read: a layer from its input to sums of ADC codes in one go, on the processor."""
-
-from pimc.runtime.fused.layer import Draws, FusedBank, FusedLayer
-
-__all__ = ["Draws", "FusedBank", "FusedLayer"]

@@ -1,0 +1,1 @@
+"""ONNX graphs run node by node in torch."""

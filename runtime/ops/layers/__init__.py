@@ -1,0 +1,1 @@
+"""Layers of networks: products, normalisation, pooling, recurrence, resampling."""

@@ -1,0 +1,1 @@
+"""Tensors as such: types, shapes, elements, picking and summing."""

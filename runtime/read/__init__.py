@@ -1,0 +1,1 @@
+"""From DAC codes to ADC codes."""

@@ -1,0 +1,50 @@
+"""What wordlines get for DAC codes: one voltage, bit planes, or pulses.
+
+See :mod:`pimc.chip.converters`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from pimc.chip.converters import dac_limits
+from pimc.chip.design import Chip
+
+
+def driven_planes(
+    inputs: torch.Tensor, weights: tuple[int, ...]
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """What each read of a bit-serial input drives, and the factor of its code in the sum.
+
+    Args:
+        inputs: whole DAC codes, any shape; left as they are.
+        weights: factors of the reads, 1, 2, 4 … (:func:`pimc.chip.converters.plane_weights`).
+
+    Yields:
+        A factor, and the sign of each code where the bit of its magnitude is set, else 0.
+    """
+    sign, left = inputs.sign(), inputs.abs()
+    for weight in weights:
+        half = (left / 2).floor_()
+        yield weight, (left - 2 * half) * sign
+        left = half
+
+
+def noise_drive(chip: Chip, signed: bool, driven: torch.Tensor, shift: int = 0) -> torch.Tensor:
+    """Factor of a cell's noise variance for what its wordline gets, DAC codes squared.
+
+    A voltage multiplies the noise of one read, so the factor is x². n pulses are n reads with
+    independent noise: their variances add, n·v, and v is such that x_max pulses together have
+    the noise of one read at full scale, x_max·v = x_max²; hence |x|·x_max.
+
+    Args:
+        shift: squares are rounded to multiples of ``2**shift``, halves up.
+    """
+    if chip.dac.mode == "pulse_count":
+        return driven.abs() * dac_limits(chip, signed)[1]
+    if shift:
+        unit = float(1 << shift)
+        return driven.square().add_(unit / 2).div_(unit).floor_().mul_(unit)
+    return driven.square()

@@ -1,0 +1,268 @@
+"""The fused read of one layer: its cells packed, the work shared out to threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cache
+from math import prod
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pimc.chip.converters import (
+    adc_limits,
+    dac_limits,
+    plane_weights,
+    two_phases,
+)
+from pimc.chip.design import Chip
+from pimc.image.image import ImageLayer
+from pimc.runtime.die.fixed import (
+    LARGEST_CODE,
+    Fixed,
+    FixedBank,
+    fits,
+)
+from pimc.runtime.read.adc import Adc
+from pimc.runtime.read.digital_side import DigitalSide
+from pimc.runtime.read.fused.kernel import read_samples
+from pimc.runtime.read.fused.lanes import COLUMNS
+from pimc.runtime.read.fused.layout import Layout
+from pimc.runtime.read.fused.records import (
+    Cells,
+    Drive,
+    Outputs,
+    Reading,
+)
+from pimc.runtime.read.threads import threads
+
+Array32 = npt.NDArray[np.float32]
+
+#: Input vectors of a matrix product that are worked on like one sample of a convolution.
+_STRIP = 64
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Which draws of read noise a read takes.
+
+    Attributes:
+        key: of the device, from :func:`pimc.runtime.read.noise.read_key`.
+        region: number of the region.
+        vector: number of the first input vector.
+    """
+
+    key: tuple[int, int]
+    region: int
+    vector: int
+
+
+@dataclass(frozen=True, eq=False)
+class FusedBank:
+    """A region's cells and converters, packed for the layouts that were met."""
+
+    fixed: FixedBank
+    adc: Adc
+    read_of_column: npt.NDArray[np.int64]
+    _packed: dict[Layout, Cells] = field(default_factory=dict, repr=False)
+
+    def cells(self, layout: Layout) -> Cells:
+        """The cells as the kernel takes them."""
+        if layout not in self._packed:
+            self._packed[layout] = self._pack(layout)
+        return self._packed[layout]
+
+    def _pack(self, layout: Layout) -> Cells:
+        current, variance, common = self.fixed.current, self.fixed.variance, self.fixed.common
+        blocks, columns = self.read_of_column.shape
+        nothing = np.zeros(0, np.int32)
+        padding = ((0, 0), (0, -columns % COLUMNS))
+
+        def scaled(values: torch.Tensor | float, unit: float = 1.0) -> Array32:
+            whole = torch.as_tensor(values).reshape(-1, 1 if isinstance(values, float) else columns)
+            spread = np.broadcast_to(whole.cpu().numpy(), (blocks, columns)) * unit
+            return np.pad(spread, padding).astype(np.float32)
+
+        square = self.fixed.square_unit
+        return Cells(
+            current=layout.packed(current.whole, signed=True),
+            variance=nothing if variance is None else layout.packed(variance.whole),
+            common=nothing if common is None else layout.packed(common.whole, 1),
+            slope=scaled(self.adc.rate, current.quantum),
+            offset=scaled(self.adc.offset),
+            sigma=scaled(self.adc.rate, _root(variance, square)),
+            shared=scaled(self.adc.rate, _root(common, square)),
+            # Without noise of reference columns there is one row of zeros to take.
+            read=np.pad(self.read_of_column, padding) * (common is not None),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class FusedLayer:
+    """Reads one layer from its input to code sums; layouts are kept by input size."""
+
+    chip: Chip
+    layer: ImageLayer
+    _layouts: dict[tuple[int, ...], Layout] = field(default_factory=dict, repr=False)
+    _sides: dict[tuple[Layout, DigitalSide | None], Outputs] = field(
+        default_factory=dict, repr=False
+    )
+
+    @staticmethod
+    def fits(chip: Chip, layer: ImageLayer) -> bool:
+        """Whether a layer's inputs, as its chip drives them, are small whole numbers."""
+        return (
+            layer.input_scale is not None
+            and fits(chip, layer.input_signed)
+            and not two_phases(chip, layer.input_signed)
+        )
+
+    def layout(self, x: torch.Tensor) -> Layout:
+        """Where an input's rows and positions lie."""
+        layer = self.layer
+        if layer.window is None:
+            channels, size = x.shape[-1], (1, _STRIP)
+        else:
+            channels, size = x.shape[1], (1, *x.shape[2:])[-2:]
+        if (channels, *size) not in self._layouts:
+            self._layouts[channels, *size] = Layout.of(
+                layer.window,
+                channels,
+                size,
+                layer.groups,
+                layer.rows,
+                layer.row_block,
+                self._signs(),
+            )
+        return self._layouts[channels, *size]
+
+    def read(
+        self, bank: FusedBank, x: torch.Tensor, draws: Draws, side: DigitalSide | None = None
+    ) -> tuple[torch.Tensor, int]:
+        """Codes added over row blocks and bit planes, and how many of them were clipped.
+
+        Args:
+            x: the layer's input, float32 on the processor.
+            side: what makes outputs of the code sums.
+
+        Returns:
+            (samples, groups · columns, positions); the samples of a matrix product are the first
+            dimension of its input.
+        """
+        layout = self.layout(x)
+        samples = self._samples(x)
+        cells, layer = bank.cells(layout), self.layer
+        low, high = adc_limits(self.chip, layer.input_signed)
+        blocks, columns = bank.read_of_column.shape
+        common = bank.fixed.common
+        reading = Reading(
+            float(low), float(high), layer.row_blocks, columns,
+            0 if common is None else common.whole.shape[2],
+            *draws.key, draws.region, draws.vector, len(x) * self.vectors(x),
+        )  # fmt: skip
+        groups = blocks // layer.row_blocks
+        outputs = self._outputs(layout, side)
+        # Torch's memory, which is used again; NumPy's large arrays are new pages every time.
+        result = torch.empty(len(samples), groups * columns, layout.positions)
+        out = result.numpy()
+        clipped = _shared_out(
+            len(samples),
+            lambda first, last: read_samples(
+                samples,
+                out,
+                first,
+                last,
+                layout.shape,
+                self._drive(bank),
+                layout.rows,
+                cells,
+                reading,
+                outputs,
+            ),
+        )
+        if layer.window is not None:
+            return result, clipped
+        flat = result.transpose(1, 2).flatten(0, 1)[: len(x) * self.vectors(x)]
+        return flat.reshape(len(x), self.vectors(x), flat.shape[1]).transpose(1, 2), clipped
+
+    def vectors(self, x: torch.Tensor) -> int:
+        """Input vectors of one sample of ``x``."""
+        return prod(x.shape[1:-1]) if self.layer.window is None else self.layout(x).positions
+
+    def _outputs(self, layout: Layout, side: DigitalSide | None) -> Outputs:
+        """The digital side as the kernel takes it; packed once."""
+        key = (layout, side)
+        if key not in self._sides:
+            self._sides[key] = _packed_side(layout, side) if side is not None else _AS_THEY_ARE
+        return self._sides[key]
+
+    def _signs(self) -> tuple[int, ...]:
+        """Sign of the input on each wordline of a row."""
+        return (1, -1) if self.layer.layout == "rows" else (1,)
+
+    def _drive(self, bank: FusedBank) -> Drive:
+        chip, signed = self.chip, self.layer.input_signed
+        low, high = dac_limits(chip, signed)
+        weights = np.asarray(plane_weights(chip, signed), np.float32)
+        serial = chip.dac.mode == "bit_serial"
+        return Drive(
+            float(self.layer.input_scale or 1.0),
+            low,
+            high,
+            chip.dac.mode == "pulse_count",
+            bank.fixed.shift,
+            np.arange(len(weights)) if serial else np.asarray([-1]),
+            weights,
+        )
+
+    def _samples(self, x: torch.Tensor) -> Array32:
+        """The input as (samples, channels, height, width)."""
+        if self.layer.window is not None:
+            return (x if x.dim() == 4 else x.unsqueeze(2)).contiguous().numpy()
+        vectors = x.reshape(-1, x.shape[-1])
+        strips = -(-len(vectors) // _STRIP)
+        padded = vectors.new_zeros(strips * _STRIP, vectors.shape[1])
+        padded[: len(vectors)] = vectors
+        turned = padded.reshape(strips, _STRIP, vectors.shape[1]).transpose(1, 2).unsqueeze(2)
+        return turned.contiguous().numpy()
+
+
+_AS_THEY_ARE = Outputs(
+    np.zeros(0, np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32),
+    np.zeros(0, np.float32), np.zeros((0, 1), np.float32),
+)  # fmt: skip
+
+
+def _packed_side(layout: Layout, side: DigitalSide) -> Outputs:
+    """A digital side with its taps in fixed point, each with a quantum of its own."""
+    fixed = [Fixed.nearest(tap[:, :, None], LARGEST_CODE) for tap in side.taps]
+    whole = np.concatenate([tap.whole for tap in fixed], axis=2) if fixed else None
+    return Outputs(
+        side.gain,
+        side.offset,
+        np.zeros(0, np.int32) if whole is None else layout.packed(whole, 1, signed=True),
+        np.asarray([tap.quantum for tap in fixed], np.float32),
+        side.taken if fixed else np.zeros((len(side.gain), 1), np.float32),
+    )
+
+
+def _root(fixed: object, square: float) -> float:
+    quantum = getattr(fixed, "quantum", 0.0)
+    return float(np.sqrt(quantum * square))
+
+
+def _shared_out(count: int, work: Callable[[int, int], int]) -> int:
+    """The sum of ``work`` over parts of ``range(count)``, one a thread of torch's."""
+    share = min(threads(), count)
+    if share <= 1:
+        return work(0, count)
+    cuts = [count * part // share for part in range(share + 1)]
+    return sum(_pool(share).map(work, cuts[:-1], cuts[1:]))
+
+
+@cache
+def _pool(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count, thread_name_prefix="pimc-read")

@@ -1,0 +1,99 @@
+"""The draws of read noise, counter-based.
+
+A draw depends on the seed, the region, the input vector's number and the column alone, so that
+noise is the same for any batch size, thread count and order of arrays, on any processor. Every
+1,024 input vectors have keys of their own from Philox4x32-10 (DOI 10.1145/2063384.2063405);
+hashing a vector's number under them gives the vector's keys, hashing a column's number under those
+two words, and those become two normal numbers (G. E. P. Box and M. E. Muller, 1958, DOI
+10.1214/aoms/1177706645), one for each column of a pair. ``pimc.runtime.read.fused.draws`` makes the
+same numbers on the processor.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from pimc.runtime.physics.philox import philox
+from pimc.runtime.physics.streams import READ_NOISE, READ_STRETCH
+
+_WORD = 0xFFFFFFFF
+_QUARTER, _EIGHTH = 1 << 30, 1 << 29
+
+
+def read_key(die_seed: int, read_seed: int) -> tuple[int, int]:
+    """The two key words of a die's read noise."""
+    key = (die_seed * 0x9E3779B97F4A7C15 + read_seed + 1) % 2**64
+    return key & _WORD, key >> 32
+
+
+def vector_keys(key: tuple[int, int], region: int, first: int, count: int) -> torch.Tensor:
+    """Keys of the input vectors ``first`` to ``first + count`` of a region: (2, count) int64.
+
+    Args:
+        key: from :func:`read_key`.
+        region: number of the region, below 2**32.
+        first: how many vectors it has read before.
+        count: how many keys.
+    """
+    vector = np.arange(first, first + count, dtype=np.int64)
+    stretch, index = np.unique(vector // READ_STRETCH, return_inverse=True)
+    words = philox(
+        (
+            (stretch & _WORD).astype(np.uint32),
+            (stretch >> 32).astype(np.uint32),
+            np.asarray(region, np.uint32),
+            np.asarray(READ_NOISE, np.uint32),
+        ),
+        key,
+    )
+    own = torch.from_numpy(np.stack(words[:2])[:, index].astype(np.int64))
+    number = torch.from_numpy(2 * (vector % READ_STRETCH))
+    return torch.stack([_mixed(number, own), _mixed(number + 1, own)])
+
+
+def pairs(columns: int) -> int:
+    """Pairs of draws that the columns of a block have: theirs are numbered in fours."""
+    return -(-columns // 4) * 2
+
+
+def normals(keys: torch.Tensor, first: int, count: int) -> torch.Tensor:
+    """Standard normal numbers: (count, 2, vectors) float32 for the pairs from ``first`` on.
+
+    Args:
+        keys: (2, vectors) int64, from :func:`vector_keys`.
+        first: number of the first pair.
+        count: how many pairs.
+    """
+    if keys.device.type == "cpu":
+        from pimc.runtime.read.fused.draws import fill_normals  # Numba takes long to import
+
+        drawn = torch.empty(count, 2, keys.shape[1])
+        words = keys.numpy().astype(np.uint32)
+        fill_normals(words[0], words[1], first, drawn.numpy())
+        return drawn
+    return torch_normals(keys, first, count)
+
+
+def torch_normals(keys: torch.Tensor, first: int, count: int) -> torch.Tensor:
+    """:func:`normals` by operators of torch, for any of its devices."""
+    number = torch.arange(first, first + count, device=keys.device)[:, None]
+    radius_word, angle_word = _mixed(2 * number, keys), _mixed(2 * number + 1, keys)
+    uniform = (radius_word >> 1).float() * 2.0**-31 + 2.0**-32
+    radius = (-2.0 * uniform.log()).clamp_min(0.0).sqrt()
+    # The top two bits are the quadrant, the rest an angle of -45 to 45 degrees in it.
+    part = ((angle_word + _EIGHTH) % _QUARTER - _EIGHTH).float() * (math.pi / 2 / _QUARTER)
+    angle = part + (angle_word >> 30).float() * (math.pi / 2)
+    return torch.stack([radius * angle.cos(), radius * angle.sin()], dim=1)
+
+
+def _mixed(number: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+    word = number + keys[0] & _WORD
+    word = word ^ word >> 16
+    word = word * 0x21F0AAAD & _WORD
+    word = word ^ word >> 15
+    word = word ^ keys[1]
+    word = word * 0x735A2D97 & _WORD
+    return word ^ word >> 15

@@ -1,0 +1,286 @@
+"""Reading models: every door, every kind of damage, the user's file untouched."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from pimc.errors import ModelError
+from pimc.passes.graph.frontend import load_model
+
+OLDEST_OPSET = 7
+NEWEST_OPSET = onnx.defs.onnx_opset_version()
+
+
+def small_model(opset: int = 17, *, weights_as_inputs: bool = False) -> onnx.ModelProto:
+    """Conv, BatchNormalization, Relu, GlobalAveragePool, Flatten, Gemm; batch is dynamic."""
+    rng = np.random.default_rng(0)
+    tensors = {
+        "conv.weight": rng.standard_normal((4, 3, 3, 3)),
+        "bn.scale": rng.uniform(0.5, 1.5, 4),
+        "bn.bias": rng.standard_normal(4),
+        "bn.mean": rng.standard_normal(4),
+        "bn.var": rng.uniform(0.5, 1.5, 4),
+        "fc.weight": rng.standard_normal((5, 4)),
+        "fc.bias": rng.standard_normal(5),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "conv.weight"], ["c"], pads=[1, 1, 1, 1]),
+        helper.make_node(
+            "BatchNormalization", ["c", "bn.scale", "bn.bias", "bn.mean", "bn.var"], ["b"]
+        ),
+        helper.make_node("Relu", ["b"], ["r"]),
+        helper.make_node("GlobalAveragePool", ["r"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("Gemm", ["f", "fc.weight", "fc.bias"], ["y"], transB=1),
+    ]
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 8, 8])]
+    if weights_as_inputs:
+        inputs += [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, array.shape)
+            for name, array in tensors.items()
+        ]
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        inputs,
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 5])],
+        [numpy_helper.from_array(a.astype(np.float32), n) for n, a in tensors.items()],
+    )
+    ir_version = 3 if weights_as_inputs else 8
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir_version
+    )
+
+
+def run(model: onnx.ModelProto, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    session = ort.InferenceSession(model.SerializeToString())
+    (result,) = session.run(None, {"x": x})
+    return np.asarray(result)
+
+
+def save_external(model: onnx.ModelProto, path: Path) -> None:
+    onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+
+
+def images() -> np.ndarray[Any, Any]:
+    return np.random.default_rng(1).standard_normal((2, 3, 8, 8)).astype(np.float32)
+
+
+@pytest.mark.parametrize("opset", range(OLDEST_OPSET, NEWEST_OPSET + 1))
+def test_every_opset_is_read_with_the_same_meaning(opset: int) -> None:
+    model = small_model(opset)
+    plan = load_model(model)
+    assert plan.graph.opset_imports[""] >= 13
+    assert [value.name for value in plan.graph.graph.inputs] == ["x"]
+    assert str(plan.graph.graph.inputs[0].shape) == "[N,3,8,8]"
+    np.testing.assert_allclose(
+        run(ir.to_proto(plan.graph), images()), run(model, images()), atol=1e-5
+    )
+
+
+def test_old_models_that_list_weights_as_inputs() -> None:
+    model = small_model(8, weights_as_inputs=True)
+    plan = load_model(model)
+    assert [value.name for value in plan.graph.graph.inputs] == ["x"]
+    np.testing.assert_allclose(
+        run(ir.to_proto(plan.graph), images()), run(model, images()), atol=1e-5
+    )
+
+
+def test_name_and_hash_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    onnx.save(small_model(), path)
+    before = path.read_bytes()
+    plan = load_model(path)
+    assert plan.model_name == "net.onnx"
+    assert plan.model_sha256 == hashlib.sha256(before).hexdigest()
+    assert plan.stage == "frontend"
+    assert path.read_bytes() == before
+    assert load_model(str(path)).model_sha256 == plan.model_sha256
+    assert load_model(before).model_sha256 == plan.model_sha256
+
+
+def test_models_in_memory_are_not_changed() -> None:
+    proto = small_model(9, weights_as_inputs=True)
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    load_model(proto)
+    assert proto == copy
+    model = ir.from_proto(small_model())
+    before = ir.to_proto(model).SerializeToString(deterministic=True)
+    plan = load_model(model)
+    plan.graph.graph.inputs[0].name = "changed"
+    assert ir.to_proto(model).SerializeToString(deterministic=True) == before
+
+
+def test_external_data_is_mapped_and_hashed(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    save_external(small_model(), path)
+    plan = load_model(path)
+    weight = plan.graph.graph.initializers["conv.weight"].const_value
+    assert isinstance(weight, ir.ExternalTensor)
+    assert weight.raw is None, "the data was read"
+    digest = hashlib.sha256(path.read_bytes() + (tmp_path / "weights.bin").read_bytes())
+    assert plan.model_sha256 == digest.hexdigest()
+    expected = numpy_helper.to_array(small_model().graph.initializer[0])
+    np.testing.assert_array_equal(weight.numpy(), expected)
+
+
+def test_external_data_below_opset_13(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    save_external(small_model(9), path)
+    plan = load_model(path)
+    weight = plan.graph.graph.initializers["fc.weight"].const_value
+    assert weight is not None
+    expected = numpy_helper.to_array(small_model().graph.initializer[5])
+    np.testing.assert_array_equal(weight.numpy(), expected)
+
+
+def test_a_changed_weight_file_changes_the_hash(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    save_external(small_model(), path)
+    before = load_model(path).model_sha256
+    data = bytearray((tmp_path / "weights.bin").read_bytes())
+    data[0] ^= 1
+    (tmp_path / "weights.bin").write_bytes(data)
+    assert load_model(path).model_sha256 != before
+
+
+@pytest.mark.parametrize("damage", ["missing", "short", "outside", "absolute", "hard link"])
+def test_damaged_external_data_is_refused(tmp_path: Path, damage: str) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    path, data = folder / "net.onnx", folder / "weights.bin"
+    save_external(small_model(), path)
+    if damage == "missing":
+        data.unlink()
+    elif damage == "short":
+        data.write_bytes(data.read_bytes()[:-4])
+    elif damage == "hard link":
+        os.link(data, tmp_path / "other")
+    else:
+        model = onnx.load(path, load_external_data=False)
+        target = tmp_path / "weights.bin"
+        data.rename(target)
+        location = "../weights.bin" if damage == "outside" else str(target)
+        for tensor in model.graph.initializer:
+            next(e for e in tensor.external_data if e.key == "location").value = location
+        path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match=r"net\.onnx: external data") as caught:
+        load_model(path)
+    named = "fc.bias" if damage == "short" else "conv.weight"
+    assert named in str(caught.value)
+
+
+def test_external_data_needs_a_path(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    save_external(small_model(), path)
+    with pytest.raises(ModelError, match="not given as a path"):
+        load_model(path.read_bytes())
+
+
+def test_missing_file_folder_and_empty_file(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no such file"):
+        load_model(tmp_path / "none.onnx")
+    with pytest.raises(ModelError, match="folder"):
+        load_model(tmp_path)
+    (tmp_path / "empty.onnx").touch()
+    with pytest.raises(ModelError, match="empty"):
+        load_model(tmp_path / "empty.onnx")
+
+
+@pytest.mark.parametrize(
+    "data", [b"hello, this is text\n", b"PK\x03\x04" + bytes(100), b"\x08\x07", b"\n" * 300]
+)
+def test_a_file_that_is_not_onnx(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "x.onnx").write_bytes(data)
+    with pytest.raises(ModelError, match=r"x\.onnx: not an ONNX"):
+        load_model(tmp_path / "x.onnx")
+
+
+def test_every_truncation_is_refused() -> None:
+    data = small_model().SerializeToString()
+    for length in range(1, len(data), 7):
+        with pytest.raises(ModelError):
+            load_model(data[:length])
+
+
+def test_graph_without_outputs() -> None:
+    model = small_model()
+    del model.graph.output[:]
+    with pytest.raises(ModelError, match="no outputs"):
+        load_model(model)
+
+
+def test_undefined_names_are_all_listed() -> None:
+    model = small_model()
+    model.graph.node[2].input[0] = "nowhere"
+    model.graph.output[0].name = "nothing"
+    with pytest.raises(ModelError, match="malformed graph") as caught:
+        load_model(model)
+    assert "nowhere" in str(caught.value)
+    assert "nothing" in str(caught.value)
+
+
+def test_cycles_are_refused_and_unsorted_nodes_are_sorted() -> None:
+    model = small_model()
+    first = model.graph.node[0]
+    shuffled = [model.graph.node[i] for i in (5, 0, 2, 1, 4, 3)]
+    unsorted = onnx.ModelProto()
+    unsorted.CopyFrom(model)
+    del unsorted.graph.node[:]
+    unsorted.graph.node.extend(shuffled)
+    order = [node.op_type for node in load_model(unsorted).graph.graph]
+    assert order == [node.op_type for node in model.graph.node]
+    first.input[0] = "r"
+    with pytest.raises(ModelError, match="malformed graph"):
+        load_model(model)
+
+
+def test_damaged_tensor_is_named() -> None:
+    model = small_model()
+    model.graph.initializer[0].raw_data = model.graph.initializer[0].raw_data[:-8]
+    with pytest.raises(ModelError, match=r"conv\.weight"):
+        load_model(model)
+
+
+@pytest.mark.parametrize("opset", [0, NEWEST_OPSET + 1])
+def test_unknown_opset(opset: int) -> None:
+    model = small_model()
+    model.opset_import[0].version = opset
+    with pytest.raises(ModelError, match=f"opset {opset} is unknown"):
+        load_model(model)
+
+
+def test_unknown_ir_version() -> None:
+    model = small_model()
+    model.ir_version = onnx.IR_VERSION + 1
+    with pytest.raises(ModelError, match="IR version"):
+        load_model(model)
+
+
+def test_a_model_the_converter_cannot_handle() -> None:
+    model = small_model(9)
+    model.graph.node[2].op_type = "NoSuchOp"
+    with pytest.raises(ModelError, match="opset 13 or newer"):
+        load_model(model)
+
+
+def test_the_long_name_of_the_onnx_domain() -> None:
+    model = small_model()
+    model.opset_import[0].domain = "ai.onnx"
+    for node in model.graph.node:
+        node.domain = "ai.onnx"
+    plan = load_model(model)
+    assert plan.graph.opset_imports[""] == 17
+    assert {node.domain for node in plan.graph.graph} == {""}

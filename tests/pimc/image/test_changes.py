@@ -1,0 +1,96 @@
+"""Differences of images: everything that runs counts, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pimc.image.changes import Changes, changes
+from pimc.image.image import Image, layer_tensor
+
+Array = np.ndarray[Any, Any]
+
+
+def with_tensors(image: Image, **tensors: Array) -> Image:
+    return Image.build(image.manifest, {**image.tensors, **tensors})
+
+
+def with_layer(image: Image, **values: Any) -> Image:
+    first, *others = image.manifest["layers"]
+    return image.updated(layers=[{**first, **values}, *others])
+
+
+def scheduled_apart(image: Image) -> Image:
+    """Every tile is read in a step of its own."""
+    schedule = image.tensors["schedule"].copy()
+    schedule[:, 0] = np.arange(len(schedule))
+    return with_tensors(image, schedule=schedule)
+
+
+def moved(image: Image) -> Image:
+    """The first tile's first two rows change places, on cells that all hold the same level."""
+    rows, cols, first_row, first_col = image.tensors["tiles"][0, [3, 5, 7, 8]].tolist()
+    wordlines = first_row + np.array([1, 0, *range(2, rows)])
+    lines = np.concatenate([wordlines, first_col + np.arange(cols)]).astype(np.int32)
+    offsets = np.full(len(image.tensors["tiles"]), -1, np.int32)
+    offsets[0] = 0
+    return with_tensors(image, lines=lines, line_offsets=offsets)
+
+
+def names(found: Changes) -> set[str]:
+    return {what for fields in found.digital.values() for what in fields}
+
+
+@pytest.fixture
+def image(tiny_image: Image) -> Image:
+    """All cells at one level, so that only what is not a level can differ."""
+    return tiny_image.updated(levels=np.where(tiny_image.used, 3, 0).astype(np.uint16))
+
+
+def test_an_image_does_not_differ_from_itself(image: Image) -> None:
+    found = changes(image, image)
+    assert not found.any
+    assert found.digital == {}
+
+
+def test_the_teacher_does_not_run(image: Image) -> None:
+    without = {name: t for name, t in image.tensors.items() if "teacher" not in name}
+    assert len(without) < len(image.tensors)
+    assert not changes(image, Image.build(image.manifest, without)).any
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (scheduled_apart, "schedule"),
+        (moved, "cells"),
+        (lambda image: with_layer(image, input_scale=1.0), "input_scale"),
+        (lambda image: with_layer(image, col_block=2), "col_block"),
+    ],
+)
+def test_what_runs_counts_where_the_levels_are_equal(
+    image: Image, change: Callable[[Image], Image], what: str
+) -> None:
+    found = changes(image, change(image))
+    assert len(found.array) == 0
+    assert found.any
+    assert what in names(found)
+
+
+def test_another_window_and_row_correction(image: Image) -> None:
+    window = {**image.manifest["layers"][0]["window"], "strides": [1, 1]}
+    assert names(changes(image, with_layer(image, window=window))) == {"window"}
+    layer = image.layers[0]
+    correction = np.zeros((layer.groups, layer.col_blocks, layer.rows), np.float32)
+    other = with_tensors(image, **{layer_tensor(0, "row_correction"): correction})
+    assert names(changes(image, other)) == {"row_correction"}
+
+
+def test_the_same_tiles_under_other_numbers_are_the_same(image: Image) -> None:
+    """Tiles in reverse order with the schedule renumbered read the same cells at the same time."""
+    tiles, schedule = image.tensors["tiles"], image.tensors["schedule"].copy()
+    schedule[:, 1] = len(tiles) - 1 - schedule[:, 1]
+    assert not changes(image, with_tensors(image, tiles=tiles[::-1], schedule=schedule)).any

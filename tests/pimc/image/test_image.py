@@ -1,0 +1,342 @@
+"""Images: same content, same bytes; every cell where the format says; no change unnoticed."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from pimc.chip.design import Chip
+from pimc.errors import ImageError, UsageError
+from pimc.files.packing import pack_levels
+from pimc.image.image import TILE_FIELDS, Image
+from pimc.plan.records import Window
+from pimc.runtime.die.die import Die
+
+DOC = Path(__file__).parents[3] / "docs" / "image-format.md"
+CHIP = Chip.from_dict(
+    {
+        "schema": 1,
+        "name": "tiny",
+        "array": {"rows": 2, "cols": 4},
+        "cell": {"levels": 4, "g_min_us": 2.0, "g_max_us": 32.0, "sigma": {"constant_us": 1.0}},
+    }
+)
+#: Of the image built below. It changes with the format, whose version must then change too.
+GOLDEN = "cae04b93c33435188a10be3104dae98f4aa20bf46cd3cdc0730b15ac693cee66"
+LAYER: dict[str, Any] = {
+    "name": "w",
+    "output": "y",
+    "op": "MatMul",
+    "groups": 1,
+    "rows": 3,
+    "cols": 2,
+    "planes": 1,
+    "row_block": 2,
+    "col_block": 4,
+    "window": None,
+    "input_scale": 0.5,
+    "input_signed": True,
+    "adc_lsb_us": 2.0,
+    "weight_error": 0.0,
+}
+#: Layer 0: rows 0–1 at array 0, wordline 0, bitline 0; row 2 at array 0, wordline 1, bitline 2.
+TILES = [[0, 0, 0, 2, 0, 2, 0, 0, 0], [0, 0, 2, 1, 0, 2, 0, 1, 2]]
+LEVELS = [[[0, 1, 0, 0], [2, 3, 1, 2]]]
+
+
+def tensors() -> dict[str, np.ndarray[Any, Any]]:
+    levels = np.array(LEVELS, np.uint16)
+    return {
+        "graph": np.frombuffer(graph(), np.uint8),
+        "levels": pack_levels(levels.reshape(1, -1), 2),
+        "tiles": np.array(TILES, np.int32),
+        "schedule": np.array([[0, 0], [1, 1]], np.int32),
+        "layer.0000.zero": np.array([2, 2], np.uint16),
+        "layer.0000.scale": np.array([0.25, 0.5], np.float32),
+        "layer.0000.gain": np.ones(2, np.float32),
+        "layer.0000.bias": np.array([0.0, -1.0], np.float32),
+    }
+
+
+def graph() -> bytes:
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 2])
+    node = helper.make_node("Array", ["x"], ["y"], domain="pimc", layer="w")
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("pimc", 1)]
+    model = helper.make_model(
+        helper.make_graph([node], "tiny", [x], [y]), opset_imports=opsets, ir_version=8
+    )
+    return model.SerializeToString(deterministic=True)
+
+
+def tiny(**changes: Any) -> Image:
+    manifest = {
+        "chip": CHIP.to_dict(),
+        "model": {"name": "tiny.onnx", "sha256": "0" * 64},
+        "options": {},
+        "layers": [LAYER],
+        "provenance": {},
+        "recovery": None,
+    }
+    return Image.build(manifest | changes, tensors())
+
+
+def saved(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.pimc"
+    tiny().save(path)
+    return path
+
+
+# --- bytes -----------------------------------------------------------------------------------
+
+
+def test_golden_bytes() -> None:
+    assert hashlib.sha256(tiny().to_bytes()).hexdigest() == GOLDEN
+
+
+def test_load_gives_back_what_was_saved(tmp_path: Path) -> None:
+    image = Image.load(saved(tmp_path))
+    assert image.manifest == tiny().manifest
+    assert image.sha256 == tiny().sha256
+    assert image.to_bytes() == tiny().to_bytes() == (tmp_path / "tiny.pimc").read_bytes()
+    assert image.chip == CHIP
+    assert image.graph().graph.node(0).domain == "pimc"
+
+
+def hexdump(data: bytes) -> dict[int, str]:
+    """Lines by offset, in the form of `hexdump -C`."""
+    lines = {}
+    for start in range(0, len(data), 16):
+        row = data[start : start + 16]
+        text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in row)
+        halves = (" ".join(f"{byte:02x}" for byte in part) for part in (row[:8], row[8:]))
+        lines[start] = f"{start:08x}  {'  '.join(halves):<48}  |{text}|"
+    return lines
+
+
+def test_the_dump_in_the_specification_is_this_image() -> None:
+    data = tiny().to_bytes()
+    dump = hexdump(data)
+    shown = re.findall(r"^    ([0-9a-f]{8}  .*\|)$", DOC.read_text(encoding="utf-8"), re.M)
+    assert [dump[int(line[:8], 16)] for line in shown] == shown
+    # Whole from the first byte of the data to the end.
+    start = 8 + struct.unpack("<Q", data[:8])[0]
+    assert {int(line[:8], 16) for line in shown} >= set(range(start // 16 * 16, len(data), 16))
+    text = DOC.read_text(encoding="utf-8")
+    assert f"{len(data):,} bytes" in text
+    assert hashlib.sha256(data).hexdigest() in text
+    assert tiny().sha256 in text
+
+
+# --- damage ----------------------------------------------------------------------------------
+
+
+def test_flipped_bytes_are_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    data = path.read_bytes()
+    rng = np.random.default_rng(1)
+    for at in rng.choice(len(data), 200, replace=False).tolist():
+        flip = 1 << int(rng.integers(8))
+        path.write_bytes(data[:at] + bytes([data[at] ^ flip]) + data[at + 1 :])
+        with pytest.raises(ImageError):
+            Image.load(path)
+
+
+def test_truncated_files_are_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    data = path.read_bytes()
+    for length in (0, 4, 8, 64, len(data) // 2, len(data) - 1):
+        path.write_bytes(data[:length])
+        with pytest.raises(ImageError, match="truncated or damaged"):
+            Image.load(path)
+
+
+def test_a_newer_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = saved(tmp_path)
+    monkeypatch.setattr("pimc.image.image.VERSION", 2)
+    tiny().save(tmp_path / "newer.pimc")
+    monkeypatch.undo()
+    with pytest.raises(ImageError, match=r"format version 2 is newer than this pimc reads \(1\)"):
+        Image.load(tmp_path / "newer.pimc")
+    Image.load(path)
+
+
+def test_a_die_is_no_image(tmp_path: Path) -> None:
+    die = Die.simulated(3)
+    die.attach(CHIP, 1)
+    die.save(tmp_path / "chip.die")
+    with pytest.raises(ImageError, match="this is a pimc-die file, not a pimc-image file"):
+        Image.load(tmp_path / "chip.die")
+
+
+def test_an_onnx_file_is_no_image(tmp_path: Path) -> None:
+    path = tmp_path / "model.pimc"
+    onnx.save(onnx.load_model_from_string(graph()), path)
+    with pytest.raises(ImageError, match="not a pimc-image file"):
+        Image.load(path)
+
+
+def test_saving_where_it_cannot_be(tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        tiny().save(tmp_path / "none" / "x.pimc")
+
+
+# --- content ---------------------------------------------------------------------------------
+
+
+def test_layer() -> None:
+    (layer,) = tiny().layers
+    assert (layer.name, layer.rows, layer.cols, layer.window) == ("w", 3, 2, None)
+    assert (layer.row_blocks, layer.col_blocks) == (2, 1)
+    assert layer.bias.tolist() == [0.0, -1.0]
+    assert layer.teacher_weight is None
+    assert layer.row_correction is None
+
+
+def test_window() -> None:
+    sizes = {"kernel": [3], "strides": [1], "dilations": [1], "pads": [1, 1]}
+    image = tiny(layers=[{**LAYER, "window": {**sizes, "auto_pad": "NOTSET"}}])
+    assert image.layers[0].window == Window((3,), (1,), (1,), (1, 1))
+
+
+WINDOW = {"kernel": [3], "strides": [1], "dilations": [1], "pads": [1, 1], "auto_pad": "NOTSET"}
+
+
+def test_keys_that_are_not_known_are_ignored(tmp_path: Path) -> None:
+    plain = tiny(layers=[{**LAYER, "window": WINDOW}])
+    newer = tiny(layers=[{**LAYER, "window": {**WINDOW, "new": 1}, "new": [1]}], new={})
+    newer.save(tmp_path / "newer.pimc")
+    (one,), (two,) = plain.layers, Image.load(tmp_path / "newer.pimc").layers
+    assert (one.window, one.name, one.rows) == (two.window, two.name, two.rows)
+
+
+@pytest.mark.parametrize("key", [*LAYER])
+def test_a_layer_without_a_key_is_refused(key: str) -> None:
+    image = tiny(layers=[{name: value for name, value in LAYER.items() if name != key}])
+    with pytest.raises(ImageError, match=f"layer 0 .*{key}: missing"):
+        _ = image.layers
+
+
+MALFORMED: list[tuple[dict[str, Any], str]] = [
+    ({"rows": "3"}, "rows: must be"),
+    ({"rows": 0}, "rows: must be"),
+    ({"cols": None}, "cols: must be"),
+    ({"input_scale": -1.0}, "input_scale: must be"),
+    ({"input_signed": 1}, "input_signed: must be"),
+    ({"name": 7}, "name: must be"),
+    ({"window": [3]}, "window: must be an object"),
+    ({"window": {**WINDOW, "kernel": 3}}, "kernel: must be"),
+    ({"window": {**WINDOW, "auto_pad": "SOME"}}, "auto_pad: must be"),
+    ({"window": {"kernel": [3]}}, "strides: missing"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), MALFORMED)
+def test_a_malformed_layer_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ImageError, match=f"layer 0 .*{message}"):
+        _ = tiny(layers=[{**LAYER, **changes}]).layers
+
+
+@pytest.mark.parametrize(
+    ("index", "value", "message"),
+    [
+        ([0, 5], [1.0], "do not belong together"),
+        ([0, 5], None, "do not belong together"),
+        (None, [1.0], "do not belong together"),
+        ([0, 6], [1.0, 2.0], "must increase from 0 to below 6"),
+        ([-1, 5], [1.0, 2.0], "must increase"),
+        ([3, 3], [1.0, 2.0], "must increase"),
+    ],
+)
+def test_a_malformed_residual_is_refused(index: Any, value: Any, message: str) -> None:
+    changed = {
+        f"layer.0000.residual_{name}": np.array(values, kind)
+        for name, values, kind in (("index", index, np.int32), ("value", value, np.float32))
+        if values is not None
+    }
+    image = tiny()
+    with pytest.raises(ImageError, match=f"layer 0 .*: .*{message}"):
+        _ = Image.build(image.manifest, {**image.tensors, **changed}).layers
+
+
+def test_a_residual_is_laid_out_by_group_row_and_column() -> None:
+    values = {"residual_index": np.array([1, 4], np.int32)}
+    values["residual_value"] = np.array([0.5, -2.0], np.float32)
+    found = tiny().updated(columns={0: values}).layers[0].residual
+    assert found is not None
+    np.testing.assert_array_equal(found, [[[0, 0.5], [0, 0], [-2, 0]]])
+    assert tiny().layers[0].residual is None
+
+
+@pytest.mark.parametrize("layers", [None, {}, [3], [LAYER, LAYER]])
+def test_malformed_layers_are_refused(layers: Any) -> None:
+    with pytest.raises(ImageError, match="layer"):
+        _ = tiny(layers=layers).layers
+
+
+@pytest.mark.parametrize(
+    "chip",
+    [None, "tiny", {}, {**CHIP.to_dict(), "new": 1}, {**CHIP.to_dict(), "adc": {"bits": 0}}],
+)
+def test_a_chip_that_is_not_understood_is_refused(chip: Any) -> None:
+    with pytest.raises(ImageError, match="chip") as caught:
+        _ = tiny(chip=chip).chip
+    assert caught.value.hint
+
+
+def test_cells_and_levels() -> None:
+    image = tiny()
+    cells = image.cells(image.layers[0])
+    # (array · 2 + wordline) · 4 + bitline; the second block has one row of two.
+    assert cells.tolist() == [[[0, 1], [4, 5]], [[6, 7], [-1, -1]]]
+    assert image.levels.tolist() == LEVELS
+    assert image.used.tolist() == [[[True, True, False, False], [True] * 4]]
+
+
+def test_lines_move_the_cells_of_a_tile() -> None:
+    moved = tensors()
+    # The second tile keeps its place; the first has wordlines 1, 0 and bitlines 3, 0.
+    moved |= {"lines": np.array([1, 0, 3, 0], np.int32), "line_offsets": np.array([0, -1])}
+    image = Image.build(tiny().manifest, moved)
+    assert image.cells(image.layers[0])[0].tolist() == [[7, 4], [3, 0]]
+    assert len(TILE_FIELDS) == image.tensors["tiles"].shape[1]
+
+
+def test_levels_of_some_cells_are_those_of_all_cells_with_these_replaced(tiny_image) -> None:
+    cells = np.flatnonzero(tiny_image.used)[::3]
+    levels = (tiny_image.levels.reshape(-1)[cells] + 1) % tiny_image.chip.cell.levels
+    every = tiny_image.levels.copy()
+    every.reshape(-1)[cells] = levels
+    some = tiny_image.updated(cells=cells, levels=levels)
+    assert some.to_bytes() == tiny_image.updated(levels=every).to_bytes()
+    assert some.levels.tolist() == every.tolist()
+    none = tiny_image.updated(cells=cells[:0], levels=levels[:0])
+    assert none.to_bytes() == tiny_image.to_bytes()
+
+
+def test_updated_is_a_new_image_and_the_old_one_stays() -> None:
+    image = tiny()
+    before = image.to_bytes()
+    levels = image.levels.copy()
+    levels[0, 0, 0] = 3
+    bias = np.array([1.0, 2.0], np.float32)
+    new = image.updated(levels=levels, columns={0: {"bias": bias}}, recovery={"round": 1})
+    assert image.to_bytes() == before
+    assert new.sha256 != image.sha256
+    assert new.levels.tolist() == levels.tolist()
+    assert new.layers[0].bias.tolist() == [1.0, 2.0]
+    assert new.layers[0].scale.tolist() == image.layers[0].scale.tolist()
+    assert new.manifest["recovery"] == {"round": 1}
+    assert image.updated(levels=image.levels).to_bytes() == before
+    # What was kept of the old image is what it would be from scratch.
+    assert new.to_bytes() == Image.build(new.manifest, new.tensors).to_bytes()
+    assert new.updated(levels=image.levels, columns={0: {"bias": image.layers[0].bias}},
+                       recovery=None).to_bytes() == before  # fmt: skip

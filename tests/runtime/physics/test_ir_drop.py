@@ -1,0 +1,284 @@
+"""What wires leave of a cell's current, against Kirchhoff's laws written out line by line."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pimc.chip.design import Chip
+from pimc.errors import ChipError, UsageError
+from pimc.runtime.die.bank import Bank, bank_of
+from pimc.runtime.die.die import Die, Stuck
+from pimc.runtime.die.region import Region
+from pimc.runtime.die.site import site_of
+from pimc.runtime.door.sim import SimDevice
+from pimc.runtime.physics.ir_drop import METHODS
+
+Array64 = npt.NDArray[np.float64]
+
+#: Currents in µA out of each bitline (columns) for 1 V on one wordline (rows) at a time, all
+#: others at 0 V, 50 Ω a wire: badcrossbar 1.1.0, ``compute(numpy.eye(4), 1e6 / G_US, r_i=50)``.
+G_US = np.array([[58, 101, 114], [125, 224, 179], [140, 223, 49], [37, 138, 11]], np.float64)
+BADCROSSBAR_UA = np.array(
+    [
+        [54.762038, 91.197738, 105.056299],
+        [116.910538, 198.900863, 161.893538],
+        [132.783981, 203.436494, 45.861712],
+        [36.050018, 131.434355, 10.673981],
+    ]
+)
+
+
+def plain(g_us: Array64, wire_ohm: float) -> Array64:
+    """G_eff in µS of a whole array, one equation a node, solved densely."""
+    rows, columns = g_us.shape
+    size = rows * columns
+    y = np.zeros((2 * size, 2 * size))
+    wire = 1e6 / wire_ohm  # µS
+
+    def connect(a: int, b: int | None, g: float) -> None:
+        y[a, a] += g
+        if b is not None:
+            y[b, b] += g
+            y[a, b] -= g
+            y[b, a] -= g
+
+    for i, j in np.ndindex(rows, columns):
+        wordline, bitline = i * columns + j, size + i * columns + j
+        connect(wordline, bitline, float(g_us[i, j]))
+        connect(wordline, wordline - 1 if j else None, wire)
+        connect(bitline, bitline + columns if i < rows - 1 else None, wire)
+    injected = np.zeros((2 * size, rows))
+    injected[np.arange(rows) * columns, np.arange(rows)] = wire
+    nodes = np.linalg.solve(y, injected)
+    return wire * nodes[-columns:].T
+
+
+def answer(method: str, g_us: Array64, wordlines: Any, rows: int, wire_ohm: float) -> Array64:
+    wires = METHODS[method](g_us, np.asarray(wordlines), rows, wire_ohm)
+    return wires.effective_us(g_us)
+
+
+def test_it_agrees_with_stored_results_of_badcrossbar() -> None:
+    assert answer("exact", G_US, range(4), 4, 50.0) == pytest.approx(BADCROSSBAR_UA, rel=1e-6)
+    assert plain(G_US, 50.0) == pytest.approx(BADCROSSBAR_UA, rel=1e-6)
+
+
+def test_it_agrees_with_badcrossbar() -> None:
+    with warnings.catch_warnings(record=True):  # of drawing, which needs cairo
+        badcrossbar = pytest.importorskip(
+            "badcrossbar", reason="compared where badcrossbar is installed (it needs no cairo)"
+        )
+    rng = np.random.default_rng(7)
+    g_us = rng.uniform(1, 40, (64, 64))
+    inputs_v = rng.random((64, 3))
+    solved = badcrossbar.compute(inputs_v, 1e6 / g_us, r_i=1.0, node_voltages=False)
+    expected_ua = 1e6 * np.asarray(solved.currents.output)
+    found_ua = inputs_v.T @ answer("exact", g_us, range(64), 64, 1.0)
+    assert found_ua == pytest.approx(expected_ua, rel=1e-9)
+
+
+# --- properties ------------------------------------------------------------------------------
+
+shapes = st.tuples(st.integers(1, 6), st.integers(1, 6))
+
+
+@given(shapes, st.floats(0.01, 500), st.integers(0, 2**32 - 1))
+@settings(max_examples=40, deadline=None)
+def test_the_exact_solution_obeys_kirchhoff(
+    shape: tuple[int, int], wire_ohm: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    rows, columns = shape
+    on = np.sort(rng.choice(rows, rng.integers(1, rows + 1), replace=False))
+    g_us = np.zeros(shape)
+    g_us[on] = rng.uniform(1, 300, (len(on), columns))
+    # Wordlines that are not driven carry no current; the bitlines pass them by all the same.
+    expected = plain(g_us, wire_ohm)
+    assert answer("exact", g_us[on], on, rows, wire_ohm) == pytest.approx(expected[on], rel=1e-9)
+
+
+@given(shapes, st.floats(0.01, 500), st.integers(0, 2**32 - 1))
+@settings(max_examples=40, deadline=None)
+def test_wires_take_and_never_give(shape: tuple[int, int], wire_ohm: float, seed: int) -> None:
+    g_us = np.random.default_rng(seed).uniform(1, 300, shape)
+    currents = {
+        method: answer(method, g_us, range(shape[0]), shape[0], wire_ohm) for method in METHODS
+    }
+    ideal = g_us.sum(axis=0)
+    for current in currents.values():
+        assert (current > 0).all()
+        assert (current.sum(axis=0) < ideal).all()
+    # All wordlines at one voltage: no more comes out than a wire without loss would carry in.
+    assert currents["exact"].sum() < 1e6 / wire_ohm * min(shape)
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_without_resistance_nothing_is_lost(method: str) -> None:
+    g_us = np.random.default_rng(1).uniform(1, 40, (8, 9))
+    along, down = np.arange(1, 10), 8 - np.arange(8)
+    drop = g_us @ np.minimum.outer(along, along) + np.minimum.outer(down, down) @ g_us
+    for wire_ohm in (10.0, 1.0, 0.1, 1e-2, 1e-3):
+        lost = 1 - answer(method, g_us, range(8), 8, wire_ohm) / g_us
+        slope = lost / (wire_ohm * 1e-6 * drop)
+        # What is lost goes to zero with the wire, with the slope of the first order.
+        assert slope == pytest.approx(np.ones_like(slope), abs=1e-2 * wire_ohm)
+
+
+LEVELS_US = np.linspace(1, 40, 16)
+
+
+@pytest.mark.parametrize(
+    ("wire_ohm", "g_us", "bound"),
+    [
+        (0.35, LEVELS_US, 0.001),
+        (1.0, LEVELS_US, 0.004),
+        (1.0, LEVELS_US[-1:], 0.008),
+    ],
+)
+def test_first_order_is_within_two_per_cent_at_128x128(
+    wire_ohm: float, g_us: Array64, bound: float
+) -> None:
+    rng = np.random.default_rng(0)
+    g_us = rng.choice(g_us, (128, 128))
+    full_scale = g_us.sum(axis=0).max()
+    first, exact = (answer(name, g_us, range(128), 128, wire_ohm) for name in ("first", "exact"))
+    inputs = np.concatenate(
+        [np.ones((1, 128)), rng.random((50, 128)), rng.uniform(-1, 1, (50, 128))]
+    )
+    error = np.abs(inputs @ (first - exact)).max() / full_scale
+    loss = np.abs(inputs @ (g_us - exact)).max() / full_scale
+    assert error < bound < 0.02
+    assert loss > 10 * bound
+
+
+# --- in the bank -----------------------------------------------------------------------------
+
+BASE = Chip.default().with_array(8, 6)
+WIRED = BASE.with_(**{"array.wire_ohm": 20.0, "read_noise.relative": 0.02})
+
+
+def written(chip: Chip, seed: int = 3) -> Die:
+    die = Die.simulated(seed)
+    die.attach(chip, 2)
+    levels = np.random.default_rng(seed).integers(0, chip.cell.levels, 96)
+    die.program(np.arange(96), levels.astype(np.uint16))
+    return die
+
+
+def region() -> Region:
+    """One block of four rows, on wordlines out of order; columns 1 and 4 of array 1, 0 of array 0.
+
+    Its last row has no cell.
+    """
+    wordlines = np.array([6, 1, 3, 0])
+    cells = np.stack(
+        [(8 + wordlines) * 6 + 1, (8 + wordlines) * 6 + 4, wordlines * 6], axis=1
+    ).astype(np.int64)
+    cells[3] = -1
+    return Region("w", cells[None], 1.0, True)
+
+
+def bank(chip: Chip, method: Any = "exact", die: Die | None = None) -> Bank:
+    die = die or written(chip)
+    return bank_of(die, region(), site=site_of(die, region(), method))
+
+
+@pytest.mark.parametrize("pedestal", ["reference", "digital"])
+def test_the_bank_holds_what_the_whole_array_answers(pedestal: str) -> None:
+    chip = WIRED.with_(**{"mapping.pedestal": pedestal})
+    die = written(chip)
+    state = die.cells
+    expected = np.zeros((4, 3))
+    for columns, array, bitlines in (([0, 1], 1, [1, 4]), ([2], 0, [0])):
+        # Everything on the driven wordlines carries current, other layers' cells too.
+        driven = np.zeros((8, 7))
+        driven[[6, 1, 3], :6] = state.g_us[array, [6, 1, 3]]
+        if pedestal == "reference":
+            driven[[6, 1, 3], 6] = state.reference_us[array, [6, 1, 3]]
+            effective = plain(driven, 20.0)
+            effective = effective[:, bitlines] - effective[:, 6:]
+        else:
+            effective = plain(driven[:, :6], 20.0)[:, bitlines]
+        expected[:3, columns] = effective[[6, 1, 3]]
+    assert bank(chip).g_us[0] == pytest.approx(expected, rel=1e-5, abs=1e-5)
+    ideal = bank(chip.with_(**{"array.wire_ohm": 0.0})).g_us[0]
+    assert np.abs(expected - ideal).max() > 0.05
+    assert bank(chip, "first").g_us[0] == pytest.approx(expected, abs=5e-3)
+
+
+def test_wires_carry_what_cells_hold_by_now() -> None:
+    table = {"kind": "log", "log_shift_us": -0.3, "log_sigma_us": 0.04, "sigma_1s_us": 0.4}
+    chip = WIRED.with_(**{"retention": table, "mapping.pedestal": "digital"})
+    device = SimDevice(written(chip), chip, 2, converters=False, ir_drop="exact")
+    one = torch.zeros(1, 1, 4, 4)
+    one[0, 0, range(4), range(4)] = 100.0
+    quiet = bank(chip, die=device.die).g_us[0].T
+    device.read(region(), one)
+    device.die.age(1e6)
+    driven = np.zeros((8, 6))
+    for row in (6, 1, 3):
+        driven[row] = device.die.held_us((8 + row) * 6 + np.arange(6))
+    expected = plain(driven, 20.0)[[6, 1, 3]][:, [1, 4]].T
+    read = device.read(region(), one.expand(2000, -1, -1, -1)).mean(dim=0)[0, :2, :3] / 100
+    error = 4.5 * 0.02 * expected / 2000**0.5
+    assert (np.abs(read.numpy() - expected) < error + 1e-3).all()
+    assert np.abs(expected - quiet[:2, :3]).max() > 1.0
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_wires_damp_the_noise_as_they_damp_the_current(method: Any) -> None:
+    chip = WIRED.with_(**{"mapping.pedestal": "digital"})
+    found = bank(chip, method)
+    assert found.variance is not None
+    sigma = np.sqrt(found.variance)
+    assert sigma == pytest.approx(
+        0.02 * found.g_us, rel=1e-5 if method == "first" else 0.02, abs=1e-4
+    )
+    ideal = bank(chip.with_(**{"array.wire_ohm": 0.0}))
+    assert ideal.variance is not None
+    assert (found.variance[0, :3] < ideal.variance[0, :3])[ideal.variance[0, :3] > 0].all()
+
+
+def test_a_perfect_die_has_perfect_wires() -> None:
+    die = Die.ideal()
+    die.attach(WIRED, 2)
+    die.program(np.arange(96), np.arange(96, dtype=np.uint16) % 16)
+    levels_us = np.asarray(WIRED.cell.g_levels_us)
+    held = levels_us[region().cells[0, :3] % 16] - levels_us[8]
+    assert bank(WIRED, die=die).g_us[0, :3] == pytest.approx(held, rel=1e-6)
+
+
+def test_dead_lines_stay_dead() -> None:
+    chip = WIRED.with_(**{"faults.dead_row_rate": 0.4, "faults.dead_col_rate": 0.3})
+    die = written(chip)
+    dead = die.cells.stuck.reshape(-1)[region().cells] == Stuck.OPEN
+    assert 0 < dead[0, :3].sum() < 9
+    for method in METHODS:
+        found = bank(chip, method, die)
+        assert found.variance is not None
+        assert np.isfinite(found.g_us).all()
+        assert (found.variance[0, :3][dead[0, :3]] == 0).all()
+
+
+def test_the_device_reads_through_its_wires() -> None:
+    inputs = torch.from_numpy(np.random.default_rng(2).integers(-127, 128, (2, 1, 4, 5))).float()
+    quiet = WIRED.with_(**{"read_noise.relative": 0.0})
+    for method in ("first", "exact"):
+        device = SimDevice(written(quiet), quiet, 2, converters=False, ir_drop=method)
+        expected = torch.matmul(torch.from_numpy(bank(quiet, method).g_us[0]).T, inputs)
+        assert device.read(region(), inputs).numpy() == pytest.approx(expected.numpy(), rel=1e-5)
+
+
+def test_unknown_treatments_and_impossible_wires_are_refused() -> None:
+    with pytest.raises(UsageError, match="no such treatment of IR drop: 'second'"):
+        SimDevice(written(WIRED), WIRED, 2, ir_drop="second")  # type: ignore[arg-type]
+    with pytest.raises(ChipError, match=r"array\.wire_ohm"):
+        BASE.with_(**{"array.wire_ohm": -1.0})

@@ -1,0 +1,206 @@
+"""The fused read and the torch path are the same chip: equal draws, equal codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pimc.api import compile
+from pimc.chip.design import Chip
+from pimc.image.image import Image
+from pimc.runtime.die.die import Die
+from pimc.runtime.door.program import program
+from pimc.runtime.door.sim import SimDevice
+from pimc.runtime.session import Session
+
+PAIRS = [("differential", pair) for pair in ("columns", "rows", "arrays")]
+MAPPINGS = [("offset", "columns"), ("sliced", "columns"), *PAIRS]
+MODES = ("parallel", "bit_serial", "pulse_count")
+
+
+def image_of(tiny_model: Any, tiny_inputs: np.ndarray, tiny_chip: Chip, **keys: Any) -> Image:
+    return compile(tiny_model(), tiny_chip.with_(**keys), calib=tiny_inputs)
+
+
+def device_of(image: Image, **options: Any) -> SimDevice:
+    device = SimDevice(Die.simulated(5), image.chip, image.arrays, read_seed=9, **options)
+    program(image, device)
+    return device
+
+
+def session(image: Image, **options: Any) -> Session:
+    return Session(image, device_of(image, **options))
+
+
+def outputs(image: Image, x: np.ndarray, **options: Any) -> np.ndarray:
+    return session(image, **options).run(None, {"x": x})[0]
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def layer_codes(image: Image, x: np.ndarray, *, fused: bool) -> dict[str, np.ndarray]:
+    """Sums of codes of every layer, each on the same inputs: those of perfect cells."""
+    device = device_of(image, fused=fused)
+    chip, found = Session(image, device), {}
+
+    def array(node, value):
+        name = node.attributes["layer"].as_string()
+        bound = chip.layers[name]
+        codes = device.read_layer(bound.region, bound.layer, value) if fused else None
+        if codes is None:
+            read = bound.record(value)[1].codes
+            codes = read.unflatten(1, (bound.layer.groups, -1)).sum(dim=2).flatten(1, 2)
+        found[name] = codes.numpy()
+        return ideal.layers[name](value)
+
+    ideal = Session(image, Die.ideal())
+    ideal.evaluate({"x": torch.from_numpy(x)}, array=array)
+    return found
+
+
+def layer_outputs(image: Image, x: np.ndarray, *, fused: bool) -> dict[str, np.ndarray]:
+    """Outputs of every layer, each on the same inputs: those of perfect cells."""
+    chip, ideal, found = session(image, fused=fused), Session(image, Die.ideal()), {}
+
+    def array(node, value):
+        name = node.attributes["layer"].as_string()
+        found[name] = chip.layers[name](value).numpy()
+        return ideal.layers[name](value)
+
+    ideal.evaluate({"x": torch.from_numpy(x)}, array=array)
+    return found
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("kind", "pair"), MAPPINGS)
+@pytest.mark.parametrize("pedestal", ["reference", "digital"])
+def test_both_paths_give_the_same_codes(
+    tiny_model, tiny_inputs, tiny_chip, mode: str, kind: str, pair: str, pedestal: str
+) -> None:
+    keys = {"dac.mode": mode, "mapping.kind": kind, "mapping.pair": pair}
+    errors = {"adc.gain_error": 0.02, "adc.offset_error_lsb": 0.5, "adc.range": "column"}
+    image = image_of(
+        tiny_model, tiny_inputs, tiny_chip,
+        **keys, **errors, **{"mapping.pedestal": pedestal, "read_noise.relative": 0.05},
+    )  # fmt: skip
+    one, other = (layer_codes(image, tiny_inputs[:20], fused=fused) for fused in (True, False))
+    for name, codes in one.items():
+        apart = np.abs(codes - other[name])
+        # Float rounding takes a current across the border of two codes now and then.
+        largest = 2.0 ** (7 if mode == "bit_serial" else 0)
+        assert apart.max() <= largest
+        assert (apart > 0).mean() < 2e-3
+
+
+@pytest.mark.parametrize("pedestal", ["reference", "digital"])
+@pytest.mark.parametrize(("kind", "pair"), MAPPINGS)
+def test_both_paths_give_the_same_outputs_after_a_recovery(
+    tiny_model, tiny_inputs, tiny_chip, kind: str, pair: str, pedestal: str
+) -> None:
+    quiet = {"read_noise.relative": 0.0, "adc.bits": 16, "cell.sigma": {"kind": "constant",
+             "constant_us": 0.5}}  # fmt: skip
+    image = image_of(
+        tiny_model, tiny_inputs, tiny_chip,
+        **quiet, **{"mapping.kind": kind, "mapping.pair": pair, "mapping.pedestal": pedestal},
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    columns = {
+        layer.index: {
+            "gain": rng.uniform(0.8, 1.2, len(layer.gain)).astype(np.float32),
+            "row_correction": rng.normal(
+                size=(layer.groups, layer.col_blocks, layer.wordlines)
+            ).astype(np.float32),
+        }
+        for layer in image.layers
+    }
+    image = image.updated(columns=columns)
+    one, other = (layer_outputs(image, tiny_inputs, fused=fused) for fused in (True, False))
+    for name, y in one.items():
+        assert y == pytest.approx(other[name], abs=1e-3 * float(np.abs(y).max()))
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("telegraph", [0.0, 0.5])
+def test_results_do_not_depend_on_batches_or_threads(
+    tiny_model, tiny_inputs, tiny_chip, fused: bool, telegraph: float
+) -> None:
+    noise = {"rtn_share": telegraph, "rtn_dwell_samples": 5, "relative": 0.05}
+    image = image_of(tiny_model, tiny_inputs, tiny_chip, read_noise=noise)
+    together = outputs(image, tiny_inputs, fused=fused)
+    one = session(image, fused=fused)
+    with threads(3):
+        parts = np.split(tiny_inputs, [1, 4, 20, 27])
+        apart = np.concatenate([one.run(None, {"x": part})[0] for part in parts])
+    assert apart == pytest.approx(together, abs=1e-5 * float(np.abs(together).max()))
+
+
+def test_every_read_draws_anew(tiny_model, tiny_inputs, tiny_chip) -> None:
+    image = image_of(tiny_model, tiny_inputs, tiny_chip, **{"read_noise.relative": 0.05})
+    chip = session(image)
+    first, second = (chip.run(None, {"x": tiny_inputs})[0] for _ in range(2))
+    assert np.abs(first - second).max() > 0
+    assert np.array_equal(outputs(image, tiny_inputs), first)
+
+
+def test_clipped_codes_are_counted_alike(tiny_model, tiny_inputs, tiny_chip) -> None:
+    narrow = {"adc.range": "fixed", "adc.full_scale_us": 20.0}
+    image = image_of(tiny_model, tiny_inputs, tiny_chip, **narrow)
+    counts = []
+    for fused in (True, False):
+        device = device_of(image, fused=fused)
+        bound = Session(image, device).layers[image.layers[0].name]
+        bound(torch.from_numpy(tiny_inputs))
+        counts.append(device.saturation[bound.layer.name])
+    assert counts[0].conversions == counts[1].conversions > 0
+    assert counts[0].clipped == pytest.approx(counts[1].clipped, rel=0.01)
+    assert counts[0].share > 0.01
+
+
+@pytest.mark.parametrize("keys", [{"dac.bits": 12}, {"dac.signed": False}, {"cell.iv_alpha": 1.0}])
+def test_what_it_does_not_know_is_read_the_other_way(
+    tiny_model, tiny_inputs, tiny_chip, keys: dict[str, Any]
+) -> None:
+    image = image_of(tiny_model, tiny_inputs, tiny_chip, **keys)
+    device = device_of(image)
+    chip = Session(image, device)
+    bound = chip.layers[image.layers[0].name]
+    assert bound.layer.input_signed
+    assert device.read_layer(bound.region, bound.layer, torch.from_numpy(tiny_inputs)) is None
+    assert np.isfinite(chip.run(None, {"x": tiny_inputs})[0]).all()
+
+
+@pytest.mark.parametrize("batch", [1, 16, 64])
+def test_what_only_fills_up_a_strip_is_not_counted(
+    tiny_model, tiny_inputs, tiny_chip, batch: int
+) -> None:
+    """With an offset of the converter below zero, an input of zeros would clip."""
+    keys = {"mapping.pedestal": "digital", "adc.offset_error_lsb": 2.0}
+    image = image_of(tiny_model, tiny_inputs, tiny_chip, **keys)
+    last = image.layers[-1]
+    assert last.op == "Gemm"
+    x = torch.from_numpy(np.random.default_rng(0).random((batch, last.rows), np.float32))
+    counts = []
+    for fused in (True, False):
+        device = device_of(image, fused=fused)
+        Session(image, device).layers[last.name](x)
+        counts.append(device.saturation[last.name])
+    assert counts[0] == counts[1]
+
+
+def test_an_empty_batch(tiny_image) -> None:
+    device = device_of(tiny_image)
+    bound = Session(tiny_image, device).layers[tiny_image.layers[-1].name]
+    assert bound(torch.zeros(0, bound.layer.rows)).shape == (0, bound.layer.cols)
