@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from pimc.chip.cell.programming_error import Polynomial
 from pimc.chip.cell.write_verify import WriteVerify
 from pimc.chip.codebook import codebook
+from pimc.chip.converters import dac_limits
 from pimc.chip.design import Chip, ReadNoise
 from pimc.passes.quantize import rounding
 from pimc.passes.quantize.ranges import adc_range, synthetic_codes
@@ -182,7 +183,7 @@ def conversion_error(chip: Chip, rows: int, cols: int) -> float:
     weight = rng.standard_normal((1, rows, cols)) * rng.lognormal(0, 0.5, (1, 1, cols))
     grid = rounding.choose_grid(weight, np.ones((1, rows)), book, 0.0)
     codes = rounding.round_nearest(weight, grid, book)
-    vectors = synthetic_codes(chip, False, rows, 1, rng)
+    vectors = synthetic_codes(dac_limits(chip, False), rows, 1, rng)
     adc = adc_range(chip, book, codes, grid, vectors, False, rng)
     lsb = adc.lsb_us if adc.column_lsb_us is None else adc.column_lsb_us
     cells = np.arange(rows)[:, None] * chip.array.cols + np.arange(cols)

@@ -43,8 +43,20 @@ def input_steps(value: ir.Value | None) -> Steps | None:
     if zero is not None and zero.size != 1:
         return None
     middle = 0 if zero is None else int(zero.reshape(-1)[0])
-    ends = np.iinfo(dtype)
-    return Steps(float(scale.reshape(-1)[0]), int(ends.min) - middle, int(ends.max) - middle)
+    low, high = _ends(source, dtype)
+    return Steps(float(scale.reshape(-1)[0]), low - middle, high - middle)
+
+
+def _ends(value: ir.Value | None, dtype: np.dtype) -> tuple[int, int]:
+    """Least and largest code that a value can hold: those of its type, or of a Clip before it."""
+    low, high = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+    node = None if value is None else value.producer()
+    if node is None or node.domain or node.op_type != "Clip":
+        return low, high
+    least, most = (constant_array(node.inputs[i]) if len(node.inputs) > i else None for i in (1, 2))
+    low = low if least is None else max(low, int(least.reshape(-1)[0]))
+    high = high if most is None else min(high, int(most.reshape(-1)[0]))
+    return (low, high) if low <= high else (high, high)
 
 
 def _adds_zeros(node: ir.Node) -> bool:

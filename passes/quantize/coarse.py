@@ -16,7 +16,13 @@ import numpy.typing as npt
 from pimc.chip.codebook import Codebook
 from pimc.chip.design import Chip
 from pimc.files.weight import Floats, Weight
-from pimc.passes.quantize.ranges import AdcRange, adc_range, synthetic_codes
+from pimc.passes.quantize.ranges import (
+    AdcRange,
+    at_full_scale,
+    safe_range,
+    synthetic_codes,
+    together_codes,
+)
 from pimc.passes.quantize.rounding import (
     CLIP,
     Array64,
@@ -132,12 +138,16 @@ def coarse_range(
     grid: Grid,
     chip: Chip,
     book: Codebook,
-    signed: bool,
+    limits: tuple[int, int],
     rng: Callable[[Layer], np.random.Generator],
 ) -> AdcRange:
     """The ADC's range without data; where columns share one, some of them stand for all.
 
+    Three kinds of inputs are reckoned with: independent ones, such as go together, and such as
+    look like the weights of a column, which is what trained networks look for.
+
     Args:
+        limits: least and largest DAC code that an input can take.
         rng: a generator for the layer, the same each time.
     """
     groups, columns = (
@@ -148,10 +158,16 @@ def coarse_range(
         groups, columns = np.arange(layer.groups), np.arange(layer.cols)
     some = np.ix_(groups, columns)
     count = int(np.clip(_VALUES_DRAWN // layer.rows, *_DRAWN))
-    vectors = synthetic_codes(chip, signed, layer.rows, len(groups), rng(layer), count)
     chosen = Grid(grid.scale[some], grid.zero[some])
     held = _nearest(layer.weight.take(groups, np.arange(layer.rows), columns), chosen, book)
-    return adc_range(chip, book, held, chosen, vectors, signed, rng(layer), margin=2.0)
+    window = 1 if layer.window is None else int(np.prod(layer.window.kernel))
+    weights = weights_of(book, Grid(np.ones_like(chosen.scale), chosen.zero), held)
+    kinds = (
+        synthetic_codes(limits, layer.rows, len(groups), rng(layer), count),
+        together_codes(limits, layer.rows, window, len(groups), rng(layer), count),
+        at_full_scale(weights.transpose(0, 2, 1), limits),
+    )
+    return safe_range(chip, book, held, chosen, kinds, limits[0] < 0, lambda: rng(layer))
 
 
 @dataclass(frozen=True, eq=False)

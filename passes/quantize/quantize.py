@@ -84,7 +84,10 @@ class Quantize:
         grid = coarse_grid(layer.weight, book, self.write_noise)
         codes = NearestCodes(layer.weight, grid, book)
         scale, signed = _stated(layer, chip) or (None, not layer.nonnegative_input)
-        adc = coarse_range(layer, grid, chip, book, signed, _rng)
+        low, high = dac_limits(chip, signed)
+        if scale is not None and layer.input_steps is not None:
+            low, high = max(low, layer.input_steps.low), min(high, layer.input_steps.high)
+        adc = coarse_range(layer, grid, chip, book, (low, high), _rng)
         importance = np.ones((layer.groups, layer.rows))
         error = weight_error(layer.weight, grid, codes, book)
         return _quantized(layer, grid, codes, layer.bias, importance, scale, signed, adc, error)

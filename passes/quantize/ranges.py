@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +12,6 @@ from pimc.chip.codebook import Codebook, on_lines
 from pimc.chip.converters import (
     adc_limits,
     bit_planes,
-    dac_limits,
     fixed_lsb_us,
     plane_weights,
     two_phases,
@@ -24,8 +24,11 @@ Array64 = npt.NDArray[np.float64]
 
 #: Candidates for a range, as parts of the largest value seen.
 _PARTS = np.geomspace(1.0, 0.1, 30)
-#: Values that an input range is judged on, vectors an ADC range is.
-_VALUES, _VECTORS = 32768, 256
+#: The same for inputs of unknown kind, whose largest currents may be far apart.
+_SAFE_PARTS = np.geomspace(1.0, 0.01, 60)
+#: Values that an input range is judged on; vectors an ADC range is, and currents where a layer is
+#: so small that more vectors are affordable: rare large currents then are among them.
+_VALUES, _VECTORS, _CURRENTS = 32768, 256, 1 << 18
 #: Bit planes of so many vectors together, as neighbouring planes tell much the same.
 _PLANE_VECTORS = 128
 #: Specimens of the write errors that a column's own range is fitted to, so that it does not
@@ -49,8 +52,7 @@ def input_scale(vectors: Array64, low: int, high: int) -> float:
 
 
 def synthetic_codes(
-    chip: Chip,
-    signed: bool,
+    limits: tuple[int, int],
     rows: int,
     groups: int,
     rng: np.random.Generator,
@@ -60,13 +62,47 @@ def synthetic_codes(
 
     Normal values, cut at zero where inputs cannot be negative, each vector at full scale as
     dynamic ranges bring it.
+
+    Args:
+        limits: least and largest code.
     """
-    high = dac_limits(chip, signed)[1]
-    values = rng.standard_normal((groups, count, rows))
-    if not signed:
+    return at_full_scale(rng.standard_normal((groups, count, rows)), limits)
+
+
+def together_codes(
+    limits: tuple[int, int],
+    rows: int,
+    window: int,
+    groups: int,
+    rng: np.random.Generator,
+    count: int = _VECTORS,
+) -> Array64:
+    """Input vectors whose values go together, as those of pictures do; see :func:`synthetic_codes`.
+
+    A value that all rows share, one that the rows of a channel share, and one of each row's own,
+    in parts that differ from vector to vector.
+
+    Args:
+        window: rows of one channel.
+    """
+    parts = rng.dirichlet((1.0, 1.0, 1.0), (groups, count)) ** 0.5
+    shared = rng.choice((-1.0, 1.0), (groups, count, 1)) * np.ones(rows)
+    channels = rng.standard_normal((groups, count, -(-rows // window)))
+    channels = np.repeat(channels, window, axis=2)[..., :rows]
+    own = rng.standard_normal((groups, count, rows))
+    values = parts[..., :1] * shared + parts[..., 1:2] * channels + parts[..., 2:] * own
+    if limits[0] == 0:  # or most vectors with a negative part in common would be empty
+        values = parts[..., :1] + parts[..., 1:2] * channels + parts[..., 2:] * own
+    return at_full_scale(values, limits)
+
+
+def at_full_scale(values: Array64, limits: tuple[int, int]) -> Array64:
+    """Vectors (…, rows) as DAC codes, the largest value of each at the largest code."""
+    low, high = limits
+    if low == 0:
         values = np.maximum(values, 0.0)
     peak = np.abs(values).max(axis=2, keepdims=True)
-    return np.rint(values / np.where(peak > 0, peak, 1.0) * high)
+    return np.rint(values / np.where(peak > 0, peak, 1.0) * high).clip(low, high)
 
 
 @dataclass(frozen=True)
@@ -90,7 +126,6 @@ def adc_range(
     vectors: Array64,
     signed: bool,
     rng: np.random.Generator,
-    margin: float = 1.0,
 ) -> AdcRange:
     """The ADC's range: fixed by the chip, or fitted to what the ADC sees of ``vectors``.
 
@@ -98,9 +133,6 @@ def adc_range(
     written with the chip's own imprecision; of a bit-serial input those of every bit plane.
     The range is that of least squared error of the layer's outputs, or the percentile of the
     currents that the chip asks for.
-
-    Args:
-        margin: above 1, the range is so many times the largest current instead.
     """
     fixed = fixed_lsb_us(chip, signed)
     if fixed is not None:
@@ -114,18 +146,85 @@ def adc_range(
         currents, weight = currents.reshape(1, -1, 1), weight.reshape(1, -1, 1)
     limits = adc_limits(chip, signed)
     peak = np.abs(currents).max(axis=1)
-    if margin > 1.0:
-        lsb = margin * peak / limits[1]
-    elif chip.adc.range_method == "percentile":
+    if chip.adc.range_method == "percentile":
         lsb = np.percentile(np.abs(currents), chip.adc.percentile, axis=1) / limits[1]
         lsb = np.where(lsb > 0, lsb, peak / limits[1])
     else:
         lsb = _least_error(currents, weight, peak, limits)
+    return _as_range(lsb, by_column)
+
+
+def safe_range(
+    chip: Chip,
+    book: Codebook,
+    codes: Codes,
+    grid: Grid,
+    kinds: Sequence[Array64],
+    signed: bool,
+    rng: Callable[[], np.random.Generator],
+) -> AdcRange:
+    """The ADC's range where it is not known which kind of input the layer will get.
+
+    Inputs that go together add up to currents that independent ones never reach, and a range for
+    the former leaves the latter few codes. The range is that whose largest error over all kinds
+    of inputs, each relative to the currents that this kind causes, is least.
+
+    Args:
+        kinds: of each kind of input some vectors (groups, vectors, rows) of DAC codes.
+        rng: makes the generator that the write errors are drawn from, the same each time.
+    """
+    fixed = fixed_lsb_us(chip, signed)
+    if fixed is not None:
+        return AdcRange(fixed)
+    by_column = chip.adc.range == "column"
+    seen = []
+    for vectors in kinds:
+        currents, weight = _currents(chip, book, codes, vectors, signed, rng(), by_column)
+        weight = weight[:, None] * np.ones(currents.shape[2])
+        if not by_column:
+            weight = weight * _column_weight(book, grid)[:, None, :]
+            currents, weight = currents.reshape(1, -1, 1), weight.reshape(1, -1, 1)
+        seen.append((currents, weight))
+    high = adc_limits(chip, signed)[1]
+    peak = np.max([np.abs(currents).max(axis=1) for currents, _ in seen], axis=0)
+    lsb = np.zeros(peak.shape)
+    for column in np.ndindex(peak.shape):
+        steps = _SAFE_PARTS * peak[column] / high
+        worst = np.max(
+            [
+                _expected_error(c[column[0], :, column[1]], w[column[0], :, column[1]], steps, high)
+                for c, w in seen
+            ],
+            axis=0,
+        )
+        lsb[column] = steps[np.argmin(worst)]
+    return _as_range(lsb, by_column)
+
+
+def _expected_error(currents: Array64, weight: Array64, steps: Array64, high: int) -> Array64:
+    """Squared error of currents (reads,) at each LSB, as a part of the currents' own square.
+
+    What is beyond the range is clipped, what is below half an LSB vanishes, and between them an
+    LSB's twelfth of a square is the variance of rounding; sums over sorted currents give all three.
+    """
+    size = np.abs(currents)
+    order = np.argsort(size)
+    size, weight = size[order], weight[order]
+    sums = [np.append(0.0, np.cumsum(weight * size**power)) for power in range(3)]
+    lost, clipped = np.searchsorted(size, steps / 2), np.searchsorted(size, steps * high)
+    beyond = [total[-1] - total[clipped] for total in sums]
+    inside = np.maximum(sums[0][clipped] - sums[0][lost], 0.0)
+    error = sums[2][np.minimum(lost, clipped)] + inside * steps**2 / 12
+    error += beyond[2] - 2 * steps * high * beyond[1] + (steps * high) ** 2 * beyond[0]
+    return error / max(sums[2][-1], np.finfo(float).tiny)
+
+
+def _as_range(lsb: Array64, by_column: bool) -> AdcRange:
     if not lsb.any():
         return AdcRange(1.0)
     # A column without any current takes the coarsest range of its layer.
-    lsb = np.where(lsb > 0, lsb, lsb.max()).astype(np.float32)
-    return AdcRange(float(lsb.max()), lsb if by_column else None)
+    filled = np.where(lsb > 0, lsb, lsb.max()).astype(np.float32)
+    return AdcRange(float(filled.max()), filled if by_column else None)
 
 
 def _currents(
@@ -141,7 +240,11 @@ def _currents(
     if two_phases(chip, signed):
         vectors = np.concatenate([vectors.clip(0), (-vectors).clip(0)], axis=1)
     planes = plane_weights(chip, signed)
-    count = _VECTORS if len(planes) == 1 else _PLANE_VECTORS
+    converted = codes.size // codes.shape[1] * -(-codes.shape[1] // block_size(chip)[0])
+    count = max(
+        _VECTORS if len(planes) == 1 else _PLANE_VECTORS,
+        _CURRENTS // (len(planes) * converted),
+    )
     some = vectors[:, :: max(1, vectors.shape[1] // count)]
     lines = (some[..., None] * book.drive).reshape(*some.shape[:2], -1)
     levels_us = np.asarray(chip.cell.g_levels_us)
@@ -167,12 +270,16 @@ def _least_error(
     currents: Array64, weight: Array64, peak: Array64, limits: tuple[int, int]
 ) -> Array64:
     """LSB of each column (groups, columns) that converts its currents with least error."""
-    low, high = limits
-    steps = _PARTS[:, None, None] * peak / high
+    steps = _PARTS[:, None, None] * peak / limits[1]
+    best = np.argmin(_errors(currents, weight, steps, limits), axis=0)
+    return np.asarray(np.take_along_axis(steps, best[None], axis=0)[0])
+
+
+def _errors(currents: Array64, weight: Array64, steps: Array64, limits: tuple[int, int]) -> Array64:
+    """Weighted squared error of currents (groups, reads, columns) at each LSB."""
     errors = []
     for step in steps:
         safe = np.where(step > 0, step, 1.0)[:, None, :]
-        error = np.clip(np.rint(currents / safe), low, high) * safe - currents
+        error = np.clip(np.rint(currents / safe), *limits) * safe - currents
         errors.append((weight * error**2).sum(axis=1))
-    best = np.argmin(errors, axis=0)
-    return np.asarray(np.take_along_axis(steps, best[None], axis=0)[0])
+    return np.asarray(errors)

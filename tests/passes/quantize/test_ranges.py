@@ -72,7 +72,7 @@ def test_a_range_follows_the_unit() -> None:
 def test_synthetic_inputs_are_codes_at_full_scale(signed: bool, dac: dict[str, object]) -> None:
     chip = EXACT.with_(**dac)
     low, high = dac_limits(chip, signed)
-    codes = synthetic_codes(chip, signed, 20, 3, np.random.default_rng(0))
+    codes = synthetic_codes(dac_limits(chip, signed), 20, 3, np.random.default_rng(0))
     assert codes.shape[::2] == (3, 20)
     assert np.array_equal(codes, np.rint(codes))
     assert low <= codes.min()
@@ -124,7 +124,7 @@ def test_adc_range_is_no_worse_than_the_largest_current(
     chip = variant(kind, pedestal)
     rng = np.random.default_rng(0)
     book, codes, grid = layer(chip, (2, 40, 5))
-    vectors = synthetic_codes(chip, signed, 40, 2, rng)
+    vectors = synthetic_codes(dac_limits(chip, signed), 40, 2, rng)
     lsb = adc_range(chip, book, codes, grid, vectors, signed, rng).lsb_us
     currents = currents_of(chip, book, codes, vectors)
     # What a column's error does to the output: factor of its plane times scale of its weight.
@@ -139,15 +139,6 @@ def test_adc_range_is_no_worse_than_the_largest_current(
     full = float(np.abs(currents).max()) / high
     assert 0 < lsb <= full * (1 + 1e-6)
     assert harm(lsb) <= harm(full) * (1 + 1e-5)
-
-
-def test_a_margin_leaves_room() -> None:
-    rng = np.random.default_rng(0)
-    book, codes, grid = layer(EXACT, (1, 40, 5))
-    vectors = synthetic_codes(EXACT, True, 40, 1, rng)
-    lsb = adc_range(EXACT, book, codes, grid, vectors, True, rng, margin=2.0).lsb_us
-    largest = np.abs(currents_of(EXACT, book, codes, vectors)).max()
-    assert lsb * adc_limits(EXACT, True)[1] == pytest.approx(2 * largest, rel=1e-6)
 
 
 def test_programming_errors_widen_the_range() -> None:
@@ -167,7 +158,7 @@ def test_programming_errors_widen_the_range() -> None:
 def test_the_same_seed_gives_the_same_range() -> None:
     chip = Chip.default()
     book, codes, grid = layer(chip, (1, 40, 5))
-    vectors = synthetic_codes(chip, True, 40, 1, np.random.default_rng(3))
+    vectors = synthetic_codes(dac_limits(chip, True), 40, 1, np.random.default_rng(3))
     first, second = (
         adc_range(chip, book, codes, grid, vectors, True, np.random.default_rng(4)).lsb_us
         for _ in range(2)
@@ -190,7 +181,7 @@ def test_a_range_of_its_own_serves_a_column_better(method: str) -> None:
     keys = {"adc.range_method": method, "adc.bits": 5}
     layers, columns = (EXACT.with_(**{"adc.range": r}, **keys) for r in ("layer", "column"))
     book, codes, grid = layer(layers, (2, 40, 5))
-    vectors = synthetic_codes(layers, True, 40, 2, np.random.default_rng(1))
+    vectors = synthetic_codes(dac_limits(layers, True), 40, 2, np.random.default_rng(1))
     one, own = (
         adc_range(chip, book, codes, grid, vectors, True, np.random.default_rng(0))
         for chip in (layers, columns)
@@ -211,7 +202,7 @@ def test_a_range_of_its_own_serves_a_column_better(method: str) -> None:
 def test_a_percentile_lies_where_the_chip_says() -> None:
     chip = EXACT.with_(**{"adc.range_method": "percentile", "adc.percentile": 90.0})
     book, codes, grid = layer(chip, (2, 40, 5))
-    vectors = synthetic_codes(chip, True, 40, 2, np.random.default_rng(1))
+    vectors = synthetic_codes(dac_limits(chip, True), 40, 2, np.random.default_rng(1))
     lsb = adc_range(chip, book, codes, grid, vectors, True, np.random.default_rng(0)).lsb_us
     currents = np.abs(currents_of(chip, book, codes, vectors))
     inside = (currents <= lsb * adc_limits(chip, True)[1]).mean()
@@ -232,7 +223,7 @@ def test_bit_serial_ranges_are_fitted_to_bit_planes() -> None:
     """What the ADC sees is one plane at a time, far below the current of whole codes."""
     parallel, serial = EXACT, EXACT.with_(**{"dac.mode": "bit_serial"})
     book, codes, grid = layer(parallel, (1, 40, 5))
-    vectors = synthetic_codes(parallel, True, 40, 1, np.random.default_rng(1))
+    vectors = synthetic_codes(dac_limits(parallel, True), 40, 1, np.random.default_rng(1))
     lsb = [
         adc_range(chip, book, codes, grid, vectors, True, np.random.default_rng(0)).lsb_us
         for chip in (parallel, serial)
@@ -247,7 +238,7 @@ def test_a_column_without_current_takes_the_coarsest_range() -> None:
     chip = EXACT.with_(**{"adc.range": "column"})
     book, codes, grid = layer(chip, (1, 20, 3))
     codes[:, :, 1] = book.middle
-    vectors = synthetic_codes(chip, True, 20, 1, np.random.default_rng(1))
+    vectors = synthetic_codes(dac_limits(chip, True), 20, 1, np.random.default_rng(1))
     found = adc_range(chip, book, codes, grid, vectors, True, np.random.default_rng(0))
     assert found.column_lsb_us is not None
     assert found.column_lsb_us[0, 1] == found.lsb_us
