@@ -181,8 +181,10 @@ class Dac(Section):
 
     bits: int = setting(8, "int", "bits of an input code", low=1, high=16)
     signed: bool = setting(True, "bool", "both polarities can be applied: codes ±(2^(bits−1) − 1)")
-    energy_pj: float = setting(3.12, "float", "energy of one input conversion", low=0)
-    area_um2: float = setting(0.0, "float", "area of a wordline's converter; 0 = not known", low=0)
+    energy_pj: float = setting(
+        49.9, "float", "energy of one input code on one wordline, all its steps together", low=0
+    )
+    area_um2: float = setting(0.0, "float", "area of one wordline's driver; 0 = not known", low=0)
     mode: str = setting(
         "parallel",
         "str",
@@ -210,7 +212,9 @@ class Adc(Section):
         "what shares one full-scale setting",
         choices=("fixed", "layer", "column"),
     )
-    energy_pj: float = setting(1.56, "float", "energy of one output conversion", low=0)
+    energy_pj: float = setting(
+        1.56, "float", "energy of one conversion of one column; a bit plane takes its own", low=0
+    )
     area_um2: float = setting(0.0, "float", "area of one ADC; 0 = not known", low=0)
     convert_ns: float = setting(0.78125, "float", "time of one conversion", above=0)
     columns_per_adc: int = setting(
@@ -329,6 +333,6 @@ class Programming(Section):
     )
     pulse_ns: float = setting(100.0, "float", "length of one pulse", above=0)
     pulse_energy_pj: float = setting(
-        10.0, "float", "energy of one pulse with its verify read", low=0
+        10.0, "float", "energy of one pulse on one cell, with its verify read", low=0
     )
     endurance_writes: int = setting(1_000_000, "int", "writes a cell endures", low=1, high=10**15)

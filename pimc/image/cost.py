@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from pimc.chip.converters import dac_limits, plane_weights, reads_per_vector
+from pimc.chip.converters import dac_limits, plane_weights, reads_per_vector, two_phases
 from pimc.chip.design import Chip
 from pimc.image.estimate import Counts, level_counts
 from pimc.image.image import TILE_FIELDS, Image, ImageLayer
@@ -107,11 +107,12 @@ def layer_costs(
     inputs on a driver without negative voltages (else 1), and sums over the activations of
     arrays a with R wordlines and C bitlines in use:
 
-        E_dac = P φ B Σ_a R_a · dac.energy_pj          E_adc = P φ B Σ_a C_a · adc.energy_pj
+        E_dac = P φ Σ_a R_a · dac.energy_pj            E_adc = P φ B Σ_a C_a · adc.energy_pj
         E_array = P · array.v_read_v² · d · Σ G · array.read_ns
         t = P φ B Σ_steps (n · array.read_ns + adc.convert_ns · max_a min(C_a, columns_per_adc))
 
-    Σ G is over the conductances the image asks for and, with a reference column, its cells. n is
+    An input conversion puts a whole code on a wordline, in one step or many. Σ G is over the
+    conductances the image asks for and, with a reference column, its cells. n is
     the number of pulses of a read, 1 or the largest code. d is the mean of what a wordline is
     driven with, in full-scale reads of ``read_ns``, for inputs spread evenly over the range:
     ⟨x²⟩ = 1/3 of a voltage, B/2 of bit planes, half the largest code of pulses.
@@ -127,10 +128,11 @@ def layer_costs(
             costs.append(None)
             continue
         reads = reads_per_vector(chip, layer.input_signed)
+        phases = 2 if two_phases(chip, layer.input_signed) else 1
         rows, cols = float(mine.rows.sum()), float(mine.cols.sum())
         costs.append(
             Cost(
-                dac_pj=vectors * reads * rows * chip.dac.energy_pj,
+                dac_pj=vectors * phases * rows * chip.dac.energy_pj,
                 adc_pj=vectors * reads * cols * chip.adc.energy_pj,
                 array_pj=vectors * _array_pj(image, layer, rows, counts[layer.index]),
                 latency_ns=vectors * vector_ns(chip, layer.input_signed, mine),

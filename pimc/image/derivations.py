@@ -56,8 +56,10 @@ def _programming(summary: Summary, chip: Chip) -> str:
 def _energy(summary: Summary, chip: Chip) -> str:
     parts = summary["energy_parts_pj"]
     return (
-        f"input conversions {parts['dac']:,.0f} pJ (dac.energy_pj {chip.dac.energy_pj:g} each), "
-        f"output conversions {parts['adc']:,.0f} pJ (adc.energy_pj {chip.adc.energy_pj:g} each), "
+        f"input conversions {parts['dac']:,.0f} pJ (dac.energy_pj {chip.dac.energy_pj:g} a code "
+        "and wordline), "
+        f"output conversions {parts['adc']:,.0f} pJ (adc.energy_pj {chip.adc.energy_pj:g} a "
+        "conversion), "
         f"currents {parts['array']:,.0f} pJ (array.v_read_v {chip.array.v_read_v:g} squared times "
         f"conductance, array.read_ns {chip.array.read_ns:g}); one sample; without the digital "
         "part, data movement and leakage"

@@ -34,26 +34,26 @@ def read_steps(image: Image) -> int:
     return len(cost.activations(image.tensors["tiles"], image.tensors["schedule"]).step)
 
 
-#: Keys, reads a vector, pulses a read, and full-scale reads that a wordline gets on average.
-MODES: list[tuple[dict[str, Any], int, int, float]] = [
-    ({}, 1, 1, 1 / 3),
-    ({"dac.mode": "bit_serial"}, 7, 1, 3.5),
-    ({"dac.mode": "bit_serial", "dac.signed": False}, 16, 1, 4.0),
-    ({"dac.mode": "pulse_count"}, 1, 127, 63.5),
-    ({"dac.mode": "pulse_count", "dac.signed": False}, 2, 255, 127.5),
+#: Keys, reads and input codes a vector, pulses a read, full-scale reads a wordline on average.
+MODES: list[tuple[dict[str, Any], int, int, int, float]] = [
+    ({}, 1, 1, 1, 1 / 3),
+    ({"dac.mode": "bit_serial"}, 7, 1, 1, 3.5),
+    ({"dac.mode": "bit_serial", "dac.signed": False}, 16, 2, 1, 4.0),
+    ({"dac.mode": "pulse_count"}, 1, 1, 127, 63.5),
+    ({"dac.mode": "pulse_count", "dac.signed": False}, 2, 2, 255, 127.5),
 ]
 
 
-@pytest.mark.parametrize(("keys", "reads", "pulses", "driven"), MODES)
+@pytest.mark.parametrize(("keys", "reads", "codes", "pulses", "driven"), MODES)
 def test_reads_pulses_and_conversions(
-    keys: dict[str, Any], reads: int, pulses: int, driven: float
+    keys: dict[str, Any], reads: int, codes: int, pulses: int, driven: float
 ) -> None:
     image = image_of(**keys)
     chip = image.chip
     found = cost.inference(image)
     assert found is not None
     steps = 1 if image.arrays == 2 else 2
-    assert found.dac_pj == pytest.approx(reads * 20 * chip.dac.energy_pj)
+    assert found.dac_pj == pytest.approx(codes * 20 * chip.dac.energy_pj)
     assert found.adc_pj == pytest.approx(reads * 2 * 6 * chip.adc.energy_pj)
     step_ns = pulses * chip.array.read_ns + 6 * chip.adc.convert_ns
     assert found.latency_ns == pytest.approx(reads * steps * step_ns)
