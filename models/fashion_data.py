@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pimc.data.read import idx_array
+from pimc.data.arrays import idx_array
 from pimc.errors import DataError
 
 Bytes = NDArray[np.uint8]

@@ -211,7 +211,7 @@ def load_data(
 
 def _preprocess(path: Path, overrides: Mapping[str, object]) -> Preprocess:
     given = {name: value for name, value in overrides.items() if value is not None}
-    from_file = read_toml(path, DataError) if path.is_file() else {}
+    from_file = read_toml(path, DataError) if path.exists() else {}
     merged: dict[str, Any] = {}
     for raw, where in ((from_file, str(path)), (given, "options")):
         listed = {

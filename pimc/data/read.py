@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
-import math
 import re
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pimc.errors import DataError
+from pimc.data.arrays import idx_array, npy_array, npz_arrays, npz_names, require_room
+from pimc.errors import DataError, PimcError
 from pimc.files.strict import did_you_mean
 
-_MAP_BYTES = 64 << 20  # larger .npy files are mapped, not read
 _FORMATS = ".npz, .npy, IDX .gz, or a folder of images with a sub-folder a class"
 _IMAGE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -30,15 +26,6 @@ _ROLE_FILES: Mapping[str, tuple[str, ...]] = {
 }
 _IDX_LABELS = re.compile(r"labels([-.])idx1")
 _IDX_IMAGES = re.compile(r"images([-.])idx3")
-_IDX_TYPES: Mapping[int, str] = {
-    0x08: "u1",
-    0x09: "i1",
-    0x0B: ">i2",
-    0x0C: ">i4",
-    0x0D: ">f4",
-    0x0E: ">f8",
-}
-_BROKEN = (OSError, EOFError, ValueError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -69,6 +56,8 @@ def find_source(path: Path, role: str) -> Source:
     try:
         if path.is_dir():
             return _in_folder(path, role)
+        if path.exists() and not path.is_file():
+            raise DataError("is no regular file", str(path), f"give {_FORMATS}")
         if not path.exists():
             near = did_you_mean(path.name, _names(path.parent)) if path.parent.is_dir() else ""
             raise DataError(f"no such file or folder{near}", str(path), f"give {_FORMATS}")
@@ -99,7 +88,9 @@ def read_source(
         return _read_images(source.path, size, channels)
     try:
         return _READERS[source.path.suffix](source.path)
-    except _BROKEN as cause:
+    except PimcError:
+        raise
+    except Exception as cause:  # whatever a parser of bytes that others wrote ends with
         text = str(cause)
         pickled = "pickle" in text.lower() or "Object arrays" in text
         raise DataError(
@@ -149,61 +140,22 @@ def _images_in(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return [
-        folder / name for name in _names(folder) if Path(name).suffix.lower() in _IMAGE_SUFFIXES
+        folder / name
+        for name in _names(folder)
+        if Path(name).suffix.lower() in _IMAGE_SUFFIXES and (folder / name).is_file()
     ]
 
 
 def _read_npz(path: Path) -> Stored:
-    # Opened here: NumPy leaves the file open when it is no archive.
-    with path.open("rb") as stream:
-        archive = np.load(stream, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ValueError("not a .npz archive")
-        with archive:
-            if "x" not in archive.files:
-                held = ", ".join(archive.files) or "nothing"
-                raise DataError(f"holds no array x (it holds {held})", str(path), "save x, and y")
-            labels = _member(archive, "y") if "y" in archive.files else None
-            return Stored(_member(archive, "x"), labels)
-
-
-def _member(archive: Any, name: str) -> npt.NDArray[Any]:
-    array = archive[name]
-    if not isinstance(array, np.ndarray):
-        raise ValueError(f"{name} is not an array")
-    return array
+    found = npz_arrays(path, ("x", "y"))
+    if "x" not in found:
+        held = ", ".join(npz_names(path)) or "nothing"
+        raise DataError(f"holds no array x (it holds {held})", str(path), "save x, and y")
+    return Stored(found["x"], found.get("y"))
 
 
 def _read_npy(path: Path) -> Stored:
-    if path.stat().st_size > _MAP_BYTES:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    else:
-        with path.open("rb") as stream:
-            array = np.load(stream, allow_pickle=False)
-    if not isinstance(array, np.ndarray):
-        array.close()
-        raise ValueError("not a .npy array")
-    return Stored(array)
-
-
-def idx_array(path: Path) -> npt.NDArray[Any]:
-    """The array of a gzipped IDX file, of the machine's byte order.
-
-    Raises:
-        ValueError: not such a file, or its length does not fit its head; gzip raises
-            OSError, EOFError or zlib.error.
-    """
-    with gzip.open(path) as stream:
-        content = stream.read()
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _IDX_TYPES:
-        raise ValueError("not an IDX file")
-    start = 4 + 4 * content[3]
-    shape = tuple(np.frombuffer(content[4:start], dtype=">u4").tolist())
-    dtype = np.dtype(_IDX_TYPES[content[2]])
-    if len(shape) != content[3] or len(content) != start + math.prod(shape) * dtype.itemsize:
-        raise ValueError(f"{len(content)} bytes do not make the array {shape} its head announces")
-    array = np.frombuffer(content, dtype=dtype, offset=start).reshape(shape)
-    return array.astype(dtype.newbyteorder("="), copy=False)
+    return Stored(npy_array(path))
 
 
 def _read_idx(path: Path) -> Stored:
@@ -215,7 +167,7 @@ def _read_idx(path: Path) -> Stored:
         return Stored(x, layout="NHW" if x.ndim == 3 else None)
     try:
         y = idx_array(labels)
-    except _BROKEN as cause:
+    except Exception as cause:
         raise DataError(f"cannot be read: {cause}", str(labels), "make the file again") from cause
     return Stored(x, y, layout="NHW" if x.ndim == 3 else None)
 
@@ -241,6 +193,11 @@ def _read_images(folder: Path, size: tuple[int, int] | None, channels: int | Non
     if channels not in (1, 3):
         channels = 1 if all(_mode(file) in ("1", "L") for file in files) else 3
     first = _pixels(files[0], size, channels)
+    try:
+        require_room((len(files), *first.shape), first.dtype)
+    except ValueError as cause:
+        hint = "state a smaller size = [height, width]"
+        raise DataError("its images are larger than memory", str(folder), hint) from cause
     x = np.empty((len(files), *first.shape), dtype=np.uint8)
     for number, file in enumerate(files):
         pixels = _pixels(file, size, channels)
@@ -261,7 +218,9 @@ def _mode(file: Path) -> str:
     try:
         with Image.open(file) as image:
             return image.mode
-    except (*_BROKEN, Image.DecompressionBombError, SyntaxError) as cause:
+    except PimcError:
+        raise
+    except Exception as cause:
         raise _bad_image(file, cause) from cause
 
 
@@ -277,7 +236,9 @@ def _pixels(file: Path, size: tuple[int, int] | None, channels: int) -> npt.NDAr
             if size is not None and picture.size != (size[1], size[0]):
                 picture = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
             pixels = np.asarray(picture, dtype=np.uint8)
-    except (*_BROKEN, Image.DecompressionBombError, SyntaxError) as cause:
+    except PimcError:
+        raise
+    except Exception as cause:
         raise _bad_image(file, cause) from cause
     return pixels.reshape(*pixels.shape[:2], channels)
 

@@ -250,6 +250,8 @@ def _lists(value: Any) -> Any:
 
 def read_toml(path: Path, error: type[PimcError]) -> dict[str, Any]:
     """Parse a TOML file; raises ``error`` with file and line when that fails."""
+    if path.exists() and not path.is_file():
+        raise error("is no regular file", where=str(path))
     try:
         content = path.read_bytes()
     except OSError as cause:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import pimc.data.read
+import pimc.data.arrays
 from pimc.data.dataset import Dataset, Preprocess, load_data
 from pimc.errors import DataError
 from pimc.files.strict import key_table
@@ -74,7 +74,7 @@ def test_npy(tmp_path: Path) -> None:
 
 
 def test_large_npy_is_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pimc.data.read, "_MAP_BYTES", 100)
+    monkeypatch.setattr(pimc.data.arrays, "_MAP_BYTES", 100)
     np.save(tmp_path / "a.npy", IMAGES)
     data = load_data(tmp_path / "a.npy", overrides={"scale": 255})
     assert isinstance(data.x, np.memmap)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import struct
 import zipfile
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import pimc.data.read
+import pimc.data.arrays
 from pimc.data.dataset import Dataset, Preprocess, load_data
 from pimc.errors import DataError
 
@@ -94,6 +95,34 @@ def _flipped(content: bytes) -> bytes:
     )
 
 
+def _head(shape: str, dtype: str = "|u1") -> bytes:
+    """A .npy file of no values, with a head as it is given."""
+    text = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}"
+    text = text.ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode("latin1")
+
+
+def _encrypted() -> bytes:
+    """An archive that says that its member is encrypted."""
+    content = bytearray(_zip_bytes("x.npy", _npy_bytes(np.zeros(3))))
+    content[6] |= 1
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    return bytes(content)
+
+
+def _packed_by(method: int) -> bytes:
+    """An archive that says that its member is packed by a method that nobody has."""
+    content = bytearray(_zip_bytes("x.npy", _npy_bytes(np.zeros(3))))
+    content[8] = method
+    content[content.index(b"PK\x01\x02") + 10] = method
+    return bytes(content)
+
+
+def _idx_bomb() -> bytes:
+    """A head that announces nine bytes before sixteen million."""
+    return gzip.compress(b"\0\0\x08\x02\0\0\0\x03\0\0\0\x03" + bytes(1 << 24))
+
+
 NOISE = np.random.default_rng(0).integers(0, 256, (9, 3, 8, 8), dtype=np.uint8)
 
 
@@ -122,6 +151,18 @@ BROKEN = {
     "idx too large": ("a.gz", gzip.compress(b"\0\0\x08\x02" + b"\xff" * 8)),
     "idx of unknown type": ("a.gz", gzip.compress(b"\0\0\x07\x01\0\0\0\x01a")),
     "idx with a byte more": ("a.gz", gzip.compress(gzip.decompress(idx_bytes(NOISE)) + b"!")),
+    "npy head of nonsense": ("a.npy", _head("(((((")),
+    "npy head with a call": ("a.npy", _head("print(1)")),
+    "npy head of text": ("a.npy", _head("'a'")),
+    "npy of unknown type": ("a.npy", _head("(3,)", "<q9")),
+    "npy beyond memory": ("a.npy", _head("(1 << 50,)".replace("1 << 50", str(1 << 50)))),
+    "npy of negative length": ("a.npy", _head("(-3,)")),
+    "npz beyond memory": ("a.npz", _zip_bytes("x.npy", _head(f"({1 << 50},)"))),
+    "npz head of nonsense": ("a.npz", _zip_bytes("x.npy", _head("((((("))),
+    "npz encrypted": ("a.npz", _encrypted()),
+    "npz packed in an unknown way": ("a.npz", _packed_by(77)),
+    "idx bomb": ("a.gz", _idx_bomb()),
+    "idx beyond memory": ("a.gz", gzip.compress(b"\0\0\x0e\x02" + b"\x7f" * 8)),
     "idx with a byte less": ("a.gz", gzip.compress(gzip.decompress(idx_bytes(NOISE))[:-1])),
 }
 
@@ -132,7 +173,7 @@ def test_broken_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str, mapped: bool
 ) -> None:
     name, content = BROKEN[case]
-    monkeypatch.setattr(pimc.data.read, "_MAP_BYTES", 0 if mapped else 1 << 30)
+    monkeypatch.setattr(pimc.data.arrays, "_MAP_BYTES", 0 if mapped else 1 << 30)
     (tmp_path / name).write_bytes(content)
     message = refused(tmp_path / name)
     assert f"{name}: " in message
@@ -298,3 +339,37 @@ def test_class_without_images(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     message = refused(tmp_path)
     assert "b: holds no image" in message
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.gz"])
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    assert "is no regular file" in refused(tmp_path / name)
+
+
+def test_a_pipe_in_a_folder_is_no_data(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "calib.npz")
+    assert "holds no calib data" in refused(tmp_path)
+
+
+def test_preprocessing_in_a_pipe_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.npy").write_bytes(_npy_bytes(NOISE))
+    os.mkfifo(tmp_path / "data.toml")
+    assert "is no regular file" in refused(tmp_path / "a.npy")
+
+
+def test_no_more_is_decompressed_than_the_head_announces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    inner = gzip.GzipFile.read
+
+    def counted(self: gzip.GzipFile, size: int | None = -1) -> bytes:
+        content = inner(self, size)
+        read.append(len(content))
+        return content
+
+    monkeypatch.setattr(gzip.GzipFile, "read", counted)
+    (tmp_path / "a.gz").write_bytes(_idx_bomb())
+    assert "do not make the array (3, 3)" in refused(tmp_path / "a.gz")
+    assert sum(read) <= 4 + 8 + 9 + 1
