@@ -191,7 +191,7 @@ def constant_peepholes(node: ir.Node) -> bool:
 
 
 def known_activations(node: ir.Node) -> bool:
-    """Its activations have no parameters: Sigmoid, Tanh, Relu, Softsign or Softplus.
+    """Its activations are those of ONNX's specification.
 
     use other activations, or unroll the recurrence into MatMul
     """

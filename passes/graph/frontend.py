@@ -16,6 +16,7 @@ from pimc.errors import ModelError
 from pimc.files.fingerprint import external_files, fingerprint
 from pimc.files.memory_map import Buffer, mapped
 from pimc.files.onnx_outline import ITSELF, in_place, outline
+from pimc.passes.graph.normal import normal
 from pimc.passes.graph.opset import upgraded
 from pimc.passes.graph.quiet import quiet
 from pimc.plan.records import Plan
@@ -124,13 +125,7 @@ def _parse(source: _Source) -> onnx.ModelProto:
         raise ModelError(
             "the graph has no outputs", where=source.name, hint="export it with its outputs"
         )
-    if proto.graph.sparse_initializer:
-        names = ", ".join(t.values.name for t in proto.graph.sparse_initializer)
-        raise ModelError(
-            f"sparse initializers are not supported: {names}",
-            where=source.name,
-            hint="store these tensors dense",
-        )
+    normal(proto, source.name)
     return proto
 
 

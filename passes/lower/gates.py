@@ -11,7 +11,7 @@ import onnx_ir as ir
 from pimc.passes.graph.constants import Array
 from pimc.passes.lower.emitter import Emitter
 
-__all__ = ["GATES", "STEPS", "Cell", "activations"]
+__all__ = ["GATES", "STEPS", "Activation", "Cell", "activations"]
 
 #: Gates a cell of each operator has.
 GATES: Mapping[str, int] = {"LSTM": 4, "GRU": 3, "RNN": 1}
@@ -21,8 +21,41 @@ _ACTIVATIONS: Mapping[str, tuple[str, ...]] = {
     "GRU": ("Sigmoid", "Tanh"),
     "RNN": ("Tanh",),
 }
-#: Activations that are operators of one input and no parameter.
-_PLAIN = frozenset({"Sigmoid", "Tanh", "Relu", "Softsign", "Softplus"})
+#: Activations, and the value of each parameter that one takes where none is stated.
+_PARAMETERS: Mapping[str, Mapping[str, float]] = {
+    "Sigmoid": {},
+    "Tanh": {},
+    "Relu": {},
+    "Softsign": {},
+    "Softplus": {},
+    "HardSigmoid": {"alpha": 0.2, "beta": 0.5},
+    "LeakyRelu": {"alpha": 0.01},
+    "ThresholdedRelu": {"alpha": 1.0},
+    "Elu": {"alpha": 1.0},
+    "ScaledTanh": {"alpha": 1.0, "beta": 1.0},
+    "Affine": {"alpha": 1.0, "beta": 0.0},
+}
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An activation of a gate: an operator, or α tanh(βx) (ScaledTanh), or αx + β (Affine).
+
+    Attributes:
+        parameters: by name, as the operator takes them.
+    """
+
+    name: str
+    parameters: Mapping[str, float]
+
+    def __call__(self, emit: Emitter, value: ir.Value, dtype: np.dtype) -> ir.Value:
+        """What it makes of ``value``, whose elements are of ``dtype``."""
+        if self.name not in ("ScaledTanh", "Affine"):
+            return emit.op(self.name, value, **self.parameters)
+        alpha, beta = (emit.constant(np.asarray(v, dtype)) for v in self.parameters.values())
+        if self.name == "Affine":
+            return emit.op("Add", emit.op("Mul", alpha, value), beta)
+        return emit.op("Mul", alpha, emit.op("Tanh", emit.op("Mul", beta, value)))
 
 
 @dataclass(frozen=True)
@@ -45,7 +78,7 @@ class Cell:
     state: Array
     state_bias: Array
     hidden: int
-    act: tuple[str, ...]
+    act: tuple[Activation, ...]
     name: str
     after: bool
     peepholes: Array | None = None
@@ -64,12 +97,12 @@ class Cell:
         bias = self.state_bias[rows]
         return emit.op("Add", y, emit.constant(bias)) if bias.any() else y
 
-    def gate(self, emit: Emitter, act: str, value: ir.Value) -> ir.Value:
+    def gate(self, emit: Emitter, act: Activation, value: ir.Value) -> ir.Value:
         """An activation of what goes into a gate."""
         if self.clip is not None:
             ends = (np.asarray(end, self.state.dtype) for end in (-self.clip, self.clip))
             value = emit.op("Clip", value, *map(emit.constant, ends))
-        return emit.op(act, value)
+        return act(emit, value, self.state.dtype)
 
     def seen(self, emit: Emitter, value: ir.Value, c: ir.Value, number: int) -> ir.Value:
         """What goes into gate i, o or f, with what it sees of the cell's state."""
@@ -103,7 +136,7 @@ def _lstm(
     kept = emit.op("Mul", forgotten, c)
     c = emit.op("Add", kept, emit.op("Mul", taken, cell.gate(emit, squash, new)))
     shown = cell.gate(emit, gate, cell.seen(emit, o, c, 1))
-    return [emit.op("Mul", shown, emit.op(out, c)), c]
+    return [emit.op("Mul", shown, out(emit, c, cell.state.dtype)), c]
 
 
 def _gru(
@@ -137,13 +170,25 @@ def _rnn(
 STEPS: Mapping[str, _Step] = {"LSTM": _lstm, "GRU": _gru, "RNN": _rnn}
 
 
-def activations(node: ir.Node, directions: int) -> list[tuple[str, ...]] | None:
-    """Those of each direction; None where one has parameters or is not known."""
+def activations(node: ir.Node, directions: int) -> list[tuple[Activation, ...]] | None:
+    """Those of each direction; None where one is not known."""
     default = _ACTIVATIONS[node.op_type]
     stated = node.attributes.get("activations")
     names = list(default) * directions if stated is None else list(stated.as_strings())
-    known = {name.lower(): name for name in _PLAIN}
+    known = {name.lower(): name for name in _PARAMETERS}
     if len(names) != len(default) * directions or any(n.lower() not in known for n in names):
         return None
-    named = [known[name.lower()] for name in names]
-    return [tuple(named[k : k + len(default)]) for k in range(0, len(named), len(default))]
+    # Each activation that takes a parameter takes the next of those that are stated.
+    given = {
+        key: iter(() if found is None else found.as_floats())
+        for key in ("alpha", "beta")
+        for found in [node.attributes.get(f"activation_{key}")]
+    }
+    each = [
+        Activation(
+            known[name.lower()],
+            {key: next(given[key], own) for key, own in _PARAMETERS[known[name.lower()]].items()},
+        )
+        for name in names
+    ]
+    return [tuple(each[k : k + len(default)]) for k in range(0, len(each), len(default))]

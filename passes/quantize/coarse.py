@@ -226,4 +226,6 @@ def weight_error(weight: Weight, grid: Grid, codes: AnyCodes, book: Codebook) ->
 
 def _squares(values: Floats) -> float:
     flat = values.reshape(-1, order="A") if values.flags.forc else values.ravel(order="K")
-    return float(np.dot(flat, flat))
+    with np.errstate(over="ignore"):
+        total = float(np.dot(flat, flat))
+    return total if np.isfinite(total) else float(np.square(flat, dtype=np.float64).sum())

@@ -106,6 +106,8 @@ class Quantize:
         def in_float(name: str, x: torch.Tensor) -> torch.Tensor:
             layer = layers[name]
             y = _apply(layer, x, layer.weight.numpy().astype(np.float64), layer.bias)
+            if not x.numel():
+                return y
             if name in repeated:
                 pools.setdefault(name, []).append(_sampled(layer, x))
             else:
@@ -114,6 +116,8 @@ class Quantize:
 
         def on_chip(name: str, x: torch.Tensor) -> torch.Tensor:
             layer = layers[name]
+            if not x.numel():  # of no rows, for these data
+                return _apply(layer, x, layer.weight.numpy().astype(np.float64), layer.bias)
             if name not in repeated:
                 done[name], y = self._one_layer(layer, x, means[name], chip, book)
                 return y
@@ -128,7 +132,7 @@ class Quantize:
 
         run(plan.graph, in_float)
         run(plan.graph, on_chip)
-        # A body of control flow need not have run.
+        # A body of control flow need not have run, and a layer may have got no rows.
         return [done.get(n) or self._without_data(layers[n], chip, book) for n in layers]
 
     def _one_layer(

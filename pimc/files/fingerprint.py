@@ -65,7 +65,7 @@ def external_files(proto: onnx.ModelProto, folder: Path) -> dict[str, Path]:
     """The data files that a model in ``folder`` names, by location."""
     locations = {
         os.fspath(entry.value)
-        for tensor in _tensors(proto.graph)
+        for tensor in stored_tensors(proto.graph)
         if tensor.data_location == tensor.EXTERNAL
         for entry in tensor.external_data
         if entry.key == "location"
@@ -73,7 +73,8 @@ def external_files(proto: onnx.ModelProto, folder: Path) -> dict[str, Path]:
     return {location: folder / location for location in locations - {ITSELF}}
 
 
-def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+def stored_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Initializers, and tensors that are attributes of nodes, of a graph and of those inside it."""
     yield from graph.initializer
     for node in graph.node:
         for attribute in node.attribute:
@@ -81,4 +82,4 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
                 yield attribute.t
             yield from attribute.tensors
             for inner in (attribute.g, *attribute.graphs):
-                yield from _tensors(inner)
+                yield from stored_tensors(inner)

@@ -127,11 +127,11 @@ DECLINED: dict[str, tuple[onnx.NodeProto, Shape | None, Array, str]] = {
         normal(4, 4),
         "no indices",
     ),
-    "activation with a parameter": (
-        helper.make_node("RNN", ["x", "w", "w"], ["y"], hidden_size=4, activations=["LeakyRelu"]),
+    "unknown activation": (
+        helper.make_node("RNN", ["x", "w", "w"], ["y"], hidden_size=4, activations=["Softmax"]),
         [3, 2, 4],
         normal(1, 4, 4),
-        "activations have no parameters",
+        "activations are those of",
     ),
 }
 

@@ -231,6 +231,29 @@ def test_sequences_of_their_own_lengths(op, direction, started) -> None:
     assert {layer.op for layer in image.layers} == {op}
 
 
+#: Activations with parameters, those stated and those not.
+PARAMETRIC: list[dict[str, Any]] = [
+    {"activations": ["HardSigmoid", "Tanh"]},
+    {
+        "activations": ["HardSigmoid", "ScaledTanh"],
+        "activation_alpha": [0.3, 0.7],
+        "activation_beta": [0.4, 1.3],
+    },
+    {
+        "activations": ["Affine", "LeakyRelu"],
+        "activation_alpha": [0.2, 0.1],
+        "activation_beta": [0.3],
+    },
+    {"activations": ["Sigmoid", "Elu"], "activation_alpha": [0.6]},
+    {"activations": ["Sigmoid", "ThresholdedRelu"], "activation_alpha": [0.1]},
+]
+
+
+@pytest.mark.parametrize("stated", PARAMETRIC, ids=lambda stated: "-".join(stated["activations"]))
+def test_activations_with_parameters(stated: dict[str, Any]) -> None:
+    compared(recurrent("GRU", "forward", **stated), x=drawn(6, 3, 4))
+
+
 def test_other_activations() -> None:
     compared(recurrent("RNN", "forward", activations=["Relu"]), x=drawn(6, 3, 4))
 

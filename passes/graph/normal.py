@@ -1,0 +1,116 @@
+"""What ONNX Runtime takes in a model file and the compiler does not: brought to its usual form."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from pimc.errors import ModelError
+from pimc.files.fingerprint import stored_tensors
+from pimc.files.limits import memory_bytes
+
+__all__ = ["normal"]
+
+
+def normal(proto: onnx.ModelProto, where: str) -> None:
+    """Bring a parsed model to its usual form, in place.
+
+    Dimensions below zero become free ones, sparse initializers dense ones.
+
+    Raises:
+        ModelError: functions that call themselves, where external data lie is no text or number,
+            or a sparse initializer is malformed or too large when dense.
+    """
+    _check_functions(proto, where)
+    _check_locations(proto, where)
+    _free_dimensions(proto.graph)
+    for sparse in proto.graph.sparse_initializer:
+        proto.graph.initializer.append(_dense(sparse, where))
+    del proto.graph.sparse_initializer[:]
+
+
+def _check_functions(proto: onnx.ModelProto, where: str) -> None:
+    """Refuse functions that call themselves, through others or not."""
+    calls = {
+        (f.domain, f.name): {(node.domain, node.op_type) for node in _nodes(f.node)}
+        for f in proto.functions
+    }
+    known = set(calls)
+    while calls:
+        # Those that call no function that is left can be taken away; what stays is a circle.
+        done = {name for name, used in calls.items() if not used & calls.keys()}
+        if not done:
+            names = ", ".join(".".join(filter(None, name)) for name in sorted(calls))
+            raise ModelError(
+                f"functions call each other in a circle: {names}",
+                where=where,
+                hint="export the model without recursive functions",
+            )
+        calls = {name: used for name, used in calls.items() if name not in done}
+    if len(known) != len(proto.functions):
+        raise ModelError("two functions have one name", where=where, hint="export the model again")
+
+
+def _nodes(nodes: object) -> Iterator[onnx.NodeProto]:
+    for node in nodes:  # type: ignore[attr-defined]  # a container of protobuf's
+        yield node
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                yield from _nodes(graph.node)
+
+
+def _check_locations(proto: onnx.ModelProto, where: str) -> None:
+    for tensor in stored_tensors(proto.graph):
+        if tensor.data_location != tensor.EXTERNAL:
+            continue
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        location = entries.get("location", "")
+        if not location or "\0" in location:
+            problem = f"its location {location!r} is no file's name"
+        elif not all(_is_count(entries.get(key, "0")) for key in ("offset", "length")):
+            problem = "its offset or length is no number"
+        else:
+            continue
+        raise ModelError(
+            f"external data of {tensor.name} cannot be used: {problem}",
+            where=where,
+            hint="export the model again",
+        )
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 19
+
+
+def _free_dimensions(graph: onnx.GraphProto) -> None:
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        if value.type.HasField("tensor_type"):
+            for dim in value.type.tensor_type.shape.dim:
+                if dim.HasField("dim_value") and dim.dim_value < 0:
+                    dim.ClearField("dim_value")
+
+
+def _dense(sparse: onnx.SparseTensorProto, where: str) -> onnx.TensorProto:
+    name, dims = sparse.values.name, tuple(sparse.dims)
+    try:
+        values = numpy_helper.to_array(sparse.values)
+        places = numpy_helper.to_array(sparse.indices).astype(np.int64)
+        if min(dims, default=1) < 0 or math.prod(dims) * values.itemsize > memory_bytes():
+            raise ValueError(f"its shape {dims} is larger than memory")
+        if places.ndim == 2:
+            places = np.ravel_multi_index(tuple(places.T), dims)
+        if values.shape != places.shape or np.any((places < 0) | (places >= math.prod(dims))):
+            raise ValueError("its indices do not fit its values or its shape")
+    except (TypeError, ValueError) as cause:
+        raise ModelError(
+            f"the sparse initializer {name} is malformed: {cause}",
+            where=where,
+            hint="store this tensor dense",
+        ) from cause
+    dense = np.zeros(math.prod(dims), values.dtype)
+    dense[places] = values
+    return numpy_helper.from_array(dense.reshape(dims), name)

@@ -1,0 +1,63 @@
+"""Layers without rows and weights of any size compile."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import pimc
+from pimc.chip.design import Chip
+
+
+def test_data_that_leave_a_layer_no_rows() -> None:
+    """What the layer gets is as many rows as inputs are above 9: none in these data."""
+    weight = np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)
+    nodes = [
+        helper.make_node("Greater", ["x", "big"], ["b"]),
+        helper.make_node("NonZero", ["b"], ["n"]),
+        helper.make_node("Transpose", ["n"], ["t"], perm=[1, 0]),
+        helper.make_node("Cast", ["t"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("MatMul", ["f", "w"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [
+            numpy_helper.from_array(np.float32(9), "big"),
+            numpy_helper.from_array(weight, "w"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    calib = np.random.default_rng(1).normal(size=(20, 4)).astype(np.float32)
+    image = pimc.compile(model, calib=calib)
+    assert image.to_bytes() == pimc.compile(model, calib=calib).to_bytes()
+    (y,) = pimc.Session(image).run(None, {"x": calib[:3]})
+    assert y.shape == (0, 3)
+    (y,) = pimc.Session(image).run(None, {"x": np.full((1, 4), 10.0, np.float32)})
+    assert y.shape == (4, 3)
+
+
+@pytest.mark.parametrize("size", [1e20, 1e-20])
+@pytest.mark.parametrize("with_data", [False, True])
+def test_weights_of_any_size(size: float, with_data: bool) -> None:
+    rng = np.random.default_rng(0)
+    weight = (size * rng.normal(size=(8, 4))).astype(np.float32)
+    x = (rng.normal(size=(40, 8)) / size).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(weight, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    chip = Chip.default().with_(**{"cell.levels": 256, "read_noise.relative": 0.0})
+    image = pimc.compile(model, chip, calib=x if with_data else None)
+    assert 0 < image.layers[0].weight_error < 0.01
+    (y,) = pimc.Session(image).run(None, {"x": x})
+    golden = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x})[0]
+    assert np.sqrt(np.mean((y - golden) ** 2) / np.mean(golden**2)) < 0.05
