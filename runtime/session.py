@@ -123,7 +123,7 @@ class Session:
                 hint=f"outputs are {', '.join(arg.name for arg in self.outputs)}",
             )
         values = self.evaluate(self._checked(input_feed), want=names)
-        return [values[name].cpu().numpy() for name in names]
+        return [_arrays(values[name]) for name in names]
 
     def evaluate(
         self,
@@ -215,3 +215,8 @@ def _fitting(value: npt.NDArray[Any], arg: NodeArg) -> npt.NDArray[Any]:
         )
     # Writeable, because torch does not take over what is not: a mapped file, a received buffer.
     return np.require(value, requirements=["C", "W"])
+
+
+def _arrays(value: Any) -> Any:
+    """A tensor, or the tensors of a sequence, as NumPy has them."""
+    return [_arrays(each) for each in value] if isinstance(value, list) else value.cpu().numpy()

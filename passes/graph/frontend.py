@@ -51,6 +51,7 @@ def load_model(model: str | Path | bytes | onnx.ModelProto | ir.Model) -> Plan:
     """
     source = _source(model)
     proto = _parse(source)
+    notes = normal(proto, source.name)
     files = {} if source.folder is None else external_files(proto, source.folder)
     with quiet():
         graph_model = _deserialize(upgraded(proto, source.name), source)
@@ -59,7 +60,7 @@ def load_model(model: str | Path | bytes | onnx.ModelProto | ir.Model) -> Plan:
     _check_external(_external_tensors(graph_model), source)
     _check_graph(graph_model, source)
     digest = fingerprint(source.data, files)
-    return Plan(graph=graph_model, model_name=source.name, model_sha256=digest)
+    return Plan(graph=graph_model, model_name=source.name, model_sha256=digest, notes=tuple(notes))
 
 
 def _source(model: str | Path | bytes | onnx.ModelProto | ir.Model) -> _Source:
@@ -125,7 +126,6 @@ def _parse(source: _Source) -> onnx.ModelProto:
         raise ModelError(
             "the graph has no outputs", where=source.name, hint="export it with its outputs"
         )
-    normal(proto, source.name)
     return proto
 
 

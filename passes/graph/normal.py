@@ -13,13 +13,17 @@ from pimc.errors import ModelError
 from pimc.files.fingerprint import stored_tensors
 from pimc.files.limits import memory_bytes
 
-__all__ = ["normal"]
+__all__ = ["inference_form", "normal"]
 
 
-def normal(proto: onnx.ModelProto, where: str) -> None:
+def normal(proto: onnx.ModelProto, where: str) -> list[str]:
     """Bring a parsed model to its usual form, in place.
 
-    Dimensions below zero become free ones, sparse initializers dense ones.
+    Dimensions below zero become free ones, sparse initializers dense ones, and operators saved
+    in training mode those of inference.
+
+    Returns:
+        What was changed that a user should know of, a sentence each.
 
     Raises:
         ModelError: functions that call themselves, where external data lie is no text or number,
@@ -31,6 +35,51 @@ def normal(proto: onnx.ModelProto, where: str) -> None:
     for sparse in proto.graph.sparse_initializer:
         proto.graph.initializer.append(_dense(sparse, where))
     del proto.graph.sparse_initializer[:]
+    return inference_form(proto)
+
+
+def inference_form(proto: onnx.ModelProto) -> list[str]:
+    """Take batch norms and dropouts out of training mode, in place.
+
+    In training mode a batch norm takes the statistics of the batch at hand, and a dropout is
+    random: no chip computes that, and nobody who deploys a network means it.
+
+    Returns:
+        A sentence for each kind of operator that was changed.
+    """
+    constants = {tensor.name: tensor for tensor in proto.graph.initializer}
+    constants |= {
+        node.output[0]: attribute.t
+        for node in proto.graph.node
+        if node.op_type == "Constant"
+        for attribute in node.attribute
+        if attribute.name == "value"
+    }
+    changed = {"BatchNormalization": 0, "Dropout": 0}
+    for node in _nodes(proto.graph.node):
+        if node.domain not in ("", "ai.onnx"):
+            continue
+        if node.op_type == "BatchNormalization":
+            changed[node.op_type] += _in_inference(node)
+        elif node.op_type == "Dropout" and len(node.input) == 3:
+            mode = constants.get(node.input[2])
+            if mode is not None and numpy_helper.to_array(mode).any():
+                del node.input[2]
+                changed[node.op_type] += 1
+    return [
+        f"{count} {name} in training mode: taken as in inference"
+        for name, count in changed.items()
+        if count
+    ]
+
+
+def _in_inference(node: onnx.NodeProto) -> bool:
+    for attribute in node.attribute:
+        if attribute.name == "training_mode" and attribute.i:
+            attribute.i = 0
+            del node.output[1:]
+            return True
+    return False
 
 
 def _check_functions(proto: onnx.ModelProto, where: str) -> None:

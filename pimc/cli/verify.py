@@ -54,20 +54,19 @@ def verify(
     from pimc.runtime.session import inputs_of
     from pimc.runtime.teacher import has_teacher
     from pimc.studies.evaluate import input_shape, only_input
-    from pimc.studies.verify import random_inputs
     from pimc.studies.verify import verify as compare
+    from pimc.studies.verify import verify_drawn
 
     path = find_image(image)
     loaded = Image.load(path)
     if model is None and has_teacher(loaded):
         model = find_model(loaded, path)
-    args = inputs_of(loaded)
     if data is None:
-        inputs = random_inputs(args, loaded, samples, settings.seed)
+        found = verify_drawn(loaded, samples, settings.seed, model=model)
     else:
+        args = inputs_of(loaded)
         given = load_data(data, overrides=preprocess, input_shape=input_shape(args))
-        inputs = {only_input(args): given.batch(0, samples)}
-    found = compare(loaded, inputs, model=model)
+        found = compare(loaded, {only_input(args): given.batch(0, samples)}, model=model)
     first = found.first_diverging
     result = {
         "ok": found.ok,

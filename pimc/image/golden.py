@@ -22,7 +22,7 @@ from pimc.image.estimate import held_us
 from pimc.image.image import Image, ImageLayer
 from pimc.plan.records import ARRAY_OP, DOMAIN, Window
 
-__all__ = ["array_values", "golden_model", "held_weight"]
+__all__ = ["array_values", "golden_model", "held_weight", "layer_model"]
 
 
 def held_weight(image: Image, layer: ImageLayer) -> npt.NDArray[np.float64]:
@@ -73,6 +73,19 @@ def golden_model(image: Image, *, keep: Sequence[str] = ()) -> onnx.ModelProto:
     del model.opset_import[:]
     model.opset_import.extend(used)
     return model
+
+
+def layer_model(image: Image, layer: ImageLayer) -> onnx.ModelProto:
+    """One layer as standard ONNX, from ``x``, of any shape that the layer takes, to ``y``."""
+    opset = 17
+    parts = _Parts("pimc", "y", opset)
+    _layer(image, layer, "x", parts)
+    ends = (
+        [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)] for name in ("x", "y")
+    )
+    graph = helper.make_graph(parts.nodes, "layer", *ends, parts.constants)
+    opsets = [helper.make_opsetid("", opset)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8)
 
 
 def array_values(image: Image) -> Iterator[tuple[str, str, str]]:

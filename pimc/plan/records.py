@@ -250,6 +250,7 @@ class Plan:
             those of the one before on the chip.
         lines: one entry a tile; None where rows and columns are simply consecutive.
         provenance: layer name → source node (op, name, output) for reports.
+        notes: what was changed or assumed that a user should know of, a sentence each.
     """
 
     graph: ir.Model
@@ -265,6 +266,7 @@ class Plan:
     lines: tuple[Lines | None, ...] = ()
     schedule: tuple[Step, ...] = ()
     provenance: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def slot(self, array: int) -> int:
         """Which of the chip's arrays holds ``array`` while its phase runs."""

@@ -18,30 +18,34 @@ import torch
 
 from pimc.chip.converters import dac_limits
 from pimc.errors import ImageError, ModelError
-from pimc.image.golden import array_values, golden_model
-from pimc.image.image import Image
+from pimc.image.golden import array_values, golden_model, layer_model
+from pimc.image.image import Image, ImageLayer
+from pimc.passes.graph.normal import inference_form
 from pimc.runtime.die.die import Die
 from pimc.runtime.graph.executor import Executor
-from pimc.runtime.session import NodeArg, Session
+from pimc.runtime.session import Session
 from pimc.runtime.teacher import has_teacher, teacher_array
+from pimc.studies.golden_run import golden_outputs, outputs_in_batches
+from pimc.studies.verify_inputs import FREE_LENGTHS, random_inputs
 
 if TYPE_CHECKING:
-    import onnx
+    pass
 
-__all__ = ["Comparison", "Verification", "random_inputs", "verify"]
+__all__ = ["Comparison", "Verification", "verify", "verify_drawn"]
 
 Values = Mapping[str, npt.NDArray[Any]]
 Part = Literal["digital", "array", "output", "network", "source"]
 
+#: Input vectors, and positions along each axis of an image, on which a layer is tried alone.
+_ALONE = 4
 #: Largest difference allowed, over the largest magnitude of the value: for single parts that
 #: is float32 rounding. End to end a value that rounding moves across the border of two DAC
 #: codes changes by a code, so there the root mean square is held against a wider limit.
 PART_TOLERANCE = 1e-4
+#: Roundings of the value's own type that are allowed in any part: of half precision these are more.
+_ROUNDINGS = 4
 NETWORK_TOLERANCE = 2e-2
 SOURCE_TOLERANCE = 1e-3
-
-#: Length of free dimensions of an input other than the batch.
-FREE_LENGTH = 16
 
 
 @dataclass(frozen=True)
@@ -100,15 +104,44 @@ def verify(image: Image, inputs: Values, *, model: Path | None = None) -> Verifi
         model: the source model; the image's float weights are compared with it too.
 
     Raises:
-        ImageError: ``model`` was given, but the image holds no float weights.
+        ImageError: ``model`` was given, but the image holds no float weights; or outputs of the
+            network are not finite.
         ModelError: ONNX Runtime cannot run one of the networks on these inputs.
     """
+    return _verified(image, inputs, _golden(image, inputs), model)
+
+
+def verify_drawn(
+    image: Image, samples: int, seed: int, *, model: Path | None = None
+) -> Verification:
+    """:func:`verify` on drawn inputs, of the first length on which the network runs."""
+    args = Session(image).get_inputs()
+    for length in FREE_LENGTHS:
+        inputs = random_inputs(args, image, samples, seed, length)
+        try:
+            golden = _golden(image, inputs)
+        except ModelError:
+            if length == FREE_LENGTHS[-1]:
+                raise
+            continue
+        return _verified(image, inputs, golden, model)
+    raise AssertionError("there is a last length")
+
+
+def _golden(image: Image, inputs: Values) -> Values:
+    """All values of the golden network that are compared, and its inputs."""
+    inner = [name for _, *ends in array_values(image) for name in ends]
+    model = golden_model(image, keep=inner)
+    return dict(inputs) | golden_outputs(model, inputs, "the golden network")
+
+
+def _verified(image: Image, inputs: Values, golden: Values, model: Path | None) -> Verification:
     session = Session(image, Die.ideal(), converters=False)
     outputs = [arg.name for arg in session.get_outputs()]
     wires = list(array_values(image))
-    inner = [name for _, *ends in wires for name in ends]
-    golden = dict(inputs) | _ort(golden_model(image, keep=inner), inputs, "the golden network")
     found = _parts(session, wires, outputs, golden)
+    seen = {name for name, _, _ in wires}
+    found += [_alone(session, image, layer) for layer in image.layers if layer.name not in seen]
     ours = dict(zip(outputs, session.run(outputs, inputs), strict=True))
     whole = max(NETWORK_TOLERANCE, 1 / dac_limits(image.chip, signed=True)[1])
     found += [_compare(name, "network", ours[name], golden[name], whole) for name in outputs]
@@ -117,47 +150,22 @@ def verify(image: Image, inputs: Values, *, model: Path | None = None) -> Verifi
     return Verification(tuple(found))
 
 
-def random_inputs(
-    session_inputs: Sequence[NodeArg], image: Image, samples: int, seed: int
-) -> dict[str, npt.NDArray[Any]]:
-    """Plausible inputs: normal numbers that fill the range of the layer they enter.
-
-    Free dimensions get ``samples`` where they come first, else :data:`FREE_LENGTH`; whole
-    numbers are 0 or 1.
-    """
-    rng = np.random.default_rng(seed)
-    spread = _input_spread(image)
-    return {arg.name: _draw(arg, spread.get(arg.name, 1.0), samples, rng) for arg in session_inputs}
-
-
-def _draw(arg: NodeArg, spread: float, samples: int, rng: np.random.Generator) -> npt.NDArray[Any]:
-    shape = [
-        dim if isinstance(dim, int) else samples if axis == 0 else FREE_LENGTH
-        for axis, dim in enumerate(arg.shape)
-    ]
-    kind = arg.type.removeprefix("tensor(").removesuffix(")")
-    if kind in ("float", "double", "float16"):
-        values = rng.standard_normal(shape) * spread
-        return values.astype({"float": np.float32, "double": np.float64}.get(kind, np.float16))
-    if kind != "bool" and not kind.startswith(("int", "uint")):
-        raise ModelError(
-            f"no inputs of type {arg.type} can be drawn",
-            where=f"input {arg.name}",
-            hint="give data with --data",
-        )
-    return rng.integers(0, 2, shape).astype(kind)
-
-
-def _input_spread(image: Image) -> dict[str, float]:
-    """A third of the input range of each layer, by the value it reads."""
-    layers = {layer.name: layer for layer in image.layers}
-    found: dict[str, float] = {}
-    high = 2**image.chip.dac.bits - 1
-    for name, source, _ in array_values(image):
-        scale = layers[name].input_scale
-        if scale is not None:
-            found[source] = scale * high / (6 if layers[name].input_signed else 3)
-    return found
+def _alone(session: Session, image: Image, layer: ImageLayer) -> Comparison:
+    """A layer in a body of control flow, whose values differ from run to run: on drawn inputs."""
+    rng = np.random.default_rng([layer.index, layer.rows, layer.cols])
+    shape: tuple[int, ...] = (_ALONE, layer.rows)
+    if layer.window is not None:
+        kernel = layer.window.kernel
+        channels = layer.groups * layer.rows // int(np.prod(kernel))
+        reach = [(k - 1) * d + _ALONE for k, d in zip(kernel, layer.window.dilations, strict=True)]
+        shape = (1, channels, *reach)
+    limit = dac_limits(image.chip, layer.input_signed)[1]
+    values = rng.standard_normal(shape) * (layer.input_scale or 1.0) * limit / 3
+    x = (values if layer.input_signed else np.abs(values)).astype(np.float32)
+    golden = golden_outputs(layer_model(image, layer), {"x": x}, layer.name)["y"]
+    with torch.inference_mode():
+        ours = session.layers[layer.name](torch.from_numpy(x)).numpy()
+    return _compare(layer.name, "array", ours, golden, PART_TOLERANCE)
 
 
 def _parts(
@@ -178,7 +186,7 @@ def _parts(
         found.append(_compare(name, "digital", before, golden[source], PART_TOLERANCE))
         found.append(_compare(name, "array", after, golden[output], PART_TOLERANCE))
     found += [
-        _compare(name, "output", digital[name].numpy(), golden[name], PART_TOLERANCE)
+        _compare(name, "output", _array(digital[name]), golden[name], PART_TOLERANCE)
         for name in outputs
     ]
     return found
@@ -198,78 +206,39 @@ def _against_source(
         source = onnx.load(model)
     except Exception as cause:  # protobuf, missing external data, permissions
         raise ModelError(f"cannot be read: {cause}", where=str(model)) from cause
-    wanted = _ort_in_batches(source, inputs, str(model))
+    inference_form(source)
+    wanted = outputs_in_batches(source, inputs, str(model))
     executor = Executor(image.graph(), array=teacher_array(image))
     tensors = {name: torch.from_numpy(np.array(value)) for name, value in inputs.items()}
     with torch.inference_mode():
         ours = executor.run(tensors, want=outputs)
     return [
-        _compare(name, "source", ours[name].numpy(), wanted[name], SOURCE_TOLERANCE)
+        _compare(name, "source", _array(ours[name]), wanted[name], SOURCE_TOLERANCE)
         for name in outputs
         if name in wanted
     ]
 
 
-def _ort_in_batches(
-    model: onnx.ModelProto, inputs: Values, where: str
-) -> dict[str, npt.NDArray[Any]]:
-    """Outputs of a source model; one that takes a fixed number of samples gets so many a run."""
-    size, samples = _fixed_batch(model), len(next(iter(inputs.values()), ()))
-    if size in (0, samples):
-        return _ort(model, inputs, where)
-    # The last run is filled up with samples from the front.
-    order = np.arange(-(-samples // size) * size) % samples
-    runs = [
-        _ort(model, {name: x[part] for name, x in inputs.items()}, where)
-        for part in np.split(order, len(order) // size)
-    ]
-    return {name: np.concatenate([run[name] for run in runs])[:samples] for name in runs[0]}
+def _compare(name: str, part: Part, ours: Any, wanted: Any, tolerance: float) -> Comparison:
+    """The worst of the arrays that ``wanted`` is, one or a list of them."""
+    ones, twos = ([value] if not isinstance(value, list) else value for value in (ours, wanted))
+    if len(ones) != len(twos):
+        return Comparison(name, part, float("inf"), float("inf"), tolerance)
+    found = [_one(name, part, a, b, tolerance) for a, b in zip(ones, twos, strict=True)]
+    nothing = Comparison(name, part, 0.0, 0.0, tolerance)
+    return max(found, key=lambda entry: entry.relative_error / entry.tolerance, default=nothing)
 
 
-def _fixed_batch(model: onnx.ModelProto) -> int:
-    """Dimension 0 of the inputs where it is the same number for all, else 0."""
-    constants = {tensor.name for tensor in model.graph.initializer}
-    sizes = {
-        value.type.tensor_type.shape.dim[0].dim_value if value.type.tensor_type.shape.dim else 0
-        for value in model.graph.input
-        if value.name not in constants
-    }
-    return sizes.pop() if len(sizes) == 1 else 0
-
-
-def _ort(model: onnx.ModelProto, inputs: Values, where: str) -> dict[str, npt.NDArray[Any]]:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    # Fused operators round in another order; what is compared is what the model says.
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    try:
-        session = ort.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-        names = [arg.name for arg in session.get_outputs()]
-        feed = {arg.name: inputs[arg.name] for arg in session.get_inputs() if arg.name in inputs}
-        return dict(zip(names, session.run(None, feed), strict=True))
-    except Exception as cause:  # ONNX Runtime raises classes of its own
-        reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
-        raise ModelError(
-            f"ONNX Runtime cannot run it on these inputs: {reason}",
-            where=where,
-            hint="give inputs that fit with --data",
-        ) from cause
-
-
-def _compare(
+def _one(
     name: str, part: Part, ours: npt.NDArray[Any], wanted: npt.NDArray[Any], tolerance: float
 ) -> Comparison:
+    tolerance = max(tolerance, _ROUNDINGS * _epsilon(wanted.dtype))
     if ours.shape != wanted.shape:
         return Comparison(name, part, float("inf"), float("inf"), tolerance)
-    # Where both are the same NaN or infinity there is no difference.
+    # The same infinity, of a mask, is no difference; NaN is equal to nothing.
     one, two = (np.asarray(values, np.float64) for values in (ours, wanted))
-    same = (one == two) | (np.isnan(one) & np.isnan(two))
     with np.errstate(invalid="ignore"):
-        difference = np.where(same, 0.0, np.abs(one - two))
+        difference = np.where(one == two, 0.0, np.abs(one - two))
     difference = np.where(np.isnan(difference), np.inf, difference)
     largest = float(difference.max(initial=0.0))
     finite = np.abs(two[np.isfinite(two)])
@@ -279,3 +248,15 @@ def _compare(
         size = float(np.sqrt((finite**2).mean())) if finite.size else 0.0
     relative = error / size if size else error
     return Comparison(name, part, largest, relative, tolerance)
+
+
+def _epsilon(dtype: np.dtype[Any]) -> float:
+    """Distance of one from the next number of a type; 0 of whole numbers."""
+    if dtype.kind == "f":
+        return float(np.finfo(dtype).eps)
+    return 2.0**-7 if dtype.name == "bfloat16" else 0.0
+
+
+def _array(value: Any) -> Any:
+    """A tensor, or the tensors of a sequence, as NumPy has them."""
+    return [_array(each) for each in value] if isinstance(value, list) else value.numpy()
