@@ -8,12 +8,14 @@ whole network is compared end to end, and the float network in the image with it
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import onnx_ir as ir
 import torch
 
 from pimc.chip.converters import dac_limits
@@ -26,7 +28,7 @@ from pimc.runtime.graph.executor import Executor
 from pimc.runtime.session import Session
 from pimc.runtime.teacher import has_teacher, teacher_array
 from pimc.studies.golden_run import golden_outputs, outputs_in_batches
-from pimc.studies.verify_inputs import FREE_LENGTHS, random_inputs
+from pimc.studies.verify_inputs import ATTEMPTS, random_inputs
 
 if TYPE_CHECKING:
     pass
@@ -42,7 +44,12 @@ _ALONE = 4
 #: is float32 rounding. End to end a value that rounding moves across the border of two DAC
 #: codes changes by a code, so there the root mean square is held against a wider limit.
 PART_TOLERANCE = 1e-4
-#: Roundings of the value's own type that are allowed in any part: of half precision these are more.
+#: Distance of one from the next number of types coarser than float32, and how many times that is
+#: allowed in a network that computes in them.
+_EPSILON: Mapping[ir.DataType, float] = {
+    ir.DataType.FLOAT16: 2.0**-10,
+    ir.DataType.BFLOAT16: 2.0**-7,
+}
 _ROUNDINGS = 4
 NETWORK_TOLERANCE = 2e-2
 SOURCE_TOLERANCE = 1e-3
@@ -104,28 +111,35 @@ def verify(image: Image, inputs: Values, *, model: Path | None = None) -> Verifi
         model: the source model; the image's float weights are compared with it too.
 
     Raises:
-        ImageError: ``model`` was given, but the image holds no float weights; or outputs of the
-            network are not finite.
+        ImageError: ``model`` was given, but the image holds no float weights.
         ModelError: ONNX Runtime cannot run one of the networks on these inputs.
     """
-    return _verified(image, inputs, _golden(image, inputs), model)
+    golden = _golden(image, inputs)
+    session = Session(image, Die.ideal(), converters=False)
+    outputs = [arg.name for arg in session.get_outputs()]
+    wires = list(array_values(image))
+    tolerance = _part_tolerance(image)
+    found = _parts(session, wires, outputs, golden, tolerance)
+    seen = {name for name, _, _ in wires}
+    found += [_alone(session, image, layer) for layer in image.layers if layer.name not in seen]
+    ours = dict(zip(outputs, session.run(outputs, inputs), strict=True))
+    whole = max(NETWORK_TOLERANCE, 1 / dac_limits(image.chip, signed=True)[1])
+    found += [_compare(name, "network", ours[name], golden[name], whole) for name in outputs]
+    if model is not None:
+        found += _against_source(image, inputs, outputs, model, tolerance)
+    return Verification(tuple(found))
 
 
 def verify_drawn(
     image: Image, samples: int, seed: int, *, model: Path | None = None
 ) -> Verification:
-    """:func:`verify` on drawn inputs, of the first length on which the network runs."""
+    """:func:`verify` on drawn inputs, the first of some on which the networks run."""
     args = Session(image).get_inputs()
-    for length in FREE_LENGTHS:
-        inputs = random_inputs(args, image, samples, seed, length)
-        try:
-            golden = _golden(image, inputs)
-        except ModelError:
-            if length == FREE_LENGTHS[-1]:
-                raise
-            continue
-        return _verified(image, inputs, golden, model)
-    raise AssertionError("there is a last length")
+    for attempt in ATTEMPTS[:-1]:
+        inputs = random_inputs(args, image, samples, seed, attempt)
+        with suppress(ModelError):
+            return verify(image, inputs, model=model)
+    return verify(image, random_inputs(args, image, samples, seed, ATTEMPTS[-1]), model=model)
 
 
 def _golden(image: Image, inputs: Values) -> Values:
@@ -133,21 +147,6 @@ def _golden(image: Image, inputs: Values) -> Values:
     inner = [name for _, *ends in array_values(image) for name in ends]
     model = golden_model(image, keep=inner)
     return dict(inputs) | golden_outputs(model, inputs, "the golden network")
-
-
-def _verified(image: Image, inputs: Values, golden: Values, model: Path | None) -> Verification:
-    session = Session(image, Die.ideal(), converters=False)
-    outputs = [arg.name for arg in session.get_outputs()]
-    wires = list(array_values(image))
-    found = _parts(session, wires, outputs, golden)
-    seen = {name for name, _, _ in wires}
-    found += [_alone(session, image, layer) for layer in image.layers if layer.name not in seen]
-    ours = dict(zip(outputs, session.run(outputs, inputs), strict=True))
-    whole = max(NETWORK_TOLERANCE, 1 / dac_limits(image.chip, signed=True)[1])
-    found += [_compare(name, "network", ours[name], golden[name], whole) for name in outputs]
-    if model is not None:
-        found += _against_source(image, inputs, outputs, model)
-    return Verification(tuple(found))
 
 
 def _alone(session: Session, image: Image, layer: ImageLayer) -> Comparison:
@@ -169,7 +168,11 @@ def _alone(session: Session, image: Image, layer: ImageLayer) -> Comparison:
 
 
 def _parts(
-    session: Session, wires: Sequence[tuple[str, str, str]], outputs: Sequence[str], golden: Values
+    session: Session,
+    wires: Sequence[tuple[str, str, str]],
+    outputs: Sequence[str],
+    golden: Values,
+    tolerance: float,
 ) -> list[Comparison]:
     """Digital operators and array layers, each on golden values."""
     given = {arg.name: golden[arg.name] for arg in session.get_inputs()}
@@ -183,17 +186,16 @@ def _parts(
         with torch.inference_mode():
             y = session.layers[name](x)
         before, after = digital[source].numpy(), y.numpy()
-        found.append(_compare(name, "digital", before, golden[source], PART_TOLERANCE))
-        found.append(_compare(name, "array", after, golden[output], PART_TOLERANCE))
+        found.append(_compare(name, "digital", before, golden[source], tolerance))
+        found.append(_compare(name, "array", after, golden[output], tolerance))
     found += [
-        _compare(name, "output", _array(digital[name]), golden[name], PART_TOLERANCE)
-        for name in outputs
+        _compare(name, "output", _array(digital[name]), golden[name], tolerance) for name in outputs
     ]
     return found
 
 
 def _against_source(
-    image: Image, inputs: Values, outputs: Sequence[str], model: Path
+    image: Image, inputs: Values, outputs: Sequence[str], model: Path, tolerance: float
 ) -> list[Comparison]:
     if not has_teacher(image):
         raise ImageError(
@@ -213,7 +215,7 @@ def _against_source(
     with torch.inference_mode():
         ours = executor.run(tensors, want=outputs)
     return [
-        _compare(name, "source", _array(ours[name]), wanted[name], SOURCE_TOLERANCE)
+        _compare(name, "source", _array(ours[name]), wanted[name], max(SOURCE_TOLERANCE, tolerance))
         for name in outputs
         if name in wanted
     ]
@@ -232,7 +234,6 @@ def _compare(name: str, part: Part, ours: Any, wanted: Any, tolerance: float) ->
 def _one(
     name: str, part: Part, ours: npt.NDArray[Any], wanted: npt.NDArray[Any], tolerance: float
 ) -> Comparison:
-    tolerance = max(tolerance, _ROUNDINGS * _epsilon(wanted.dtype))
     if ours.shape != wanted.shape:
         return Comparison(name, part, float("inf"), float("inf"), tolerance)
     # The same infinity, of a mask, is no difference; NaN is equal to nothing.
@@ -250,11 +251,16 @@ def _one(
     return Comparison(name, part, largest, relative, tolerance)
 
 
-def _epsilon(dtype: np.dtype[Any]) -> float:
-    """Distance of one from the next number of a type; 0 of whole numbers."""
-    if dtype.kind == "f":
-        return float(np.finfo(dtype).eps)
-    return 2.0**-7 if dtype.name == "bfloat16" else 0.0
+def _part_tolerance(image: Image) -> float:
+    """What is allowed in any part: :data:`PART_TOLERANCE`, or roundings of a coarser type."""
+    graph = image.graph().graph
+    types = {value.dtype for value in graph.inputs}
+    for node in graph.all_nodes():
+        types |= {value.dtype for value in node.outputs}
+        if node.op_type == "Cast":
+            types.add(ir.DataType(node.attributes.get_int("to", 1)))
+    coarsest = max((_EPSILON.get(kind, 0.0) for kind in types if kind is not None), default=0.0)
+    return max(PART_TOLERANCE, _ROUNDINGS * coarsest)
 
 
 def _array(value: Any) -> Any:

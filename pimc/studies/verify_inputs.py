@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +14,25 @@ from pimc.image.golden import array_values
 from pimc.image.image import Image
 from pimc.runtime.session import NodeArg
 
-__all__ = ["FREE_LENGTHS", "random_inputs"]
+__all__ = ["ATTEMPTS", "Attempt", "random_inputs"]
 
-#: Lengths of free dimensions of an input other than the batch, to be tried in turn: an operator
-#: may need more than the first, as a reflecting pad does.
-FREE_LENGTHS = (16, 64, 256)
+
+@dataclass(frozen=True)
+class Attempt:
+    """What is drawn where the graph does not say.
+
+    Attributes:
+        length: of free dimensions other than the batch.
+        least: least whole number; the largest is 1.
+    """
+
+    length: int = 16
+    least: int = 0
+
+
+#: To be tried in turn: an operator may need more than the first, as a reflecting pad does, or no
+#: zeros, as lengths of sequences do.
+ATTEMPTS = tuple(Attempt(length, least) for length in (16, 64, 256) for least in (0, 1))
 #: Largest trip count that is drawn.
 _TRIPS = 3
 _RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
@@ -30,37 +45,42 @@ def random_inputs(
     image: Image,
     samples: int,
     seed: int,
-    length: int = FREE_LENGTHS[0],
+    attempt: Attempt = ATTEMPTS[0],
 ) -> dict[str, npt.NDArray[np.generic]]:
     """Plausible inputs: normal numbers that fill the range of the layer they enter.
 
-    Free dimensions get ``samples`` where they come first, else ``length``. Whole numbers are 0 or
-    1; lengths of sequences and trip counts are 1 or more, and no more than there can be.
+    Free dimensions get ``samples`` where they come first, here or, of the same name, in another
+    input, else a length. Whole numbers are 0 or 1; lengths of sequences and trip counts are 1 or
+    more, and no more than there can be.
 
     Raises:
         ModelError: an input is of a type that cannot be drawn.
     """
     rng = np.random.default_rng(seed)
     spread = _input_spread(image)
-    most = _counts(image, length)
-    return {
-        arg.name: _draw(arg, spread.get(arg.name, 1.0), samples, length, most.get(arg.name), rng)
-        for arg in session_inputs
-    }
+    batch = {arg.shape[0] for arg in session_inputs if arg.shape and isinstance(arg.shape[0], str)}
+    most = _counts(image, attempt.length)
+    drawn = {}
+    for arg in session_inputs:
+        shape = [
+            dim
+            if isinstance(dim, int)
+            else (samples if axis == 0 or dim in batch else attempt.length)
+            for axis, dim in enumerate(arg.shape)
+        ]
+        counted = arg.name in most
+        least, largest = (1, most[arg.name]) if counted else (attempt.least, 1)
+        drawn[arg.name] = _draw(arg, shape, spread.get(arg.name, 1.0), (least, largest), rng)
+    return drawn
 
 
 def _draw(
     arg: NodeArg,
+    shape: Sequence[int],
     spread: float,
-    samples: int,
-    length: int,
-    most: int | None,
+    whole: tuple[int, int],
     rng: np.random.Generator,
 ) -> npt.NDArray[np.generic]:
-    shape = [
-        dim if isinstance(dim, int) else samples if axis == 0 else length
-        for axis, dim in enumerate(arg.shape)
-    ]
     kind = arg.type.removeprefix("tensor(").removesuffix(")")
     if kind in ("float", "double", "float16"):
         values = rng.standard_normal(shape) * spread
@@ -71,8 +91,7 @@ def _draw(
             where=f"input {arg.name}",
             hint="give data with --data",
         )
-    low, high = (0, 2) if most is None else (1, most + 1)
-    return np.asarray(rng.integers(low, high, shape)).astype(kind)
+    return np.asarray(rng.integers(*whole, shape, endpoint=True)).astype(kind)
 
 
 def _input_spread(image: Image) -> dict[str, float]:
