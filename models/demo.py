@@ -45,7 +45,8 @@ def run(out: Path, dies: int) -> None:
     from pimc.passes.recover import RecoverOptions, recover
     from pimc.pictures.plots import accuracy_picture, level_map_picture
     from pimc.progress import progress
-    from pimc.runtime.door.drivers import open_sim
+    from pimc.runtime.door.abilities import flush
+    from pimc.runtime.door.drivers import open_device
     from pimc.runtime.door.program import program
     from pimc.runtime.session import Session
     from pimc.studies.evaluate import Batches, accuracy, float_session
@@ -71,13 +72,13 @@ def run(out: Path, dies: int) -> None:
     ]
     before, after, names = [], [], []
     for seed in range(dies):
-        device = open_sim(image, seed=seed)
+        device = open_device("sim", image, seed=seed)
         program(image, device)
         before.append(accuracy(Session(image, device), labelled, progress=show))
         recovery = recover(image, device, calib, RecoverOptions(seed=seed), progress=show)
         after.append(accuracy(Session(recovery.image, device), labelled, progress=show))
         recovery.image.save(out / f"resnet8.die{seed}.r1.pimc")
-        device.die.save(out / f"resnet8.die{seed}.r1.die")
+        flush(device, out / f"resnet8.die{seed}.r1.die")
         names.append(f"die {seed}")
         share = percent(recovery.cells_rewritten / cells, 1)
         rows.append(

@@ -21,6 +21,7 @@ from pimc.image.image import Image, ImageLayer
 from pimc.plan.records import layer_of
 from pimc.progress import Progress, silent
 from pimc.runtime.crossbar import CrossbarLayer
+from pimc.runtime.door.abilities import reads_of
 from pimc.runtime.door.capture_file import (
     SUFFIX,
     Capture,
@@ -91,7 +92,7 @@ def capture(
         DeviceError: the chip failed.
     """
     generator = torch.Generator().manual_seed(options.seed)
-    reads = int(getattr(session.device, "reads", -1))
+    reads = reads_of(session.device)
     wanted = range(len(session.image.layers)) if only is None else only
     layers = [layer for layer in session.image.layers if layer.index in set(wanted)]
     if options.record == "outputs":
@@ -114,7 +115,7 @@ def capture(
         },
         _outputs(session, data, progress) if outputs else {},
         taken,
-        reads,
+        -1 if reads is None else reads,
     )
 
 

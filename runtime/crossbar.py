@@ -14,7 +14,8 @@ from pimc.chip.design import Chip
 from pimc.image.image import Image, ImageLayer
 from pimc.plan.vectors import refold, unfold
 from pimc.runtime.die.region import Region
-from pimc.runtime.door.device import Device, LayerDevice
+from pimc.runtime.door.abilities import ReadsLayers
+from pimc.runtime.door.device import Device
 from pimc.runtime.read.digital_side import DigitalSide
 
 
@@ -217,13 +218,13 @@ class CrossbarLayer:
 
     def _read_layer(self, x: torch.Tensor) -> torch.Tensor | None:
         """The layer's output where the device reads whole layers, else None."""
-        layer, digital = self.layer, self.digital
+        layer, digital, device = self.layer, self.digital, self.device
         step = layer.input_scale
-        if step is None or digital.side is None or not isinstance(self.device, LayerDevice):
+        if step is None or digital.side is None:
             return None
-        y = self.device.read_layer(self.region, layer, x, digital.side)
-        if y is None:
+        if not isinstance(device, ReadsLayers) or not device.reads_whole(layer):
             return None
+        y = device.read_layer(self.region, layer, x, digital.side)
         if len(digital.factors) > 1:
             current = self._combined(y.unflatten(1, (layer.groups, layer.bitlines)))
             y = current.flatten(1, 2) * (digital.scale * step) + digital.bias

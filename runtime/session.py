@@ -19,9 +19,10 @@ from pimc.image.image import Image
 from pimc.plan.records import layer_of
 from pimc.runtime.crossbar import CrossbarLayer
 from pimc.runtime.die.die import Die
+from pimc.runtime.door.abilities import ReadsLayers
 from pimc.runtime.door.device import Device
 from pimc.runtime.door.program import program
-from pimc.runtime.door.sim import SimDevice
+from pimc.runtime.door.sim_driver import simulated
 from pimc.runtime.graph.executor import ArrayCall, Executor
 from pimc.runtime.physics.ir_drop import Method
 from pimc.runtime.read.threads import torch_on_one
@@ -143,21 +144,20 @@ class Session:
     def _threads(self) -> AbstractContextManager[None]:
         """Torch's threads stay out of the way where reads have threads of their own."""
         chip = self.device
-        whole = isinstance(chip, SimDevice) and all(map(chip.reads_whole, self.image.layers))
+        whole = isinstance(chip, ReadsLayers) and all(map(chip.reads_whole, self.image.layers))
         return torch_on_one() if whole else nullcontext()
 
     def _attached(self, die: Die | Device, seed: int) -> Device:
         """The device that stands for ``die``; a simulated one is written first."""
         if not isinstance(die, Die):
             return die
-        device = SimDevice(
+        device = simulated(
             die,
-            self.image.chip,
-            self.image.arrays,
-            read_seed=seed,
-            converters=self._converters,
-            device=self._torch_device,
+            self.image,
+            seed=seed,
             ir_drop=self._ir_drop,
+            processor=self._torch_device,
+            converters=self._converters,
         )
         program(self.image, device)
         return device

@@ -25,7 +25,7 @@ from pimc.image.image import Image, layer_tensor
 from pimc.passes.recover.bench import Bench
 from pimc.passes.recover.identify import CellEstimate
 from pimc.passes.recover.options import Stage
-from pimc.runtime.door.device import Resumable
+from pimc.runtime.door.abilities import Resumable
 
 __all__ = ["SUFFIX", "Checkpoint"]
 

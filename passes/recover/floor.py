@@ -17,7 +17,8 @@ from pimc.passes.recover.options import Floor, LayerCost
 from pimc.passes.recover.twin import Twin
 from pimc.plan.records import layer_of, repeated_layers
 from pimc.runtime.die.die import Die
-from pimc.runtime.door.device import Saturation, saturation_of
+from pimc.runtime.door.abilities import saturation_of
+from pimc.runtime.door.device import Saturation
 from pimc.runtime.graph.executor import ArrayCall
 from pimc.runtime.session import Session
 from pimc.runtime.teacher import teacher_array

@@ -69,7 +69,7 @@ def capture(settings: Settings, image: Path | None, **chosen: Any) -> Report:
     from pimc.image.image import Image
     from pimc.runtime.capture import SUFFIX, CaptureOptions
     from pimc.runtime.capture import capture as take
-    from pimc.runtime.door.drivers import keep_disturb
+    from pimc.runtime.door.abilities import keep_disturb
     from pimc.runtime.session import Session
 
     path = find_image(image)
@@ -123,15 +123,16 @@ def programmed(
 ) -> Device:
     """The device, holding the image; a die that is only now drawn is written first."""
     from pimc.errors import UsageError
-    from pimc.runtime.door.drivers import open_device, require_programmed
+    from pimc.runtime.door.drivers import open_device, require_programmed, simulates
     from pimc.runtime.door.program import program
 
-    if die is not None and not die.exists():
+    simulated = simulates(driver)
+    if die is not None and simulated and not die.exists():
         raise UsageError(
             "no such file", where=str(die), hint="make a programmed die with `pimc program --die`"
         )
     device = open_device(driver, image, die=die, seed=seed, ir_drop=ir_drop)
-    if driver == "sim" and die is None:
+    if die is None and simulated:
         program(image, device)
     require_programmed(image, device)
     return device

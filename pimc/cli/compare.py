@@ -44,12 +44,13 @@ def compared(
     from pimc.passes.recover.strategies import strategies, strategy_named
     from pimc.pictures.recovery import layers_picture
     from pimc.runtime.die.die import Die
+    from pimc.runtime.door.drivers import simulates
     from pimc.runtime.session import Session
     from pimc.studies.compare import compare
     from pimc.studies.evaluate import accuracy, float_session
     from pimc.work.pool import open_pool
 
-    if chosen["die"] is not None or chosen["device"] != "sim":
+    if chosen["die"] is not None or not simulates(chosen["device"]):
         raise UsageError(
             "strategies can be compared on simulated dies only",
             hint="every strategy needs the die as it was programmed: use --dies N",
@@ -71,7 +72,15 @@ def compared(
         ideal = accuracy(Session(image), labelled, progress=settings.progress)
     with open_pool(chosen["jobs"], chosen["cluster"]) as pool:
         outcomes = compare(
-            image, calib, labelled, names, seeds, options, pool=pool, progress=settings.progress
+            image,
+            calib,
+            labelled,
+            names,
+            seeds,
+            options,
+            driver=chosen["device"],
+            pool=pool,
+            progress=settings.progress,
         )
     output = chosen["output"] or path.with_suffix(".compare.json")
     total = int(image.used.sum())
@@ -114,9 +123,15 @@ def _row(outcomes: Sequence[Outcome], total: int) -> tuple[str, ...]:
         _over_dies([one.agreement for one in outcomes]),
         percent(mean(one.cells_rewritten for one in outcomes) / total, 1),
         f"{mean(one.residual_weights for one in outcomes):,.0f}",
-        f"{mean(one.reads for one in outcomes):,.0f}",
+        _counted([one.reads for one in outcomes]),
         f"{mean(one.seconds for one in outcomes):.0f} s",
     )
+
+
+def _counted(reads: Sequence[int | None]) -> str:
+    """Mean number of reads; a dash where no device counts them."""
+    known = [count for count in reads if count is not None]
+    return f"{mean(known):,.0f}" if known else percent(None)
 
 
 def _over_dies(values: Sequence[float | None]) -> str:

@@ -25,6 +25,7 @@ def check_options(chosen: Mapping[str, Any]) -> None:
         UsageError: elements are switched off in dies drawn from a seed, and in no other chip;
             a picture is asked for without an explanation, or where there is no folder.
     """
+    from pimc.runtime.door.drivers import simulates
     from pimc.runtime.read.processor import driver_and_processor
 
     output, device = chosen["output"], chosen["device"]
@@ -39,7 +40,7 @@ def check_options(chosen: Mapping[str, Any]) -> None:
         for option, is_given in (
             ("--die", chosen["die"] is not None),
             ("--ideal", chosen["ideal"]),
-            (f"--device {device}", driver_and_processor(device)[0] != "sim"),
+            (f"--device {device}", not simulates(driver_and_processor(device)[0])),
         )
         if is_given
     ]
@@ -62,7 +63,7 @@ def explained(
     from pimc.studies.ablation import explain
     from pimc.studies.drawn import Reading
 
-    _, processor = driver_and_processor(chosen["device"])
+    driver, processor = driver_and_processor(chosen["device"])
     values = result["accuracy_per_die"]
     seeds = [(settings.seed + number) % SEED_LIMIT for number in range(len(values))]
     found = explain(
@@ -71,7 +72,7 @@ def explained(
         seeds,
         accuracies=values,
         in_float=result["float_accuracy"],
-        reading=Reading(chosen["age"] or 0.0, chosen["ir_drop"] or "first", processor),
+        reading=Reading(chosen["age"] or 0.0, chosen["ir_drop"] or "first", processor, driver),
         progress=settings.progress,
     )
     output: Path | None = chosen["output"]

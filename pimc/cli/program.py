@@ -41,13 +41,13 @@ def program(
     from pimc.errors import UsageError
     from pimc.image.image import Image
     from pimc.progress import ticking
-    from pimc.runtime.door.drivers import open_device
+    from pimc.runtime.door.drivers import open_device, simulates
     from pimc.runtime.door.program import Journal
     from pimc.runtime.door.program import program as write
 
     path = find_image(image)
     loaded = Image.load(path)
-    if device == "sim" and die is None:
+    if die is None and simulates(device):
         raise UsageError("a simulated die needs a file", hint="name it: --die chip7.die")
     chip = open_device(device, loaded, die=die, seed=settings.seed)
     journal = Journal(Path(f"{die or path}.journal"), loaded, chip)
@@ -113,7 +113,7 @@ class _Checkpoint:
 
     def save(self) -> None:
         """Save the die, then note what it holds."""
-        from pimc.runtime.door.drivers import flush
+        from pimc.runtime.door.abilities import flush
 
         flush(self.device, self.die)
         for array in self.pending:

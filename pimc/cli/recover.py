@@ -116,7 +116,7 @@ def recover(settings: Settings, image: Path | None, **chosen: Any) -> Report:
     from pimc.passes.recover.distill import DistillOptions
     from pimc.passes.recover.loop import recover as recover_die
     from pimc.passes.recover.options import RecoverOptions
-    from pimc.runtime.door.drivers import flush, observer
+    from pimc.runtime.door.abilities import flush, observer
     from pimc.runtime.session import Session
     from pimc.studies.evaluate import Batches, accuracy, float_session
 

@@ -68,13 +68,17 @@ def jobs(
     image: Image, path: Path, calib: Dataset, seed: int, chosen: dict[str, Any]
 ) -> Iterator[Job]:
     from pimc.errors import UsageError
+    from pimc.runtime.door.drivers import require_simulator, simulates
 
     dies, die, driver = chosen["dies"], chosen["die"], chosen["device"]
     if dies is not None and die is not None:
         raise UsageError("--die and --dies exclude each other", hint="leave one of them out")
+    if dies is not None:
+        require_simulator(driver, "--dies")
+    simulated = simulates(driver)
     captured = _capture_of(image, calib)
     output = chosen["output"] or _next_name(path)
-    if captured is not None and die is None and dies is None and driver == "sim":
+    if captured is not None and die is None and dies is None and simulated:
         if chosen["since"] is not None:
             raise UsageError(
                 "a capture cannot tell whether gains and offsets are enough",
@@ -86,7 +90,8 @@ def jobs(
     if dies is None:
         device = programmed(image, driver, die, seed)
         fitting = captured if captured is not None and captured.die == device.name else None
-        yield Job(device, fitting, output, die or output.with_suffix(".die"))
+        drawn = output.with_suffix(".die") if simulated else None
+        yield Job(device, fitting, output, die or drawn)
         return
     for number in range(seed, seed + dies):
         one = output if dies == 1 else output.with_name(f"{output.stem}.die{number}.pimc")

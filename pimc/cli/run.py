@@ -72,7 +72,7 @@ def run(
     from pimc.cli.arrays import file_keys, load_inputs, run_in_batches, save_outputs
     from pimc.cli.lookup import find_image
     from pimc.image.image import Image
-    from pimc.runtime.door.drivers import keep_disturb
+    from pimc.runtime.door.abilities import keep_disturb
 
     loaded = Image.load(find_image(image))
     target = output or Path(f"{source.stem}.out.npz")
@@ -218,13 +218,14 @@ def _session(
     """
     from pimc.errors import DeviceError, UsageError
     from pimc.runtime.die.die import Die
-    from pimc.runtime.door.drivers import open_device, require_programmed
+    from pimc.runtime.door.drivers import open_device, require_programmed, simulates
     from pimc.runtime.read.processor import driver_and_processor
     from pimc.runtime.session import Session
     from pimc.studies.drawn import Reading
 
     driver, processor = driver_and_processor(device)
-    drawn = die is None and driver == "sim" and not ideal
+    simulated = simulates(driver)
+    drawn = die is None and simulated and not ideal
     if age_s is not None and not drawn:
         raise UsageError(
             "--age is for dies that are drawn from --seed", hint="a die file ages by `pimc age`"
@@ -233,8 +234,8 @@ def _session(
         _one_of({"--ideal": ideal, "--ir-drop": ir_drop})
         return Session(image, Die.ideal(), seed=seed, device=processor)
     if drawn:
-        return Reading(age_s or 0.0, ir_drop or "first", processor).session(image, seed)
-    if die is not None and driver == "sim" and not die.exists():
+        return Reading(age_s or 0.0, ir_drop or "first", processor, driver).session(image, seed)
+    if die is not None and simulated and not die.exists():
         raise DeviceError("no such die file", str(die), "make it with `pimc program`")
     chip = open_device(driver, image, die=die, seed=seed, ir_drop=ir_drop, processor=processor)
     require_programmed(image, chip)
@@ -246,7 +247,8 @@ def _trials(
 ) -> list[Trial]:
     """One die or chip, or dies drawn from the seed on, measured."""
     from pimc.errors import UsageError
-    from pimc.runtime.door.drivers import keep_disturb
+    from pimc.runtime.door.abilities import keep_disturb
+    from pimc.runtime.door.drivers import require_simulator, simulates
     from pimc.runtime.read.processor import driver_and_processor
     from pimc.studies.drawn import Reading
     from pimc.studies.montecarlo import measure_dies, measure_session
@@ -256,18 +258,20 @@ def _trials(
     jobs, cluster = chosen["jobs"], chosen["cluster"]
     age_s, ir_drop = chosen["age"], chosen["ir_drop"]
     driver, processor = driver_and_processor(device)
-    if ideal or die is not None or driver != "sim":
+    if ideal or die is not None or not simulates(driver):
         if jobs > 1 or cluster is not None:
             raise UsageError(
                 "--jobs and --cluster are for dies drawn from the seed",
                 hint="leave them out, or give --dies in place of a die, a device or --ideal",
             )
+        if chosen["dies"] is not None:
+            require_simulator(driver, "--dies")
         session = _session(image, settings.seed, die, device, ideal, age_s, ir_drop)
         trial = measure_session(session, batches, settings.progress)
         keep_disturb(session.device, die)
         return [trial]
     seeds = [(settings.seed + number) % SEED_LIMIT for number in range(chosen["dies"] or DIES)]
-    reading = Reading(age_s or 0.0, ir_drop or "first", processor)
+    reading = Reading(age_s or 0.0, ir_drop or "first", processor, driver)
     with open_pool(jobs, cluster) as pool:
         return measure_dies(
             image, batches, seeds, reading=reading, pool=pool, progress=settings.progress

@@ -12,11 +12,10 @@ from pimc.passes.recover.loop import recover
 from pimc.passes.recover.options import RecoverOptions
 from pimc.passes.recover.residual import residual_weights
 from pimc.progress import Progress, silent
-from pimc.runtime.die.die import Die
+from pimc.runtime.door.abilities import observer, reads_of
 from pimc.runtime.door.device import Device
-from pimc.runtime.door.drivers import observer
+from pimc.runtime.door.drivers import open_device
 from pimc.runtime.door.program import program
-from pimc.runtime.door.sim import SimDevice
 from pimc.runtime.session import Session
 from pimc.studies.evaluate import Batches, accuracy
 from pimc.studies.montecarlo import shareable
@@ -38,7 +37,7 @@ class Outcome:
             :class:`~pimc.passes.recover.options.Stage`.
         cells_rewritten: writes done; a cell written twice counts twice.
         residual_weights: weights that the digital side adds.
-        reads: array reads that the strategy took.
+        reads: array reads that the strategy took; None where the device does not count them.
         seconds: time the strategy took, measuring on labelled data left out.
     """
 
@@ -52,7 +51,7 @@ class Outcome:
     errors_after: Mapping[str, float]
     cells_rewritten: int
     residual_weights: int
-    reads: int
+    reads: int | None
     seconds: float
 
 
@@ -64,6 +63,7 @@ def compare(
     seeds: Sequence[int],
     options: RecoverOptions,
     *,
+    driver: str = "sim",
     pool: Pool | None = None,
     progress: Progress = silent,
 ) -> list[Outcome]:
@@ -75,6 +75,8 @@ def compare(
     Args:
         labelled: measured before and after, and never used for any choice.
         seeds: of the dies.
+        driver: whose dies they are; one with the ability
+            :class:`~pimc.runtime.door.abilities.Simulator`.
         pool: who does the work; this process if None.
 
     Returns:
@@ -88,7 +90,7 @@ def compare(
     pool = pool or Here()
     shared = [pool.share(value) for value in (shareable(image), calib, labelled)]
     work = [(name, seed) for name in strategies for seed in seeds]
-    tasks = ((key, (*shared, *key, options)) for key in work)
+    tasks = ((key, (*shared, *key, options, driver)) for key in work)
     done = dict(progress(completed(pool, follow, tasks), "recoveries", len(work)))
     return [done[key] for key in work]
 
@@ -100,16 +102,17 @@ def follow(
     strategy: str,
     seed: int,
     options: RecoverOptions,
+    driver: str,
 ) -> Outcome:
     """One strategy on one die; the task of a worker."""
-    device = SimDevice(Die.simulated(seed), image.chip, image.arrays, read_seed=seed)
+    device = open_device(driver, image, seed=seed)
     program(image, device)
     before = _measured(image, device, labelled, seed)
-    reads, start = device.reads, time.perf_counter()
+    reads_before, start = reads_of(device), time.perf_counter()
     # What layers cost is the same for all, and no part of a comparison.
     options = replace(options, cost_images=0)
     recovery = recover(image, device, calib, options, strategy=strategy)
-    seconds, reads = time.perf_counter() - start, device.reads - reads
+    seconds, reads_after = time.perf_counter() - start, reads_of(device)
     (kept,) = (stage for stage in recovery.stages if stage.kept)
     return Outcome(
         strategy,
@@ -122,7 +125,7 @@ def follow(
         kept.layer_errors,
         recovery.cells_rewritten,
         residual_weights(recovery.image),
-        reads,
+        None if reads_after is None or reads_before is None else reads_after - reads_before,
         seconds,
     )
 

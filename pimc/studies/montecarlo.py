@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from pimc.image.image import Image
 from pimc.progress import Progress, silent
-from pimc.runtime.door.device import Saturation, saturation_of
+from pimc.runtime.door.abilities import saturation_of
+from pimc.runtime.door.device import Saturation
 from pimc.runtime.session import Session
 from pimc.studies.drawn import FRESH, Reading
 from pimc.studies.evaluate import Batches, accuracy

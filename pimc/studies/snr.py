@@ -15,7 +15,8 @@ from pimc.image.image import Image
 from pimc.plan.records import layer_of
 from pimc.progress import Progress, silent
 from pimc.runtime.die.die import Die
-from pimc.runtime.door.device import Saturation, saturation_of
+from pimc.runtime.door.abilities import saturation_of
+from pimc.runtime.door.device import Saturation
 from pimc.runtime.session import BATCH_SIZE, Session
 from pimc.studies.ablation_result import LayerSnr
 from pimc.studies.drawn import FRESH, Reading

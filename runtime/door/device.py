@@ -1,21 +1,21 @@
-"""What pimc asks of a chip, simulated or on the bench.
+"""What pimc asks of a chip, simulated or on the bench, and of the driver that opens it.
 
 A laboratory adds its own driver by implementing :class:`Device` and registering it under
-the entry-point group ``pimc.devices``. The executor does not know which one it talks to.
+the entry-point group ``pimc.devices``. The executor does not know which one it talks to. What a
+device can do besides stands in :mod:`pimc.runtime.door.abilities`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from pimc.image.image import ImageLayer
+from pimc.image.image import Image
 from pimc.runtime.die.region import Region
-from pimc.runtime.read.digital_side import DigitalSide
 
 if TYPE_CHECKING:
     import torch
@@ -40,19 +40,9 @@ class Saturation:
         return Saturation(self.conversions + other.conversions, self.clipped + other.clipped)
 
 
-def saturation_of(device: Device) -> dict[str, Saturation]:
-    """Saturation by layer since the device was opened; empty where it does not count it."""
-    return dict(getattr(device, "saturation", {}))
-
-
 @runtime_checkable
 class Device(Protocol):
-    """A chip that can be programmed and read.
-
-    A device may count what it did: in an attribute ``reads`` array reads (one array activated by
-    one input vector, or by one bit plane of it) so far, which captures note; in an attribute
-    ``saturation`` a :class:`Saturation` a layer name.
-    """
+    """A chip that can be programmed and read."""
 
     @property
     def name(self) -> str:
@@ -96,40 +86,17 @@ class Device(Protocol):
         ...
 
 
-@runtime_checkable
-class Resumable(Protocol):
-    """A device whose state can be kept: a job that was cut goes on as if it had not been."""
+class Driver(Protocol):
+    """What opens a device: a class or module that has this function, or the function alone."""
 
-    def state(self) -> dict[str, npt.NDArray[Any]]:
-        """All that later reads and writes depend on."""
-        ...
-
-    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Go back to a state of this same device.
-
-        Raises:
-            DeviceError: the state is of another one.
-        """
-        ...
-
-
-@runtime_checkable
-class LayerDevice(Protocol):
-    """A device that cuts input vectors itself and adds up the codes of a layer's row blocks."""
-
-    def read_layer(
-        self, region: Region, layer: ImageLayer, x: torch.Tensor, side: DigitalSide | None = None
-    ) -> torch.Tensor | None:
-        """Outputs, or sums of ADC codes, for a layer's input in the shape of the ONNX graph.
-
-        The same as :meth:`Device.read` of the DAC codes of ``x`` and a sum over row blocks, up to
-        float rounding.
+    def open(self, image: Image, *, die: Path | None, seed: int) -> Device:
+        """The device, for an image that it holds or shall hold.
 
         Args:
-            side: how code sums become outputs; they are returned as they are if None.
+            die: the path that a user gave with ``--die``; what it means is the driver's business.
+            seed: of all that is drawn, where anything is.
 
-        Returns:
-            (samples, groups · bitlines, positions), or None where the device does not know how to
-            read this layer.
+        Raises:
+            DeviceError: it cannot be reached.
         """
         ...

@@ -1,17 +1,14 @@
 """Drivers by name: what is installed, and how one is opened.
 
-An entry point of the group ``pimc.devices`` names a factory
-
-    open(image: Image, *, die: Path | None, seed: int) -> Device
-
-or a class with a static method ``open`` of this signature. ``die`` is the path a user gave
-with ``--die``; what it means is the driver's business (a die file, an address of a bench).
+An entry point of the group ``pimc.devices`` names a :class:`~pimc.runtime.door.device.Driver`: a
+class with a static method ``open``, a module with a function of that name, or the function alone.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import NamedTuple
@@ -21,25 +18,24 @@ import numpy as np
 from pimc.errors import DeviceError, PimcError, UsageError
 from pimc.files.strict import did_you_mean
 from pimc.image.image import Image
-from pimc.runtime.die.die import Die
-from pimc.runtime.door.device import ENTRY_POINT_GROUP, Device
-from pimc.runtime.door.sim import SimDevice
-from pimc.runtime.physics.disturb import disturbs
+from pimc.runtime.door.abilities import Simulator
+from pimc.runtime.door.device import ENTRY_POINT_GROUP, Device, Driver
+from pimc.runtime.door.replay import ReplayDevice
+from pimc.runtime.door.sim_driver import SimDriver
 from pimc.runtime.physics.ir_drop import Method
 
 __all__ = [
     "DeviceInfo",
     "devices",
-    "flush",
-    "keep_disturb",
-    "observer",
+    "driver_named",
     "open_device",
-    "open_replay",
-    "open_sim",
     "require_programmed",
+    "require_simulator",
+    "simulates",
 ]
 
-Factory = Callable[..., Device]
+#: A driver that is a function alone.
+Opens = Callable[..., Device]
 
 
 class DeviceInfo(NamedTuple):
@@ -50,39 +46,8 @@ class DeviceInfo(NamedTuple):
     available: bool
 
 
-def open_sim(
-    image: Image,
-    *,
-    die: Path | None = None,
-    seed: int = 0,
-    ir_drop: Method = "first",
-    processor: str = "cpu",
-) -> SimDevice:
-    """A simulated die, kept in a die file.
-
-    The one in the file ``die`` if there is one, else a new one of ``seed``, which is the seed
-    of the read noise too.
-
-    Raises:
-        DeviceError: the die file is damaged, or its die is one of another chip.
-    """
-    specimen = Die.load(die) if die is not None and die.exists() else Die.simulated(seed)
-    return SimDevice(
-        specimen, image.chip, image.arrays, read_seed=seed, ir_drop=ir_drop, device=processor
-    )
-
-
-def open_replay(image: Image, *, die: Path | None = None, seed: int = 0) -> Device:
-    """A capture file in place of a chip: answers reads that it holds, and no others."""
-    from pimc.runtime.door.replay import (
-        ReplayDevice,  # brings sessions along, which most do not need
-    )
-
-    return ReplayDevice.open(image, die=die, seed=seed)
-
-
 #: Drivers of our own, which need no installed metadata to be found.
-_BUILT_IN: dict[str, Factory] = {"sim": open_sim, "replay": open_replay}
+_BUILT_IN: dict[str, Driver | Opens] = {"sim": SimDriver, "replay": ReplayDevice}
 
 
 def open_device(
@@ -93,26 +58,35 @@ def open_device(
     seed: int = 0,
     ir_drop: Method | None = None,
     processor: str = "cpu",
+    converters: bool = True,
 ) -> Device:
     """The device that driver ``name`` gives for an image.
 
     Args:
         ir_drop: how a simulated chip's wires are taken into account; others have real ones.
-        processor: what torch computes a simulated chip on.
+        processor, converters: of a simulated chip; see
+            :class:`~pimc.runtime.door.abilities.Simulator`.
 
     Raises:
         UsageError: no driver of this name is installed, or ``ir_drop`` is given to a real chip.
         DeviceError: the driver cannot be loaded, or the device cannot be reached.
     """
-    if ir_drop is not None and name != "sim":
+    driver = driver_named(name)
+    simulator = driver if isinstance(driver, Simulator) else None
+    if ir_drop is not None and simulator is None:
         raise UsageError("IR drop is worked out for the simulated chip only", where=name)
-    factory = _BUILT_IN.get(name) or _installed(name)
     try:
-        if name == "sim":
-            how = ir_drop or "first"
-            return open_sim(image, die=die, seed=seed, ir_drop=how, processor=processor)
-        return factory(image, die=die, seed=seed)
-    except PimcError:
+        if simulator is None:
+            return driver.open(image, die=die, seed=seed)
+        return simulator.simulate(
+            image,
+            die=die,
+            seed=seed,
+            ir_drop=ir_drop or "first",
+            processor=processor,
+            converters=converters,
+        )
+    except (PimcError, MemoryError):
         raise
     except Exception as cause:
         raise DeviceError(
@@ -120,31 +94,38 @@ def open_device(
         ) from cause
 
 
-def observer(device: Device, seed: int) -> Device:
-    """The same chip for looking on: a simulated one with read noise of its own, and no wear."""
-    if not isinstance(device, SimDevice):
-        return device
-    return device.observer(seed + 1)
-
-
-def flush(device: Device, die: Path | None) -> None:
-    """Make what was written last: save a simulated die; a real chip keeps its cells by itself.
+def driver_named(name: str) -> Driver:
+    """The driver of this name.
 
     Raises:
-        UsageError: the die file cannot be written.
+        UsageError: none of this name is installed.
+        DeviceError: it cannot be loaded.
     """
-    if isinstance(device, SimDevice) and die is not None:
-        device.die.save(die)
+    found = _BUILT_IN.get(name) or _installed(name)
+    return found if hasattr(found, "open") else _Function(found)
 
 
-def keep_disturb(device: Device, die: Path | None) -> None:
-    """Save what reads changed in a simulated die, where its chip says that they change anything.
+def simulates(name: str) -> bool:
+    """Whether driver ``name`` makes its dies up; one that cannot be had says so when opened."""
+    try:
+        return isinstance(driver_named(name), Simulator)
+    except PimcError:
+        return False
+
+
+def require_simulator(name: str, option: str) -> None:
+    """Make sure that driver ``name`` makes its dies up, as ``option`` needs it.
 
     Raises:
-        UsageError: the die file cannot be written.
+        UsageError: it opens a chip that there is, or there is no such driver.
+        DeviceError: the driver cannot be loaded.
     """
-    if isinstance(device, SimDevice) and disturbs(device.chip):
-        flush(device, die)
+    if not isinstance(driver_named(name), Simulator):
+        raise UsageError(
+            f"{option} draws simulated dies, and this driver opens a chip that there is",
+            where=f"--device {name}",
+            hint=f"leave out {option}",
+        )
 
 
 def require_programmed(image: Image, device: Device) -> None:
@@ -181,7 +162,7 @@ def _info(name: str, entry: EntryPoint | None) -> DeviceInfo:
     return DeviceInfo(name, _first_line(loaded), True)
 
 
-def _installed(name: str) -> Factory:
+def _installed(name: str) -> Driver | Opens:
     found = {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
     if name not in found:
         known = sorted({*_BUILT_IN, *found})
@@ -191,15 +172,21 @@ def _installed(name: str) -> Factory:
             hint=f"installed are {', '.join(known)}",
         )
     try:
-        loaded = found[name].load()
+        loaded: Driver | Opens = found[name].load()
     except Exception as cause:  # whatever a foreign module does when imported
         raise DeviceError(
             f"the driver cannot be loaded: {cause or type(cause).__name__}",
             where=name,
             hint="install the driver's package again",
         ) from cause
-    factory: Factory = getattr(loaded, "open", loaded)
-    return factory
+    return loaded
+
+
+@dataclass(frozen=True)
+class _Function:
+    """A driver that is a function alone."""
+
+    open: Opens
 
 
 def _first_line(thing: object) -> str:

@@ -15,7 +15,7 @@ from pimc.runtime.door.capture_file import Capture, Codes
 
 
 class ReplayDevice:
-    """The chip that a capture was taken of, as far as the capture remembers it.
+    """A capture file in place of a chip: answers reads that it holds, and no others.
 
     Args:
         image: the image the chip held.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -15,73 +15,19 @@ from pimc.chip.converters import dac_limits, plane_weights
 from pimc.chip.design import Chip
 from pimc.errors import DeviceError
 from pimc.image.image import ImageLayer
-from pimc.runtime.die.bank import Bank
 from pimc.runtime.die.banks import Banks
 from pimc.runtime.die.die import Die
-from pimc.runtime.die.fixed import FixedBank, fits
 from pimc.runtime.die.region import Region
 from pimc.runtime.door.device import Saturation
+from pimc.runtime.door.loaded import Loaded, Loader
+from pimc.runtime.physics.disturb import disturbs
 from pimc.runtime.physics.ir_drop import Method
 from pimc.runtime.physics.iv import driven
 from pimc.runtime.physics.streams import READ_REFERENCE
-from pimc.runtime.read.adc import Adc
 from pimc.runtime.read.dac import driven_planes, noise_drive
 from pimc.runtime.read.digital_side import DigitalSide
-from pimc.runtime.read.fused import Draws, FusedBank, FusedLayer
+from pimc.runtime.read.fused import Draws, FusedLayer
 from pimc.runtime.read.noise import normals, pairs, read_key, vector_keys
-
-
-@dataclass(frozen=True)
-class _Loaded:
-    """A bank as tensors, ready to multiply, rows last; and the converters behind it.
-
-    Attributes:
-        fused: the same for the fused read; None where codes are too large for fixed point.
-        shift: the drive's squares are rounded as they are there.
-    """
-
-    g: torch.Tensor
-    variance: torch.Tensor | None
-    reference_variance: torch.Tensor | None
-    read_of_column: torch.Tensor
-    reads: int
-    adc: Adc
-    fused: FusedBank | None
-    shift: int
-
-
-@dataclass(frozen=True)
-class _Loader:
-    """Makes ready what a device reads; apart from the device, which would else hold itself."""
-
-    die: Die
-    chip: Chip
-    converters: bool
-    device: torch.device
-
-    def __call__(self, region: Region, bank: Bank) -> _Loaded:
-        """What a bank is read with."""
-
-        def by_column(values: npt.NDArray[np.float32]) -> torch.Tensor:
-            turned = np.ascontiguousarray(values.transpose(0, 2, 1))
-            return torch.from_numpy(turned).to(self.device)
-
-        adc, fused, shift = Adc.of(self.die, region, self.device), None, 0
-        if self.converters and fits(self.chip, region.signed):
-            fixed = FixedBank.of(bank, self.chip, region.signed)
-            fused, shift = FusedBank(fixed, adc, bank.read_of_column), fixed.shift
-            bank = fixed.rounded(bank)
-        variance, common = bank.variance, bank.reference_variance
-        return _Loaded(
-            by_column(bank.g_us),
-            None if variance is None else by_column(variance),
-            None if common is None else by_column(common),
-            torch.from_numpy(bank.read_of_column).to(self.device),
-            bank.reads,
-            adc,
-            fused,
-            shift,
-        )
 
 
 class SimDevice:
@@ -131,9 +77,9 @@ class SimDevice:
         self.device = torch.device(device)
         self._ir_drop: Method = ir_drop
         self._key = read_key(die.seed, read_seed)
-        self._banks: Banks[_Loaded] = Banks(
+        self._banks: Banks[Loaded] = Banks(
             die,
-            _Loader(die, chip, converters, self.device),
+            Loader(die, chip, converters, self.device),
             noise_seed=self._key[0] | self._key[1] << 32,
             ir_drop=ir_drop,
             wears=wears,
@@ -159,7 +105,7 @@ class SimDevice:
         return self.die.cells.level.reshape(-1)[cells].astype(np.int64)
 
     def observer(self, read_seed: int) -> SimDevice:
-        """The same chip, read alike with noise of its own, and not worn by it."""
+        """See :class:`~pimc.runtime.door.abilities.Observable`."""
         arrays = len(self.die.cells.level)
         return SimDevice(
             self.die,
@@ -172,13 +118,26 @@ class SimDevice:
             wears=False,
         )
 
+    @property
+    def reads_change(self) -> bool:
+        """See :class:`~pimc.runtime.door.abilities.Savable`."""
+        return disturbs(self.chip)
+
+    def save(self, path: Path) -> None:
+        """Write the die file; see :class:`~pimc.runtime.door.abilities.Savable`."""
+        self.die.save(path)
+
+    def age(self, seconds: float) -> None:
+        """See :class:`~pimc.runtime.door.abilities.Ageable`."""
+        self.die.age(seconds)
+
     def state(self) -> dict[str, npt.NDArray[Any]]:
-        """See :class:`~pimc.runtime.door.device.Resumable`."""
+        """See :class:`~pimc.runtime.door.abilities.Resumable`."""
         held = {f"cells.{name}": value.copy() for name, value in vars(self.die.cells).items()}
         return held | {"reads": np.asarray([self.reads])} | self._banks.state()
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """See :class:`~pimc.runtime.door.device.Resumable`."""
+        """See :class:`~pimc.runtime.door.abilities.Resumable`."""
         for name, value in vars(self.die.cells).items():
             kept = state.get(f"cells.{name}")
             if kept is None or kept.shape != value.shape:
@@ -204,22 +163,20 @@ class SimDevice:
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def reads_whole(self, layer: ImageLayer) -> bool:
-        """Whether :meth:`read_layer` knows how to read a layer."""
+        """See :class:`~pimc.runtime.door.abilities.ReadsLayers`."""
         return self._fuses and not self._banks.disturbs and FusedLayer.fits(self.chip, layer)
 
     def read_layer(
         self, region: Region, layer: ImageLayer, x: torch.Tensor, side: DigitalSide | None = None
-    ) -> torch.Tensor | None:
-        """See :class:`~pimc.runtime.door.device.LayerDevice`."""
-        if not self.reads_whole(layer):
-            return None
+    ) -> torch.Tensor:
+        """See :class:`~pimc.runtime.door.abilities.ReadsLayers`."""
         fused = self._fused.get(region)
         if fused is None:
             fused = self._fused[region] = FusedLayer(self.chip, layer)
         planes, parts = len(plane_weights(self.chip, region.signed)), []
         vectors = fused.vectors(x)
         for bank, part, first in self._banks.over(region, x, vectors):
-            assert bank.fused is not None  # that is what FusedLayer.fits asked
+            assert bank.fused is not None  # that is what reads_whole asked
             draws = Draws(self._key, region.number, first)
             codes, clipped = fused.read(bank.fused, part, draws, side)
             parts.append(codes)
@@ -228,9 +185,7 @@ class SimDevice:
             self._count(region, count * bank.read_of_column.numel(), torch.tensor(clipped))
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def _read(
-        self, region: Region, bank: _Loaded, inputs: torch.Tensor, first: int
-    ) -> torch.Tensor:
+    def _read(self, region: Region, bank: Loaded, inputs: torch.Tensor, first: int) -> torch.Tensor:
         """Codes of inputs that all meet the same bank, shifted and added over bit planes."""
         if inputs.shape[3] == 1:
             # One vector a sample: side by side they are one product instead of many.
@@ -239,7 +194,7 @@ class SimDevice:
         return self._read_planes(region, bank, inputs, first)
 
     def _read_planes(
-        self, region: Region, bank: _Loaded, inputs: torch.Tensor, first: int
+        self, region: Region, bank: Loaded, inputs: torch.Tensor, first: int
     ) -> torch.Tensor:
         weights = plane_weights(self.chip, region.signed)
         keys = None
@@ -257,7 +212,7 @@ class SimDevice:
     def _read_once(
         self,
         region: Region,
-        bank: _Loaded,
+        bank: Loaded,
         inputs: torch.Tensor,
         keys: torch.Tensor | None,
         plane: int,
@@ -283,7 +238,7 @@ class SimDevice:
                 current.sub_(shared.gather(2, which.expand_as(current)))
         return self._convert(region, bank, current)
 
-    def _convert(self, region: Region, bank: _Loaded, current: torch.Tensor) -> torch.Tensor:
+    def _convert(self, region: Region, bank: Loaded, current: torch.Tensor) -> torch.Tensor:
         """Codes of one read's currents, which are overwritten; saturation is counted."""
         if not self.converters:
             return current.mul_(bank.adc.nominal)

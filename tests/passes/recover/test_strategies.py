@@ -234,6 +234,6 @@ def test_strategies_meet_the_same_dies(image, calib) -> None:
         assert loss["none", seed] > loss["affine", seed] > loss["selective", seed]
     written = {one.strategy: one.cells_rewritten for one in found}
     assert written["none"] == written["affine"] == 0 < written["selective"]
-    assert all(one.accuracy_after is None and one.reads > 0 for one in found)
+    assert all(one.accuracy_after is None and (one.reads or 0) > 0 for one in found)
     again = compare(image, calib, None, ["selective"], [4], OPTIONS)
     assert again[0].loss == loss["selective", 4]

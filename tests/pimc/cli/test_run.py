@@ -17,7 +17,7 @@ from pimc.chip.design import Chip
 from pimc.data.dataset import load_data
 from pimc.runtime.die.die import Die
 from pimc.runtime.door import drivers
-from pimc.runtime.door.device import saturation_of
+from pimc.runtime.door.abilities import saturation_of
 from pimc.runtime.door.sim import SimDevice
 from pimc.runtime.session import Session
 from pimc.studies.evaluate import accuracy

@@ -13,7 +13,7 @@ from pimc.chip.design import Chip
 from pimc.data.dataset import Dataset
 from pimc.plan.records import layer_of
 from pimc.runtime.die.die import Die
-from pimc.runtime.door.device import saturation_of
+from pimc.runtime.door.abilities import saturation_of
 from pimc.runtime.session import Session
 from pimc.studies.snr import layer_snr
 

@@ -12,7 +12,8 @@ from pimc.chip.converters import adc_limits
 from pimc.chip.design import Chip
 from pimc.runtime.die.die import Die
 from pimc.runtime.die.region import Region
-from pimc.runtime.door.device import Saturation, saturation_of
+from pimc.runtime.door.abilities import saturation_of
+from pimc.runtime.door.device import Saturation
 from pimc.runtime.door.sim import SimDevice
 from pimc.runtime.read.adc import adc_gain, adc_offset_lsb
 
