@@ -166,7 +166,7 @@ def accuracy(
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float]:
-    """95 % confidence interval of the mean over dies: Student's t, cut to 0…1.
+    """95 % confidence interval of the mean over dies, on the samples at hand: Student's t.
 
     mean ± t(0.975, n − 1) · s / √n with the sample standard deviation s; two values at least.
     """
@@ -175,17 +175,28 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float]:
     mean, count = float(np.mean(values)), len(values)
     error = float(np.std(values, ddof=1)) / math.sqrt(count)
     half = float(t.ppf((1 + CONFIDENCE) / 2, count - 1)) * error
-    return max(mean - half, 0.0), min(mean + half, 1.0)
+    return mean - half, mean + half
 
 
 def interval(values: Sequence[float], samples: int) -> tuple[float, float]:
-    """95 % confidence interval of the accuracy of dies: over dies, of a single one over samples.
+    """95 % confidence interval of the accuracy of any die on any samples, cut to 0…1.
+
+    Dies and samples are both drawn from many. The distances of the limits from the mean over dies
+    (:func:`mean_interval`) and over samples (:func:`wilson_interval`) are added in squares, as of
+    independent errors (G. Y. Zou and A. Donner, Stat. Med. 27 (2008), doi:10.1002/sim.3095). Of a
+    single die it is the interval over samples, which says nothing of other dies.
 
     Args:
         values: accuracy of each die.
-        samples: that each of them was measured on.
+        samples: that each of them was measured on, the same ones.
     """
-    return mean_interval(values) if len(values) > 1 else wilson_interval(values[0], samples)
+    mean = float(np.mean(values))
+    parts = [wilson_interval(mean, samples)]
+    if len(values) > 1:
+        parts.append(mean_interval(values))
+    below = math.hypot(*(mean - low for low, _ in parts))
+    above = math.hypot(*(high - mean for _, high in parts))
+    return max(mean - below, 0.0), min(mean + above, 1.0)
 
 
 def deviation(values: Sequence[float]) -> float:

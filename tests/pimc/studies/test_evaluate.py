@@ -20,6 +20,7 @@ from pimc.studies.evaluate import (
     accuracy,
     float_session,
     input_shape,
+    interval,
     mean_interval,
     only_input,
     wilson_interval,
@@ -144,8 +145,28 @@ def test_intervals_against_scipy_and_the_textbook() -> None:
     assert low < 0.9 < high
 
 
+def test_dies_that_agree_do_not_make_samples_certain() -> None:
+    """Two dies of equal accuracy on 100 samples say no more of the network than one does."""
+    assert interval([0.78, 0.78], 100) == pytest.approx(wilson_interval(0.78, 100))
+    assert interval([0.78], 100) == pytest.approx(wilson_interval(0.78, 100))
+
+
+def test_an_interval_holds_dies_and_samples() -> None:
+    """Simulated experiments: 95 % of the intervals hold the accuracy of all dies on all samples."""
+    rng = np.random.default_rng(0)
+    samples, dies, held = 200, 5, 0
+    for _ in range(600):
+        hard = rng.normal(size=samples)
+        scores = 1.0 + 0.2 * rng.normal(size=dies)
+        right = scores[:, None] + 0.5 * rng.normal(size=(dies, samples)) > hard
+        low, high = interval(right.mean(axis=1).tolist(), samples)
+        # Of score 1, all variances together: 1.04 + 0.25 + 1 − 1.
+        held += low <= norm.cdf(1 / np.sqrt(1 + 0.2**2 + 0.5**2)) <= high
+    assert 0.93 <= held / 600 <= 0.995
+
+
 def test_intervals_stay_shares() -> None:
-    assert mean_interval([0.1, 0.99]) == (0.0, 1.0)
+    assert interval([0.1, 0.99], 50) == (0.0, 1.0)
     assert wilson_interval(1.0, 10)[1] == pytest.approx(1.0)
     assert wilson_interval(0.0, 10)[0] == pytest.approx(0.0)
     assert wilson_interval(1.0, 10)[0] < 0.75
