@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import secrets
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +18,13 @@ import numpy.typing as npt
 
 from pimc.errors import UsageError
 
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
 _CHUNK_BYTES = 1 << 20
+_LEFTOVER = re.compile(r"\..{1,50}\.[0-9a-f]{16}\.tmp")
 
 _HINTS: Mapping[int | None, str] = {
     errno.ENOENT: "make the folder first",
@@ -44,9 +51,11 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             ``path`` is a folder or a device.
     """
     target = _target(path)
-    temporary = target.with_name(f".{target.name[:50]}.{secrets.token_hex(8)}.tmp")
+    remove_leftovers(target.parent)
+    stream = _fresh(target, path)
+    temporary = Path(stream.name)
     try:
-        with open(temporary, "xb") as stream:
+        with stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
@@ -56,11 +65,51 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     except OSError as cause:
         if cause.filename not in (None, str(temporary), temporary):
             raise  # the block failed at another file
-        raise _unwritable(path, cause) from cause
+        raise unwritable(path, cause) from cause
     finally:
         # Gone already after success; on failure what is half written must not stay.
         with suppress(OSError):
             temporary.unlink()
+
+
+def _fresh(target: Path, path: str | os.PathLike[str]) -> BinaryIO:
+    """A new file beside ``target``, locked for as long as it is open, so that it is no leftover."""
+    while True:
+        name = f".{target.name[:50]}.{secrets.token_hex(8)}.tmp"
+        try:
+            stream = open(target.with_name(name), "xb")  # noqa: SIM115  (closed by the caller)
+        except OSError as cause:
+            raise unwritable(path, cause) from cause
+        if _lock(stream) is not False and os.path.exists(stream.name):
+            return stream
+        stream.close()  # taken for a leftover in the moment before it was locked
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove half-written files of runs that were killed; those being written stay."""
+    try:
+        names = [name for name in os.listdir(folder) if _LEFTOVER.fullmatch(name)]
+    except OSError:
+        return  # what is wrong with the folder is said when the file is made
+    for name in names:
+        with suppress(OSError), open(folder / name, "rb") as stream:
+            if _lock(stream):
+                (folder / name).unlink()
+
+
+def _lock(stream: BinaryIO) -> bool | None:
+    """Lock an open file until it is closed.
+
+    Returns:
+        True where that is done, False where another process has it, None where there are no locks.
+    """
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as cause:
+        return False if cause.errno in (errno.EWOULDBLOCK, errno.EACCES) else None
+    return True
 
 
 def _target(path: str | os.PathLike[str]) -> Path:
@@ -69,13 +118,14 @@ def _target(path: str | os.PathLike[str]) -> Path:
         target = Path(os.path.realpath(path))
         irregular = target.exists() and not target.is_file()
     except (OSError, ValueError) as cause:  # too long, not searchable, a NUL byte
-        raise _unwritable(path, cause) from cause
+        raise unwritable(path, cause) from cause
     if irregular:
         raise UsageError("is not a regular file", str(path), "give the name of a file")
     return target
 
 
-def _unwritable(path: str | os.PathLike[str], cause: OSError | ValueError) -> UsageError:
+def unwritable(path: str | os.PathLike[str], cause: OSError | ValueError) -> UsageError:
+    """The error of a file that cannot be written: which file, why, and what helps."""
     number, text = getattr(cause, "errno", None), getattr(cause, "strerror", None)
     hint = _HINTS.get(number, "check the disk and the path")
     return UsageError(f"cannot be written: {text or cause}", str(path), hint)

@@ -7,14 +7,23 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
+from pimc.files.atomic import unwritable
+
 __all__ = ["append_line", "whole_lines"]
 
 
 def append_line(stream: BinaryIO, entry: object) -> None:
-    """Add an entry, and wait until it is on the disk."""
-    stream.write(json.dumps(entry).encode() + b"\n")
-    stream.flush()
-    os.fsync(stream.fileno())
+    """Add an entry, and wait until it is on the disk.
+
+    Raises:
+        UsageError: it cannot be written (full disk).
+    """
+    try:
+        stream.write(json.dumps(entry).encode() + b"\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    except OSError as cause:
+        raise unwritable(stream.name, cause) from cause
 
 
 def whole_lines(path: Path) -> list[bytes]:

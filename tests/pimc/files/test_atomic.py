@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,6 +20,7 @@ from pimc.files.atomic import (
     sha256_file,
     write_whole,
 )
+from pimc.files.journal import append_line
 
 
 def test_writes_and_replaces(tmp_path: Path) -> None:
@@ -158,3 +161,54 @@ def test_sha256_array_by_chunks() -> None:
 def test_sha256_array_refuses_objects() -> None:
     with pytest.raises(UsageError, match="objects"):
         sha256_array(np.array([None]))
+
+
+# --- leftovers -------------------------------------------------------------------------------
+
+_KILLED = """
+import os, signal, sys
+from pimc.files.atomic import replacing
+with replacing(sys.argv[1]) as stream:
+    stream.write(b"half")
+    stream.flush()
+    if sys.argv[2] == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    print("writing", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def writer(path: Path, how: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", _KILLED, str(path), how]
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=path.parent
+    )
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    with writer(tmp_path / "one", "killed") as process:
+        process.wait()
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".one.")
+    mine = tmp_path / ".notes.tmp"
+    mine.write_bytes(b"not ours")
+    write_whole(tmp_path / "two", lambda stream: stream.write(b"whole"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".notes.tmp", "two"]
+
+
+def test_what_another_run_is_writing_stays(tmp_path: Path) -> None:
+    with writer(tmp_path / "one", "slow") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "writing\n"
+        write_whole(tmp_path / "two", lambda stream: stream.write(b"whole"))
+        process.communicate("go on\n")
+    assert process.returncode == 0
+    assert (tmp_path / "one").read_bytes() == b"half"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
+
+
+def test_a_journal_on_a_full_disk_is_named() -> None:
+    with open("/dev/full", "wb", buffering=0) as stream, pytest.raises(UsageError) as caught:
+        append_line(stream, {"array": 1})
+    assert "/dev/full" in str(caught.value)
+    assert "free space" in str(caught.value)
