@@ -41,7 +41,7 @@ class CompileArguments:
     )
     preprocess: DataOptions = group(DataOptions)
     faults: Path | None = option(
-        "--faults", type=FILE, metavar="CSV", help="Known faults of the die: array,row,col."
+        "--faults", type=FILE, metavar="CSV", help="Known faults of the die: array,row,col,fault."
     )
     packing: Packing | None = option(
         "--packing",

@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import click
 import numpy as np
 import onnx
 import pytest
+
+from pimc.cli.registry import commands
+
+
+@pytest.fixture(scope="session")
+def called() -> Callable[[str], dict[str, click.Command]]:
+    """A command by its name, and those below it: ``called("chips")`` has ``chips import``, too."""
+
+    def find(name: str) -> dict[str, click.Command]:
+        command = commands()[name].load()
+        if not isinstance(command, click.Group):
+            return {name: command}
+        # The word show may be left out.
+        return {f"{name} {below}".removesuffix(" show"): one
+                for below, one in command.commands.items()}  # fmt: skip
+
+    return find
 
 
 @pytest.fixture

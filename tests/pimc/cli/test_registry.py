@@ -39,6 +39,7 @@ def test_every_room_has_commands() -> None:
 def test_a_command_is_called_as_its_module(name: str) -> None:
     entry = commands()[name]
     assert entry.load().name == entry.name == name
+    assert (Path(__file__).parent / entry.room / f"test_{name}.py").is_file()
     assert entry.summary[0].isupper()
     assert not entry.summary.endswith(".")
 
