@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pimc.cli.options.fields import flag, option
-from pimc.cli.options.single import device_option, die_option, ir_drop_option
-from pimc.cli.options.values import DURATION
+from pimc.cli.options.single import device_option, ir_drop_option
+from pimc.cli.options.values import DURATION, FILE
 
 if TYPE_CHECKING:
     from pimc.image.image import Image
@@ -27,7 +27,9 @@ DRAWN = 5
 class DieOptions:
     """Which chip is read, and how."""
 
-    die: Path | None = die_option()
+    die: Path | None = option(
+        "--die", type=FILE, help="A programmed die; without, dies are drawn from --seed."
+    )
     device: str = device_option(
         "See `pimc devices`; cuda or mps: the simulated chip, computed there."
     )
