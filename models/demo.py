@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from pimc.cli.main import INTERRUPTED
+from pimc.cli.failures import INTERRUPTED
 from pimc.errors import PimcError, UsageError
 
 HERE = Path(__file__).resolve().parent / "fashion"

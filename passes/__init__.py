@@ -1,0 +1,1 @@
+"""Passes of the compiler, plan to plan, and of recovery."""

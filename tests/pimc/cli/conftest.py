@@ -1,4 +1,4 @@
-"""A laboratory's driver, docs/lab_driver.py, installed whole and without its abilities."""
+"""What tests of several commands share: a laboratory's driver, and the commands by name."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import click
+import numpy as np
+import onnx
 import pytest
 
+from pimc.cli.registry import commands
 from pimc.image.image import Image
 from pimc.runtime.door import drivers
 
@@ -79,3 +83,26 @@ def noisy_reads(recovery_job: Path, noisy: Image) -> Image:
     changed = noisy.updated(chip=chip.to_dict())
     changed.save("tiny.pimc")
     return changed
+
+
+@pytest.fixture(scope="session")
+def called() -> Callable[[str], dict[str, click.Command]]:
+    """A command by its name, and those below it: ``called("chips")`` has ``chips import``, too."""
+
+    def find(name: str) -> dict[str, click.Command]:
+        command = commands()[name].load()
+        if not isinstance(command, click.Group):
+            return {name: command}
+        # The word show may be left out.
+        return {f"{name} {below}".removesuffix(" show"): one
+                for below, one in command.commands.items()}  # fmt: skip
+
+    return find
+
+
+@pytest.fixture
+def model(tiny_model, tiny_inputs, here):
+    """A folder with tiny.onnx and calib.npz."""
+    onnx.save(tiny_model(), "tiny.onnx")
+    np.savez("calib.npz", x=tiny_inputs)
+    return here

@@ -1,4 +1,4 @@
-"""The command line's manners: start-up, errors, exit codes, output, and the small commands."""
+"""The command line's manners: start-up, help, bad usage, and what stands behind stdout."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from pimc.chip.design import Chip
-from pimc.cli.main import COMMANDS, _Group, _pimc
-from pimc.errors import DeviceError, ModelError
+from pimc.cli.main import _pimc
+from pimc.cli.registry import ROOMS, commands
 
 HEAVY = {"torch", "onnx", "onnxruntime", "onnx_ir", "scipy", "matplotlib", "numpy", "rich"}
 PIMC = [sys.executable, "-c", "from pimc.cli import main; main()"]
@@ -27,18 +26,37 @@ def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("argument", ["--help", "--version"])
-def test_help_imports_nothing_heavy(argument) -> None:
+def imported(*lines: list[str]) -> set[str]:
+    """The modules that running these commands one after the other imports."""
     code = (
         "import sys; from pimc.cli.main import run\n"
-        f"code = run(['{argument}'])\n"
-        "print(*sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr)\n"
-        "sys.exit(code)"
+        f"codes = [run(line) for line in {lines!r}]\n"
+        "print(*sys.modules, file=sys.stderr)\n"
+        "sys.exit(max(codes))"
     )
     done = python(code)
     assert done.returncode == 0
     assert done.stdout
-    assert not HEAVY & set(done.stderr.split())
+    return set(done.stderr.split())
+
+
+@pytest.mark.parametrize("argument", ["--help", "--version"])
+def test_help_imports_nothing_heavy_and_no_command(argument) -> None:
+    modules = imported([argument])
+    assert not HEAVY & {name.partition(".")[0] for name in modules}
+    assert not {f"pimc.cli.{room}" for room in ROOMS} & modules
+
+
+def test_help_of_a_command_imports_nothing_heavy() -> None:
+    modules = imported(*([name, "--help"] for name in commands()))
+    assert not HEAVY & {name.partition(".")[0] for name in modules}
+
+
+def test_a_command_imports_no_other() -> None:
+    modules = imported(["devices", "--help"])
+    assert {name for name in modules if name.startswith("pimc.cli.listing.")} == {
+        "pimc.cli.listing.devices"
+    }
 
 
 def test_importing_pimc_is_light() -> None:
@@ -46,8 +64,8 @@ def test_importing_pimc_is_light() -> None:
     assert not HEAVY & set(done.stdout.split())
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_exists_has_help_and_the_common_options(name) -> None:
+@pytest.mark.parametrize("name", commands())
+def test_every_command_has_help_and_the_common_options(name) -> None:
     done = CliRunner().invoke(_pimc, [name, "--help"])
     assert done.exit_code == 0, done.output
     assert all(option in done.output for option in ("--json", "--seed", "--quiet"))
@@ -56,9 +74,10 @@ def test_every_command_exists_has_help_and_the_common_options(name) -> None:
 def test_help_lists_every_command(pimc) -> None:
     done = pimc()
     assert (done.code, done.err) == (0, "")
-    assert all(f"  {name} " in done.out for name in COMMANDS)
+    assert all(f"  {entry.name} " in done.out for entry in commands().values())
+    assert all(entry.summary in done.out for entry in commands().values())
+    assert all(f"\n{heading}:\n" in done.out for heading in ROOMS.values())
     assert pimc("-h").out == done.out
-    assert isinstance(_pimc, _Group)
 
 
 @pytest.mark.parametrize(
@@ -99,57 +118,6 @@ def test_bad_usage_is_one_message_with_a_hint_and_exit_code_2(
     assert list(here.iterdir()) == []
 
 
-def raising(error: BaseException, monkeypatch) -> None:
-    def fail(*arguments: object) -> None:
-        raise error
-
-    monkeypatch.setattr(Chip, "shipped", fail)
-
-
-#: What torch says.
-NO_MEMORY = RuntimeError(
-    "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: "
-    "you tried to allocate 9 bytes. Error code 12 (Cannot allocate memory)"
-)
-
-
-def wrapped(cause: Exception) -> Exception:
-    """An error of the executor about an operator that failed for this reason."""
-    error = ModelError("operator Conv failed", where="y")
-    error.__cause__ = cause
-    return error
-
-
-@pytest.mark.parametrize(
-    ("error", "code", "text"),
-    [
-        (DeviceError("no answer", "lab", "switch it on"), 3, "error: lab: no answer\n  hint: swit"),
-        (KeyboardInterrupt(), 130, "error: interrupted\n"),
-        (OSError(28, "No space left on device", "a.pimc"), 2, "error: a.pimc: No space left on d"),
-        (MemoryError(), 2, "error: not enough memory\n"),
-        (NO_MEMORY, 2, "error: not enough memory: you tried to allocate 9 bytes."),
-        (wrapped(NO_MEMORY), 2, "error: not enough memory: you tried to allocate 9 bytes."),
-        (RuntimeError("CUDA out of memory."), 2, "error: not enough memory: CUDA out of"),
-        (RuntimeError("odd"), 2, "error: internal error: RuntimeError: odd\n  hint: PIMC_DEBUG=1"),
-    ],
-)
-def test_every_failure_has_its_exit_code(pimc, monkeypatch, error, code, text) -> None:
-    raising(error, monkeypatch)
-    done = pimc("chips")
-    assert (done.code, done.out) == (code, "")
-    assert done.err.startswith(text)
-    assert pimc("chips", "--json").json["error"]["exit_code"] == code
-
-
-def test_debug_shows_the_traceback(pimc, monkeypatch) -> None:
-    raising(RuntimeError("odd"), monkeypatch)
-    monkeypatch.setenv("PIMC_DEBUG", "1")
-    done = pimc("chips")
-    assert done.code == 2
-    assert "Traceback" in done.err
-    assert "RuntimeError: odd" in done.err
-
-
 def test_a_reader_that_goes_away_is_no_error() -> None:
     command = " ".join(f"'{part}'" for part in PIMC)
     done = subprocess.run(
@@ -172,28 +140,3 @@ def test_a_full_disk_behind_stdout_is_one_message(option) -> None:
     assert done.stderr == (
         "error: No space left on device\n  hint: free space or choose another disk\n"
     )
-
-
-def test_chips(pimc, tmp_path) -> None:
-    listed = pimc("chips")
-    assert all(name in listed.out for name in Chip.shipped())
-    names = [entry["name"] for entry in pimc("chips", "--json").json["chips"]]
-    assert names == list(Chip.shipped())
-    for name in names:
-        assert Chip.load(name).source in pimc("chips", name).out
-    path = tmp_path / "own.toml"
-    path.write_text(pimc("chips", "ihp", "--toml").out)
-    assert Chip.load(path) == Chip.load("ihp")
-    assert pimc("chips", path, "--json").json == Chip.load("ihp").to_dict()
-
-
-def test_ops_and_devices(pimc) -> None:
-    done = pimc("ops", "--markdown")
-    assert done.out.startswith("| operator | where | condition or note |\n")
-    assert "| Conv | array |" in done.out
-    table = {row["op"]: row["where"] for row in pimc("ops", "--json").json["ops"]}
-    assert (table["Gemm"], table["Relu"]) == ("array", "digital")
-    assert "Gemm: on the array" in pimc("ops").out
-    found = {entry["name"]: entry for entry in pimc("devices", "--json").json["devices"]}
-    assert found["sim"]["available"]
-    assert "sim" in pimc("devices").out

@@ -1,0 +1,228 @@
+"""``pimc compile``: ONNX model to chip image."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pimc.cli.command import Report, Settings, command
+from pimc.cli.options.chip import ChipOptions
+from pimc.cli.options.data import DataOptions
+from pimc.cli.options.fields import argument, flag, group, option
+from pimc.cli.options.partition import PartitionOptions
+from pimc.cli.options.single import explain_option
+from pimc.cli.options.values import FILE, PACKING
+from pimc.cli.summary import explanations, layer_table, summary_facts
+from pimc.cli.text import facts
+
+if TYPE_CHECKING:
+    from pimc import api
+    from pimc.data.dataset import Dataset
+    from pimc.passes.layout.pack import Packing
+    from pimc.plan.records import Plan
+
+__all__ = ["COMMAND", "CompileArguments", "compile_"]
+
+
+@dataclass(frozen=True)
+class CompileArguments:
+    """What ``pimc compile`` takes."""
+
+    model: Path = argument(type=FILE)
+    chip: ChipOptions = group(ChipOptions)
+    calib: Path | None = option(
+        "--calib", type=FILE, metavar="DATA", help="Inputs to choose the ranges on."
+    )
+    preprocess: DataOptions = group(DataOptions)
+    faults: Path | None = option(
+        "--faults", type=FILE, metavar="CSV", help="Known faults of the die: array,row,col,fault."
+    )
+    packing: Packing | None = option(
+        "--packing",
+        type=PACKING,
+        metavar="dense|parallel|single|N",
+        help="Fewest arrays, fewest read steps, one tile an array, or N read steps a layer and"
+        " array.  [default: dense; with --copies parallel]",
+    )
+    copies: int | None = option(
+        "--copies",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Spend up to N arrays, also on copies of the layers that take longest.",
+    )
+    phases: bool = flag("--phases", help="Cut what is larger than the chip; else it is refused.")
+    partition: PartitionOptions = group(PartitionOptions)
+    harden: bool = flag(
+        "--harden", help="Train the weights for the chip's write errors; needs --calib."
+    )
+    no_teacher: bool = flag("--no-teacher", help="Leave the float weights out of the image.")
+    no_feedback: bool = flag("--no-feedback", help="Round every weight on its own.")
+    write_noise: float = option(
+        "--write-noise",
+        type=click.FloatRange(0, 1),
+        default=1.0,
+        help="Share of the variance of write errors that ranges of weights reckon with; less where"
+        " recovery follows.",
+    )
+    explain: bool = explain_option()
+    dump_dir: Path | None = option(
+        "--dump-dir", type=FILE, metavar="DIR", help="Write the plan after every pass."
+    )
+    stop_after: str | None = option(
+        "--stop-after", type=click.STRING, metavar="PASS", help="Stop there; no image is written."
+    )
+    output: Path | None = option(
+        "-o", "--output", type=FILE, help="Default: MODEL.pimc in the current folder."
+    )
+
+
+def compile_(settings: Settings, arguments: CompileArguments) -> Report:
+    """Compile MODEL.onnx to a chip image.
+
+    With --calib input ranges are fixed and weights rounded for the inputs the network really
+    sees; without, every input vector is scaled on its own.
+    """
+    from pimc import api
+    from pimc.chip.fault_map import FaultMap
+    from pimc.errors import UsageError
+    from pimc.image.summary import summarize
+    from pimc.passes.graph.frontend import load_model
+
+    start = time.perf_counter()
+    if arguments.harden and (arguments.calib is None or arguments.no_teacher):
+        raise UsageError(
+            "--harden trains toward the float network on calibration data",
+            hint="give --calib, and leave out --no-teacher",
+        )
+    output = _output(arguments.model, arguments.output)
+    chip = arguments.chip.load()
+    options = _options(arguments)
+    faults = None if arguments.faults is None else FaultMap.load(arguments.faults)
+    _check_preprocess(arguments)
+    loaded = load_model(arguments.model)
+    timings: dict[str, float] = {}
+    calib = _calibration(loaded, arguments)
+    if arguments.stop_after is not None:
+        api.plan(
+            loaded,
+            chip,
+            calib=calib,
+            faults=faults,
+            options=options,
+            dump_dir=arguments.dump_dir,
+            stop_after=arguments.stop_after,
+            timed=timings.__setitem__,
+            progress=settings.progress,
+        )
+        return _stopped(arguments.stop_after, timings, time.perf_counter() - start)
+    image = api.compile(
+        loaded,
+        chip,
+        calib=calib,
+        faults=faults,
+        options=options,
+        dump_dir=arguments.dump_dir,
+        timed=timings.__setitem__,
+        progress=settings.progress,
+        output=None if arguments.harden else output,
+    )
+    if arguments.harden and calib is not None:
+        from pimc.passes.recover.harden import hardened
+
+        image = hardened(image, calib, seed=settings.seed, progress=settings.progress)
+        image.save(output)
+    summary = summarize(image) | {"output": str(output), "passes": timings}
+    summary |= _resources(time.perf_counter() - start)
+    text = _compiled(summary)
+    if arguments.explain:
+        text += explanations(summary, chip)
+    return Report(summary, text, answer=False)
+
+
+COMMAND = command(
+    "compile",
+    CompileArguments,
+    compile_,
+    example="pimc compile model.onnx --array 128x128 --calib data",
+)
+
+
+def _options(arguments: CompileArguments) -> api.Options:
+    from pimc import api
+
+    return api.Options(
+        packing=arguments.packing or ("parallel" if arguments.copies else "dense"),
+        copies=arguments.copies,
+        phases=arguments.phases,
+        feedback=not arguments.no_feedback,
+        write_noise=arguments.write_noise,
+        digital=arguments.partition.digital,
+        array_only=arguments.partition.array_only,
+        teacher=not arguments.no_teacher,
+    )
+
+
+def _output(model: Path, given: Path | None) -> Path:
+    from pimc.errors import UsageError
+
+    output = given or Path(f"{model.stem}.pimc")
+    if output.exists() and model.exists() and output.samefile(model):
+        raise UsageError("the image would replace the model", str(output), "choose another -o")
+    return output
+
+
+def _check_preprocess(arguments: CompileArguments) -> None:
+    from pimc.errors import UsageError
+
+    given = arguments.preprocess.given
+    if arguments.calib is None and given:
+        names = ", ".join(f"--{name}" for name in given)
+        raise UsageError(f"{names} given without --calib", hint="name the data with --calib")
+
+
+def _calibration(plan: Plan, arguments: CompileArguments) -> Dataset | None:
+    from pimc.data.inputs import declared_shape
+
+    if arguments.calib is None:
+        return None
+    return arguments.preprocess.load(arguments.calib, declared_shape(plan.graph.graph.inputs))
+
+
+def _stopped(last: str, timings: Mapping[str, float], seconds: float) -> Report:
+    data = {"stopped_after": last, "output": None, "passes": timings}
+    text = f"stopped after {last}; no image was written\n{_passes(timings)}"
+    return Report(data | _resources(seconds), text, answer=False)
+
+
+def _resources(seconds: float) -> dict[str, float | None]:
+    return {"seconds": round(seconds, 3), "peak_rss_mb": _peak_rss_mb()}
+
+
+def _peak_rss_mb() -> float | None:
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts in KiB, macOS in bytes.
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+
+
+def _passes(timings: Mapping[str, float]) -> str:
+    return "  ".join(f"{name} {seconds:.2f} s" for name, seconds in timings.items())
+
+
+def _compiled(summary: dict[str, Any]) -> str:
+    pairs = [
+        *summary_facts(summary),
+        ("passes", _passes(summary["passes"])),
+        ("took", f"{summary['seconds']:.1f} s, {summary['peak_rss_mb'] or 0:,.0f} MB"),
+        ("written", summary["output"]),
+    ]
+    return f"{layer_table(summary, below=len(pairs))}\n\n{facts(pairs)}"

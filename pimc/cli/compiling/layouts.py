@@ -1,0 +1,108 @@
+"""``pimc layouts``: Arrays against read steps, copies of layers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pimc.cli.command import Report, Settings, command
+from pimc.cli.options.chip import ChipOptions
+from pimc.cli.options.fields import argument, group, option
+from pimc.cli.options.partition import PartitionOptions
+from pimc.cli.options.values import FILE
+from pimc.cli.text import engineering, room, table
+
+if TYPE_CHECKING:
+    from pimc.passes.layout.layouts import Copies, Stage
+
+__all__ = ["COMMAND", "LayoutsArguments", "layouts"]
+
+
+@dataclass(frozen=True)
+class LayoutsArguments:
+    """What ``pimc layouts`` takes."""
+
+    model: Path = argument(type=FILE)
+    chip: ChipOptions = group(ChipOptions)
+    partition: PartitionOptions = group(PartitionOptions)
+    budget: int | None = option(
+        "--budget",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Spend N arrays on copies of layers.",
+    )
+
+
+def layouts(settings: Settings, arguments: LayoutsArguments) -> Report:
+    """How many arrays MODEL.onnx takes, and how many read steps: the layouts worth having.
+
+    With --budget also which layers to copy for the most samples a second, every layer a stage of
+    a pipeline with arrays of its own.
+    """
+    from pimc import api
+    from pimc.passes.layout.layouts import copies, front, stages
+    from pimc.passes.layout.tile import Tiling
+
+    chip, partition = arguments.chip.load(), arguments.partition
+    options = api.Options(digital=partition.digital, array_only=partition.array_only)
+    plan = api.plan(arguments.model, chip, options=options, stop_after="partition")
+    plan = Tiling()(plan, chip)
+    found = front(plan, chip)
+    data: dict[str, Any] = {
+        "model": plan.model_name,
+        "chip": chip.name,
+        "arrays_available": chip.hierarchy.arrays,
+        "layouts": [asdict(layout) for layout in found],
+    }
+    rows = [
+        (a.packing, a.arrays, a.steps, _time(a.latency_ns))
+        for a in found
+    ]  # fmt: skip
+    parts = [table(("--packing", "arrays", "steps in turn", "a sample"), rows)]
+    if arguments.budget is not None:
+        every = stages(plan, chip)
+        chosen = copies(every, arguments.budget)
+        data["pipeline"] = _pipeline(every, chosen)
+        parts.append(_pipeline_text(every, chosen, taken=len(rows) + 6))
+    return Report(data, "\n\n".join(parts))
+
+
+COMMAND = command(
+    "layouts",
+    LayoutsArguments,
+    layouts,
+    example="pimc layouts model.onnx --array 128x128 --budget 64",
+)
+
+
+def _pipeline(every: list[Stage], chosen: Copies) -> dict[str, Any]:
+    return {
+        "arrays": chosen.arrays,
+        "interval_ns": chosen.interval_ns,
+        "stages": [
+            asdict(stage) | {"copies": number}
+            for stage, number in zip(every, chosen.copies, strict=True)
+        ],
+    }
+
+
+def _pipeline_text(every: list[Stage], chosen: Copies, taken: int) -> str:
+    rows = [
+        (stage.layer, stage.arrays, number, _time(stage.busy_ns), stage.buffer_values)
+        for stage, number in zip(every, chosen.copies, strict=True)
+    ]
+    header = ("layer", "arrays", "copies", "a sample and copy", "buffered values")
+    pace = "how often layers in bodies of control flow run is not known"
+    if chosen.interval_ns is not None:
+        rate = 1e9 / chosen.interval_ns if chosen.interval_ns else 0.0
+        pace = f"a sample every {_time(chosen.interval_ns)}, {rate:,.0f} a second"
+        pace += " (arrays and converters)"
+    listed = table(header, rows, limit=room(taken))
+    return f"{listed}\n\nas a pipeline on {chosen.arrays:,} arrays: {pace}"
+
+
+def _time(ns: float | None) -> str:
+    return engineering(None if ns is None else ns * 1e-9, "s")

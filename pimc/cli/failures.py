@@ -1,0 +1,115 @@
+"""What went wrong, in a user's terms: one message and an exit code for every exception."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import click
+
+from pimc.errors import PimcError
+
+__all__ = ["INTERRUPTED", "Failure", "failure_of"]
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A failure in a user's terms."""
+
+    exit_code: int
+    message: str
+    where: str | None = None
+    hint: str | None = None
+
+    def text(self) -> str:
+        """What is printed."""
+        head = f"error: {self.where}: {self.message}" if self.where else f"error: {self.message}"
+        return f"{head}\n  hint: {self.hint}" if self.hint else head
+
+    def to_dict(self) -> dict[str, object]:
+        """The same as JSON."""
+        return {
+            "message": self.message,
+            "where": self.where,
+            "hint": self.hint,
+            "exit_code": self.exit_code,
+        }
+
+
+def failure_of(cause: BaseException) -> Failure | None:
+    """How to report an exception; None for one that ends Python."""
+    shortage = _memory_shortage(cause)
+    if shortage is not None:
+        return _from_memory(shortage)
+    for kind, describe in _FAILURES:
+        if isinstance(cause, kind):
+            return describe(cause)
+    return None
+
+
+def _from_pimc(cause: PimcError) -> Failure:
+    return Failure(cause.exit_code, cause.message, cause.where, cause.hint)
+
+
+def _from_click(cause: click.ClickException) -> Failure:
+    context = getattr(cause, "ctx", None)
+    path = context.command_path if context is not None else "pimc"
+    return Failure(2, cause.format_message().rstrip("."), hint=f"see `{path} --help`")
+
+
+def _from_interrupt(cause: BaseException) -> Failure:
+    return Failure(INTERRUPTED, "interrupted")
+
+
+def _from_os(cause: OSError) -> Failure:
+    full = cause.errno in (errno.ENOSPC, errno.EDQUOT)
+    hint = "free space or choose another disk" if full else "check the path and its permissions"
+    where = None if cause.filename is None else str(cause.filename)
+    return Failure(2, cause.strerror or str(cause) or type(cause).__name__, where, hint)
+
+
+def _memory_shortage(cause: BaseException | None) -> BaseException | None:
+    """The failed allocation among the causes of a failure; libraries report it in their way."""
+    while cause is not None:
+        if isinstance(cause, MemoryError) or (
+            isinstance(cause, RuntimeError) and any(said in str(cause) for said in _NO_MEMORY)
+        ):
+            return cause
+        cause = cause.__cause__
+    return None
+
+
+#: What torch (on the CPU, on a GPU) and ONNX Runtime say when memory runs out.
+_NO_MEMORY = ("can't allocate memory", "out of memory", "Failed to allocate memory", "bad_alloc")
+
+
+def _from_memory(cause: BaseException) -> Failure:
+    said = str(cause).rpartition("can't allocate memory: ")[2].strip().partition("\n")[0]
+    return Failure(
+        2,
+        f"not enough memory{f': {said}' if said else ''}",
+        hint="use less data at a time (--batch-size or --limit where the command has them), "
+        "or a machine with more memory",
+    )
+
+
+def _from_anything(cause: Exception) -> Failure:
+    return Failure(
+        2,
+        f"internal error: {type(cause).__name__}: {cause}",
+        hint="PIMC_DEBUG=1 shows the traceback; please report it",
+    )
+
+
+#: What can go wrong, the first that fits; anything else ends Python as it would without us.
+_FAILURES: tuple[tuple[type[BaseException], Callable[..., Failure]], ...] = (
+    (PimcError, _from_pimc),
+    (click.ClickException, _from_click),
+    (click.Abort, _from_interrupt),
+    (KeyboardInterrupt, _from_interrupt),
+    (OSError, _from_os),
+    (Exception, _from_anything),
+)

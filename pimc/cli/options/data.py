@@ -1,0 +1,51 @@
+"""The preprocessing options of DATA."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pimc.cli.options.fields import option
+from pimc.cli.options.values import FLOATS, SIZE
+
+if TYPE_CHECKING:
+    from pimc.data.dataset import Dataset, Role, Shape
+
+__all__ = ["DataOptions"]
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """How stored samples become inputs; each takes precedence over ``data.toml``."""
+
+    layout: str | None = option(
+        "--layout",
+        type=click.STRING,
+        help="Axes of a stored array: NCHW, NHWC, NHW, NC, NCT, NTC, any.",
+    )
+    scale: float | None = option(
+        "--scale", type=click.FLOAT, help="Stored values are divided by it first."
+    )
+    mean: tuple[float, ...] | None = option(
+        "--mean", type=FLOATS, help="Subtracted next; one value, or one a channel."
+    )
+    std: tuple[float, ...] | None = option(
+        "--std", type=FLOATS, help="Divided by last; one value, or one a channel."
+    )
+    size: tuple[int, int] | None = option(
+        "--size", type=SIZE, metavar="HxW", help="Images of a folder are resized to it."
+    )
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The names of those that were given."""
+        return tuple(name for name, value in asdict(self).items() if value is not None)
+
+    def load(self, path: Path, shape: Shape, role: Role = "calib") -> Dataset:
+        """The data in a file or folder, for a network with inputs of this shape."""
+        from pimc.data.dataset import load_data
+
+        return load_data(path, overrides=asdict(self), input_shape=shape, role=role)

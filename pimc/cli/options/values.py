@@ -1,0 +1,92 @@
+"""What the values of options look like: files, sizes, times, lists of numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+__all__ = ["DURATION", "FILE", "FLOATS", "PACKING", "SIZE"]
+
+if TYPE_CHECKING:
+    from pimc.passes.layout.pack import Packing
+
+    _ParamType = click.ParamType
+else:
+
+    class _ParamType(click.ParamType):
+        """Older versions of click do not know it as a generic class."""
+
+        def __class_getitem__(cls, value: type) -> type:
+            return cls
+
+
+class _Floats(_ParamType[tuple[float, ...]]):
+    """``0.5`` or ``0.1,0.2,0.3``."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[float, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(float(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not a list of numbers such as 0.5 or 0.1,0.2,0.3", param, ctx)
+
+
+class _Size(_ParamType[tuple[int, int]]):
+    """``128x64``: two whole numbers above zero."""
+
+    name = "RxC"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"([0-9]{1,9})\s*[xX×]\s*([0-9]{1,9})", str(value).strip())
+        if match is None or 0 in (int(match[1]), int(match[2])):
+            self.fail(f"{value!r} is not two whole numbers such as 128x64", param, ctx)
+        return int(match[1]), int(match[2])
+
+
+class _Duration(_ParamType[float]):
+    """``1d``, ``90 s``: a time span in seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        if isinstance(value, float):
+            return value
+        match = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*(s|min|h|d|y)", str(value).strip())
+        if match is None:
+            self.fail(f"{value!r} is no time such as 90s, 5min, 12h, 1d or 10y", param, ctx)
+        return float(match[1]) * _SECONDS[match[2]]
+
+
+class _Packing(_ParamType["Packing"]):
+    """``dense``, ``parallel``, ``single``, or how many read steps a layer may take in an array."""
+
+    name = "packing"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Packing:
+        if isinstance(value, int) or value in ("dense", "parallel", "single"):
+            return cast("Packing", value)
+        if not re.fullmatch(r"[1-9][0-9]{0,8}", str(value)):
+            text = "dense, parallel, single or a whole number above 0"
+            self.fail(f"{value!r} is none of {text}", param, ctx)
+        return int(value)
+
+
+#: Seconds of the units that a time may be given in; a year has 365.25 days.
+_SECONDS: Mapping[str, float] = {
+    "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0, "y": 31_557_600.0,
+}  # fmt: skip
+
+DURATION = _Duration()
+FILE = click.Path(path_type=Path)
+FLOATS = _Floats()
+PACKING = _Packing()
+SIZE = _Size()

@@ -1,0 +1,1 @@
+"""Commands that find out what a die computes, and make it accurate again."""

@@ -1,0 +1,43 @@
+"""The dies that ``pimc capture`` and ``pimc recover`` read, and the data they are read with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pimc.data.dataset import Shape
+    from pimc.image.image import Image
+    from pimc.runtime.door.device import Device
+    from pimc.runtime.physics.ir_drop import Method
+
+__all__ = ["CALIB_HELP", "programmed", "shape_of"]
+
+CALIB_HELP = "Calibration data; labels are not used. A folder may also hold captures."
+
+
+def shape_of(image: Image) -> Shape:
+    """The shape of the network's input."""
+    from pimc.studies.evaluate import input_shape, inputs_of
+
+    return input_shape(inputs_of(image))
+
+
+def programmed(
+    image: Image, driver: str, die: Path | None, seed: int, ir_drop: Method | None = None
+) -> Device:
+    """The device, holding the image; a die that is only now drawn is written first."""
+    from pimc.errors import UsageError
+    from pimc.runtime.door.drivers import open_device, require_programmed, simulates
+    from pimc.runtime.door.program import program
+
+    simulated = simulates(driver)
+    if die is not None and simulated and not die.exists():
+        raise UsageError(
+            "no such file", where=str(die), hint="make a programmed die with `pimc program --die`"
+        )
+    device = open_device(driver, image, die=die, seed=seed, ir_drop=ir_drop)
+    if die is None and simulated:
+        program(image, device)
+    require_programmed(image, device)
+    return device

@@ -1,0 +1,202 @@
+"""What ``pimc recover`` tells of a recovery, and the files beside the next image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pimc.cli.command import Report
+from pimc.cli.text import facts, percent, table
+
+if TYPE_CHECKING:
+    from pimc.image.image import Image
+    from pimc.passes.recover.options import Floor, Recovery
+
+__all__ = ["floor_text", "report_of", "result_of", "write_files"]
+
+
+#: Layers that are named with what they cost.
+_COSTLIEST = 3
+#: Part of a layer's conversions from which clipping is named as the reason.
+_MANY_CLIPPED = 0.01
+
+
+def result_of(
+    recovery: Recovery,
+    output: Path,
+    die_file: Path | None,
+    before: float | None,
+    after: float | None,
+    image: Image,
+) -> dict[str, Any]:
+    """The entry of one die in the JSON; also its report.
+
+    Args:
+        output, die_file: where the next image and the die's state go.
+        before, after: accuracy on labelled data.
+        image: the image that was recovered.
+    """
+    from pimc.passes.recover.residual import residual_weights
+
+    return {
+        "die": recovery.image.manifest["recovery"]["die"],
+        "strategy": recovery.strategy,
+        "sha256": recovery.image.sha256,
+        "output": str(output),
+        "die_file": None if die_file is None else str(die_file),
+        "accuracy_before": before,
+        "accuracy_after": after,
+        "cells_total": int(image.used.sum()),
+        "cells_rewritten": recovery.cells_rewritten,
+        "residual_weights": residual_weights(recovery.image),
+        "rounds": recovery.image.manifest["recovery"]["rounds"],
+        "measured_on_chip": recovery.measured,
+        "record": recovery.record,
+        "seconds": round(recovery.seconds, 3),
+        "floor": asdict(recovery.floor),
+        "findings": recovery.findings
+        and {
+            "faults": recovery.findings.counts(),
+            "off_target": recovery.findings.off_target,
+            "uncertainty_us": dict(recovery.findings.uncertainty_us),
+            "away_us": recovery.findings.away_us,
+            "known_us": recovery.findings.known_us,
+            "before_us": recovery.findings.before_us,
+            "unspanned": dict(recovery.findings.unspanned),
+        },
+        "stages": [dict(vars(stage)) for stage in recovery.stages],
+    }
+
+
+def floor_text(floor: Floor) -> str:
+    """What perfect cells would give, and the layers that cost most of what is missing."""
+    same = ""
+    if floor.agreement is not None:
+        same = f", {percent(floor.agreement, 1)} as the float network"
+    lines = [f"floor: perfect cells reach a held-out loss of {floor.loss:.4f}{same}"]
+    for cost in floor.layers[:_COSTLIEST]:
+        costs = f"a loss of {cost.loss:.4f}"
+        if cost.disagreement:
+            costs = f"{100 * cost.disagreement:.1f} points"
+        why = "read noise" if cost.noise > 1 / 2 else "rounding to levels and codes"
+        if cost.clipped >= _MANY_CLIPPED:
+            why = f"its ADC range clips {percent(cost.clipped, 1)} of the codes"
+        lines.append(f"  {cost.layer} alone costs {costs}: {why}")
+    return "\n".join(lines)
+
+
+def write_files(recovery: Recovery, output: Path, result: dict[str, Any]) -> None:
+    """Write the next image, its cells, its report and the faults that were found.
+
+    Raises:
+        UsageError: a file cannot be written.
+    """
+    import json
+
+    from pimc.chip.fault_map import FaultMap
+    from pimc.files.atomic import replacing
+
+    recovery.image.save(output)
+    if recovery.findings and recovery.findings.faults:
+        FaultMap(recovery.findings.faults).save(output.with_suffix(".faults.csv"))
+    array = recovery.image.chip.array
+    lines = ["array,row,col,level_before,level_after,round"]
+    for cell, before, after, number in recovery.writes.tolist():
+        line, col = divmod(cell, array.cols)
+        lines.append(f"{line // array.rows},{line % array.rows},{col},{before},{after},{number}")
+    with replacing(output.with_suffix(".cells.csv")) as stream:
+        stream.write(("\n".join(lines) + "\n").encode())
+    with replacing(output.with_suffix(".report.json")) as stream:
+        stream.write((json.dumps(result, indent=1) + "\n").encode())
+
+
+def report_of(
+    results: list[dict[str, Any]], in_float: float | None, ideal: float | None, image: Image
+) -> Report:
+    """What is told of all dies."""
+    total = results[0]["cells_total"]
+    data = {
+        "float_accuracy": in_float,
+        "quantized_accuracy": ideal,
+        "accuracy_before": [result["accuracy_before"] for result in results],
+        "accuracy_after": [result["accuracy_after"] for result in results],
+        "cells_total": total,
+        "cells_rewritten": max(result["cells_rewritten"] for result in results),
+        "residual_weights": max(result["residual_weights"] for result in results),
+        "rounds": max(result["rounds"] for result in results),
+        "seconds": round(sum(result["seconds"] for result in results), 3),
+        "dies": results,
+    }
+    rows = [
+        [
+            result["die"],
+            percent(result["accuracy_before"]),
+            percent(result["accuracy_after"]),
+            f"{result['cells_rewritten']:,} ({percent(result['cells_rewritten'] / total, 1)})",
+            f"{result['seconds']:.0f} s",
+            result["output"],
+        ]
+        for result in results
+    ]
+    head = facts(
+        [("float", percent(in_float)), ("quantized", percent(ideal)), ("cells", f"{total:,}")]
+    )
+    digital = max(result["residual_weights"] for result in results)
+    body = table(["die", "before", "after", "cells rewritten", "time", "next image"], rows)
+    body += "".join(f"\n{line}" for result in results for line in _found(result))
+    if digital:
+        body += f"\n{digital:,} weights are added digitally, a multiply-add each an input vector"
+    note = "" if results[0]["measured_on_chip"] else "\nprogram the cells, capture again, recover"
+    return Report(data, f"{head}\n\n{_stages(results)}{body}{note}", answer=False)
+
+
+_RECORDS = {
+    "codes": "the codes of every tile",
+    "sums": "the outputs of whole layers",
+    "outputs": "the network's outputs alone",
+}
+
+
+def _found(result: dict[str, Any]) -> Iterator[str]:
+    """What identification told of one die."""
+    found, die = result["findings"], result["die"]
+    if not found:
+        return
+    yield (
+        f"{die}: cells lie {found['away_us']:.2f} µS from their targets, known to within "
+        f"{found['known_us']:.2f} µS ({found['before_us']:.2f} µS before) from "
+        f"{_RECORDS[result['record']]}"
+    )
+    if missed := sum(found["unspanned"].values()):
+        yield f"{die}: no known input reached {missed:,} directions of rows: cells stay unknown"
+    if found["faults"]:
+        told = ", ".join(f"{count:,} {kind}" for kind, count in found["faults"].items())
+        yield f"{die}: {told}; see {_beside(result['output'], '.faults.csv')}"
+
+
+def _beside(output: str, suffix: str) -> str:
+    return str(Path(output).with_suffix(suffix))
+
+
+def _stages(results: list[dict[str, Any]]) -> str:
+    """The steps of a single recovery; several dies would fill more than a screen."""
+    if len(results) > 1:
+        return ""
+    floor = results[0]["floor"]
+    rows: list[list[object]] = [
+        ["floor: perfect cells", f"{floor['loss']:.4f}", percent(floor["agreement"], 1), "", ""]
+    ]
+    rows += [
+        [
+            stage["name"] + (" ←" if stage["kept"] else ""),
+            f"{stage['loss']:.4f}",
+            percent(stage["agreement"], 1),
+            stage["cells_written"],
+            f"{stage['seconds']:.0f} s",
+        ]
+        for stage in results[0]["stages"]
+    ]
+    header = ["step", "held-out loss", "agrees with float", "cells written", "time"]
+    return table(header, rows) + "\n\n"

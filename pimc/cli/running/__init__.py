@@ -1,0 +1,1 @@
+"""Commands that write dies and run networks on them."""

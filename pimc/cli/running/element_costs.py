@@ -1,0 +1,142 @@
+"""What ``pimc eval --explain`` asks for, and what it has to say: the cost of each element."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pimc.cli.command import Settings
+from pimc.cli.running.dies import DieOptions
+from pimc.cli.text import facts, percent, room, table
+from pimc.errors import UsageError
+
+if TYPE_CHECKING:
+    from pimc.image.image import Image
+    from pimc.studies.ablation_result import Difference, Explanation
+    from pimc.studies.evaluate import Batches
+
+__all__ = ["check_options", "element_costs"]
+
+
+def check_options(dies: DieOptions, *, explain: bool, output: Path | None) -> None:
+    """Make sure that the options of ``pimc eval`` leave something to explain.
+
+    Raises:
+        UsageError: elements are switched off in dies drawn from a seed, and in no other chip;
+            a picture is asked for without an explanation, or where there is no folder.
+    """
+    from pimc.runtime.door.drivers import simulates
+    from pimc.runtime.read.processor import driver_and_processor
+
+    if not explain:
+        if output is not None:
+            raise UsageError("-o names a picture of the explanation", hint="add --explain")
+        return
+    if output is not None and not output.parent.is_dir():
+        raise UsageError("there is no such folder", str(output.parent), "make the folder first")
+    given = [
+        option
+        for option, is_given in (
+            ("--die", dies.die is not None),
+            ("--ideal", dies.ideal),
+            (f"--device {dies.device}", not simulates(driver_and_processor(dies.device)[0])),
+        )
+        if is_given
+    ]
+    if given:
+        raise UsageError(
+            f"--explain switches elements of simulated dies off, which {given[0]} does not allow",
+            hint="leave it out and draw dies with --dies and --seed",
+        )
+
+
+def element_costs(
+    image: Image,
+    batches: Batches,
+    settings: Settings,
+    dies: DieOptions,
+    *,
+    accuracies: Sequence[float],
+    in_float: float | None,
+    output: Path | None,
+) -> tuple[dict[str, Any], str]:
+    """The JSON object ``explain`` and its text; a picture, too, where ``output`` names one.
+
+    Args:
+        accuracies: of the dies drawn from ``settings.seed`` on, with everything on.
+        in_float: accuracy of the float network; None in an image without it.
+    """
+    from pimc.studies.ablation import explain
+
+    found = explain(
+        image,
+        batches,
+        settings.seeds(len(accuracies)),
+        accuracies=accuracies,
+        in_float=in_float,
+        reading=dies.reading(),
+        progress=settings.progress,
+    )
+    if output is not None:
+        from pimc.pictures.plots import explain_picture
+
+        explain_picture(output, found)
+    picture = None if output is None else str(output)
+    parts = [_quantization(found), _elements(found), _layers(found)]
+    if picture is not None:
+        parts.append(facts([("picture", picture)]))
+    return found.to_dict() | {"picture": picture}, "\n\n".join(parts)
+
+
+def _quantization(found: Explanation) -> str:
+    steps = found.quantization
+    return "accuracy with perfect cells\n" + facts(
+        [
+            ("  float", percent(steps.in_float)),
+            ("  weights rounded", percent(steps.weights)),
+            ("  and inputs", percent(steps.dac)),
+            ("  and column currents", percent(steps.adc)),
+        ]
+    )
+
+
+def _elements(found: Explanation) -> str:
+    rows = [
+        (cost.element.name, _points(cost.switched_off), _points(cost.alone)) for cost in found.costs
+    ]
+    off = sum(cost.switched_off.mean for cost in found.costs)
+    alone = sum(cost.alone.mean for cost in found.costs)
+    together = _points(found.together)
+    rows += [("sum", f"{100 * off:6.2f}", f"{100 * alone:6.2f}")]
+    rows += [("all together", together, together)]
+    return f"points of accuracy an element costs, {len(found.accuracies)} dies\n" + table(
+        ("element", "won without it", "lost with it alone"), rows
+    )
+
+
+def _points(lost: Difference) -> str:
+    half = lost.half_width
+    return f"{100 * lost.mean:6.2f}" + ("" if half is None else f" ± {100 * half:.2f}")
+
+
+def _layers(found: Explanation) -> str:
+    rows = [
+        (
+            layer.name,
+            *(
+                _decibels(layer.snr_db(error))
+                for error in (layer.total, layer.own, layer.cells, layer.read_noise, layer.adc)
+            ),
+            f"{100 * layer.clipped:5.2f}",
+        )
+        for layer in found.layers
+    ]
+    header = ("layer", "network", "own", "cells", "read noise", "ADC", "clipped %")
+    return "signal to noise in dB: in the whole network, and the layer's own\n" + table(
+        header, rows, limit=room(24)
+    )
+
+
+def _decibels(value: float | None) -> str:
+    return "    –" if value is None else f"{value:5.1f}"

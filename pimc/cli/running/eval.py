@@ -1,0 +1,206 @@
+"""``pimc eval``: Accuracy on labelled data over one or many dies."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pimc.cli.command import Report, Settings, command
+from pimc.cli.options.data import DataOptions
+from pimc.cli.options.fields import flag, group, option
+from pimc.cli.options.samples import SampleOptions
+from pimc.cli.options.single import image_argument
+from pimc.cli.options.values import FILE
+from pimc.cli.options.workers import WorkerOptions
+from pimc.cli.running.dies import DRAWN, DieOptions, one_of, session
+from pimc.cli.text import facts, percent
+
+if TYPE_CHECKING:
+    from pimc.image.image import Image
+    from pimc.studies.evaluate import Batches
+    from pimc.studies.montecarlo import Trial
+
+__all__ = ["COMMAND", "EvalArguments", "evaluate"]
+
+#: Share of clipped conversions above which a layer is named, and how many are.
+SATURATION_SHOWN, SATURATED_SHOWN = 1e-3, 4
+
+
+@dataclass(frozen=True)
+class EvalArguments:
+    """What ``pimc eval`` takes."""
+
+    image: Path | None = image_argument()
+    data: Path = option("--data", type=FILE, required=True, metavar="DATA", help="Labelled data.")
+    preprocess: DataOptions = group(DataOptions)
+    count: int | None = option(
+        "--dies", type=click.IntRange(1), help=f"Dies drawn from --seed on [default: {DRAWN}]."
+    )
+    dies: DieOptions = group(DieOptions)
+    samples: SampleOptions = group(SampleOptions)
+    workers: WorkerOptions = group(WorkerOptions)
+    min_accuracy: float | None = option(
+        "--min-accuracy",
+        type=click.FloatRange(0, 100),
+        metavar="P",
+        help="Exit with 1 if the mean is below P: 0.9, or 90 for per cent.",
+    )
+    explain: bool = flag("--explain", help="Say what costs how much, element by element.")
+    output: Path | None = option(
+        "-o", "--output", type=FILE, metavar="FILE.png", help="A picture of --explain."
+    )
+
+
+def evaluate(settings: Settings, arguments: EvalArguments) -> Report:
+    """Accuracy of IMAGE on labelled data: over several drawn dies, one programmed or ideal one.
+
+    The float accuracy is that of the weights the image was compiled from. The confidence
+    interval is Student's over dies, or Wilson's over samples for a single die.
+    """
+    from pimc.cli.lookup import find_image
+    from pimc.cli.running.element_costs import check_options, element_costs
+    from pimc.image.image import Image
+    from pimc.runtime.session import inputs_of
+    from pimc.runtime.teacher import has_teacher
+    from pimc.studies.evaluate import accuracy, float_session, input_shape
+
+    dies = arguments.dies
+    check_options(dies, explain=arguments.explain, output=arguments.output)
+    loaded = Image.load(find_image(arguments.image))
+    one_of({"--dies": arguments.count, "--die": dies.die, "--ideal": dies.ideal})
+    shape = input_shape(inputs_of(loaded))
+    batches = arguments.samples.of(arguments.preprocess.load(arguments.data, shape, "test"))
+    in_float = None
+    if has_teacher(loaded):
+        in_float = accuracy(
+            float_session(loaded), batches, progress=settings.progress, description="float"
+        )
+    start = time.perf_counter()
+    trials = _trials(loaded, batches, settings, arguments)
+    seconds = time.perf_counter() - start
+    result = _result(trials, batches, in_float, arguments, seconds)
+    text = _text(result)
+    if arguments.explain:
+        result["explain"], more = element_costs(
+            loaded,
+            batches,
+            settings,
+            dies,
+            accuracies=[trial.accuracy for trial in trials],
+            in_float=in_float,
+            output=arguments.output,
+        )
+        text += f"\n\n{more}"
+    return Report(result, text, exit_code=0 if result["ok"] else 1)
+
+
+COMMAND = command(
+    "eval", EvalArguments, evaluate, example="pimc eval model.pimc --data data --dies 5"
+)
+
+
+def _result(
+    trials: Sequence[Trial],
+    batches: Batches,
+    in_float: float | None,
+    arguments: EvalArguments,
+    seconds: float,
+) -> dict[str, Any]:
+    """What is told of the trials, which took so many seconds together."""
+    import numpy as np
+
+    from pimc.runtime.door.device import Saturation
+    from pimc.studies.evaluate import deviation, interval
+
+    samples = len(batches.data)
+    values = [trial.accuracy for trial in trials]
+    saturation: dict[str, Saturation] = {}
+    for trial in trials:
+        for layer, found in trial.saturation.items():
+            saturation[layer] = saturation.get(layer, Saturation()) + found
+    mean = float(np.mean(values))
+    wanted = _share(arguments.min_accuracy)
+    return {
+        "samples": samples,
+        "float_accuracy": in_float,
+        "accuracy_mean": mean,
+        "accuracy_std": deviation(values),
+        "accuracy_interval_95": list(interval(values, samples)),
+        "accuracy_per_die": values,
+        "dies": [trial.die for trial in trials],
+        "age_s": arguments.dies.age or 0.0,
+        "saturation": {layer: found.share for layer, found in saturation.items()},
+        "images_per_second": len(trials) * samples / max(seconds, 1e-9),
+        "min_accuracy": wanted,
+        "ok": wanted is None or mean >= wanted,
+    }
+
+
+def _trials(
+    image: Image, batches: Batches, settings: Settings, arguments: EvalArguments
+) -> list[Trial]:
+    """One die or chip, or dies drawn from the seed on, measured."""
+    from pimc.errors import UsageError
+    from pimc.runtime.door.abilities import keep_disturb
+    from pimc.runtime.door.drivers import require_simulator, simulates
+    from pimc.runtime.read.processor import driver_and_processor
+    from pimc.studies.montecarlo import measure_dies, measure_session
+
+    dies, workers = arguments.dies, arguments.workers
+    driver, _ = driver_and_processor(dies.device)
+    if dies.ideal or dies.die is not None or not simulates(driver):
+        if workers.jobs > 1 or workers.cluster is not None:
+            raise UsageError(
+                "--jobs and --cluster are for dies drawn from the seed",
+                hint="leave them out, or give --dies in place of a die, a device or --ideal",
+            )
+        if arguments.count is not None:
+            require_simulator(driver, "--dies")
+        on_die = session(image, settings.seed, dies)
+        trial = measure_session(on_die, batches, settings.progress)
+        keep_disturb(on_die.device, dies.die)
+        return [trial]
+    seeds = settings.seeds(arguments.count or DRAWN)
+    reading = dies.reading()
+    with workers.open() as pool:
+        return measure_dies(
+            image, batches, seeds, reading=reading, pool=pool, progress=settings.progress
+        )
+
+
+def _share(value: float | None) -> float | None:
+    """A share; numbers above 1 are per cent."""
+    return value / 100 if value is not None and value > 1 else value
+
+
+def _text(result: Mapping[str, Any]) -> str:
+    values, names = result["accuracy_per_die"], result["dies"]
+    low, high = result["accuracy_interval_95"]
+    spread = f" ± {percent(result['accuracy_std'])} over {len(values)} dies" * (len(values) > 1)
+    each = "  ".join(f"{n} {percent(v)}" for n, v in zip(names, values, strict=True))
+    wanted = result["min_accuracy"]
+    verdict = "reached" if result["ok"] else "NOT reached"
+    pairs = [
+        ("samples", f"{result['samples']:,}"),
+        ("float", percent(result["float_accuracy"])),
+        ("accuracy", percent(result["accuracy_mean"]) + spread),
+        ("95 % interval", f"{percent(low)} to {percent(high)}"),
+        ("dies", each),
+        ("saturation", _saturated(result["saturation"])),
+        ("speed", f"{result['images_per_second']:,.0f} images a second"),
+        ("minimum", "" if wanted is None else f"{percent(wanted)} {verdict}"),
+    ]
+    return facts(pairs)
+
+
+def _saturated(shares: Mapping[str, float]) -> str:
+    """The layers whose converters clip most, where any clips noticeably."""
+    found = sorted((-share, layer) for layer, share in shares.items() if share > SATURATION_SHOWN)
+    shown = "  ".join(f"{layer} {percent(-share)}" for share, layer in found[:SATURATED_SHOWN])
+    more = len(found) - SATURATED_SHOWN
+    return f"{shown}  and {more} more" if more > 0 else shown

@@ -1,0 +1,73 @@
+"""``pimc run``: Outputs for inputs."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from pimc.cli.command import Report, Settings, command
+from pimc.cli.options.fields import group, option
+from pimc.cli.options.single import batch_size_option, image_argument
+from pimc.cli.options.values import FILE
+from pimc.cli.running.dies import DieOptions, one_of, session
+from pimc.cli.text import facts
+
+__all__ = ["COMMAND", "RunArguments", "run"]
+
+
+@dataclass(frozen=True)
+class RunArguments:
+    """What ``pimc run`` takes."""
+
+    image: Path | None = image_argument()
+    source: Path = option(
+        "--input",
+        type=FILE,
+        required=True,
+        metavar="X.npy|X.npz",
+        help="Inputs as the network takes them; an .npz holds them by name.",
+    )
+    output: Path | None = option(
+        "-o", "--output", type=FILE, help="OUT.npz, or OUT.npy for a single output."
+    )
+    dies: DieOptions = group(DieOptions)
+    batch_size: int = batch_size_option()
+
+
+def run(settings: Settings, arguments: RunArguments) -> Report:
+    """Outputs for inputs, written to a file by output name (default: INPUT.out.npz)."""
+    from pimc.cli.lookup import find_image
+    from pimc.cli.running.arrays import file_keys, load_inputs, run_in_batches, save_outputs
+    from pimc.image.image import Image
+    from pimc.runtime.door.abilities import keep_disturb
+
+    loaded = Image.load(find_image(arguments.image))
+    target = arguments.output or Path(f"{arguments.source.stem}.out.npz")
+    dies = arguments.dies
+    one_of({"--die": dies.die, "--ideal": dies.ideal})
+    on_die = session(loaded, settings.seed, dies)
+    keys = file_keys(target, [arg.name for arg in on_die.get_outputs()])
+    feed = load_inputs(arguments.source, on_die.get_inputs())
+    start = time.perf_counter()
+    found = run_in_batches(on_die, feed, arguments.batch_size, settings.progress)
+    outputs = {keys[name]: value for name, value in found.items()}
+    seconds = time.perf_counter() - start
+    save_outputs(target, outputs)
+    keep_disturb(on_die.device, dies.die)
+    data = {
+        "device": on_die.device.name,
+        "output": str(target),
+        "outputs": {
+            name: {"shape": list(value.shape), "dtype": str(value.dtype)}
+            for name, value in outputs.items()
+        },
+        "seconds": round(seconds, 3),
+    }
+    pairs = [("device", on_die.device.name)]
+    pairs += [(name, f"{list(value.shape)} {value.dtype}") for name, value in outputs.items()]
+    pairs.append(("written", str(target)))
+    return Report(data, facts(pairs), answer=False)
+
+
+COMMAND = command("run", RunArguments, run, example="pimc run model.pimc --input x.npy -o y.npz")

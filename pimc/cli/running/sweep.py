@@ -1,0 +1,207 @@
+"""``pimc sweep``: Accuracy and cost over a grid of chip parameters."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pimc.cli.command import Report, Settings, command
+from pimc.cli.options.data import DataOptions
+from pimc.cli.options.fields import argument, group, option, several
+from pimc.cli.options.samples import SampleOptions
+from pimc.cli.options.single import ir_drop_option
+from pimc.cli.options.values import DURATION, FILE
+from pimc.cli.options.workers import WorkerOptions
+from pimc.cli.running.dies import DRAWN
+from pimc.cli.text import engineering, facts, percent, room, table
+
+if TYPE_CHECKING:
+    from pimc.chip.design import Chip
+    from pimc.chip.grid import Axis
+    from pimc.runtime.physics.ir_drop import Method
+    from pimc.studies.sweep import Setup
+    from pimc.studies.sweep_table import Row
+
+__all__ = ["COMMAND", "SweepArguments", "sweep"]
+
+#: Lines in one picture; where there would be more, they are drawn for one parameter only.
+LINES = 8
+
+
+@dataclass(frozen=True)
+class SweepArguments:
+    """What ``pimc sweep`` takes."""
+
+    model: Path = argument(type=FILE)
+    over: tuple[str, ...] = several(
+        "--over",
+        type=click.STRING,
+        required=True,
+        metavar="NAME=V,V,…",
+        help="levels, sigma, array, mapping or a key of the chip file, and its values; once for"
+        " each.",
+    )
+    chip: str | None = option(
+        "--chip",
+        type=click.STRING,
+        metavar="NAME|FILE",
+        help="The chip whose parameters are varied.",
+    )
+    calib: Path | None = option(
+        "--calib", type=FILE, metavar="DATA", help="Inputs to choose the ranges on."
+    )
+    data: Path = option("--data", type=FILE, required=True, metavar="DATA", help="Labelled data.")
+    preprocess: DataOptions = group(DataOptions)
+    dies: int = option(
+        "--dies", type=click.IntRange(1), default=DRAWN, help="Dies drawn from --seed on."
+    )
+    age: float | None = option(
+        "--age", type=DURATION, help="Time between writing and reading the dies: 1d."
+    )
+    ir_drop: Method | None = ir_drop_option()
+    samples: SampleOptions = group(SampleOptions)
+    workers: WorkerOptions = group(WorkerOptions)
+    output: Path | None = option(
+        "-o", "--output", type=FILE, help="A .csv or .parquet [default: MODEL.sweep.csv]."
+    )
+
+
+def sweep(settings: Settings, arguments: SweepArguments) -> Report:
+    """Compile MODEL.onnx for every chip of a grid and measure it on several dies.
+
+    One row a point. Points that the output already holds are not measured again; after an
+    interruption the same command goes on.
+    """
+    from pimc.chip.design import Chip
+    from pimc.chip.grid import parse_axis, points
+    from pimc.studies.sweep import sweep as run
+    from pimc.studies.sweep_table import require_suffix
+
+    start = time.perf_counter()
+    output = arguments.output or Path(f"{arguments.model.stem}.sweep.csv")
+    require_suffix(output)
+    axes = [parse_axis(text) for text in arguments.over]
+    base = Chip.load(arguments.chip) if arguments.chip else Chip.default()
+    grid = points(base, axes)
+    setup = _setup(settings, base, arguments)
+    done = run(setup, grid, output, arguments.workers.open, settings.progress)
+    data = {
+        "output": str(output),
+        "pictures": [str(path) for path in _pictures(output, axes, done.rows)],
+        "points": len(done.rows),
+        "measured": done.measured,
+        "failed": sum(bool(row["error"]) for row in done.rows),
+        "float_accuracy": _float_accuracy(done.rows),
+        "seconds": round(time.perf_counter() - start, 3),
+        "rows": done.rows,
+    }
+    return Report(data, _text(data, axes), answer=False)
+
+
+COMMAND = command(
+    "sweep",
+    SweepArguments,
+    sweep,
+    example="pimc sweep model.onnx --calib data --data data --over levels=8,16 --dies 2",
+)
+
+
+def _setup(settings: Settings, base: Chip, arguments: SweepArguments) -> Setup:
+    """Model and data, loaded; refuses what no point could be compiled from."""
+    from pimc import api
+    from pimc.data.inputs import declared_shape
+    from pimc.passes.graph.frontend import load_model
+    from pimc.studies.drawn import Reading
+    from pimc.studies.evaluate import input_shape
+    from pimc.studies.sweep import Setup
+
+    loaded = load_model(arguments.model)
+    parted = api.plan(loaded, base, stop_after="partition")
+    preprocess, calib = arguments.preprocess, None
+    if arguments.calib is not None:
+        shape = declared_shape(loaded.graph.graph.inputs)
+        calib = preprocess.load(arguments.calib, shape)
+    shape = input_shape(parted.graph.graph.inputs)
+    batches = arguments.samples.of(preprocess.load(arguments.data, shape, "test"))
+    reading = Reading(arguments.age or 0.0, arguments.ir_drop or "first")
+    return Setup(loaded, base, calib, batches, settings.seeds(arguments.dies), reading)
+
+
+def _pictures(output: Path, axes: Sequence[Axis], rows: Sequence[Row]) -> list[Path]:
+    """One picture a parameter that takes several values, beside the output."""
+    from pimc.pictures.plots import lines_picture
+
+    written = []
+    for number, axis in enumerate(axes):
+        others = _others(number, axes)
+        lines = _lines(axis, others, rows)
+        if len(axis.values) > 1 and lines:
+            path = output.with_name(f"{output.stem}.{axis.name}.png")
+            title = ", ".join(other.name for other in others)
+            lines_picture(path, axis.name, lines, title, _float_accuracy(rows))
+            written.append(path)
+    return written
+
+
+def _others(number: int, axes: Sequence[Axis]) -> list[Axis]:
+    """The parameters that tell the lines of a picture apart: all others, or the next one."""
+    others = [axis for axis in (*axes[number + 1 :], *axes[:number]) if len(axis.values) > 1]
+    return others if prod(len(axis.values) for axis in others) <= LINES else others[:1]
+
+
+def _lines(
+    axis: Axis, others: Sequence[Axis], rows: Sequence[Row]
+) -> dict[str, dict[Any, list[float]]]:
+    """Accuracies of all dies by line and value of a parameter; of points that have any."""
+    from pimc.chip.grid import as_text
+
+    lines: dict[str, dict[Any, list[float]]] = {}
+    for row in rows:
+        if not row["error"]:
+            label = ", ".join(as_text(row[other.name]) for other in others)
+            line = lines.setdefault(label, {})
+            line.setdefault(row[axis.name], []).extend(row["accuracy_per_die"])
+    return lines
+
+
+def _float_accuracy(rows: Sequence[Row]) -> float | None:
+    return next((row["float_accuracy"] for row in rows if not row["error"]), None)
+
+
+def _text(data: Mapping[str, Any], axes: Sequence[Axis]) -> str:
+    from pimc.chip.grid import as_text
+
+    names = [axis.name for axis in axes]
+    header = [*names, "accuracy", "± dies", "arrays", "read steps", "energy", "latency"]
+    shown = [
+        [
+            *(as_text(row[name]) for name in names),
+            percent(row["accuracy_mean"]),
+            percent(row["accuracy_std"]),
+            row["arrays"],
+            row["read_steps"],
+            engineering(_scaled(row["energy_pj"], 1e-12), "J"),
+            engineering(_scaled(row["latency_ns"], 1e-9), "s"),
+        ]
+        for row in data["rows"]
+    ]
+    errors = Counter(row["error"] for row in data["rows"] if row["error"])
+    pairs = [
+        ("points", f"{data['points']} ({data['measured']} measured now)"),
+        *(("not compiled", f"{count}: {error}") for error, count in errors.items()),
+        ("float", percent(data["float_accuracy"])),
+        ("took", f"{data['seconds']:.1f} s"),
+        ("written", ", ".join([data["output"], *data["pictures"]])),
+    ]
+    return f"{table(header, shown, limit=room(len(pairs) + 3))}\n\n{facts(pairs)}"
+
+
+def _scaled(value: float | None, factor: float) -> float | None:
+    return None if value is None else value * factor
