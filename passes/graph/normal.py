@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from pimc.errors import ModelError
 from pimc.files.fingerprint import stored_tensors
 from pimc.files.limits import memory_bytes
 
-__all__ = ["inference_form", "normal"]
+__all__ = ["deployed_form", "normal"]
 
 
 def normal(proto: onnx.ModelProto, where: str) -> list[str]:
@@ -26,8 +26,8 @@ def normal(proto: onnx.ModelProto, where: str) -> list[str]:
         What was changed that a user should know of, a sentence each.
 
     Raises:
-        ModelError: functions that call themselves, where external data lie is no text or number,
-            or a sparse initializer is malformed or too large when dense.
+        ModelError: functions that call themselves, inputs or outputs that are maps, external data
+            at no place, or a sparse initializer that is malformed or too large when dense.
     """
     _check_functions(proto, where)
     _check_locations(proto, where)
@@ -35,18 +35,25 @@ def normal(proto: onnx.ModelProto, where: str) -> list[str]:
     for sparse in proto.graph.sparse_initializer:
         proto.graph.initializer.append(_dense(sparse, where))
     del proto.graph.sparse_initializer[:]
-    return inference_form(proto)
+    notes = deployed_form(proto)
+    _refuse_maps(proto, where)
+    return notes
 
 
-def inference_form(proto: onnx.ModelProto) -> list[str]:
-    """Take batch norms and dropouts out of training mode, in place.
+def deployed_form(proto: onnx.ModelProto) -> list[str]:
+    """Take a network for what is meant by deploying it, in place.
 
     In training mode a batch norm takes the statistics of the batch at hand, and a dropout is
-    random: no chip computes that, and nobody who deploys a network means it.
+    random: no chip computes that, and nobody who deploys a network means it. A ZipMap makes a
+    dictionary of every sample's probabilities; the tensor that holds them is what is wanted.
 
     Returns:
         A sentence for each kind of operator that was changed.
     """
+    return _without_training(proto) + _without_maps(proto)
+
+
+def _without_training(proto: onnx.ModelProto) -> list[str]:
     constants = {tensor.name: tensor for tensor in proto.graph.initializer}
     constants |= {
         node.output[0]: attribute.t
@@ -71,6 +78,31 @@ def inference_form(proto: onnx.ModelProto) -> list[str]:
         for name, count in changed.items()
         if count
     ]
+
+
+def _without_maps(proto: onnx.ModelProto) -> list[str]:
+    dropped = []
+    for node in proto.graph.node:
+        if (node.domain, node.op_type) == ("ai.onnx.ml", "ZipMap"):
+            dropped.append(node.output[0])
+            node.domain, node.op_type = "", "Identity"
+            del node.attribute[:]
+    for value in (*proto.graph.output, *proto.graph.value_info):
+        if value.name in dropped:
+            value.type.CopyFrom(helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, None))
+    return [f"ZipMap {name}: the tensor behind it, a column a class" for name in dropped]
+
+
+def _refuse_maps(proto: onnx.ModelProto, where: str) -> None:
+    for value in (*proto.graph.input, *proto.graph.output):
+        kind = value.type
+        inner = kind.sequence_type.elem_type if kind.HasField("sequence_type") else kind
+        if inner.HasField("map_type"):
+            raise ModelError(
+                f"{value.name} is a map, and the compiler knows tensors and sequences of them",
+                where=where,
+                hint="export the model without maps (scikit-learn: zipmap=False)",
+            )
 
 
 def _in_inference(node: onnx.NodeProto) -> bool:

@@ -22,7 +22,7 @@ from pimc.chip.converters import dac_limits
 from pimc.errors import ImageError, ModelError
 from pimc.image.golden import array_values, golden_model, layer_model
 from pimc.image.image import Image, ImageLayer
-from pimc.passes.graph.normal import inference_form
+from pimc.passes.graph.normal import deployed_form
 from pimc.runtime.die.die import Die
 from pimc.runtime.graph.executor import Executor
 from pimc.runtime.session import Session
@@ -208,7 +208,7 @@ def _against_source(
         source = onnx.load(model)
     except Exception as cause:  # protobuf, missing external data, permissions
         raise ModelError(f"cannot be read: {cause}", where=str(model)) from cause
-    inference_form(source)
+    deployed_form(source)
     wanted = outputs_in_batches(source, inputs, str(model))
     executor = Executor(image.graph(), array=teacher_array(image))
     tensors = {name: torch.from_numpy(np.array(value)) for name, value in inputs.items()}

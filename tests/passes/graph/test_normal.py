@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 import pimc
 from pimc.errors import ModelError
 from pimc.passes.graph.frontend import load_model
+from pimc.studies.verify import verify_drawn
 
 WEIGHT = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
 
@@ -127,3 +128,49 @@ def test_external_data_at_no_place_are_refused(
     message = refused(path)
     assert "external data of w cannot be used" in message
     assert problem in message
+
+
+def classifier() -> onnx.ModelProto:
+    """What scikit-learn's exporter writes."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"]),
+        helper.make_node("Softmax", ["a"], ["p"], axis=1),
+        helper.make_node("ZipMap", ["p"], ["y"], domain="ai.onnx.ml", classlabels_int64s=[0, 1, 2]),
+    ]
+    probabilities = helper.make_map_type_proto(
+        TensorProto.INT64, helper.make_tensor_type_proto(TensorProto.FLOAT, [])
+    )
+    output = helper.make_value_info("y", helper.make_sequence_type_proto(probabilities))
+    graph = helper.make_graph(
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])],
+        [output],
+        [numpy_helper.from_array(WEIGHT, "w")],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8)
+
+
+def test_a_map_of_probabilities_is_the_tensor_behind_it(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    onnx.save(classifier(), path)
+    (note,) = load_model(path).notes
+    assert "ZipMap y" in note
+    chip = pimc.Chip.load("generic-128").with_(
+        **{"cell.levels": 4096, "adc.bits": 12, "dac.bits": 12, "read_noise.relative": 0.0}
+    )
+    image = pimc.compile(path, chip)
+    x = np.random.default_rng(1).normal(size=(5, 4)).astype(np.float32)
+    (y,) = pimc.Session(image).run(None, {"x": x})
+    golden = onnxruntime.InferenceSession(path).run(None, {"x": x})[0]
+    assert np.allclose(y, [[row[label] for label in range(3)] for row in golden], atol=0.01)
+    assert verify_drawn(image, 4, 0, model=path).ok
+
+
+def test_other_maps_are_refused() -> None:
+    model = classifier()
+    model.graph.node[2].op_type = "Identity"
+    model.graph.node[2].domain = ""
+    del model.graph.node[2].attribute[:]
+    assert "y is a map" in refused(model)
