@@ -74,9 +74,3 @@ class WorkerError(PimcError):
     """Worker processes, or the cluster they belong to, failed."""
 
     exit_code = 3
-
-
-class CheckFailed(PimcError):
-    """The check the user asked for did not hold."""
-
-    exit_code = 1
