@@ -67,6 +67,13 @@ __all__ = ["check", "compile_"]
     " recovery follows.",
 )
 @explain_option
+@click.option(
+    "--pass",
+    "own_passes",
+    multiple=True,
+    metavar="NAME[:after=STAGE]",
+    help="Run an installed pass of one's own, too; may be given again.",
+)
 @click.option("--dump-dir", type=FILE, metavar="DIR", help="Write the plan after every pass.")
 @click.option("--stop-after", metavar="PASS", help="Stop there; no image is written.")
 @click.option("-o", "--output", type=FILE, help="Default: MODEL.pimc in the current folder.")
@@ -82,6 +89,7 @@ def compile_(settings: Settings, model: Path, **chosen: Any) -> Report:
     from pimc.errors import UsageError
     from pimc.image.summary import summarize
     from pimc.passes.graph.frontend import load_model
+    from pimc.passes.own import installed_passes
 
     start = time.perf_counter()
     if chosen["harden"] and (chosen["calib"] is None or chosen["no_teacher"]):
@@ -109,6 +117,7 @@ def compile_(settings: Settings, model: Path, **chosen: Any) -> Report:
         "calib": _calibration(loaded, chosen["calib"], chosen["preprocess"]),
         "faults": faults,
         "options": options,
+        "passes": installed_passes(chosen["own_passes"]),
         "dump_dir": chosen["dump_dir"],
         "timed": timings.__setitem__,
         "progress": settings.progress,

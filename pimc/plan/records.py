@@ -239,7 +239,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything known so far. ``stage`` names the last pass that ran.
+    """Everything known so far. ``stage`` names the last of the compiler's passes that ran.
 
     Attributes:
         graph: the network; array layers become nodes of domain ``pimc`` in partition.
@@ -250,6 +250,8 @@ class Plan:
             those of the one before on the chip.
         lines: one entry a tile; None where rows and columns are simply consecutive.
         provenance: layer name → source node (op, name, output) for reports.
+        own_passes: of each pass of the user's own that ran, its name, the stage that it followed
+            (``after``) and its options.
     """
 
     graph: ir.Model
@@ -265,6 +267,7 @@ class Plan:
     lines: tuple[Lines | None, ...] = ()
     schedule: tuple[Step, ...] = ()
     provenance: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    own_passes: tuple[Mapping[str, Any], ...] = ()
 
     def slot(self, array: int) -> int:
         """Which of the chip's arrays holds ``array`` while its phase runs."""

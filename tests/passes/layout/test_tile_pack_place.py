@@ -19,7 +19,7 @@ from pimc.passes.layout.dataflow import layer_graph
 from pimc.passes.layout.pack import Pack, Packing
 from pimc.passes.layout.place import Placement
 from pimc.passes.layout.tile import Tiling
-from pimc.plan import rules
+from pimc.passes.stages import check
 from pimc.plan.records import (
     ARRAY_OP,
     DOMAIN,
@@ -112,7 +112,7 @@ def test_tiles_cover_every_cell_once(
         for col in range(cols * planes)
     }
     assert seen == Counter(cells)
-    rules.check(plan, chip)
+    check(plan, chip)
 
 
 PAIR = {"mapping.kind": "differential"}
@@ -125,7 +125,7 @@ def test_tiles_of_pairs(
     chip = BASE.with_array(16, width).with_(**PAIR, **{"mapping.pair": pair})
     chip = chip.with_(**{"array.active_rows": active})
     plan = Tiling()(plan_of(tuple(layer(f"w{i}", *s) for i, s in enumerate(shapes))), chip)
-    rules.check(plan, chip)
+    check(plan, chip)
     for tile in plan.tiles:
         assert tile.rows <= min(16, active)
         cols = shapes[tile.layer][2]
@@ -144,7 +144,7 @@ def test_pairs_on_arrays_take_the_same_place(
     chip = BASE.with_array(16, 12).with_(**PAIR, **{"mapping.pair": "arrays"})
     plan = Tiling()(plan_of(tuple(layer(f"w{i}", *s) for i, s in enumerate(shapes))), chip)
     plan = Pack(packing)(plan, chip)
-    rules.check(plan, chip)
+    check(plan, chip)
     by_tile = dict(zip(plan.tiles, plan.places, strict=True))
     half = plan.arrays // 2
     assert plan.arrays == 2 * half
@@ -200,7 +200,7 @@ def test_packing(sizes: Sizes, packing: Packing) -> None:
         assert [place.array for place in plan.places] == list(range(len(sizes)))
     else:
         assert plan.arrays <= len(sizes)
-    rules.check(plan, chip)
+    check(plan, chip)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_placement_is_a_permutation(shapes: list[tuple[int, int, int]], per_core
     for before, after in zip(packed.places, placed.places, strict=True):
         assert after == replace(before, array=number[before.array])
     assert Placement()(packed, chip) == placed
-    rules.check(placed, chip)
+    check(placed, chip)
 
 
 def test_neighbours_in_the_dataflow_share_a_core() -> None:

@@ -84,9 +84,8 @@ def test_two_packages_of_one_name_are_refused(install) -> None:
     install("pimc-paste", GROUP, {"glue": "glue"}, "glue = 2")
     with pytest.raises(DeviceError, match="2 packages give a fastener of this name") as caught:
         FASTENERS.load("glue")
-    assert {"pimc-glue 1.0", "pimc-paste 1.0"} <= set(
-        caught.value.message.split(": ")[1].split(", ")
-    )
+    assert "pimc-glue 1.0" in caught.value.message
+    assert "pimc-paste 1.0" in caught.value.message
     assert caught.value.hint == "uninstall all but one of them"
     assert FASTENERS.names() == ["zip", "bolt", "glue"]
 
