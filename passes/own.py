@@ -21,7 +21,7 @@ from pimc.files.entry_points import Extensions
 from pimc.passes.stages import STAGES, Choices, Pass, check, number_of
 from pimc.plan.records import Plan
 
-__all__ = ["ENTRY_POINT_GROUP", "OwnPasses", "installed_passes", "passes_for", "run_own"]
+__all__ = ["ENTRY_POINT_GROUP", "OwnPasses", "installed_passes", "is_own", "passes_for", "run_own"]
 
 ENTRY_POINT_GROUP = "pimc.passes"
 _INSTALLED = Extensions(ENTRY_POINT_GROUP, "pass")
@@ -92,6 +92,11 @@ def _look_at(step: object) -> None:
         raise UsageError(
             "not a pass's name", where=repr(name), hint="use letters, digits, points and dashes"
         )
+
+
+def is_own(step: Pass) -> bool:
+    """Whether it is none of the compiler's passes."""
+    return step.name not in _STAGE_NAMES
 
 
 def run_own(step: Pass, plan: Plan, chip: Chip) -> Plan:

@@ -10,11 +10,12 @@ from pathlib import Path
 from pimc.chip.design import Chip
 from pimc.errors import UsageError
 from pimc.passes.emit.dump import dump
-from pimc.passes.own import run_own
+from pimc.passes.emit.saved import load_chip, load_plan
+from pimc.passes.own import is_own, run_own
 from pimc.passes.stages import STAGES, Pass, check, number_of
 from pimc.plan.records import Plan
 
-__all__ = ["Pass", "run", "run_pass"]
+__all__ = ["Pass", "load_chip", "load_plan", "run", "run_pass"]
 
 
 def run(
@@ -37,6 +38,7 @@ def run(
         UsageError: ``stop_after`` names no pass.
         PlanError: a pass broke a rule.
     """
+    dumped = None
     names = [step.name for step in passes]
     if stop_after is not None and stop_after not in names:
         raise UsageError(f"no pass is called {stop_after!r}", hint=f"passes are {', '.join(names)}")
@@ -45,7 +47,9 @@ def run(
         plan = run_pass(step, plan, chip)
         timed(step.name, time.perf_counter() - start)
         if dump_dir is not None:
-            dump(plan, chip, dump_dir / f"{number:02d}-{step.name}")
+            # A pass of one's own may have changed in place what it should have left alone.
+            shared = None if is_own(step) else dumped
+            dumped = dump(plan, chip, dump_dir / f"{number:02d}-{step.name}", shared)
         if step.name == stop_after:
             break
     return plan
@@ -62,7 +66,7 @@ def run_pass(step: Pass, plan: Plan, chip: Chip) -> Plan:
         PlanError: the pass broke a rule.
         PimcError: what the pass itself raises.
     """
-    if step.name not in {stage.name for stage in STAGES}:
+    if is_own(step):
         return run_own(step, plan, chip)
     needed = [stage for stage in STAGES[: number_of(step.name)] if not stage.optional][-1]
     if number_of(plan.stage) < number_of(needed.name):

@@ -61,7 +61,7 @@ class RecoveryError(PimcError):
 
 
 class PlanError(PimcError):
-    """A plan that breaks a rule: a mistake of a pass, not of the user."""
+    """A plan that breaks a rule, a mistake of a pass; or a saved one that cannot be read."""
 
 
 class DeviceError(PimcError):
