@@ -194,12 +194,11 @@ def check(plan: Plan, chip: Chip, since: Plan | None = None, own: str | None = N
 
 
 def _hold(rule: Rule, plan: Plan, chip: Chip, own: str | None) -> None:
+    failure: Exception | None = None
     try:
         broken = list(rule(plan, chip))
     except Exception as cause:  # a plan may be so broken that it cannot even be looked at
         broken, failure = [f"{type(cause).__name__}: {cause}"], cause
-    else:
-        failure = None
     if broken:
         raise PlanError(
             f"after {own or plan.stage}: it does not hold that {rule.__doc__}",

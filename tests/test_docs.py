@@ -1,4 +1,4 @@
-"""Every command and every Python example shown in the README, on recovery and on passes runs as shown."""
+"""Every command and Python example of the README and the pages on recovery and passes runs."""
 
 from __future__ import annotations
 

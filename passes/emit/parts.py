@@ -185,8 +185,9 @@ def get_quantized(
     """The same quantized layers."""
     found = []
     for number, entry in enumerate(entries):
-        vectors = {name: tensors[f"layer.{number:04d}.{name}"].copy() for name in _VECTORS}
-        column = tensors.get(f"layer.{number:04d}.adc_column_lsb_us")
+        name = f"layer.{number:04d}"
+        vectors: Entry = {key: tensors[f"{name}.{key}"].copy() for key in _VECTORS}
+        column = tensors.get(f"{name}.adc_column_lsb_us")
         if column is not None:
             vectors["adc_column_lsb_us"] = column.copy()
         found.append(Quantized(codes=codes[_codes(number)], **vectors, **entry))
@@ -211,7 +212,8 @@ def put_tables(plan: Plan, contents: Contents) -> None:
 
 def get_tables(plan: Plan, tensors: Tensors) -> Plan:
     """``plan`` with all of that."""
-    lines, start = [], 0
+    lines: list[Lines | None] = []
+    start = 0
     for rows, cols in tensors["lines.lengths"].tolist():
         if rows < 0:
             lines.append(None)

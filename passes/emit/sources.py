@@ -77,9 +77,9 @@ def put_source(name: str, source: Source, contents: Contents) -> Entry:
     if not isinstance(source, Dequantized):
         return {"array": put_array(name, source, contents)}
     codes = source.codes
-    packed = isinstance(codes, Packed)
+    data = codes.data if isinstance(codes, Packed) else codes
     entry: Entry = {
-        "codes": put_array(f"{name}.codes", codes.data if packed else codes, contents),
+        "codes": put_array(f"{name}.codes", data, contents),
         "packed": None,
         "scale": put_array(f"{name}.scale", source.scale, contents),
         "zero": None,

@@ -81,13 +81,8 @@ def open_replay(image: Image, *, die: Path | None = None, seed: int = 0) -> Devi
 
 
 #: Drivers of our own, which need no installed metadata to be found.
-_DRIVERS = Extensions(
-    ENTRY_POINT_GROUP,
-    "device",
-    {"replay": open_replay, "sim": open_sim},
-    loaded="driver",
-    broken=DeviceError,
-)
+_BUILT_IN: dict[str, Factory] = {"sim": open_sim, "replay": open_replay}
+_DRIVERS = Extensions(ENTRY_POINT_GROUP, "device", _BUILT_IN, loaded="driver", broken=DeviceError)
 
 
 def open_device(

@@ -12,7 +12,8 @@ import pytest
 from pimc import api
 from pimc.chip.design import Chip
 from pimc.errors import ModelError, PlanError, UsageError
-from pimc.passes.own import installed_passes, passes_for
+from pimc.passes.layout.pack import Pack
+from pimc.passes.own import OwnPasses, installed_passes, passes_for
 from pimc.passes.pipeline import run_pass
 from pimc.passes.stages import STAGES, Choices
 from pimc.plan.records import Place, Plan
@@ -74,7 +75,7 @@ def test_without_one_nothing_is_noted(tiny_model, tiny_inputs, tiny_chip, tiny_i
 
 
 def test_what_it_does_reaches_the_image(tiny_model, tiny_inputs, tiny_chip, tiny_image) -> None:
-    passes = {"quantize": [Louder(), Mine()], "schedule": [Mine(name="last")]}
+    passes: OwnPasses = {"quantize": [Louder(), Mine()], "schedule": [Mine(name="last")]}
     image = api.compile(tiny_model(), tiny_chip, calib=tiny_inputs, passes=passes)
     for loud, plain in zip(image.layers, tiny_image.layers, strict=True):
         np.testing.assert_array_equal(loud.bias, 2 * plain.bias)
@@ -168,7 +169,7 @@ def test_a_pass_that_breaks_the_plan_is_refused_by_name(
     [
         (lambda plan, chip: None, "mine: the pass returned NoneType, not a Plan"),
         (lambda plan, chip: plan.layers, "mine: the pass returned tuple, not a Plan"),
-        (lambda plan, chip: {}["weights"], "mine: the pass failed: 'weights'"),
+        (lambda plan, chip: plan.provenance["weights"], "mine: the pass failed: 'weights'"),
         (lambda plan, chip: next(iter(())), "mine: the pass failed: StopIteration"),
     ],
 )
@@ -238,7 +239,7 @@ def test_a_plan_goes_on_from_where_it_is(tiny_model, tiny_chip, tiny_inputs, tin
 
 
 def test_a_pass_runs_once_though_the_plan_is_taken_up_again(tiny_model) -> None:
-    passes = {"tile": [Mine()], "place": [Louder()]}
+    passes: OwnPasses = {"tile": [Mine()], "place": [Louder()]}
     start = api.plan(tiny_model(), passes=passes, stop_after="mine")
     names = [step.name for step in passes_for(start, Choices(), passes)]
     assert names == ["pack", "place", "louder", "cells", "schedule"]
@@ -251,9 +252,9 @@ def test_a_pass_runs_once_though_the_plan_is_taken_up_again(tiny_model) -> None:
 
 
 def test_what_is_done_again_forgets_the_passes_behind_it(tiny_model, tiny_chip) -> None:
-    passes = {"tile": [Mine()], "place": [Louder()]}
+    passes: OwnPasses = {"tile": [Mine()], "place": [Louder()]}
     end = api.plan(tiny_model(), tiny_chip, passes=passes)
-    again = run_pass(next(s for s in STAGES if s.name == "pack").make(Choices()), end, tiny_chip)
+    again = run_pass(Pack(), end, tiny_chip)
     assert [note["name"] for note in again.own_passes] == ["mine"]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import onnx_ir as ir
 import pytest
@@ -91,7 +92,8 @@ def test_rules_are_asked_from_their_stage_on_and_again_where_their_part_changed(
 
 
 def test_a_plan_that_cannot_even_be_looked_at_breaks_the_rule() -> None:
-    broken = replace(packed(Place(0, 0, 0)), stage="tile", tiles=("no tile",), places=())
+    nothing: Any = "no tile"
+    broken = replace(packed(Place(0, 0, 0)), stage="tile", tiles=(nothing,), places=())
     with pytest.raises(PlanError, match="after tile: it does not hold that the tiles of") as caught:
         check(broken, CHIP)
     assert "AttributeError" in (caught.value.where or "")

@@ -48,7 +48,7 @@ def test_an_array_lies_as_it_did(
     axes = list(range(len(shape)))
     order.shuffle(axes)
     size = int(np.prod(shape)) * step
-    whole = np.arange(size, dtype=np.int64).astype(np.int8).astype(dtype)
+    whole: Array = np.arange(size, dtype=np.int64).astype(np.int8).astype(dtype)
     array = whole.reshape(*shape[:-1], -1)[..., ::step] if size else whole.reshape(shape)
     array = array.transpose(axes)
     contents: dict[str, Content] = {}
