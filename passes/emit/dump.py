@@ -141,6 +141,8 @@ def _link(source: Path, target: Path) -> None:
 
     Files of a dump are replaced, never changed, so that both stay what they are.
     """
+    if target.exists() and target.samefile(source):
+        return
     try:
         target.unlink(missing_ok=True)
         os.link(source, target)

@@ -22,6 +22,7 @@ from pimc.passes.graph.constants import Array, constant_array, names_in_use
 from pimc.passes.layout.layouts import copies, stages
 from pimc.passes.layout.tile import Tiling
 from pimc.passes.lower.emitter import LAYER, Emitter, settle
+from pimc.plan.kernels import kernels_of_matrix
 from pimc.plan.records import Plan
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def _product(matrix: Matrix, weight: Array, count: int, emit: Emitter) -> ir.Val
     grouped = emit.op("Reshape", flat, emit.integers([0, count, part, rows]))
     grouped = emit.op("Transpose", grouped, perm=[0, 1, 3, 2])
     grouped = emit.op("Reshape", grouped, emit.integers([0, count * rows, part]))
-    kernels = weight.reshape(rows, columns).T[:, :, None]
+    kernels = kernels_of_matrix(weight.reshape(1, rows, columns), (1,))
     constant = emit.weight(_repeated(kernels, count), _name(node))
     y = emit.op("Conv", grouped, constant, group=count)
     y = emit.op("Reshape", y, emit.integers([0, count, columns, part]))

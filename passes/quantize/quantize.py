@@ -20,6 +20,7 @@ from pimc.passes.quantize.coarse import (
     weight_error,
 )
 from pimc.passes.quantize.ranges import AdcRange, adc_range, input_scale
+from pimc.plan.kernels import kernels_of_matrix
 from pimc.plan.records import (
     Codes,
     Layer,
@@ -268,8 +269,7 @@ def _apply(
     window = layer.window
     if window is None:
         return x @ matrix[0] + offset
-    kernel = matrix.transpose(1, 2).reshape(layer.groups * layer.cols, -1, *window.kernel)
-    return convolve(x, kernel, offset, window, layer.groups)
+    return convolve(x, kernels_of_matrix(matrix, window.kernel), offset, window, layer.groups)
 
 
 def _on_codes(
