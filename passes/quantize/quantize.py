@@ -43,15 +43,18 @@ _SEED = 20221117
 
 
 class Calibration(Protocol):
-    """Runs a network on calibration data in float64.
-
-    ``on_array(layer_name, x)`` is called for every array layer in the order of the graph, once
-    with all data, and its result is taken as the layer's output.
-    """
+    """Runs a network on calibration data in float64."""
 
     def __call__(
         self, graph: ir.Model, on_array: Callable[[str, torch.Tensor], torch.Tensor]
-    ) -> None: ...
+    ) -> None:
+        """Run ``graph`` on all the data at once.
+
+        Args:
+            on_array: called with a layer's name and its input for every array layer, in the order
+                of the graph; what it gives is taken as the layer's output.
+        """
+        ...
 
 
 @dataclass(frozen=True)

@@ -261,6 +261,7 @@ def _reshape(node: ir.Node, axes: Axes) -> int:
 
 
 def keeps_first(node: ir.Node) -> bool:
+    """Whether a Reshape takes its first dimension over from its input, whatever it is."""
     first = (_integers(node, 1) or [-1])[0]
     return first == 0 and not node.attributes.get_int("allowzero", 0)
 

@@ -67,6 +67,16 @@ def enough_since(path: Path, image: Image) -> float:
 def jobs(
     image: Image, path: Path, calib: Dataset, seed: int, chosen: dict[str, Any]
 ) -> Iterator[Job]:
+    """What is to be recovered: the die of a capture, the one that was named, or several drawn ones.
+
+    Args:
+        path: the image's file, beside which results are written.
+        calib: calibration data, and a capture if one lies there.
+        chosen: the command's options.
+
+    Raises:
+        UsageError: options that exclude each other, or a capture that cannot do what is asked.
+    """
     from pimc.errors import UsageError
 
     dies, die, driver = chosen["dies"], chosen["die"], chosen["device"]

@@ -1,0 +1,1 @@
+"""What cells and wires do that a chip file describes: one module an element."""
