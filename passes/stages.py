@@ -29,7 +29,7 @@ from pimc.passes.quantize.quantize import Calibration, Quantize
 from pimc.passes.simplify.simplify import Simplify
 from pimc.plan import rules
 from pimc.plan.records import Plan
-from pimc.plan.rules import Rule
+from pimc.plan.rules import PlanRule
 
 __all__ = ["STAGES", "Choices", "Pass", "Stage", "check", "markdown", "number_of"]
 
@@ -76,7 +76,7 @@ class Stage:
     name: str
     by: Callable[..., Any]
     make: Callable[[Choices], Pass | None] = field(repr=False)
-    rules: Mapping[Rule, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    rules: Mapping[PlanRule, tuple[str, ...]] = field(default_factory=dict, repr=False)
     optional: bool = False
 
 
@@ -193,7 +193,7 @@ def check(plan: Plan, chip: Chip, since: Plan | None = None, own: str | None = N
                 _hold(rule, plan, chip, own)
 
 
-def _hold(rule: Rule, plan: Plan, chip: Chip, own: str | None) -> None:
+def _hold(rule: PlanRule, plan: Plan, chip: Chip, own: str | None) -> None:
     failure: Exception | None = None
     try:
         broken = list(rule(plan, chip))

@@ -24,7 +24,18 @@ from pimc.passes.emit.sources import (
     put_source,
 )
 from pimc.passes.simplify.deferred import DeferredTensor
-from pimc.plan.records import Codes, Layer, Lines, Place, Plan, Quantized, Step, Steps, Tile, Window
+from pimc.plan.records import (
+    CodeMatrix,
+    InputSteps,
+    Layer,
+    Lines,
+    Place,
+    Plan,
+    Quantized,
+    ReadStep,
+    Tile,
+    Window,
+)
 
 __all__ = [
     "get_constants",
@@ -123,7 +134,7 @@ def get_layers(entries: Sequence[Entry], tensors: Tensors) -> tuple[Layer, ...]:
             weight=Weight(get_source(entry["weight"], tensors), entry["factor"]),
             bias=tensors[f"layer.{number:04d}.bias"].copy(),
             nonnegative_input=entry["nonnegative_input"],
-            input_steps=None if steps is None else Steps(**steps),
+            input_steps=None if steps is None else InputSteps(**steps),
         )
         found.append(layer)
     return tuple(found)
@@ -149,7 +160,7 @@ def _codes(number: int) -> str:
     return f"layer.{number:04d}.codes"
 
 
-def _code_parts(codes: Codes) -> Iterator[Tensor]:
+def _code_parts(codes: CodeMatrix) -> Iterator[Tensor]:
     groups, rows, cols = codes.shape
     together = max(1, _PART // (rows * cols))
     size = max(_LEAST_ROWS, _PART // (together * cols))
@@ -230,7 +241,7 @@ def get_tables(plan: Plan, tensors: Tensors) -> Plan:
         places=tuple(Place(*row) for row in tensors["places"].tolist()),
         lines=tuple(lines),
         schedule=tuple(
-            Step(layer, tuple(read[start:end]))
+            ReadStep(layer, tuple(read[start:end]))
             for (layer, _), (start, end) in zip(steps, pairwise(ends), strict=True)
         ),
     )

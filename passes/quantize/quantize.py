@@ -22,7 +22,7 @@ from pimc.passes.quantize.coarse import (
 from pimc.passes.quantize.ranges import AdcRange, adc_range, input_scale
 from pimc.plan.kernels import kernels_of_matrix
 from pimc.plan.records import (
-    Codes,
+    CodeMatrix,
     Layer,
     Plan,
     Quantized,
@@ -168,7 +168,7 @@ class Quantize:
 def _quantized(
     layer: Layer,
     grid: rounding.Grid,
-    codes: Codes,
+    codes: CodeMatrix,
     bias: npt.NDArray[np.float32],
     importance: Array64,
     scale: float | None,

@@ -12,7 +12,7 @@ from pimc.cli.common import FILE, Report, Settings, command, partition_options
 from pimc.cli.text import engineering, room, table
 
 if TYPE_CHECKING:
-    from pimc.passes.layout.layouts import Copies, Stage
+    from pimc.passes.layout.copies import Copies, PipelineLayer
 
 __all__ = ["layouts"]
 
@@ -33,13 +33,14 @@ def layouts(settings: Settings, model: Path, budget: int | None, **chosen: Any) 
     from dataclasses import asdict
 
     from pimc import api
-    from pimc.passes.layout.layouts import copies, front, stages
+    from pimc.passes.layout.copies import pipeline_layers, share_out
+    from pimc.passes.layout.packings import pareto_front
     from pimc.passes.layout.tile import Tiling
 
     chip = chosen_chip(chosen)
     options = api.Options(digital=chosen["digital"], array_only=chosen["array_only"])
     plan = Tiling()(api.plan(model, chip, options=options, stop_after="partition"), chip)
-    found = front(plan, chip)
+    found = pareto_front(plan, chip)
     data: dict[str, Any] = {
         "model": plan.model_name,
         "chip": chip.name,
@@ -52,14 +53,14 @@ def layouts(settings: Settings, model: Path, budget: int | None, **chosen: Any) 
     ]  # fmt: skip
     parts = [table(("--packing", "arrays", "steps in turn", "a sample"), rows)]
     if budget is not None:
-        every = stages(plan, chip)
-        chosen_copies = copies(every, budget)
+        every = pipeline_layers(plan, chip)
+        chosen_copies = share_out(every, budget)
         data["pipeline"] = _pipeline(every, chosen_copies)
         parts.append(_pipeline_text(every, chosen_copies, taken=len(rows) + 6))
     return Report(data, "\n\n".join(parts))
 
 
-def _pipeline(every: list[Stage], chosen: Copies) -> dict[str, Any]:
+def _pipeline(every: list[PipelineLayer], chosen: Copies) -> dict[str, Any]:
     from dataclasses import asdict
 
     return {
@@ -72,7 +73,7 @@ def _pipeline(every: list[Stage], chosen: Copies) -> dict[str, Any]:
     }
 
 
-def _pipeline_text(every: list[Stage], chosen: Copies, taken: int) -> str:
+def _pipeline_text(every: list[PipelineLayer], chosen: Copies, taken: int) -> str:
     rows = [
         (stage.layer, stage.arrays, number, _time(stage.busy_ns), stage.buffer_values)
         for stage, number in zip(every, chosen.copies, strict=True)

@@ -100,7 +100,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Steps:
+class InputSteps:
     """What inputs can be in a network that was quantized elsewhere.
 
     Attributes:
@@ -140,10 +140,10 @@ class Layer:
     weight: Weight = field(repr=False)
     bias: Floats = field(repr=False)
     nonnegative_input: bool = False
-    input_steps: Steps | None = None
+    input_steps: InputSteps | None = None
 
 
-class Codes(Protocol):
+class CodeMatrix(Protocol):
     """Codes of weights (groups, rows, cols): an array, or what works them out when asked."""
 
     @property
@@ -180,7 +180,7 @@ class Quantized:
         weight_error: Σ(ŵ − w)² / Σw² of the layer.
     """
 
-    codes: Codes = field(repr=False)
+    codes: CodeMatrix = field(repr=False)
     zero: npt.NDArray[np.uint16] = field(repr=False)
     scale: Floats = field(repr=False)
     gain: Floats = field(repr=False)
@@ -227,7 +227,7 @@ class Lines:
 
 
 @dataclass(frozen=True)
-class Step:
+class ReadStep:
     """A moment of the schedule: the listed tiles, all of one layer, are read together.
 
     Each array appears once at most, so a step costs one activation an array.
@@ -265,7 +265,7 @@ class Plan:
     arrays: int = 0
     phases: tuple[int, ...] = (0,)
     lines: tuple[Lines | None, ...] = ()
-    schedule: tuple[Step, ...] = ()
+    schedule: tuple[ReadStep, ...] = ()
     provenance: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     own_passes: tuple[Mapping[str, Any], ...] = ()
 

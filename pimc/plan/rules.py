@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 #: First row, rows, first column, columns.
-Block = tuple[int, int, int, int]
-Rule = Callable[[Plan, Chip], Iterable[str]]
+_Block = tuple[int, int, int, int]
+PlanRule = Callable[[Plan, Chip], Iterable[str]]
 
 
 def values_are_defined(plan: Plan, chip: Chip) -> Iterator[str]:
@@ -148,7 +148,7 @@ def _covers(tiles: Sequence[Tile], shape: tuple[int, int]) -> bool:
     return area == shape[0] * shape[1] and not _overlapping(blocks)
 
 
-def _overlapping(blocks: Sequence[Block]) -> list[int]:
+def _overlapping(blocks: Sequence[_Block]) -> list[int]:
     """Numbers of the blocks that have a cell in common with one before them.
 
     On the grid of all their edges, which is small where blocks are laid out in order.
@@ -204,7 +204,7 @@ def phases_fit_the_chip(plan: Plan, chip: Chip) -> Iterator[str]:
 def places_do_not_overlap(plan: Plan, chip: Chip) -> Iterator[str]:
     """every tile lies inside its array and no cell belongs to two tiles"""
     rows, cols = chip.array.rows, chip.array.cols
-    held: dict[int, dict[int, Block]] = {}
+    held: dict[int, dict[int, _Block]] = {}
     for number, (tile, place) in enumerate(zip(plan.tiles, plan.places, strict=True)):
         if not (
             0 <= place.array < plan.arrays

@@ -22,7 +22,7 @@ from pimc.plan.records import (
     Place,
     Plan,
     Quantized,
-    Step,
+    ReadStep,
     Tile,
 )
 
@@ -79,7 +79,7 @@ def plan(**changes: Any) -> Plan:
         places=(Place(0, 0, 0), Place(2, 0, 0), Place(1, 0, 0), Place(2, 1, 0)),
         arrays=3,
         lines=(None,) * 4,
-        schedule=(Step(0, (0, 1)), Step(1, (2, 3))),
+        schedule=(ReadStep(0, (0, 1)), ReadStep(1, (2, 3))),
     )
     return replace(whole, **changes)
 
@@ -173,10 +173,10 @@ BROKEN: list[tuple[str, str, Broken]] = [
     ("cells", "tile 3", lambda: with_lines([-1], [0, 1, 2])),
     ("cells", "tile 3", lambda: with_lines([1], [0, 1, -1])),
     ("cells", "tile 3", lambda: with_lines([1, 2], [0, 1, 2])),
-    ("schedule", "m.onnx", lambda: plan(schedule=(Step(0, (0, 1)), Step(1, (2, 4))))),
-    ("schedule", "m.onnx", lambda: plan(schedule=(Step(0, (0, 1)), Step(1, (2,))))),
-    ("schedule", "m.onnx", lambda: plan(schedule=(Step(0, (0, 1)), Step(1, (2, 3, 3))))),
-    ("schedule", "step 0", lambda: plan(schedule=(Step(0, (0, 1, 2)), Step(1, (3,))))),
+    ("schedule", "m.onnx", lambda: plan(schedule=(ReadStep(0, (0, 1)), ReadStep(1, (2, 4))))),
+    ("schedule", "m.onnx", lambda: plan(schedule=(ReadStep(0, (0, 1)), ReadStep(1, (2,))))),
+    ("schedule", "m.onnx", lambda: plan(schedule=(ReadStep(0, (0, 1)), ReadStep(1, (2, 3, 3))))),
+    ("schedule", "step 0", lambda: plan(schedule=(ReadStep(0, (0, 1, 2)), ReadStep(1, (3,))))),
 ]
 
 
