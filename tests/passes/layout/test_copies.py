@@ -20,7 +20,7 @@ def test_stages_and_their_buffers() -> None:
     assert found["a"].busy_ns == pytest.approx(36 * step_ns)
 
 
-STAGES = [
+LAYERS = [
     PipelineLayer("a", 2, 100.0, 1, 60),
     PipelineLayer("b", 1, 40.0, 1, 60),
     PipelineLayer("c", 5, 30.0, 1, 60),
@@ -42,7 +42,7 @@ STAGES = [
 def test_copies_go_to_the_slowest_stage(
     budget: int, expected: tuple[int, ...], arrays: int, interval: float
 ) -> None:
-    found = share_out(STAGES, budget)
+    found = share_out(LAYERS, budget)
     assert (found.copies, found.arrays) == (expected, arrays)
     assert found.interval_ns == pytest.approx(interval)
 
@@ -79,7 +79,7 @@ def test_stages_that_take_no_time_are_not_copied() -> None:
 
 def test_stages_in_bodies_are_there_once() -> None:
     body = PipelineLayer("d", 3, None, 1, 1, in_body=True)
-    found = share_out([*STAGES, body], 13)
+    found = share_out([*LAYERS, body], 13)
     assert (found.copies, found.arrays, found.interval_ns) == ((2, 1, 1, 1), 13, None)
     alone = share_out([body], 9)
     assert (alone.copies, alone.arrays, alone.interval_ns) == ((1,), 3, None)
@@ -87,6 +87,6 @@ def test_stages_in_bodies_are_there_once() -> None:
 
 def test_a_budget_too_small_and_shapes_not_known() -> None:
     with pytest.raises(UsageError, match="takes 8 arrays, the budget is 7"):
-        share_out(STAGES, 7)
+        share_out(LAYERS, 7)
     with pytest.raises(UsageError, match="how often each layer runs is not known"):
-        share_out([*STAGES, PipelineLayer("d", 1, None, None)], 100)
+        share_out([*LAYERS, PipelineLayer("d", 1, None, None)], 100)
