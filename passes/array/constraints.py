@@ -196,7 +196,7 @@ def known_activations(node: ir.Node) -> bool:
     use other activations, or unroll the recurrence into MatMul
     """
     shape = _weight_shape(node)
-    return bool(shape) and gates.activations(node, shape[0]) is not None
+    return bool(shape) and gates.gate_activations(node, shape[0]) is not None
 
 
 def scalar_scales(node: ir.Node) -> bool:

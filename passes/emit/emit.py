@@ -83,11 +83,12 @@ def _contents(plan: Plan, chip: Chip, teacher: bool) -> dict[str, Content]:
 
 def _manifest(plan: Plan, chip: Chip, options: Mapping[str, Any]) -> dict[str, Any]:
     phases = {"phases": list(plan.phases)} if len(plan.phases) > 1 else {}
+    own = {"passes": [dict(note) for note in plan.own_passes]} if plan.own_passes else {}
     return {
         **phases,
         "chip": chip.to_dict(),
         "model": {"name": plan.model_name, "sha256": plan.model_sha256},
-        "options": dict(options),
+        "options": {**options, **own},
         "layers": _layers(plan, chip),
         "provenance": plan.provenance,
         "recovery": None,

@@ -12,7 +12,7 @@ from pimc.passes.graph.constants import names_in_use
 from pimc.passes.lower.attention import lower_attention
 from pimc.passes.lower.blockwise import lower_matmul_nbits
 from pimc.passes.lower.codes import CODE_OPS, split_codes
-from pimc.passes.lower.emitter import SOURCE_OP, Emitter, settle
+from pimc.passes.lower.emitter import SOURCE_OP, Emitter, finish
 from pimc.passes.lower.fused import split_conv, split_gemm, split_matmul
 from pimc.passes.lower.products import (
     einsum_product,
@@ -119,7 +119,7 @@ class Lower:
                 for node in list(model.graph.all_nodes())
                 if (emit := _lower(node, Emitter(node, model.graph, taken, shared))) is not None
             ]
-            settle(model, emitters)
+            finish(model, emitters)
             lowered = bool(emitters)
         return replace(plan, graph=model, stage=self.name)
 

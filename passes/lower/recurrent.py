@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from pimc.passes.graph.constants import Array, constant_array, constant_tensor
 from pimc.passes.lower.emitter import Emitter
-from pimc.passes.lower.gates import GATES, STEPS, Cell, activations
+from pimc.passes.lower.gates import GATES, STEPS, RecurrentCell, gate_activations
 
 __all__ = ["constant_peepholes", "lower_recurrent"]
 
@@ -40,7 +40,7 @@ def lower_recurrent(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] |
         if known is None:
             return None
         bias = known
-    acts = activations(node, directions)
+    acts = gate_activations(node, directions)
     if acts is None or x is None or w is None or r is None:
         return None
     after = bool(node.attributes.get_int("linear_before_reset", 0))
@@ -59,7 +59,7 @@ def lower_recurrent(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] |
         suffix = f"/{('forward', 'reverse')[number]}" if directions > 1 else ""
         ahead, behind = np.split(bias[number], 2)
         early, late = _biases(node.op_type, ahead, behind, hidden, after)
-        cell = Cell(
+        cell = RecurrentCell(
             state[number],
             late,
             hidden,
@@ -137,7 +137,7 @@ def _first(
 def _scan(
     emit: Emitter,
     op: str,
-    cell: Cell,
+    cell: RecurrentCell,
     inputs: Sequence[ir.Value],
     first: Sequence[ir.Value],
     back: bool,

@@ -22,6 +22,7 @@ from pimc.passes.recover.distill import Student
 from pimc.passes.recover.identify import CellEstimate, reference_variance
 from pimc.passes.recover.objective import Outputs
 from pimc.passes.recover.twin import Twin, TwinLayer
+from pimc.plan.kernels import kernels_of_matrix
 from pimc.progress import Progress, silent
 
 __all__ = ["FitOptions", "identify_outputs"]
@@ -147,7 +148,7 @@ class _Cells:
         added = (self.error_us().flatten()[self.place] * self.unit).sum(dim=3)
         if layer.window is None:
             return replace(self.twin, kernel=kernel + added[0])
-        return replace(self.twin, kernel=kernel + added.transpose(1, 2).reshape(kernel.shape))
+        return replace(self.twin, kernel=kernel + kernels_of_matrix(added, layer.window.kernel))
 
     def estimate(self) -> CellEstimate:
         """The cells with these errors; how uncertain each is has hardly changed."""

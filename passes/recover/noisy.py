@@ -18,6 +18,7 @@ from pimc.chip.converters import dac_limits
 from pimc.image.image import Image, ImageLayer
 from pimc.passes.recover.identify import CellEstimate, reference_variance, stuck
 from pimc.passes.recover.twin import TwinLayer, effective_weight, offset_current
+from pimc.plan.kernels import kernels_of_matrix
 
 __all__ = ["Held", "NoisyLayer", "optimizer_of", "written"]
 
@@ -162,8 +163,7 @@ class NoisyLayer:
         if layer.window is None:
             self.twin.kernel = effective[0]
         else:
-            kernel = effective.transpose(1, 2)
-            self.twin.kernel = kernel.reshape(layer.groups * layer.cols, -1, *layer.window.kernel)
+            self.twin.kernel = kernels_of_matrix(effective, layer.window.kernel)
 
 
 def optimizer_of(layers: Iterable[NoisyLayer], learning_rate: float) -> torch.optim.Adam:

@@ -13,6 +13,7 @@ import torch
 from pimc.chip.converters import dac_limits, plane_weights, two_phases
 from pimc.image.image import Image, ImageLayer
 from pimc.passes.recover.identify import CellEstimate, reference_error
+from pimc.plan.kernels import kernels_of_matrix, matrix_of_kernels
 from pimc.plan.records import layer_of
 from pimc.plan.vectors import convolve, refold, unfold
 
@@ -92,7 +93,7 @@ class TwinLayer:
 
     def _matrix(self) -> torch.Tensor:
         layer = self.layer
-        return self.kernel.reshape(layer.groups, layer.cols, layer.rows).transpose(1, 2)
+        return matrix_of_kernels(self.kernel, layer.groups)
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,10 +148,8 @@ def noise_current(image: Image, layer: ImageLayer, estimate: CellEstimate) -> Ar
 
 def _twin_layer(image: Image, layer: ImageLayer, estimate: CellEstimate, device: str) -> TwinLayer:
     weight = torch.from_numpy(effective_weight(image, layer, estimate)).float()
-    if layer.window is None:
-        kernel = weight[0]
-    else:
-        kernel = weight.transpose(1, 2).reshape(layer.groups * layer.cols, -1, *layer.window.kernel)
+    window = layer.window
+    kernel = weight[0] if window is None else kernels_of_matrix(weight, window.kernel)
     unit = layer.scale * (layer.input_scale or 1.0)
     offset = unit * offset_current(image, layer, estimate)
     noise = unit * noise_current(image, layer, estimate)

@@ -8,12 +8,11 @@ is what a user reads. A package adds its own with an entry point of the group
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
-from importlib.metadata import entry_points
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple, Protocol
 
 from pimc.errors import UsageError
-from pimc.files.strict import did_you_mean
+from pimc.files.entry_points import Extensions
 from pimc.passes.recover.options import RecoverOptions
 from pimc.passes.recover.steps import Step
 from pimc.passes.recover.strategies.affine import Affine
@@ -66,6 +65,7 @@ _BUILT_IN: dict[str, type[Strategy]] = {
     kind.name: kind
     for kind in (Nothing, Affine, Vat, VatKd, Layerwise, FullRewrite, Residual, Selective)
 }
+_STRATEGIES = Extensions(ENTRY_POINT_GROUP, "strategy", _BUILT_IN, listed="there are")
 
 
 def strategies() -> list[StrategyInfo]:
@@ -74,8 +74,7 @@ def strategies() -> list[StrategyInfo]:
     Raises:
         UsageError: a strategy of another package cannot be loaded.
     """
-    others = sorted({entry.name for entry in entry_points(group=ENTRY_POINT_GROUP)} - {*_BUILT_IN})
-    return [StrategyInfo(name, _first_line(_kind(name))) for name in (*_BUILT_IN, *others)]
+    return [StrategyInfo(name, _first_line(_STRATEGIES.load(name))) for name in _STRATEGIES.names()]
 
 
 def strategy_named(name: str, *, chip: bool = True) -> Strategy:
@@ -87,7 +86,7 @@ def strategy_named(name: str, *, chip: bool = True) -> Strategy:
     Raises:
         UsageError: there is none, it cannot be loaded, or it needs the chip.
     """
-    found = _kind(name)()
+    found: Strategy = _STRATEGIES.load(name)()
     if found.needs_chip and not chip:
         raise UsageError(
             "this strategy needs the chip, and there is only a capture",
@@ -95,29 +94,6 @@ def strategy_named(name: str, *, chip: bool = True) -> Strategy:
             hint="name a die, or take another strategy",
         )
     return found
-
-
-def _kind(name: str) -> Callable[[], Strategy]:
-    found = _BUILT_IN.get(name)
-    if found is not None:
-        return found
-    entries = {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
-    if name not in entries:
-        known = [*_BUILT_IN, *sorted(entries)]
-        raise UsageError(
-            f"no such strategy{did_you_mean(name, known)}",
-            where=name,
-            hint=f"there are {', '.join(known)}",
-        )
-    try:
-        loaded: Callable[[], Strategy] = entries[name].load()
-    except Exception as cause:  # whatever a foreign module does when imported
-        raise UsageError(
-            f"the strategy cannot be loaded: {cause or type(cause).__name__}",
-            where=name,
-            hint="install its package again",
-        ) from cause
-    return loaded
 
 
 def _first_line(thing: object) -> str:

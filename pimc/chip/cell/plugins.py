@@ -9,19 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from typing import Any
 
 import numpy as np
 
 from pimc.chip.cell.programming_error import Array64, WriteModel
 from pimc.errors import ChipError
-from pimc.files.strict import did_you_mean
+from pimc.files.entry_points import Extensions
 
 __all__ = ["ENTRY_POINT_GROUP", "Plugin"]
 
 ENTRY_POINT_GROUP = "pimc.physics"
 _PREFIX = "programming."
+_PLUGINS = Extensions(
+    ENTRY_POINT_GROUP, "plugin", prefix=_PREFIX, unknown=ChipError, broken=ChipError
+)
 _MOST_DRAWS = 64
 
 
@@ -43,9 +45,14 @@ class Plugin:
     _model: WriteModel = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_model", self._call(_installed(self.name), *self.parameters))
+        object.__setattr__(self, "_model", self._call(self._class(), *self.parameters))
         if not 1 <= self.draws <= _MOST_DRAWS:
             raise self._wrong(f"takes {self.draws} draws, not 1 to {_MOST_DRAWS}")
+
+    def _class(self) -> Callable[..., Any]:
+        where = f"cell.sigma.plugin = {self.name}"
+        made: Callable[..., Any] = _PLUGINS.load(self.name, where=where)
+        return made
 
     @property
     def draws(self) -> int:
@@ -80,24 +87,3 @@ class Plugin:
 
     def _wrong(self, what: str) -> ChipError:
         return ChipError(f"the plugin {what}", where=f"{_PREFIX}{self.name}")
-
-
-def _installed(name: str) -> Callable[..., Any]:
-    found = {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
-    entry = found.get(f"{_PREFIX}{name}")
-    if entry is None:
-        known = [one.removeprefix(_PREFIX) for one in sorted(found) if one.startswith(_PREFIX)]
-        raise ChipError(
-            f"no such plugin{did_you_mean(name, known)}",
-            where=f"cell.sigma.plugin = {name}",
-            hint=f"installed are {', '.join(known)}" if known else "install its package",
-        )
-    try:
-        made: Callable[..., Any] = entry.load()
-    except Exception as cause:  # whatever a foreign module does when imported
-        raise ChipError(
-            f"the plugin cannot be loaded: {cause or type(cause).__name__}",
-            where=f"{_PREFIX}{name}",
-            hint="install its package again",
-        ) from cause
-    return made

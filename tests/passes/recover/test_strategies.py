@@ -189,35 +189,17 @@ class OneRow:
         return ()
 
 
-class _Entry:
-    def __init__(self, name: str, loaded: Any) -> None:
-        self.name, self._loaded = name, loaded
-
-    def load(self) -> Any:
-        if isinstance(self._loaded, Exception):
-            raise self._loaded
-        return self._loaded
-
-
-@pytest.fixture
-def installed(monkeypatch) -> Any:
-    def install(**entries: Any) -> None:
-        found = [_Entry(name, thing) for name, thing in entries.items()]
-        monkeypatch.setattr("pimc.passes.recover.strategies.entry_points", lambda group: found)
-
-    return install
-
-
-def test_entry_points_are_listed_after_ours_and_can_be_followed(image, calib, installed) -> None:
-    installed(**{"one-row": OneRow})
+def test_entry_points_are_listed_after_ours_and_can_be_followed(image, calib, install) -> None:
+    source = f"import sys\nOneRow = sys.modules[{__name__!r}].OneRow"
+    install("pimc-rows", "pimc.strategies", {"one-row": "OneRow"}, source)
     assert [found.name for found in strategies()] == [*OURS, "one-row"]
     assert strategies()[-1].description == "Take off the rows' common error only. More text"
     assert recovered(image, calib, "one-row")[0].strategy == "one-row"
 
 
-def test_one_that_cannot_be_loaded_says_so(installed) -> None:
-    installed(broken=ImportError("no module named rocket"))
-    with pytest.raises(UsageError, match="cannot be loaded: no module named rocket"):
+def test_one_that_cannot_be_loaded_says_so(install) -> None:
+    install("pimc-rocket", "pimc.strategies", {"broken": "Rocket"}, "import rocket_engine")
+    with pytest.raises(UsageError, match="cannot be loaded: No module named 'rocket_engine'"):
         strategy_named("broken")
 
 

@@ -1,7 +1,7 @@
-"""Ways to lay a network out: arrays against read steps, copies for throughput, buffers between.
+"""Copies of the layers that take longest, and the buffers between layers of a pipeline.
 
-Arrays can be saved by letting tiles share them, which costs read steps; they can also be spent,
-on copies of the layers that take longest. Nothing here needs a weight's value.
+Arrays can be spent: each copy of a layer computes a part of every sample. Nothing here needs a
+weight's value.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import onnx_ir as ir
 
 from pimc.chip.design import Chip
 from pimc.errors import UsageError
-from pimc.image.cost import activations, vector_ns, vectors
-from pimc.passes.layout.pack import Pack, Packing
+from pimc.image.cost import activations, vector_ns
+from pimc.passes.layout.pack import Pack
 from pimc.passes.layout.schedule import Scheduling
-from pimc.passes.layout.tables import schedule_table, tile_table
+from pimc.passes.layout.tables import schedule_table, tile_table, vectors_of_layers
 from pimc.plan.records import (
     Layer,
     Plan,
@@ -26,27 +26,11 @@ from pimc.plan.records import (
     layer_of,
 )
 
-__all__ = ["Copies", "Layout", "Stage", "copies", "front", "stages"]
+__all__ = ["Copies", "PipelineLayer", "pipeline_layers", "share_out"]
 
 
 @dataclass(frozen=True)
-class Layout:
-    """One way to lay a network out.
-
-    Attributes:
-        packing: what ``compile --packing`` takes for it.
-        steps: read steps one after the other, for one input vector a layer.
-        latency_ns: one sample, layer after layer; None where shapes are not known.
-    """
-
-    packing: Packing
-    arrays: int
-    steps: int
-    latency_ns: float | None
-
-
-@dataclass(frozen=True)
-class Stage:
+class PipelineLayer:
     """A layer as one stage of a pipeline.
 
     Attributes:
@@ -93,49 +77,13 @@ class Copies:
     interval_ns: float | None
 
 
-def front(plan: Plan, chip: Chip) -> list[Layout]:
-    """The layouts that no other beats in both arrays and steps, fewest arrays first.
-
-    Args:
-        plan: after tiling.
-    """
-    found = [_layout(plan, chip, "dense")]
-    fewest, turns = found[0].arrays, 1
-    while True:
-        layout = _layout(plan, chip, "parallel" if turns == 1 else turns)
-        if layout.arrays <= fewest or turns > len(plan.tiles):
-            break
-        found.append(layout)
-        turns *= 2
-    best: list[Layout] = []
-    for layout in sorted(found, key=lambda a: (a.arrays, a.steps)):
-        if not best or layout.steps < best[-1].steps:
-            best.append(layout)
-    return best
-
-
-def _layout(plan: Plan, chip: Chip, packing: Packing) -> Layout:
-    packed = replace(Pack(packing)(plan, chip), lines=(None,) * len(plan.tiles))
-    scheduled = Scheduling()(packed, chip)
-    reads = activations(tile_table(scheduled), schedule_table(scheduled))
-    counts = _vectors(plan)
-    latency: float | None = 0.0
-    for number, layer in enumerate(plan.layers):
-        count = counts[layer.name]
-        if latency is None or count is None:
-            latency = None
-            break
-        latency += count * vector_ns(chip, not layer.nonnegative_input, reads.of(number))
-    return Layout(packing, packed.arrays, len(scheduled.schedule), latency)
-
-
-def stages(plan: Plan, chip: Chip) -> list[Stage]:
+def pipeline_layers(plan: Plan, chip: Chip) -> list[PipelineLayer]:
     """Every layer with arrays of its own, all of them read at once.
 
     Args:
         plan: after tiling.
     """
-    counts, inputs, lines = _vectors(plan), _inputs(plan), _lines(plan)
+    counts, inputs, lines = vectors_of_layers(plan), _inputs(plan), _lines(plan)
     arrays = Counter(tile.layer for tile in plan.tiles)
     main = plan.graph.graph
     in_bodies = {layer_of(node) for node in array_nodes(plan.graph) if node.graph is not main}
@@ -150,11 +98,11 @@ def stages(plan: Plan, chip: Chip) -> list[Stage]:
         busy = None if count is None else count * vector_ns(chip, signed, reads.of(number))
         buffer = _buffer(layer, inputs.get(name))
         inside = name in in_bodies
-        found.append(Stage(name, arrays[number], busy, buffer, lines.get(name, 1), inside))
+        found.append(PipelineLayer(name, arrays[number], busy, buffer, lines.get(name, 1), inside))
     return found
 
 
-def copies(found: Sequence[Stage], budget: int) -> Copies:
+def share_out(found: Sequence[PipelineLayer], budget: int) -> Copies:
     """Copies of the slowest stage again and again, as long as there are arrays for one more.
 
     Stages in bodies of control flow are there once: how long they take is not known.
@@ -185,11 +133,6 @@ def copies(found: Sequence[Stage], budget: int) -> Copies:
             break
         number[slowest], used = more, used + added
     return Copies(tuple(number), used, interval if len(timed) == len(found) else None)
-
-
-def _vectors(plan: Plan) -> dict[str, int | None]:
-    convolves = {layer.name: layer.window is not None for layer in plan.layers}
-    return vectors(plan.graph, convolves)
 
 
 def _inputs(plan: Plan) -> dict[str, tuple[int, ...] | None]:

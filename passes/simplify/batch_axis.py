@@ -10,12 +10,12 @@ import onnx_ir as ir
 
 from pimc.passes.graph.constants import constant_array
 
-__all__ = ["RULES", "Axes", "Rule", "Unproved", "free_target", "keeps_first"]
+__all__ = ["RULES", "BatchAxes", "BatchRule", "Unproved", "free_target", "keeps_first"]
 
 #: Value → the axis along which its samples lie. Values without an entry hold no sample.
-Axes = Mapping[ir.Value, int]
+BatchAxes = Mapping[ir.Value, int]
 #: The samples' axis in the outputs of a node, one of whose inputs has samples.
-Rule = Callable[[ir.Node, Axes], int]
+BatchRule = Callable[[ir.Node, BatchAxes], int]
 
 #: Ends of a slice from here on mean all there is.
 _ALL = 2**31 - 1
@@ -40,7 +40,7 @@ def _input(node: ir.Node, index: int) -> ir.Value | None:
     return node.inputs[index] if index < len(node.inputs) else None
 
 
-def _first(node: ir.Node, axes: Axes) -> tuple[int, int]:
+def _first(node: ir.Node, axes: BatchAxes) -> tuple[int, int]:
     """Samples' axis and rank of the first input; the others must hold none."""
     first = node.inputs[0]
     others = [value for value in node.inputs[1:] if value is not None]
@@ -62,7 +62,7 @@ def _integers(node: ir.Node, index: int, attribute: str = "") -> list[int] | Non
     return [int(entry) for entry in np.atleast_1d(array)]
 
 
-def _aligned(node: ir.Node, axes: Axes, core: int = 0) -> tuple[int, int]:
+def _aligned(node: ir.Node, axes: BatchAxes, core: int = 0) -> tuple[int, int]:
     """Broadcasting: the samples' axis counted from the end, and the rank of the result.
 
     The last ``core`` axes do not broadcast; samples there are for the caller to judge.
@@ -78,12 +78,12 @@ def _aligned(node: ir.Node, axes: Axes, core: int = 0) -> tuple[int, int]:
     return end, max(ranks.values())
 
 
-def _pointwise(node: ir.Node, axes: Axes) -> int:
+def _pointwise(node: ir.Node, axes: BatchAxes) -> int:
     end, rank = _aligned(node, axes)
     return rank - end
 
 
-def _matmul(node: ir.Node, axes: Axes) -> int:
+def _matmul(node: ir.Node, axes: BatchAxes) -> int:
     left, right = node.inputs[:2]
     _demand(min(len(_shape(left)), len(_shape(right))) >= 2, "a vector")
     end, rank = _aligned(node, axes, core=2)
@@ -92,7 +92,7 @@ def _matmul(node: ir.Node, axes: Axes) -> int:
     return rank - end
 
 
-def _gemm(node: ir.Node, axes: Axes) -> int:
+def _gemm(node: ir.Node, axes: BatchAxes) -> int:
     axis, _ = _first(node, axes)
     _demand(axis == 0 and not node.attributes.get_int("transA", 0), "sums over samples")
     offset = _input(node, 2)
@@ -101,7 +101,7 @@ def _gemm(node: ir.Node, axes: Axes) -> int:
     return 0
 
 
-def _leading(node: ir.Node, axes: Axes) -> int:
+def _leading(node: ir.Node, axes: BatchAxes) -> int:
     """Ops that are defined sample by sample along axis 0."""
     axis, _ = _first(node, axes)
     _demand(axis == 0, "the samples are not first")
@@ -110,10 +110,10 @@ def _leading(node: ir.Node, axes: Axes) -> int:
     return 0
 
 
-def _along(default: int) -> Rule:
+def _along(default: int) -> BatchRule:
     """Ops that work along the attribute ``axis`` and leave every other axis alone."""
 
-    def rule(node: ir.Node, axes: Axes) -> int:
+    def rule(node: ir.Node, axes: BatchAxes) -> int:
         axis, rank = _first(node, axes)
         _demand(node.attributes.get_int("axis", default) % rank != axis, "goes along the samples")
         return axis
@@ -121,25 +121,25 @@ def _along(default: int) -> Rule:
     return rule
 
 
-def _normalized(node: ir.Node, axes: Axes) -> int:
+def _normalized(node: ir.Node, axes: BatchAxes) -> int:
     axis, rank = _first(node, axes)
     _demand(axis < node.attributes.get_int("axis", -1) % rank, "goes along the samples")
     return axis
 
 
-def _linear_quantize(node: ir.Node, axes: Axes) -> int:
+def _linear_quantize(node: ir.Node, axes: BatchAxes) -> int:
     scale = _shape(node.inputs[1])
     _demand(len(scale) <= 1, "scales block by block")
     return _along(1)(node, axes) if len(scale) else _first(node, axes)[0]
 
 
-def _argument(node: ir.Node, axes: Axes) -> int:
+def _argument(node: ir.Node, axes: BatchAxes) -> int:
     axis, rank = _first(node, axes)
     along = node.attributes.get_int("axis", 0) % rank
     return _without(axis, [along], keep=bool(node.attributes.get_int("keepdims", 1)))
 
 
-def _reduce(node: ir.Node, axes: Axes) -> int:
+def _reduce(node: ir.Node, axes: BatchAxes) -> int:
     axis, rank = _first(node, axes)
     along = _integers(node, 1, "axes")
     if not along:
@@ -156,35 +156,35 @@ def _without(axis: int, along: list[int], *, keep: bool) -> int:
     return axis if keep else axis - sum(a < axis for a in set(along))
 
 
-def _flatten(node: ir.Node, axes: Axes) -> int:
+def _flatten(node: ir.Node, axes: BatchAxes) -> int:
     axis, rank = _first(node, axes)
     split = node.attributes.get_int("axis", 1)
     _demand(axis == 0 and (split if split >= 0 else split + rank) == 1, "joins samples")
     return 0
 
 
-def _transpose(node: ir.Node, axes: Axes) -> int:
+def _transpose(node: ir.Node, axes: BatchAxes) -> int:
     axis, rank = _first(node, axes)
     found = node.attributes.get("perm")
     order = list(reversed(range(rank))) if found is None else list(found.as_ints())
     return order.index(axis)
 
 
-def _squeeze(node: ir.Node, axes: Axes) -> int:
+def _squeeze(node: ir.Node, axes: BatchAxes) -> int:
     axis, rank = _first(node, axes)
     along = _integers(node, 1)
     _demand(along is not None, "removes every axis of one entry")
     return _without(axis, [a % rank for a in along or []], keep=False)
 
 
-def _unsqueeze(node: ir.Node, axes: Axes) -> int:
+def _unsqueeze(node: ir.Node, axes: BatchAxes) -> int:
     axis, rank = _first(node, axes)
     new = _integers(node, 1) or []
     added = {a % (rank + len(new)) for a in new}
     return [i for i in range(rank + len(new)) if i not in added][axis]
 
 
-def _concat(node: ir.Node, axes: Axes) -> int:
+def _concat(node: ir.Node, axes: BatchAxes) -> int:
     found = {axes.get(value, -1) for value in node.inputs if value is not None}
     axis = found.pop()
     _demand(not found and axis >= 0, "joins samples with what is none")
@@ -193,7 +193,7 @@ def _concat(node: ir.Node, axes: Axes) -> int:
     return axis
 
 
-def _slice(node: ir.Node, axes: Axes) -> int:
+def _slice(node: ir.Node, axes: BatchAxes) -> int:
     axis, rank = _first(node, axes)
     starts, ends = _integers(node, 1) or [], _integers(node, 2) or []
     along = _integers(node, 3) or list(range(len(starts)))
@@ -204,7 +204,7 @@ def _slice(node: ir.Node, axes: Axes) -> int:
     return axis
 
 
-def _gather(node: ir.Node, axes: Axes) -> int:
+def _gather(node: ir.Node, axes: BatchAxes) -> int:
     data, indices = node.inputs[:2]
     along = node.attributes.get_int("axis", 0) % len(_shape(data))
     if data not in axes:
@@ -214,7 +214,7 @@ def _gather(node: ir.Node, axes: Axes) -> int:
     return axis if axis < along else axis + len(_shape(indices)) - 1
 
 
-def _pad(node: ir.Node, axes: Axes) -> int:
+def _pad(node: ir.Node, axes: BatchAxes) -> int:
     axis, rank = _first(node, axes)
     pads = _integers(node, 1) or []
     along = [a % rank for a in _integers(node, 3) or range(rank)]
@@ -224,7 +224,7 @@ def _pad(node: ir.Node, axes: Axes) -> int:
     return axis
 
 
-def _resize(node: ir.Node, axes: Axes) -> int:
+def _resize(node: ir.Node, axes: BatchAxes) -> int:
     axis, rank = _first(node, axes)
     found = node.attributes.get("axes")
     along = list(range(rank)) if found is None else [a % rank for a in found.as_ints()]
@@ -238,7 +238,7 @@ def _resize(node: ir.Node, axes: Axes) -> int:
     return axis
 
 
-def _expand(node: ir.Node, axes: Axes) -> int:
+def _expand(node: ir.Node, axes: BatchAxes) -> int:
     axis, rank = _first(node, axes)
     target = _integers(node, 1) or []
     end = rank - axis
@@ -246,13 +246,13 @@ def _expand(node: ir.Node, axes: Axes) -> int:
     return max(rank, len(target)) - end
 
 
-def _tile(node: ir.Node, axes: Axes) -> int:
+def _tile(node: ir.Node, axes: BatchAxes) -> int:
     axis, _ = _first(node, axes)
     _demand((_integers(node, 1) or [])[axis] == 1, "repeats samples")
     return axis
 
 
-def _reshape(node: ir.Node, axes: Axes) -> int:
+def _reshape(node: ir.Node, axes: BatchAxes) -> int:
     """Row by row: while the first dimension stays, a sample's values stay its own."""
     axis, _ = _first(node, axes)
     _demand(axis == 0, "the samples are not first")
@@ -261,6 +261,7 @@ def _reshape(node: ir.Node, axes: Axes) -> int:
 
 
 def keeps_first(node: ir.Node) -> bool:
+    """Whether a Reshape takes its first dimension over from its input, whatever it is."""
     first = (_integers(node, 1) or [-1])[0]
     return first == 0 and not node.attributes.get_int("allowzero", 0)
 
@@ -280,11 +281,11 @@ def free_target(node: ir.Node) -> list[int] | None:
     return [-1 if allowzero else 0, *made[1:]]
 
 
-def _rules(rule: Rule, ops: str) -> dict[str, Rule]:
+def _rules(rule: BatchRule, ops: str) -> dict[str, BatchRule]:
     return dict.fromkeys(ops.split(), rule)
 
 
-RULES: dict[str, Rule] = {
+RULES: dict[str, BatchRule] = {
     **_rules(
         _pointwise,
         "Abs Acos Acosh Add And Asin Asinh Atan Atanh BitShift BitwiseAnd BitwiseNot BitwiseOr "
