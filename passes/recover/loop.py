@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 
 from pimc.data.dataset import Dataset
 from pimc.image.image import Image
-from pimc.passes.recover.bench import Bench, source
-from pimc.passes.recover.checkpoint import Checkpoint
-from pimc.passes.recover.findings import findings
-from pimc.passes.recover.floor import floor_of
-from pimc.passes.recover.knowing import fit_columns
-from pimc.passes.recover.options import Floor, RecoverOptions, Recovery
-from pimc.passes.recover.steps import Step
+from pimc.passes.recover.bench.bench import Bench, source
+from pimc.passes.recover.bench.checkpoint import Checkpoint
+from pimc.passes.recover.bench.floor import floor_of
+from pimc.passes.recover.know.findings import findings
+from pimc.passes.recover.options import RecoverOptions
+from pimc.passes.recover.recovery import Floor, Recovery
+from pimc.passes.recover.steps.correcting import fit_columns
+from pimc.passes.recover.steps.writing import Step
 from pimc.passes.recover.strategies import DEFAULT, strategy_named
 from pimc.progress import Progress, silent
 from pimc.runtime.capture import Capture

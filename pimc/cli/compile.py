@@ -120,7 +120,7 @@ def compile_(settings: Settings, model: Path, **chosen: Any) -> Report:
         text = f"stopped after {chosen['stop_after']}; no image was written\n{_passes(timings)}"
         return Report(data | _resources(seconds), text, answer=False)
     if chosen["harden"]:
-        from pimc.passes.recover.harden import hardened
+        from pimc.passes.recover.train.harden import hardened
 
         image = api.compile(loaded, chip, **arguments)
         image = hardened(image, arguments["calib"], seed=settings.seed, progress=settings.progress)

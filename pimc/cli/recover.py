@@ -28,7 +28,7 @@ from pimc.cli.text import table
 
 if TYPE_CHECKING:
     from pimc.image.image import Image
-    from pimc.passes.recover.checkpoint import Checkpoint
+    from pimc.passes.recover.bench.checkpoint import Checkpoint
     from pimc.runtime.door.device import Device
 
 __all__ = ["recover"]
@@ -112,10 +112,10 @@ def recover(settings: Settings, image: Path | None, **chosen: Any) -> Report:
     from pimc.data.dataset import load_data
     from pimc.errors import UsageError
     from pimc.image.image import Image
-    from pimc.passes.recover.checkpoint import SUFFIX, Checkpoint
-    from pimc.passes.recover.distill import DistillOptions
+    from pimc.passes.recover.bench.checkpoint import SUFFIX, Checkpoint
     from pimc.passes.recover.loop import recover as recover_die
     from pimc.passes.recover.options import RecoverOptions
+    from pimc.passes.recover.train.distill import DistillOptions
     from pimc.runtime.door.drivers import flush, observer
     from pimc.runtime.session import Session
     from pimc.studies.evaluate import Batches, accuracy, float_session

@@ -10,7 +10,7 @@ from pimc.data.dataset import Dataset
 from pimc.image.image import Image
 from pimc.passes.recover.loop import recover
 from pimc.passes.recover.options import RecoverOptions
-from pimc.passes.recover.residual import residual_weights
+from pimc.passes.recover.write.residual import residual_weights
 from pimc.progress import Progress, silent
 from pimc.runtime.die.die import Die
 from pimc.runtime.door.device import Device

@@ -15,7 +15,7 @@ from typing import ClassVar, NamedTuple, Protocol
 from pimc.errors import UsageError
 from pimc.files.strict import did_you_mean
 from pimc.passes.recover.options import RecoverOptions
-from pimc.passes.recover.steps import Step
+from pimc.passes.recover.steps.writing import Step
 from pimc.passes.recover.strategies.affine import Affine
 from pimc.passes.recover.strategies.full_rewrite import FullRewrite
 from pimc.passes.recover.strategies.layerwise import Layerwise

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pimc.passes.recover.options import RecoverOptions
-from pimc.passes.recover.steps import Step
+from pimc.passes.recover.steps.writing import Step
 
 
 @dataclass(frozen=True)
