@@ -19,6 +19,7 @@ import torch
 from pimc.data.dataset import Dataset
 from pimc.image.image import Image, ImageLayer
 from pimc.passes.recover.estimate import CellEstimate, reference_variance
+from pimc.passes.recover.train.trainer import Batch, Trainer
 from pimc.passes.recover.twin.goal import Outputs
 from pimc.passes.recover.twin.student import Student
 from pimc.passes.recover.twin.twin import Twin, TwinLayer
@@ -70,26 +71,22 @@ def identify_outputs(
         for layer in image.layers
     }
     trained = [values for each in cells.values() for values in (each.own, each.common)]
-    optimizer = torch.optim.Adam(trained, lr=options.learning_rate)
-    parts = -(-len(data) // options.batch_size)
-    steps = max(options.epochs * parts, 1)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for _ in progress(range(options.epochs), "fitting the twin to the outputs", options.epochs):
-        order = torch.randperm(len(data), generator=generator).numpy()
-        for part in np.array_split(order, parts):
-            layers = {name: each.layer() for name, each in cells.items()}
-            x = torch.from_numpy(data.subset(part).all())
-            found, _ = student.run(x, Twin(layers))
-            away = [
-                (ours - theirs[part]).square().sum() / variance
-                for ours, theirs, variance in zip(found, given, noise, strict=True)
-            ]
-            unlikely = [values.square().sum() * (len(part) / len(data)) for values in trained]
-            loss = torch.stack([*away, *unlikely]).sum()
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            schedule.step()
+
+    def loss_of(batch: Batch) -> torch.Tensor:
+        """How unlikely the die is that has these errors, as far as the batch tells."""
+        found, _ = student.run(batch.x, Twin({name: each.layer() for name, each in cells.items()}))
+        away = [
+            (ours - theirs[batch.chosen]).square().sum() / variance
+            for ours, theirs, variance in zip(found, given, noise, strict=True)
+        ]
+        share = len(batch.chosen) / len(data)
+        unlikely = [values.square().sum() * share for values in trained]
+        return torch.stack([*away, *unlikely]).sum()
+
+    parameters = [{"params": trained, "lr": options.learning_rate}]
+    Trainer(parameters, loss_of, data, options.batch_size, generator).epochs(
+        options.epochs, what="fitting the twin to the outputs", progress=progress
+    )
     return {each.index: each.estimate() for each in cells.values()}
 
 

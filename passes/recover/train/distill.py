@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
 from pimc.data.dataset import Dataset
-from pimc.passes.recover.train.trainer import batches
+from pimc.passes.recover.train.trainer import Batch, Trainer
 from pimc.passes.recover.twin.goal import TEMPERATURE, Goal
 from pimc.passes.recover.twin.student import Student, distance
-from pimc.passes.recover.twin.twin import TwinLayer
 from pimc.progress import Progress, silent
 from pimc.runtime.graph.executor import ArrayCall
 
@@ -62,34 +61,23 @@ def distill(
     student.check_gradients()
     spread = _spread(student, data)
     units = {"gain": dict.fromkeys(spread, 1.0), "bias": spread}
-    optimizer = torch.optim.Adam(
-        [
-            {
-                "params": [getattr(twin, name)],
-                "lr": options.learning_rate * units[name][twin.layer.name],
-            }
-            for name in units
-            if name in train
-            for twin in _twins(student)
-        ]
+    parameters = [
+        {
+            "params": [getattr(twin, name)],
+            "lr": options.learning_rate * units[name][twin.layer.name],
+        }
+        for name in units
+        if name in train
+        for twin in student.twin.layers.values()
+    ]
+
+    def loss_of(batch: Batch) -> torch.Tensor:
+        found = student.run(batch.x, array or student.twin)
+        return distance(goal, found, student.teach(batch.x), options.features)
+
+    Trainer(parameters, loss_of, data, options.batch_size, generator).epochs(
+        options.epochs, judge, what="distilling", progress=progress
     )
-    steps = options.epochs * -(-len(data) // options.batch_size)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))
-    for epoch in progress(range(options.epochs), "distilling", options.epochs):
-        for x in batches(data, options.batch_size, generator):
-            loss = distance(
-                goal, student.run(x, array or student.twin), student.teach(x), options.features
-            )
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-        if not judge(epoch):
-            break
-
-
-def _twins(student: Student) -> Iterator[TwinLayer]:
-    return iter(student.twin.layers.values())
 
 
 def _spread(student: Student, data: Dataset) -> dict[str, float]:

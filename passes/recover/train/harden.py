@@ -18,9 +18,9 @@ import torch.nn.functional as F
 
 from pimc.data.dataset import Dataset
 from pimc.image.image import Image
-from pimc.passes.recover.train.trainer import batches
+from pimc.passes.recover.train.trainer import Batch, Best, Trainer
 from pimc.passes.recover.twin.goal import Goal, Task
-from pimc.passes.recover.twin.noisy import NoisyLayer, optimizer_of, written
+from pimc.passes.recover.twin.noisy import NoisyLayer, parameters_of, written
 from pimc.passes.recover.twin.student import Run, Student, distance
 from pimc.passes.recover.twin.twin import Twin
 from pimc.plan.records import layer_of
@@ -88,45 +88,45 @@ def harden(
     """
     student.check_gradients()
     layers = {layer.name: NoisyLayer.of(image, layer, device) for layer in image.layers}
-    optimizer = optimizer_of(layers.values(), options.learning_rate)
-    steps = options.epochs * -(-len(data) // options.batch_size)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))
     objective = _objective(goal, options)
 
     def array(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
         return layers[layer_of(node)].twin(x)
 
-    def loss_of(x: torch.Tensor, noise: float, draw: torch.Generator) -> torch.Tensor:
+    def on_a_die(x: torch.Tensor, noise: float, draw: torch.Generator) -> torch.Tensor:
         for layer in layers.values():
             layer.draw(draw, noise)
         return objective(student.run(x, array), student.teach(x))
 
-    def judged() -> float:
+    def loss_of(batch: Batch) -> torch.Tensor:
+        done = (batch.epoch + batch.number * options.batch_size / len(data)) / options.epochs
+        noise = options.noise * min(1.0, done / max(options.warmup, 1e-9))
+        return on_a_die(batch.x, noise, generator)
+
+    def held_out_loss() -> float:
         """The loss on held-out data under the chip's full errors; the same dies every time."""
         dies = torch.Generator().manual_seed(options.draws)
         parts = range(0, len(held_out), options.batch_size)
         with torch.no_grad():
             losses = [
-                loss_of(torch.from_numpy(held_out.batch(n, n + options.batch_size)), 1.0, dies)
+                on_a_die(torch.from_numpy(held_out.batch(n, n + options.batch_size)), 1.0, dies)
                 for _ in range(options.draws)
                 for n in parts
             ]
         return float(torch.stack(losses).mean())
 
-    best, least = image, inf
-    for epoch in progress(range(options.epochs), "hardening", options.epochs):
-        for number, x in enumerate(batches(data, options.batch_size, generator)):
-            done = (epoch + number * options.batch_size / len(data)) / options.epochs
-            noise = options.noise * min(1.0, done / max(options.warmup, 1e-9))
-            loss = loss_of(x, noise, generator)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-        reached = judged()
-        if reached < least:
-            best, least = written(image, layers.values()), reached
-    return best
+    best = Best(inf, image)
+
+    def judge(epoch: int) -> bool:
+        nonlocal best
+        best = Best.of(best, held_out_loss(), lambda: written(image, layers.values()))
+        return True
+
+    parameters = parameters_of(layers.values(), options.learning_rate)
+    Trainer(parameters, loss_of, data, options.batch_size, generator).epochs(
+        options.epochs, judge, what="hardening", progress=progress
+    )
+    return best.value
 
 
 def hardened(

@@ -16,8 +16,8 @@ import onnx_ir as ir
 import torch
 
 from pimc.passes.recover.bench.bench import Bench
-from pimc.passes.recover.train.trainer import batches
-from pimc.passes.recover.twin.noisy import NoisyLayer, optimizer_of, written
+from pimc.passes.recover.train.trainer import Batch, Trainer
+from pimc.passes.recover.twin.noisy import NoisyLayer, parameters_of, written
 from pimc.passes.recover.twin.student import Student, distance
 from pimc.plan.records import layer_of
 from pimc.runtime.session import BATCH_SIZE
@@ -66,7 +66,6 @@ def _train(
     bench: Bench, student: Student, rest: Mapping[str, NoisyLayer], options: LayerwiseOptions
 ) -> None:
     chip = bench.session().layers
-    optimizer = optimizer_of(rest.values(), options.learning_rate)
 
     def array(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
         name = layer_of(node)
@@ -75,18 +74,20 @@ def _train(
         with torch.no_grad():
             return torch.cat([chip[name](part) for part in x.split(BATCH_SIZE)])
 
-    count = min(options.images, len(bench.train))
-    some = torch.randperm(len(bench.train), generator=bench.generator)[:count].numpy()
-    for x in batches(bench.train.subset(some), options.batch_size, bench.generator):
+    def loss_of(batch: Batch) -> torch.Tensor:
         for layer in rest.values():
             layer.draw(bench.generator)
-        wanted, wanted_features = student.teach(x)
+        wanted, wanted_features = student.teach(batch.x)
         kept = {call: value for call, value in wanted_features.items() if call[0] in rest}
-        found = student.run(x, array)
-        loss = distance(bench.goal, found, (wanted, kept), options.features)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
+        found = student.run(batch.x, array)
+        return distance(bench.goal, found, (wanted, kept), options.features)
+
+    count = min(options.images, len(bench.train))
+    some = torch.randperm(len(bench.train), generator=bench.generator)[:count].numpy()
+    data, parameters = bench.train.subset(some), parameters_of(rest.values(), options.learning_rate)
+    Trainer(parameters, loss_of, data, options.batch_size, bench.generator, annealed=False).epochs(
+        1
+    )
 
 
 def _write(bench: Bench, layer: NoisyLayer, number: int) -> int:

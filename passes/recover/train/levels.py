@@ -9,7 +9,6 @@ moves stay what they are, and the others learn to make up for them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import chain, count, islice
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +18,9 @@ import torch
 from pimc.data.dataset import Dataset
 from pimc.image.image import Image
 from pimc.passes.recover.estimate import CellEstimate
-from pimc.passes.recover.train.trainer import batches
+from pimc.passes.recover.train.trainer import Batch, Trainer
 from pimc.passes.recover.twin.goal import Goal
-from pimc.passes.recover.twin.noisy import NoisyLayer, optimizer_of
+from pimc.passes.recover.twin.noisy import NoisyLayer, parameters_of
 from pimc.passes.recover.twin.student import Student, distance
 from pimc.plan.records import layer_of
 from pimc.progress import Progress, silent
@@ -75,22 +74,20 @@ def train_levels(
         layer.name: NoisyLayer.on(image, layer, estimates[layer.index], options.stay)
         for layer in image.layers
     }
-    optimizer = optimizer_of(layers.values(), options.learning_rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.steps)
-    epochs = (batches(data, options.batch_size, generator) for _ in count())
-    inputs = islice(chain.from_iterable(epochs), options.steps)
 
     def array(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
         return layers[layer_of(node)].twin(x)
 
-    for x in progress(inputs, "training levels", options.steps):
+    def loss_of(batch: Batch) -> torch.Tensor:
         for layer in layers.values():
             layer.draw(generator)
-        loss = distance(goal, student.run(x, array), student.teach(x), options.features)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
+        found = student.run(batch.x, array)
+        return distance(goal, found, student.teach(batch.x), options.features)
+
+    parameters = parameters_of(layers.values(), options.learning_rate)
+    Trainer(parameters, loss_of, data, options.batch_size, generator).steps(
+        options.steps, what="training levels", progress=progress
+    )
     cells, levels = _chosen(image, layers, budget)
     biases = {
         noisy.twin.layer.index: {"bias": noisy.twin.bias.detach().numpy().copy()}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from math import sqrt
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from pimc.image.image import Image, ImageLayer
 from pimc.passes.recover.estimate import CellEstimate, reference_variance, stuck
 from pimc.passes.recover.twin.twin import TwinLayer, effective_weight, offset_current
 
-__all__ = ["Held", "NoisyLayer", "optimizer_of", "written"]
+__all__ = ["Held", "NoisyLayer", "parameters_of", "written"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,18 +167,18 @@ class NoisyLayer:
             self.twin.kernel = kernel.reshape(layer.groups * layer.cols, -1, *layer.window.kernel)
 
 
-def optimizer_of(layers: Iterable[NoisyLayer], learning_rate: float) -> torch.optim.Adam:
-    """Adam over weights and biases.
+def parameters_of(layers: Iterable[NoisyLayer], learning_rate: float) -> list[dict[str, Any]]:
+    """Weights and biases with their learning rates, as torch's optimizers take them.
 
     Args:
         learning_rate: in units of the standard deviation of a layer's weights.
     """
-    groups = []
+    groups: list[dict[str, Any]] = []
     for layer in layers:
         spread = float(layer.weight.detach().std().clamp_min(1e-6))
         groups.append({"params": [layer.weight], "lr": learning_rate * spread})
         groups.append({"params": [layer.twin.bias], "lr": learning_rate})
-    return torch.optim.Adam(groups)
+    return groups
 
 
 def written(image: Image, layers: Iterable[NoisyLayer]) -> Image:

@@ -162,6 +162,14 @@ def test_what_does_not_depend_on_the_die_is_trained_once(image, calib, monkeypat
     assert again[0].loss == found[1].loss
 
 
+def test_another_temperature_is_another_training(image, calib) -> None:
+    """Two recoveries in one process: the second is not given what the first one trained."""
+    plain, _ = recovered(image, calib, "vat-kd")
+    sharp = replace(OPTIONS, distill=replace(OPTIONS.distill, temperature=0.5))
+    found, _ = recovered(image, calib, "vat-kd", sharp)
+    assert not np.array_equal(found.image.levels, plain.image.levels)
+
+
 def test_a_strategy_that_needs_the_chip_refuses_a_capture() -> None:
     assert strategy_named("selective", chip=False).name == "selective"
     with pytest.raises(UsageError, match="needs the chip"):
