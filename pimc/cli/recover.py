@@ -116,6 +116,7 @@ def recover(settings: Settings, image: Path | None, **chosen: Any) -> Report:
     from pimc.passes.recover.loop import recover as recover_die
     from pimc.passes.recover.options import RecoverOptions
     from pimc.passes.recover.train.distill import DistillOptions
+    from pimc.passes.recover.train.harden import HardenedCache
     from pimc.runtime.door.drivers import flush, observer
     from pimc.runtime.session import Session
     from pimc.studies.evaluate import Batches, accuracy, float_session
@@ -165,6 +166,7 @@ def recover(settings: Settings, image: Path | None, **chosen: Any) -> Report:
         in_float = accuracy(float_session(loaded), labelled, progress=progress, description="float")
         ideal = accuracy(Session(loaded), labelled, progress=progress, description="perfect cells")
     results: list[dict[str, Any]] = []
+    hardened = HardenedCache()
     with _resumable(settings) as begun:
         for job in jobs(loaded, path, calib, settings.seed, chosen):
             checkpoint = Checkpoint(job.output.with_suffix(SUFFIX), loaded, strategy)
@@ -180,6 +182,7 @@ def recover(settings: Settings, image: Path | None, **chosen: Any) -> Report:
                 strategy=strategy,
                 captured=job.captured,
                 checkpoint=checkpoint,
+                hardened=hardened,
                 announce=lambda floor: note(floor_text(floor), settings),
                 progress=progress,
             )

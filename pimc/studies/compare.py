@@ -10,6 +10,7 @@ from pimc.data.dataset import Dataset
 from pimc.image.image import Image
 from pimc.passes.recover.loop import recover
 from pimc.passes.recover.options import RecoverOptions
+from pimc.passes.recover.train.harden import HardenedCache
 from pimc.passes.recover.write.residual import residual_weights
 from pimc.progress import Progress, silent
 from pimc.runtime.die.die import Die
@@ -86,7 +87,9 @@ def compare(
         PimcError: what :func:`~pimc.passes.recover.loop.recover` raises.
     """
     pool = pool or Here()
-    shared = [pool.share(value) for value in (shareable(image), calib, labelled)]
+    # Each worker fills a cache of its own: dies of one image share what does not depend on them.
+    given = shareable(image), calib, labelled, HardenedCache()
+    shared = [pool.share(value) for value in given]
     work = [(name, seed) for name in strategies for seed in seeds]
     tasks = ((key, (*shared, *key, options)) for key in work)
     done = dict(progress(completed(pool, follow, tasks), "recoveries", len(work)))
@@ -97,18 +100,23 @@ def follow(
     image: Image,
     calib: Dataset,
     labelled: Batches | None,
+    hardened: HardenedCache,
     strategy: str,
     seed: int,
     options: RecoverOptions,
 ) -> Outcome:
-    """One strategy on one die; the task of a worker."""
+    """One strategy on one die; the task of a worker.
+
+    Args:
+        hardened: what the tasks of this worker share.
+    """
     device = SimDevice(Die.simulated(seed), image.chip, image.arrays, read_seed=seed)
     program(image, device)
     before = _measured(image, device, labelled, seed)
     reads, start = device.reads, time.perf_counter()
     # What layers cost is the same for all, and no part of a comparison.
     options = replace(options, cost_images=0)
-    recovery = recover(image, device, calib, options, strategy=strategy)
+    recovery = recover(image, device, calib, options, strategy=strategy, hardened=hardened)
     seconds, reads = time.perf_counter() - start, device.reads - reads
     (kept,) = (stage for stage in recovery.stages if stage.kept)
     return Outcome(

@@ -1,75 +1,67 @@
-"""The bench: what a recovery works with, and the measurements that it decides by."""
+"""The bench: what a recovery works with, the same from its first step to its last."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from pimc.data.dataset import Dataset
 from pimc.errors import CaptureError, DataError, ImageError, UsageError
 from pimc.image.image import Image
-from pimc.passes.recover.estimate import CellEstimate, prior
+from pimc.passes.recover.bench.state import State
 from pimc.passes.recover.options import RecoverOptions
-from pimc.passes.recover.recovery import Stage
+from pimc.passes.recover.train.harden import HardenedCache
 from pimc.passes.recover.twin.goal import Goal, Outputs
+from pimc.passes.recover.twin.student import Student
 from pimc.passes.recover.twin.twin import Twin
 from pimc.passes.recover.watch.features import Features
+from pimc.passes.recover.watch.network import network_outputs
 from pimc.progress import Progress
 from pimc.runtime.capture import Capture
 from pimc.runtime.door.device import Device
-from pimc.runtime.door.program import write
 from pimc.runtime.graph.executor import ArrayCall
-from pimc.runtime.session import BATCH_SIZE, Session
+from pimc.runtime.session import Session
 from pimc.runtime.teacher import has_teacher, teacher_array
 
-Writes = tuple[npt.NDArray[np.int64], npt.NDArray[np.uint16], int]
-#: No writes.
-NOTHING: Writes = (np.empty(0, np.int64), np.empty(0, np.uint16), 0)
+__all__ = ["MIN_SAMPLES", "Bench", "Step", "source"]
+
 #: Fewest calibration samples a recovery can work with.
 MIN_SAMPLES = 16
 #: Held-out samples on which the layers' errors are measured.
 _FEATURE_IMAGES = 64
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Bench:
-    """Everything a recovery has on its table.
+    """What lies ready for every step of a recovery; what changes is its :class:`State`.
 
     Attributes:
         device: the chip; None where only a capture is at hand.
-        captured: a capture that was taken before; used once. Its network outputs are those for
-            the training part of the data.
-        image: what the chip holds now, and the digital side as it is now.
-        estimates: what is known of the cells, by layer number.
+        captured: a capture that was taken before; the first step that learns uses it. Its
+            network outputs are those for the training part of the data.
+        options: what the recovery may do.
+        train: the part of the calibration data that is learnt from.
+        held_out: the part by which it is decided what is kept.
         wanted: the float network's outputs for the held-out data.
-        features: what the float network's layers give for the first of them, by name.
-        kept: the image that serves the present cells best, and the stage that judged it; None
-            right after writes, when nothing was judged yet.
-        chosen: cells to write next, their levels, and the number of the round.
-        writes: (cell, level before, level after, round) of all writes so far.
+        goal: how far outputs are from those.
+        features: what the float network's layers give for the first of the held-out data.
+        hardened: what recoveries of several dies share.
+        progress: told of long work.
     """
 
     device: Device | None
-    captured: Capture | None
+    captured: Capture | None = field(repr=False)
     options: RecoverOptions
-    train: Dataset
-    held_out: Dataset
-    progress: Progress
-    image: Image
-    estimates: dict[int, CellEstimate]
-    generator: torch.Generator
-    wanted: Outputs
+    train: Dataset = field(repr=False)
+    held_out: Dataset = field(repr=False)
+    wanted: Outputs = field(repr=False)
     goal: Goal
     features: Features
-    kept: tuple[int, Image] | None = None
-    stages: list[Stage] = field(default_factory=list)
-    chosen: Writes = field(default_factory=lambda: NOTHING)
-    writes: list[npt.NDArray[np.int64]] = field(default_factory=list)
-    clock: float = field(default_factory=time.perf_counter)
+    hardened: HardenedCache = field(repr=False)
+    progress: Progress = field(repr=False)
 
     @staticmethod
     def of(
@@ -78,9 +70,10 @@ class Bench:
         captured: Capture | None,
         data: Dataset,
         options: RecoverOptions,
+        hardened: HardenedCache,
         progress: Progress,
     ) -> Bench:
-        """The bench before the first step.
+        """The bench for the recovery of a chip that holds ``image``.
 
         Raises:
             ImageError: the image holds no float weights to distill from.
@@ -111,20 +104,19 @@ class Bench:
             captured = _of_samples(captured, len(data), rest)
         session = Session(image, device)
         teacher = teacher_array(image)
-        wanted = outputs(session, held_out, progress, "running the float network", teacher)
+        what = "running the float network"
+        wanted = network_outputs(session, held_out, progress, what, teacher)
         return Bench(
             device=device,
             captured=captured,
             options=options,
             train=train,
             held_out=held_out,
-            progress=progress,
-            image=image,
-            estimates={layer.index: prior(image, layer) for layer in image.layers},
-            generator=torch.Generator().manual_seed(options.seed),
             wanted=wanted,
             goal=Goal.of(options.task, wanted, options.distill.temperature),
             features=Features.of(session, teacher, held_out, _FEATURE_IMAGES),
+            hardened=hardened,
+            progress=progress,
         )
 
     @property
@@ -132,74 +124,28 @@ class Bench:
         """Whether the chip is at hand, not only a capture of it."""
         return self.device is not None
 
-    def session(self) -> Session:
-        """The current image on the chip, or, without one, on perfect cells for its graph."""
-        return Session(self.image, self.device)
+    def session(self, state: State) -> Session:
+        """The present image on the chip, or, without one, on perfect cells for its graph."""
+        return Session(state.image, self.device)
 
-    def array(self) -> ArrayCall | None:
+    def array(self, state: State) -> ArrayCall | None:
         """What stands in for the chip where none is attached: the twin."""
-        return None if self.device is not None else Twin.of(self.image, self.estimates)
+        return None if self.device is not None else Twin.of(state.image, state.estimates)
 
-    def judge(self, name: str, written: int = 0) -> Stage:
-        """Measure the image on the chip and note it as a stage."""
-        session = self.session()
-        watch = self.features.watch(self.array() or session.array)
-        found = outputs(session, self.held_out, self.progress, "judging", watch)
-        loss = float(self.goal.loss(found, self.wanted))
-        now = time.perf_counter()
-        same = self.goal.agreement(found, self.wanted)
-        errors = self.features.errors(watch.seen)
-        stage = Stage(name, loss, same, written, now - self.clock, errors)
-        self.clock = now
-        if self.kept is None or loss < self.stages[self.kept[0]].loss:
-            self.kept = len(self.stages), self.image
-        self.stages.append(stage)
-        return stage
-
-    def stages_since_best(self) -> int:
-        """How many stages came after the one whose digital side serves the present cells best."""
-        return 0 if self.kept is None else len(self.stages) - 1 - self.kept[0]
-
-    def enough(self) -> bool:
-        """Whether the present cells serve as well as was asked for."""
-        limit = self.options.enough
-        if limit is None or self.kept is None:
-            return False
-        return self.stages[self.kept[0]].loss <= limit
-
-    def keep_best(self) -> None:
-        """Go back to the digital side that serves the present cells best."""
-        if self.kept is not None:
-            best, self.image = self.kept
-            self.stages[best] = replace(self.stages[best], kept=True)
-
-    def write(self) -> int:
-        """Write the chosen cells; digital sides so far fit no more.
-
-        Without the chip the writes are only noted.
-
-        Returns:
-            How many were written.
-
-        Raises:
-            DeviceError: the chip failed.
-        """
-        (cells, levels, number), self.chosen = self.chosen, NOTHING
-        if not len(cells):
-            return 0
-        before = self.image.levels.reshape(-1)[cells].astype(np.int64)
-        if self.device is not None:
-            write(self.device, cells, levels)
-        self.image = self.image.updated(cells=cells, levels=levels)
-        self.kept = None
-        self.writes.append(
-            np.stack([cells, before, levels, np.full(len(cells), number)], axis=1).astype(np.int64)
+    def student(self, state: State) -> Student:
+        """The twin as it is known now, and the float network."""
+        session = self.session(state)
+        return Student(
+            session.executor,
+            Twin.of(state.image, state.estimates),
+            teacher_array(state.image),
+            session.get_inputs()[0].name,
+            tuple(arg.name for arg in session.get_outputs()),
         )
-        return len(cells)
 
-    def all_writes(self) -> npt.NDArray[np.int64]:
-        """(writes, 4) address of the cell, level before, level after, round."""
-        return np.concatenate([np.empty((0, 4), np.int64), *self.writes])
+
+#: What strategies are made of. One that was cut is done again from its start.
+Step = Callable[[Bench, State], State]
 
 
 def source(device: Device | None, captured: Capture | None) -> str:
@@ -230,21 +176,3 @@ def _of_samples(captured: Capture, count: int, chosen: npt.NDArray[np.int64]) ->
         )
     kept = {} if lengths else {name: value[chosen] for name, value in captured.outputs.items()}
     return replace(captured, outputs=kept)
-
-
-def outputs(
-    session: Session, data: Dataset, progress: Progress, what: str, array: ArrayCall | None
-) -> Outputs:
-    """The network's outputs for all of ``data``."""
-    feed = session.get_inputs()[0].name
-    names = [arg.name for arg in session.get_outputs()]
-    starts = range(0, len(data), BATCH_SIZE)
-    parts = [
-        session.evaluate(
-            {feed: torch.from_numpy(data.batch(start, start + BATCH_SIZE))},
-            want=names,
-            array=array,
-        )
-        for start in progress(starts, what, len(starts))
-    ]
-    return [torch.cat([part[name] for part in parts]) for name in names]

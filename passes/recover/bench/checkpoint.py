@@ -8,36 +8,31 @@ of its own (a chip on the bench) the writes are in it, and are done again where 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 
 from pimc.data.dataset import Dataset
 from pimc.errors import RecoveryError
 from pimc.files import container
 from pimc.files.atomic import sha256_array
-from pimc.files.container import Tensor, canonical_json
-from pimc.image.image import Image, layer_tensor
+from pimc.files.container import canonical_json
+from pimc.image.image import Image
 from pimc.passes.recover.bench.bench import Bench
-from pimc.passes.recover.estimate import CellEstimate
-from pimc.passes.recover.recovery import Stage
+from pimc.passes.recover.bench.state import State
+from pimc.passes.recover.bench.stored import restored, stored, under
 from pimc.runtime.door.device import Resumable
 
 __all__ = ["SUFFIX", "Checkpoint"]
 
 FORMAT = "pimc-recovery"
-VERSION = 2
+VERSION = 3
 SUFFIX = ".recovery"
 
 #: Calibration samples by which data are recognised.
 _SAMPLES = 64
 _HINT = "recover without --resume to start again"
-_ESTIMATE = [field.name for field in fields(CellEstimate)]
-_CHOSEN = ("chosen.cells", "chosen.levels")
 
 
 @dataclass(frozen=True)
@@ -54,77 +49,47 @@ class Checkpoint:
     parent: Image
     strategy: str
 
-    def save(self, bench: Bench, done: int) -> None:
+    def save(self, bench: Bench, state: State, done: int) -> None:
         """Note the state after so many steps, whole or not at all.
 
         Raises:
             UsageError: the file cannot be written.
         """
-        kept_number, kept = bench.kept or (-1, None)
-        cells, levels, number = bench.chosen
-        manifest = {
-            "job": self._job(bench),
-            "done": done,
-            "stages": [asdict(stage) for stage in bench.stages],
-            "kept": kept_number,
-            "round": number,
-            "rounds": len(bench.writes),
-            "captured": bench.captured is not None,
-            "layers": bench.image.manifest["layers"],
-            "kept_layers": kept and kept.manifest["layers"],
-        }
-        tensors: dict[str, Tensor] = {
-            **self._changed("image", bench.image),
-            **({} if kept is None else self._changed("kept", kept)),
-            **dict(zip(_CHOSEN, (cells, levels), strict=True)),
-            **{f"writes.{n}": writes for n, writes in enumerate(bench.writes)},
-            "generator": bench.generator.get_state().numpy(),
-        }
-        for index, estimate in bench.estimates.items():
-            tensors |= {
-                layer_tensor(index, name): _storable(getattr(estimate, name)) for name in _ESTIMATE
-            }
+        note, tensors = stored(state, self.parent)
+        manifest = {"job": self._job(bench), "done": done, "state": note}
+        everything = {f"state.{name}": value for name, value in tensors.items()}
         if isinstance(bench.device, Resumable):
-            state = bench.device.state()
-            tensors |= {f"device.{name}": value for name, value in state.items()}
-        container.save(self.path, *container.seal(FORMAT, VERSION, manifest, tensors))
+            held = bench.device.state()
+            everything |= {f"device.{name}": value for name, value in held.items()}
+        container.save(self.path, *container.seal(FORMAT, VERSION, manifest, everything))
 
-    def load(self, bench: Bench) -> int:
-        """Bring the bench, and a device that keeps a state, to where the recovery was cut.
+    def load(self, bench: Bench, first: State) -> tuple[int, State]:
+        """Bring a device that keeps a state to where the recovery was cut.
+
+        Args:
+            first: the state before any step.
 
         Returns:
-            How many steps were done; 0 where there is no file.
+            How many steps were done, and the state after them; ``first`` where there is no file.
 
         Raises:
-            RecoveryError: the file is damaged, or of another recovery.
+            RecoveryError: the file is damaged, of another recovery, or of an earlier pimc.
         """
         if not self.path.exists():
-            return 0
+            return 0, first
         manifest, tensors = container.load(self.path, FORMAT, VERSION, RecoveryError)
-        if manifest["job"] != self._job(bench):
+        if manifest["version"] != VERSION:
+            raise RecoveryError("was begun by an earlier pimc", str(self.path), _HINT)
+        job = self._job(bench)
+        if manifest["job"] != job:
             differing = ", ".join(
-                key for key, value in self._job(bench).items() if manifest["job"].get(key) != value
+                key for key, value in job.items() if manifest["job"].get(key) != value
             )
             raise RecoveryError(f"is of another recovery: {differing}", str(self.path), _HINT)
-        bench.image = self._image("image", manifest["layers"], tensors)
-        bench.kept = None
-        if manifest["kept"] >= 0:
-            kept = self._image("kept", manifest["kept_layers"], tensors)
-            bench.kept = manifest["kept"], kept
-        bench.stages = [Stage(**stage) for stage in manifest["stages"]]
-        cells, levels = (tensors[name] for name in _CHOSEN)
-        bench.chosen = cells, levels, manifest["round"]
-        bench.writes = [tensors[f"writes.{n}"] for n in range(manifest["rounds"])]
-        bench.generator.set_state(torch.from_numpy(tensors["generator"].copy()))
-        if not manifest["captured"]:
-            bench.captured = None
-        for index in bench.estimates:
-            values = {name: tensors[layer_tensor(index, name)].copy() for name in _ESTIMATE}
-            values["present"] = values["present"].astype(np.bool_)
-            bench.estimates[index] = CellEstimate(**values)
+        state = restored(manifest["state"], under("state.", tensors), self.parent)
         if isinstance(bench.device, Resumable):
-            bench.device.restore(_under("device.", tensors))
-        return int(manifest["done"])
+            bench.device.restore(under("device.", tensors))
+        return int(manifest["done"]), state
 
     def remove(self) -> None:
         """The recovery is done; nothing to resume."""
@@ -140,28 +105,6 @@ class Checkpoint:
             "options": hashlib.sha256(options.encode()).hexdigest(),
             "calibration data": _recognised(bench.train),
         }
-
-    def _changed(self, prefix: str, image: Image) -> dict[str, Tensor]:
-        """What an image holds beside its parent's tensors, by prefixed name."""
-        own = self.parent.tensors
-        return {
-            f"{prefix}.{name}": value
-            for name, value in image.tensors.items()
-            if name not in own or not np.array_equal(own[name], value)
-        }
-
-    def _image(self, prefix: str, layers: object, tensors: Mapping[str, Tensor]) -> Image:
-        changed = _under(f"{prefix}.", tensors)
-        manifest = {**self.parent.manifest, "layers": layers}
-        return Image.build(manifest, {**self.parent.tensors, **changed})
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-
-
-def _storable(values: Tensor) -> Tensor:
-    return values.astype(np.uint8) if values.dtype == np.bool_ else values
 
 
 def _recognised(data: Dataset) -> str:

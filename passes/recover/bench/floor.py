@@ -10,17 +10,20 @@ import torch
 
 from pimc.chip.elements import without
 from pimc.image.image import Image
-from pimc.passes.recover.bench.bench import Bench, outputs
+from pimc.passes.recover.bench.bench import Bench
 from pimc.passes.recover.recovery import Floor, LayerCost
 from pimc.passes.recover.twin.twin import Twin
 from pimc.passes.recover.watch.calls import Call, next_call
 from pimc.passes.recover.watch.layers import images_that_fit, read_in_parts
+from pimc.passes.recover.watch.network import network_outputs
 from pimc.plan.records import layer_of, repeated_layers
 from pimc.runtime.die.die import Die
 from pimc.runtime.door.device import Saturation, saturation_of
 from pimc.runtime.graph.executor import ArrayCall
 from pimc.runtime.session import Session
 from pimc.runtime.teacher import teacher_array
+
+__all__ = ["floor_of", "outputs_noise", "with_perfect_cells"]
 
 #: What writing can, at best, make up for.
 _OF_CELLS = (
@@ -37,52 +40,52 @@ def with_perfect_cells(image: Image) -> Image:
     return image.updated(chip=without(image.chip, _OF_CELLS).to_dict())
 
 
-def _reading(bench: Bench) -> Session:
+def _reading(bench: Bench, image: Image) -> Session:
     """Perfect cells, read as the chip reads; simulated, so nothing is asked of the chip."""
-    image = with_perfect_cells(bench.image)
-    return Session(image, Die.simulated(bench.options.seed), seed=bench.options.seed)
+    seed = bench.options.seed
+    return Session(with_perfect_cells(image), Die.simulated(seed), seed=seed)
 
 
-def outputs_noise(bench: Bench, twin: Twin) -> list[float]:
+def outputs_noise(bench: Bench, image: Image, twin: Twin) -> list[float]:
     """Variance of each output of perfect cells, read as the chip reads, about a twin of them."""
     some = bench.train.subset(np.arange(min(_NOISE_IMAGES, len(bench.train))))
-    session, what = _reading(bench), "estimating the noise of outputs"
-    found = outputs(session, some, bench.progress, what, None)
-    expected = outputs(session, some, bench.progress, what, twin)
+    session, what = _reading(bench, image), "estimating the noise of outputs"
+    found = network_outputs(session, some, bench.progress, what)
+    expected = network_outputs(session, some, bench.progress, what, twin)
     return [
         max(float((ours - theirs).square().mean()), _LEAST)
         for ours, theirs in zip(found, expected, strict=True)
     ]
 
 
-def floor_of(bench: Bench) -> Floor:
-    """The floor of the image on the bench, by simulation: nothing is asked of the chip.
+def floor_of(bench: Bench, image: Image) -> Floor:
+    """The floor of an image, by simulation: nothing is asked of the chip.
 
     Perfect cells under the chip's read noise and converters, with the digital side as compiled.
     A recovery that also tunes the digital side can come out slightly below this loss.
     """
-    session = _reading(bench)
-    found = outputs(session, bench.held_out, bench.progress, "estimating the floor", None)
+    session = _reading(bench, image)
+    found = network_outputs(session, bench.held_out, bench.progress, "estimating the floor")
     return Floor(
         float(bench.goal.loss(found, bench.wanted)),
         bench.goal.agreement(found, bench.wanted),
-        _costs(bench, session),
+        _costs(bench, image, session),
     )
 
 
-def _costs(bench: Bench, session: Session) -> tuple[LayerCost, ...]:
+def _costs(bench: Bench, image: Image, session: Session) -> tuple[LayerCost, ...]:
     """What each layer alone costs: it is read as the chip reads, all others compute in float."""
     most = min(bench.options.cost_images, len(bench.held_out))
     if not most:
         return ()
-    teacher = teacher_array(bench.image)
+    teacher = teacher_array(image)
     one = torch.from_numpy(bench.held_out.batch(0, 1))
     count = images_that_fit(session, teacher, one, most)
     feed = {session.get_inputs()[0].name: torch.from_numpy(bench.held_out.batch(0, count))}
-    noiseless = Session(bench.image)
+    noiseless = Session(image)
     read: dict[Call, torch.Tensor] = {}
     noise: dict[str, float] = {}
-    repeated = repeated_layers(bench.image.graph())
+    repeated = repeated_layers(image.graph())
 
     def beside(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
         name = layer_of(node)
@@ -98,7 +101,7 @@ def _costs(bench: Bench, session: Session) -> tuple[LayerCost, ...]:
     wanted = [values[name] for name in names]
     met = saturation_of(session.device)
     costs = []
-    for layer in bench.progress(bench.image.layers, "weighing the floor by layer"):
+    for layer in bench.progress(image.layers, "weighing the floor by layer"):
         if layer.name in repeated:
             given, array = feed, _replaying(layer.name, read, teacher)
         else:

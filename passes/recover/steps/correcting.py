@@ -1,149 +1,92 @@
-"""Steps that write nothing: learn what the cells hold, and make up for it digitally."""
+"""Making up digitally for what is known of the cells; nothing is written."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from pimc.errors import CaptureError
 from pimc.passes.recover.bench.bench import Bench
-from pimc.passes.recover.bench.floor import outputs_noise
+from pimc.passes.recover.bench.judge import judge
+from pimc.passes.recover.bench.state import State
 from pimc.passes.recover.digital.calibrate import calibrate
 from pimc.passes.recover.digital.ranges import fit_ranges
 from pimc.passes.recover.digital.rows import row_correction
-from pimc.passes.recover.know.codes import identify
-from pimc.passes.recover.know.outputs import identify_outputs
-from pimc.passes.recover.know.sums import identify_sums
-from pimc.passes.recover.twin.student import Student
-from pimc.passes.recover.twin.twin import Twin
+from pimc.passes.recover.steps.weighing import influences_of
 from pimc.passes.recover.watch.layers import images_that_fit
-from pimc.runtime.capture import Capture, capture
+from pimc.passes.recover.write.residual import add_residual
 from pimc.runtime.graph.executor import ArrayCall
 from pimc.runtime.session import Session
 from pimc.runtime.teacher import teacher_array
 
-__all__ = ["correct", "fit_columns", "learn", "student_of", "tune_ranges"]
+__all__ = ["add_digital", "correct", "fit_columns", "tune_ranges"]
+
+_COLUMNS = "column gain and offset"
 
 
-def learn(bench: Bench, *, only: Sequence[int] | None = None, number: int = 0) -> None:
-    """Capture and bring the estimates up to date; each ``number`` sends probes of its own.
+def correct(bench: Bench, state: State, name: str = _COLUMNS, written: int = 0) -> State:
+    """Take off what the reference columns are estimated to add, fit the columns, judge.
 
-    A capture that lies ready on the bench is used first.
-
-    Raises:
-        DeviceError: the chip failed.
+    Args:
+        name: of the stage.
+        written: cells that were written on the way to it.
     """
-    captured, bench.captured = bench.captured, None
-    if captured is None:
-        captured = capture(
-            bench.session(),
-            bench.train,
-            replace(bench.options.capture, seed=bench.options.seed + number),
-            outputs=False,
-            only=only,
-            progress=bench.progress,
-        )
-    _bring_up_to_date(bench, captured)
-    if not bench.has_chip:
-        bench.judge("as captured")
+    return judge(bench, _fitted(bench, _without_row_errors(state)), name, written)
 
 
-def _bring_up_to_date(bench: Bench, captured: Capture) -> None:
-    if captured.record == "outputs":
-        _learn_from_outputs(bench, captured.outputs)
-        return
-    bound = bench.session().layers
-    for index, record in bench.progress(list(captured.layers.items()), "identifying cells"):
-        layer = bench.image.layers[index]
-        known = bench.estimates[index]
-        bench.estimates[index] = (
-            identify(known, bench.image, layer, record)
-            if len(record.codes)
-            else identify_sums(known, bench.image, bound[layer.name], record)
-        )
-
-
-def _learn_from_outputs(bench: Bench, given: Mapping[str, npt.NDArray[np.float32]]) -> None:
-    student = student_of(bench)
-    missing = set(student.outputs) - set(given)
-    if missing:
-        raise CaptureError(
-            f"the network's output {missing.pop()} was not recorded",
-            hint="capture again, with all outputs",
-        )
-    bench.estimates = identify_outputs(
-        bench.image,
-        bench.estimates,
-        student,
-        bench.train,
-        [torch.from_numpy(given[name]) for name in student.outputs],
-        outputs_noise(bench, student.twin),
-        bench.generator,
-        progress=bench.progress,
-    )
-
-
-def correct(bench: Bench, name: str = "column gain and offset", written: int = 0) -> None:
-    """Take off what the reference columns are estimated to add, fit the columns, judge."""
-    _correct_rows(bench)
-    _fit(bench)
-    bench.judge(name, written)
-
-
-def fit_columns(bench: Bench) -> None:
+def fit_columns(bench: Bench, state: State) -> State:
     """Fit every column's gain and offset to the float network and judge."""
-    _fit(bench)
-    bench.judge("column gain and offset")
+    return judge(bench, _fitted(bench, state), _COLUMNS)
 
 
-def tune_ranges(bench: Bench) -> None:
+def tune_ranges(bench: Bench, state: State) -> State:
     """Where it is asked for, try ranges of the converters, keep what serves, correct and judge."""
     if "ranges" not in bench.options.train:
-        return
-    session, teacher, inputs = _calibration(bench)
-    bench.image = fit_ranges(session, teacher, inputs)
-    correct(bench, "converter ranges")
-
-
-def _correct_rows(bench: Bench) -> None:
-    corrections = {
-        layer.index: row_correction(bench.estimates[layer.index], bench.image, layer)
-        for layer in bench.image.layers
-    }
-    bench.image = bench.image.updated(
-        columns={
-            index: {"row_correction": value}
-            for index, value in corrections.items()
-            if value is not None
-        }
+        return state
+    session, teacher, inputs = _calibration(bench, state)
+    return correct(
+        bench, replace(state, image=fit_ranges(session, teacher, inputs)), "converter ranges"
     )
 
 
-def _fit(bench: Bench) -> None:
-    session, teacher, inputs = _calibration(bench)
-    bench.image = calibrate(session, teacher, inputs, bench.array())
+def add_digital(bench: Bench, state: State, *, share: float) -> State:
+    """Let the digital side add the weights that take most off, correct and judge.
+
+    Args:
+        share: weights it may add, as a part of all.
+
+    Raises:
+        ModelError: gradients cannot reach a layer.
+    """
+    count = int(share * sum(v.groups * v.rows * v.cols for v in state.image.layers))
+    state, weights = influences_of(bench, state)
+    image = add_residual(state.image, state.estimates, weights, count, progress=bench.progress)
+    return correct(bench, replace(state, image=image), "digital residual")
 
 
-def _calibration(bench: Bench) -> tuple[Session, ArrayCall, torch.Tensor]:
+def _without_row_errors(state: State) -> State:
+    corrections = {
+        layer.index: row_correction(state.estimates[layer.index], state.image, layer)
+        for layer in state.image.layers
+    }
+    columns = {
+        index: {"row_correction": value}
+        for index, value in corrections.items()
+        if value is not None
+    }
+    return replace(state, image=state.image.updated(columns=columns))
+
+
+def _fitted(bench: Bench, state: State) -> State:
+    session, teacher, inputs = _calibration(bench, state)
+    return replace(state, image=calibrate(session, teacher, inputs, bench.array(state)))
+
+
+def _calibration(bench: Bench, state: State) -> tuple[Session, ArrayCall, torch.Tensor]:
     """The chip, the float network, and as many inputs as both can be compared on at once."""
-    session, teacher = bench.session(), teacher_array(bench.image)
+    session, teacher = bench.session(state), teacher_array(state.image)
     one = torch.from_numpy(bench.train.batch(0, 1))
     count = images_that_fit(session, teacher, one, bench.options.calibrate_images)
     chosen = np.linspace(0, len(bench.train) - 1, min(count, len(bench.train))).astype(np.int64)
     return session, teacher, torch.from_numpy(bench.train.subset(chosen).all())
-
-
-def student_of(bench: Bench) -> Student:
-    """The twin as it is known now, and the float network."""
-    session = bench.session()
-    return Student(
-        session.executor,
-        Twin.of(bench.image, bench.estimates),
-        teacher_array(bench.image),
-        session.get_inputs()[0].name,
-        tuple(arg.name for arg in session.get_outputs()),
-    )

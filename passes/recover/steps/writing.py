@@ -1,40 +1,31 @@
-"""The steps that strategies are made of; each works on the bench and leaves it consistent.
+"""Writing cells: which, to what level, and looking at how they landed.
 
-A step that was cut can be done again from its start on the bench as it was then.
+Where writes are chosen by what the chip told they are chosen in one step and done in the next, so
+that none is done that is not noted before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
-import torch
 
-from pimc.files.atomic import sha256_array
-from pimc.image.image import Image
-from pimc.passes.recover.bench.bench import Bench
+from pimc.passes.recover.bench.bench import Bench, Step
+from pimc.passes.recover.bench.judge import judge
+from pimc.passes.recover.bench.state import State, Writes
 from pimc.passes.recover.estimate import prior, rewritten
-from pimc.passes.recover.steps.correcting import correct, learn, student_of
-from pimc.passes.recover.train.distill import distill
-from pimc.passes.recover.train.harden import HardenOptions, harden
-from pimc.passes.recover.train.layerwise import LayerwiseOptions, train_and_write
-from pimc.passes.recover.train.levels import LevelOptions, train_levels
-from pimc.passes.recover.twin.forward import through_chip, with_noise
-from pimc.passes.recover.twin.twin import Twin
+from pimc.passes.recover.steps.correcting import correct
+from pimc.passes.recover.steps.learning import learn
+from pimc.passes.recover.steps.weighing import influences_of
 from pimc.passes.recover.write.choose import choose, propose
-from pimc.passes.recover.write.influence import Influence, influences
-from pimc.passes.recover.write.residual import add_residual
-from pimc.runtime.graph.executor import ArrayCall
+from pimc.runtime.door.program import write
 
-Step = Callable[[Bench], None]
+__all__ = ["rewrite_all", "rewriting", "write_and_look", "write_proposed", "writes_left"]
 
 
 def rewriting(rounds: int, *, part: float = 1.0) -> tuple[Step, ...]:
     """Steps of rewriting the cells that pay most, looking at how they landed, and again.
-
-    Writes are chosen in one step and done in the next, so that no write is done that is not
-    noted before.
 
     Args:
         part: of the budget that they may use.
@@ -44,205 +35,89 @@ def rewriting(rounds: int, *, part: float = 1.0) -> tuple[Step, ...]:
         for number in range(1, rounds + 1)
         for step in (
             partial(_choose, number=number, part=part, last=number == rounds),
-            _write_chosen,
+            write_and_look,
         )
     )
 
 
-def training_levels(number: int, options: LevelOptions | None = None) -> tuple[Step, ...]:
-    """Steps of training which cells to write and to what, within the budget, and writing them.
-
-    Args:
-        number: of the round.
-    """
-    chosen = partial(_choose_by_training, number=number, options=options or LevelOptions())
-    return chosen, _write_chosen
-
-
-def add_digital(bench: Bench, *, share: float) -> None:
-    """Let the digital side add the weights that take most off, correct and judge.
-
-    Args:
-        share: weights it may add, as a part of all.
-    """
-    count = int(share * sum(v.groups * v.rows * v.cols for v in bench.image.layers))
-    bench.image = add_residual(
-        bench.image, bench.estimates, _influences(bench), count, progress=bench.progress
-    )
-    correct(bench, "digital residual")
-
-
-def rewrite_all(bench: Bench) -> None:
+def rewrite_all(bench: Bench, state: State) -> State:
     """Write every cell again to the level that it is asked to hold, and judge.
 
     Raises:
         DeviceError: the chip failed.
     """
-    cells = np.flatnonzero(bench.image.used)
-    bench.chosen = cells, bench.image.levels.reshape(-1)[cells], 1
-    done = bench.write()
-    bench.estimates = {layer.index: prior(bench.image, layer) for layer in bench.image.layers}
-    bench.judge("every cell written again", done)
+    cells = np.flatnonzero(state.image.used)
+    every = Writes(cells, state.image.levels.reshape(-1)[cells], 1)
+    state = write_proposed(bench, replace(state, proposed=every))
+    estimates = {layer.index: prior(state.image, layer) for layer in state.image.layers}
+    state = replace(state, estimates=estimates)
+    return judge(bench, state, "every cell written again", len(cells))
 
 
-def write_hardened(bench: Bench, *, options: HardenOptions) -> None:
-    """Train the weights under write errors, write every cell that changes, and judge.
-
-    Raises:
-        ModelError: gradients cannot reach a layer.
-        DeviceError: the chip failed.
-    """
-    trained = _hardened(bench, options)
-    cells = np.flatnonzero(trained.levels != bench.image.levels)
-    bench.chosen = cells, trained.levels.reshape(-1)[cells], 1
-    done = bench.write()
-    names = {layer.index: {"bias": layer.bias} for layer in trained.layers}
-    bench.image = bench.image.updated(columns=names)
-    bench.judge("hardened weights written", done)
-
-
-#: The last hardened image by what it was made of: it does not depend on the die, and takes long.
-_HARDENED: dict[tuple[object, ...], Image] = {}
-
-
-def _hardened(bench: Bench, options: HardenOptions) -> Image:
-    chosen = bench.options.seed, bench.options.task
-    key = (bench.image.sha256, options, *chosen, sha256_array(bench.train.all()))
-    if key not in _HARDENED:
-        _HARDENED.clear()
-        _HARDENED[key] = harden(
-            bench.image,
-            student_of(bench),
-            bench.goal,
-            bench.train,
-            bench.held_out,
-            options,
-            torch.Generator().manual_seed(bench.options.seed),
-            progress=bench.progress,
-        )
-    return _HARDENED[key]
-
-
-def write_layer_by_layer(bench: Bench, *, options: LayerwiseOptions) -> None:
-    """Train what follows each layer on what the chip gives, write it, and judge at the end.
+def write_and_look(bench: Bench, state: State) -> State:
+    """Do the proposed writes, capture the layers that were touched, correct and judge.
 
     Raises:
-        ModelError: gradients cannot reach a layer.
         DeviceError: the chip failed.
     """
-    done = train_and_write(bench, student_of(bench), options)
-    bench.judge("layer by layer", done)
-
-
-def train_columns(bench: Bench) -> None:
-    """Train the digital side through the twin; every epoch is judged on the chip."""
-    if not {"gain", "bias"} & set(bench.options.train):
-        return
-    student = student_of(bench)
-
-    def judge(epoch: int) -> bool:
-        """Whether it is worth going on."""
-        bench.image = bench.image.updated(columns=student.twin.columns())
-        bench.judge(f"distilling, epoch {epoch + 1}")
-        return bench.stages_since_best() < bench.options.patience
-
-    distill(
-        student,
-        bench.goal,
-        bench.train,
-        bench.options.distill,
-        bench.generator,
-        array=_forward(bench, student.twin),
-        train=bench.options.train,
-        judge=judge,
-        progress=bench.progress,
-    )
-
-
-def _forward(bench: Bench, twin: Twin) -> ArrayCall:
-    """What layers give while the digital side is trained."""
-    if bench.options.distill.forward == "twin":
-        return twin
+    cells, _, number = state.proposed
+    if not len(cells):
+        return state
+    state = write_proposed(bench, state)
+    estimates = dict(state.estimates)
+    touched = []
+    for layer in state.image.layers:
+        changed = np.isin(state.image.cells(layer), cells)
+        if changed.any():
+            touched.append(layer.index)
+            known = estimates[layer.index]
+            estimates[layer.index] = rewritten(known, state.image, layer, changed)
+    state = replace(state, estimates=estimates)
     if bench.has_chip:
-        return through_chip(twin, bench.session().layers)
-    return with_noise(twin, bench.generator)
+        state = learn(bench, state, only=touched, number=number)
+    return correct(bench, state, f"rewriting, round {number}", len(cells))
 
 
-def _choose_by_training(bench: Bench, *, number: int, options: LevelOptions) -> None:
-    if (left := _left(bench)) <= 0:
-        return
-    cells, levels, bench.image = train_levels(
-        bench.image,
-        bench.estimates,
-        student_of(bench),
-        bench.goal,
-        bench.train,
-        options,
-        bench.generator,
-        left,
-        progress=bench.progress,
-    )
-    if not bench.has_chip:
-        # The next image is all that says what to write.
-        differ = bench.image.levels.reshape(-1)[cells] != levels
-        cells, levels = cells[differ], levels[differ]
-    bench.chosen = cells, levels, number
+def write_proposed(bench: Bench, state: State) -> State:
+    """Do the proposed writes; without the chip they are only noted.
+
+    Raises:
+        DeviceError: the chip failed.
+    """
+    if bench.device is not None:
+        write(bench.device, state.proposed.cells, state.proposed.levels)
+    return state.written()
 
 
-def _left(bench: Bench, part: float = 1.0) -> int:
+def writes_left(bench: Bench, state: State, part: float = 1.0) -> int:
     """Writes that this part of the budget still allows."""
-    allowed = int(part * bench.options.budget * bench.image.used.sum())
-    return allowed - sum(map(len, bench.writes))
+    allowed = int(part * bench.options.budget * state.image.used.sum())
+    return allowed - sum(map(len, state.writes))
 
 
-def _choose(bench: Bench, *, number: int, part: float, last: bool) -> None:
+def _choose(bench: Bench, state: State, *, number: int, part: float, last: bool) -> State:
     """Lay out the writes of a round: half of what is left of the budget, in the last all of it."""
-    before = [int(writes[0, 3]) for writes in bench.writes]
+    before = [int(writes[0, 3]) for writes in state.writes]
     if number > 1 and number - 1 not in before:
-        return  # nothing paid in the round before
-    total = int(bench.image.used.sum())
-    left = _left(bench, part)
+        return state  # nothing paid in the round before
+    total = int(state.image.used.sum())
+    left = writes_left(bench, state, part)
     if left <= 0:
-        return
+        return state
     budget = left if last else left // 2
-    weights = _influences(bench)
+    state, weights = influences_of(bench, state)
     proposals = [
         propose(
-            bench.image,
+            state.image,
             layer,
-            bench.estimates[layer.index],
+            state.estimates[layer.index],
             weights[layer.index],
             share=budget / max(total, 1),
             # Without the chip the next image is all that says what to write, and programming
             # it leaves cells alone that were asked for the same level before.
             again=bench.has_chip,
         )
-        for layer in bench.progress(bench.image.layers, "choosing cells")
+        for layer in bench.progress(state.image.layers, "choosing cells")
     ]
-    picked = choose(proposals, budget).values()
-    cells = np.concatenate([cells for cells, _ in picked])
-    bench.chosen = cells, np.concatenate([levels for _, levels in picked]), number
-
-
-def _influences(bench: Bench) -> dict[int, Influence]:
-    count = min(bench.options.influence_images, len(bench.train))
-    some = bench.train.subset(np.linspace(0, len(bench.train) - 1, count).astype(np.int64))
-    return influences(student_of(bench), bench.goal, some, bench.generator, progress=bench.progress)
-
-
-def _write_chosen(bench: Bench) -> None:
-    """Write what was chosen, capture the layers that were touched, correct and judge."""
-    cells, _, number = bench.chosen
-    done = bench.write()
-    if not done:
-        return
-    touched = []
-    for layer in bench.image.layers:
-        changed = np.isin(bench.image.cells(layer), cells)
-        if changed.any():
-            touched.append(layer.index)
-            known = bench.estimates[layer.index]
-            bench.estimates[layer.index] = rewritten(known, bench.image, layer, changed)
-    if bench.has_chip:
-        learn(bench, only=touched, number=number)
-    correct(bench, f"rewriting, round {number}", done)
+    cells, levels = zip(*choose(proposals, budget).values(), strict=True)
+    return replace(state, proposed=Writes(np.concatenate(cells), np.concatenate(levels), number))

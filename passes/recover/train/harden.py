@@ -8,8 +8,9 @@ DOI 10.1038/s41586-022-04992-8; with distillation: G. Charan et al. 2020, IEEE J
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
+from typing import NamedTuple
 
 import numpy as np
 import onnx_ir as ir
@@ -17,6 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from pimc.data.dataset import Dataset
+from pimc.files.atomic import sha256_array
 from pimc.image.image import Image
 from pimc.passes.recover.train.trainer import Batch, Best, Trainer
 from pimc.passes.recover.twin.goal import Goal, Task
@@ -27,6 +29,8 @@ from pimc.plan.records import layer_of
 from pimc.progress import Progress, silent
 from pimc.runtime.session import Session
 from pimc.runtime.teacher import teacher_array
+
+__all__ = ["HardenOptions", "HardenedCache", "harden", "hardened"]
 
 #: Part of the data on which the epoch is chosen.
 _HOLDOUT = 0.1
@@ -127,6 +131,60 @@ def harden(
         options.epochs, judge, what="hardening", progress=progress
     )
     return best.value
+
+
+class _Made(NamedTuple):
+    """All that the training of an image depends on."""
+
+    image: str
+    goal: Goal
+    data: str
+    held_out: str
+    options: HardenOptions
+    seed: int
+
+
+@dataclass(eq=False)
+class HardenedCache:
+    """The last image that was hardened: it takes long, and depends on no die.
+
+    Recoveries of several dies that are handed the same one train once. It serves again only where
+    image, goal, data, options and seed are the same.
+    """
+
+    _made: _Made | None = None
+    _image: Image | None = field(default=None, repr=False)
+
+    def hardened(
+        self,
+        image: Image,
+        student: Student,
+        goal: Goal,
+        data: Dataset,
+        held_out: Dataset,
+        options: HardenOptions,
+        seed: int,
+        *,
+        progress: Progress = silent,
+    ) -> Image:
+        """The same as :func:`harden`, done once.
+
+        Args:
+            student: of ``image``; its twin is not used.
+            seed: of the order of the inputs and of the write errors.
+
+        Raises:
+            ModelError: gradients cannot reach a layer.
+        """
+        seen, unseen = (sha256_array(part.all()) for part in (data, held_out))
+        made = _Made(image.sha256, goal, seen, unseen, options, seed)
+        if self._image is None or self._made != made:
+            generator = torch.Generator().manual_seed(seed)
+            self._image = harden(
+                image, student, goal, data, held_out, options, generator, progress=progress
+            )
+            self._made = made
+        return self._image
 
 
 def hardened(

@@ -11,18 +11,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import onnx_ir as ir
 import torch
 
-from pimc.passes.recover.bench.bench import Bench
+from pimc.data.dataset import Dataset
 from pimc.passes.recover.train.trainer import Batch, Trainer
-from pimc.passes.recover.twin.noisy import NoisyLayer, parameters_of, written
+from pimc.passes.recover.twin.goal import Goal
+from pimc.passes.recover.twin.noisy import NoisyLayer, parameters_of
 from pimc.passes.recover.twin.student import Student, distance
 from pimc.plan.records import layer_of
+from pimc.runtime.crossbar import CrossbarLayer
 from pimc.runtime.session import BATCH_SIZE
 
-__all__ = ["LayerwiseOptions", "train_and_write"]
+__all__ = ["LayerwiseOptions", "train_rest"]
 
 
 @dataclass(frozen=True)
@@ -42,30 +43,26 @@ class LayerwiseOptions:
     features: float = 1.0
 
 
-def train_and_write(bench: Bench, student: Student, options: LayerwiseOptions) -> int:
-    """Train what follows each layer, then write the next; the first stays as it is.
+def train_rest(
+    student: Student,
+    rest: Mapping[str, NoisyLayer],
+    chip: Mapping[str, CrossbarLayer],
+    goal: Goal,
+    data: Dataset,
+    options: LayerwiseOptions,
+    generator: torch.Generator,
+) -> None:
+    """Train the layers that are not yet written, in place, on what the chip gives before them.
 
-    Returns:
-        How many cells were written.
+    Args:
+        rest: those layers, by name.
+        chip: all layers on the chip, by name.
+        data: inputs; labels are not used.
+        generator: of the choice and order of the inputs, and of write errors.
 
     Raises:
-        ModelError: gradients cannot reach a layer.
         DeviceError: the chip failed.
     """
-    student.check_gradients()
-    _, features = student.teach(torch.from_numpy(bench.train.batch(0, 1)))
-    noisy = {layer.name: NoisyLayer.of(bench.image, layer) for layer in bench.image.layers}
-    order, done = list(dict.fromkeys(name for name, _ in features)), 0
-    for number in bench.progress(range(1, len(order)), "layer by layer", len(order) - 1):
-        _train(bench, student, {name: noisy[name] for name in order[number:]}, options)
-        done += _write(bench, noisy[order[number]], number)
-    return done
-
-
-def _train(
-    bench: Bench, student: Student, rest: Mapping[str, NoisyLayer], options: LayerwiseOptions
-) -> None:
-    chip = bench.session().layers
 
     def array(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
         name = layer_of(node)
@@ -76,25 +73,13 @@ def _train(
 
     def loss_of(batch: Batch) -> torch.Tensor:
         for layer in rest.values():
-            layer.draw(bench.generator)
+            layer.draw(generator)
         wanted, wanted_features = student.teach(batch.x)
         kept = {call: value for call, value in wanted_features.items() if call[0] in rest}
-        found = student.run(batch.x, array)
-        return distance(bench.goal, found, (wanted, kept), options.features)
+        return distance(goal, student.run(batch.x, array), (wanted, kept), options.features)
 
-    count = min(options.images, len(bench.train))
-    some = torch.randperm(len(bench.train), generator=bench.generator)[:count].numpy()
-    data, parameters = bench.train.subset(some), parameters_of(rest.values(), options.learning_rate)
-    Trainer(parameters, loss_of, data, options.batch_size, bench.generator, annealed=False).epochs(
-        1
-    )
-
-
-def _write(bench: Bench, layer: NoisyLayer, number: int) -> int:
-    trained = written(bench.image, [layer])
-    cells = np.flatnonzero(trained.levels != bench.image.levels)
-    bench.chosen = cells, trained.levels.reshape(-1)[cells], number
-    done = bench.write()
-    index = layer.twin.layer.index
-    bench.image = bench.image.updated(columns={index: {"bias": trained.layers[index].bias}})
-    return done
+    count = min(options.images, len(data))
+    some = data.subset(torch.randperm(len(data), generator=generator)[:count].numpy())
+    parameters = parameters_of(rest.values(), options.learning_rate)
+    trainer = Trainer(parameters, loss_of, some, options.batch_size, generator, annealed=False)
+    trainer.epochs(1)

@@ -8,6 +8,7 @@ moves stay what they are, and the others learn to make up for them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,7 +51,7 @@ class LevelOptions:
 
 def train_levels(
     image: Image,
-    estimates: dict[int, CellEstimate],
+    estimates: Mapping[int, CellEstimate],
     student: Student,
     goal: Goal,
     data: Dataset,

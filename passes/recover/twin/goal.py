@@ -9,6 +9,8 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 
+__all__ = ["TEMPERATURE", "Goal", "Objective", "Outputs", "Task"]
+
 Task = Literal["classification", "regression"]
 Outputs = Sequence[torch.Tensor]
 

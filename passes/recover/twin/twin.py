@@ -16,6 +16,8 @@ from pimc.passes.recover.estimate import CellEstimate, reference_error
 from pimc.plan.records import layer_of
 from pimc.plan.vectors import convolve, refold, unfold
 
+__all__ = ["Twin", "TwinLayer", "effective_weight", "noise_current", "offset_current"]
+
 Array64 = npt.NDArray[np.float64]
 
 

@@ -16,11 +16,8 @@ from pimc.chip.design import Chip
 from pimc.data.dataset import Dataset
 from pimc.errors import CaptureError, DataError, DeviceError, ImageError, ModelError, UsageError
 from pimc.image.image import Image
+from pimc.passes.recover import DistillOptions, RecoverOptions, Recovery, recover
 from pimc.passes.recover.bench.bench import MIN_SAMPLES
-from pimc.passes.recover.loop import recover
-from pimc.passes.recover.options import RecoverOptions
-from pimc.passes.recover.recovery import Recovery
-from pimc.passes.recover.train.distill import DistillOptions
 from pimc.passes.recover.twin.goal import Goal
 from pimc.runtime.capture import CaptureOptions, capture
 from pimc.runtime.die.die import Die
@@ -30,7 +27,6 @@ from pimc.studies.evaluate import float_session
 from tests.passes.recover.closed_device import ClosedDevice
 
 VARIANTS = [(k, p) for k in ("offset", "differential", "sliced") for p in ("reference", "digital")]
-
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -299,7 +299,7 @@ def test_a_capture_of_the_attached_die_is_taken(pimc, job, noisy, monkeypatch) -
         taken.append(1)
         return take(*arguments, **options)
 
-    monkeypatch.setattr("pimc.passes.recover.steps.correcting.capture", counted)
+    monkeypatch.setattr("pimc.passes.recover.steps.learning.capture", counted)
     given = ("recover", "tiny.pimc", "--calib", "data", "--rounds", 0, "--epochs", 0)
     assert pimc(*given, "--die", "chip.die").code == 0
     assert taken == []

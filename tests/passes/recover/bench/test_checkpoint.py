@@ -14,16 +14,18 @@ from pimc.api import compile as compile_model
 from pimc.chip.design import Chip
 from pimc.data.dataset import Dataset
 from pimc.errors import RecoveryError
+from pimc.files import container
 from pimc.image.image import Image
-from pimc.passes.recover.bench.checkpoint import Checkpoint
+from pimc.passes.recover.bench.checkpoint import FORMAT, VERSION, Checkpoint
 from pimc.passes.recover.loop import recover
 from pimc.passes.recover.options import RecoverOptions
 from pimc.passes.recover.recovery import Recovery
 from pimc.passes.recover.train.distill import DistillOptions
-from pimc.runtime.capture import CaptureOptions
+from pimc.runtime.capture import CaptureOptions, capture
 from pimc.runtime.die.die import Die
 from pimc.runtime.door.program import program
 from pimc.runtime.door.sim import SimDevice
+from pimc.runtime.session import Session
 
 OPTIONS = RecoverOptions(
     rounds=2,
@@ -82,8 +84,8 @@ def cut_and_resumed(
     """A recovery that was cut after so many steps and taken up again."""
     save = Checkpoint.save
 
-    def cut(self: Checkpoint, bench: Any, done: int) -> None:
-        save(self, bench, done)
+    def cut(self: Checkpoint, bench: Any, state: Any, done: int) -> None:
+        save(self, bench, state, done)
         if done == steps:
             raise CutError
 
@@ -136,6 +138,48 @@ def test_residual_and_trained_levels_are_taken_up_again(
     same(again, device, whole)
 
 
+def test_every_write_is_noted_before_it_is_done(image, calib, tmp_path, monkeypatch) -> None:
+    device, count = fresh(image), 0
+    checkpoint, write = Checkpoint(tmp_path / "a.recovery", image, "selective"), device.program
+
+    def looked_up(cells: Any, levels: Any) -> Any:
+        nonlocal count
+        count += 1
+        _, tensors = container.load(checkpoint.path, FORMAT, VERSION, RecoveryError)
+        np.testing.assert_array_equal(tensors["state.proposed.cells"], cells)
+        np.testing.assert_array_equal(tensors["state.proposed.levels"], levels)
+        return write(cells, levels)
+
+    monkeypatch.setattr(device, "program", looked_up)
+    recover(image, device, calib, OPTIONS, checkpoint=checkpoint)
+    assert count == OPTIONS.rounds
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_a_given_capture_is_learnt_from_once(image, calib, tmp_path, monkeypatch, steps) -> None:
+    """Without a chip, cut before it was learnt from and at times after it."""
+    captured = capture(Session(image, fresh(image)), calib, OPTIONS.capture)
+
+    def without_chip(path: Path) -> Recovery:
+        checkpoint = Checkpoint(path, image, "selective")
+        return recover(image, None, calib, OPTIONS, captured=captured, checkpoint=checkpoint)
+
+    whole, save = without_chip(tmp_path / "whole"), Checkpoint.save
+
+    def cut(self: Checkpoint, bench: Any, state: Any, done: int) -> None:
+        save(self, bench, state, done)
+        if done == steps:
+            raise CutError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "save", cut)
+        with pytest.raises(CutError):
+            without_chip(tmp_path / "cut")
+    again = without_chip(tmp_path / "cut")
+    assert again.image.to_bytes() == whole.image.to_bytes()
+    assert [stage.loss for stage in again.stages] == [stage.loss for stage in whole.stages]
+
+
 def same(again: Recovery, device: SimDevice, whole: tuple[Recovery, SimDevice]) -> None:
     expected, on = whole
     assert again.image.to_bytes() == expected.image.to_bytes()
@@ -156,6 +200,16 @@ def test_another_job_is_refused(image, calib, tmp_path) -> None:
             image, fresh(image), calib, OPTIONS, strategy="affine",
             checkpoint=Checkpoint(path, image, "affine"),
         )  # fmt: skip
+
+
+def test_one_of_an_earlier_pimc_is_refused(image, calib, tmp_path, monkeypatch) -> None:
+    path = tmp_path / "a.recovery"
+    with monkeypatch.context() as patch:
+        patch.setattr("pimc.passes.recover.bench.checkpoint.VERSION", 2)
+        run(image, calib, path)
+    with pytest.raises(RecoveryError, match="earlier pimc") as caught:
+        run(image, calib, path)
+    assert "without --resume" in (caught.value.hint or "")
 
 
 def test_a_damaged_file_is_refused(image, calib, tmp_path) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,49 +11,15 @@ import pytest
 from pimc.api import Options
 from pimc.api import compile as compile_model
 from pimc.chip.design import Chip
-from pimc.data.dataset import Dataset
 from pimc.errors import UsageError
 from pimc.image.image import Image
 from pimc.passes.recover.loop import recover
-from pimc.passes.recover.options import RecoverOptions
 from pimc.passes.recover.recovery import Recovery
-from pimc.passes.recover.steps.writing import Step
-from pimc.passes.recover.strategies import strategies, strategy_named
-from pimc.passes.recover.train.distill import DistillOptions
-from pimc.passes.recover.train.harden import harden
+from pimc.passes.recover.strategies import strategy_named
+from pimc.passes.recover.train.harden import HardenedCache, harden
 from pimc.passes.recover.write.residual import residual_weights
-from pimc.runtime.capture import CaptureOptions
-from pimc.runtime.die.die import Die
-from pimc.runtime.door.program import program
-from pimc.runtime.door.sim import SimDevice
 from pimc.studies.compare import compare
-
-OPTIONS = RecoverOptions(
-    rounds=1,
-    influence_images=32,
-    capture=CaptureOptions(vectors=96, repeats=2, images=32),
-    distill=DistillOptions(epochs=1),
-)
-OURS = ["none", "affine", "vat", "vat-kd", "layerwise", "full-rewrite", "residual", "selective"]
-
-
-@pytest.fixture(scope="module")
-def image(tiny_model, tiny_inputs) -> Image:
-    chip = Chip.default().with_array(64, 32).with_sigma(0.08)
-    return compile_model(tiny_model(), chip, calib=tiny_inputs, options=Options(feedback=False))
-
-
-@pytest.fixture(scope="module")
-def calib() -> Dataset:
-    return Dataset.of(np.random.default_rng(3).standard_normal((96, 2, 8, 8)).astype(np.float32))
-
-
-def recovered(
-    image: Image, calib: Dataset, strategy: str, options: RecoverOptions = OPTIONS
-) -> tuple[Recovery, SimDevice]:
-    device = SimDevice(Die.simulated(7), image.chip, image.arrays, read_seed=7)
-    program(image, device)
-    return recover(image, device, calib, options, strategy=strategy), device
+from tests.passes.recover.strategies.one_die import OPTIONS, recovered
 
 
 def kept_loss(recovery: Recovery) -> float:
@@ -153,7 +118,7 @@ def test_what_does_not_depend_on_the_die_is_trained_once(image, calib, monkeypat
         calls.append(1)
         return harden(*arguments, **named)
 
-    monkeypatch.setattr("pimc.passes.recover.steps.writing.harden", counted)
+    monkeypatch.setattr("pimc.passes.recover.train.harden.harden", counted)
     options = replace(OPTIONS, seed=11)
     found = compare(image, calib, None, ["vat", "vat-kd"], [3, 4], options)
     assert len(calls) == 2  # one a strategy
@@ -162,12 +127,35 @@ def test_what_does_not_depend_on_the_die_is_trained_once(image, calib, monkeypat
     assert again[0].loss == found[1].loss
 
 
-def test_another_temperature_is_another_training(image, calib) -> None:
+#: All that hardening looks at, one at a time.
+OTHERS: list[dict[str, Any]] = [
+    {"distill": replace(OPTIONS.distill, temperature=0.5)},
+    {"task": "regression"},
+    {"seed": 3},
+    {"holdout": 0.2},
+]
+
+
+@pytest.mark.parametrize("changes", OTHERS, ids=lambda changes: next(iter(changes)))
+def test_another_option_is_another_training(image, calib, changes) -> None:
     """Two recoveries in one process: the second is not given what the first one trained."""
-    plain, _ = recovered(image, calib, "vat-kd")
-    sharp = replace(OPTIONS, distill=replace(OPTIONS.distill, temperature=0.5))
-    found, _ = recovered(image, calib, "vat-kd", sharp)
+    shared, options = HardenedCache(), replace(OPTIONS, **changes)
+    plain, _ = recovered(image, calib, "vat-kd", hardened=shared)
+    found, _ = recovered(image, calib, "vat-kd", options, hardened=shared)
     assert not np.array_equal(found.image.levels, plain.image.levels)
+    alone, _ = recovered(image, calib, "vat-kd", options)
+    assert found.image.to_bytes() == alone.image.to_bytes()
+
+
+def test_options_that_hardening_does_not_look_at_share_its_training(
+    image, calib, monkeypatch
+) -> None:
+    shared = HardenedCache()
+    plain, _ = recovered(image, calib, "vat-kd", hardened=shared)
+    monkeypatch.setattr("pimc.passes.recover.train.harden.harden", None)
+    options = replace(OPTIONS, rounds=2, cost_images=0, calibrate_images=16)
+    found, _ = recovered(image, calib, "vat-kd", options, hardened=shared)
+    np.testing.assert_array_equal(found.image.levels, plain.image.levels)
 
 
 def test_a_strategy_that_needs_the_chip_refuses_a_capture() -> None:
@@ -180,54 +168,6 @@ def test_an_unknown_name_is_told_what_there_is() -> None:
     with pytest.raises(UsageError, match="no such strategy") as caught:
         strategy_named("selectiv")
     assert "selective" in str(caught.value)
-
-
-# --- of other packages ---------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class OneRow:
-    """Take off the rows' common error only. More text."""
-
-    name: ClassVar[str] = "one-row"
-    needs_chip: ClassVar[bool] = True
-    uses: ClassVar[Sequence[str]] = ()
-
-    def steps(self, options: RecoverOptions, *, chip: bool) -> Sequence[Step]:
-        """None: that it was asked is enough."""
-        return ()
-
-
-class _Entry:
-    def __init__(self, name: str, loaded: Any) -> None:
-        self.name, self._loaded = name, loaded
-
-    def load(self) -> Any:
-        if isinstance(self._loaded, Exception):
-            raise self._loaded
-        return self._loaded
-
-
-@pytest.fixture
-def installed(monkeypatch) -> Any:
-    def install(**entries: Any) -> None:
-        found = [_Entry(name, thing) for name, thing in entries.items()]
-        monkeypatch.setattr("pimc.passes.recover.strategies.entry_points", lambda group: found)
-
-    return install
-
-
-def test_entry_points_are_listed_after_ours_and_can_be_followed(image, calib, installed) -> None:
-    installed(**{"one-row": OneRow})
-    assert [found.name for found in strategies()] == [*OURS, "one-row"]
-    assert strategies()[-1].description == "Take off the rows' common error only. More text"
-    assert recovered(image, calib, "one-row")[0].strategy == "one-row"
-
-
-def test_one_that_cannot_be_loaded_says_so(installed) -> None:
-    installed(broken=ImportError("no module named rocket"))
-    with pytest.raises(UsageError, match="cannot be loaded: no module named rocket"):
-        strategy_named("broken")
 
 
 # --- side by side --------------------------------------------------------------------------------

@@ -14,8 +14,10 @@ from pimc.api import compile as compile_model
 from pimc.chip.design import Chip
 from pimc.data.dataset import Dataset
 from pimc.image.image import Image
-from pimc.passes.recover.train.harden import HardenOptions, hardened
+from pimc.passes.recover.train.harden import HardenedCache, HardenOptions, hardened
 from pimc.passes.recover.twin.goal import Goal
+from pimc.passes.recover.twin.student import Student
+from pimc.passes.recover.twin.twin import Twin
 from pimc.runtime.die.die import Die
 from pimc.runtime.session import Session
 from pimc.runtime.teacher import teacher_array
@@ -83,6 +85,41 @@ def test_the_same_seed_gives_the_same_bytes(image, calib) -> None:
     untrained = trained(image, calib, epochs=0)
     np.testing.assert_array_equal(untrained.levels, image.levels)
     assert untrained.manifest["options"]["harden"] == 0
+
+
+def test_dies_of_one_command_share_the_training(pimc, image, calib, here, monkeypatch) -> None:
+    calls = []
+
+    def counted(*arguments: Any, **named: Any) -> Image:
+        calls.append(1)
+        return image
+
+    monkeypatch.setattr("pimc.passes.recover.train.harden.harden", counted)
+    image.save(here / "a.pimc")
+    np.save(here / "x.npy", calib.batch(0, 48))
+    for strategy in ("vat", "vat-kd"):
+        given = ("recover", "a.pimc", "--calib", "x.npy", "--dies", 2, "--strategy", strategy)
+        done = pimc(*given)
+        assert done.code == 0, done.err
+    assert len(calls) == 2
+
+
+def test_other_held_out_data_is_another_training(image, calib) -> None:
+    session = Session(image)
+    names = tuple(arg.name for arg in session.get_outputs())
+    feed = session.get_inputs()[0].name
+    student = Student(session.executor, Twin({}), teacher_array(image), feed, names)
+    parts = [calib.subset(np.arange(start, start + 32)) for start in (0, 32, 64)]
+    goal, cache = Goal.of(None, student.teach(torch.from_numpy(parts[0].all()))[0]), HardenedCache()
+    options = HardenOptions(epochs=1)
+
+    def trained(held_out: Dataset, seed: int = 0) -> Image:
+        return cache.hardened(image, student, goal, parts[0], held_out, options, seed)
+
+    first = trained(parts[1])
+    assert trained(parts[1]) is first
+    assert trained(parts[2]) is not first
+    assert trained(parts[2], seed=1) is not trained(parts[2])
 
 
 def test_compile_hardens_on_request(pimc, tiny_model, tiny_inputs, here) -> None:

@@ -102,9 +102,9 @@ def test_the_judge_ends_it() -> None:
 def test_what_is_going_on_is_told() -> None:
     told: list[tuple[str, int | None]] = []
 
-    def progress(things: Any, what: str, total: int | None = None) -> Any:
-        told.append((what, total))
-        return things
+    def progress(iterable: Any, description: str, total: int | None = None) -> Any:
+        told.append((description, total))
+        return iterable
 
     trainer([]).epochs(2, what="epochs", progress=progress)
     trainer([]).steps(7, what="steps", progress=progress)
