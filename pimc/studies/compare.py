@@ -36,7 +36,7 @@ class Outcome:
         loss, agreement: of the result on held-out calibration data; agreement is None for
             values.
         errors_before, errors_after: of every layer's outputs, see
-            :class:`~pimc.passes.recover.options.Stage`.
+            :class:`~pimc.passes.recover.recovery.Stage`.
         cells_rewritten: writes done; a cell written twice counts twice.
         residual_weights: weights that the digital side adds.
         reads: array reads that the strategy took.
