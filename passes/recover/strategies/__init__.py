@@ -13,8 +13,8 @@ from typing import ClassVar, NamedTuple, Protocol
 
 from pimc.errors import UsageError
 from pimc.files.entry_points import Extensions
+from pimc.passes.recover.bench.bench import Step
 from pimc.passes.recover.options import RecoverOptions
-from pimc.passes.recover.steps import Step
 from pimc.passes.recover.strategies.affine import Affine
 from pimc.passes.recover.strategies.full_rewrite import FullRewrite
 from pimc.passes.recover.strategies.layerwise import Layerwise
@@ -45,8 +45,9 @@ class Strategy(Protocol):
     def steps(self, options: RecoverOptions, *, chip: bool) -> Sequence[Step]:
         """What is done, one after the other; every state worth keeping is judged.
 
-        A recovery can be cut between steps and within them: one that was cut is done again from
-        its start, so what a step needs to know of earlier ones lies on the bench.
+        A step takes the bench and the state and returns the next state. A recovery can be cut
+        between steps and within them: one that was cut is done again from its start, so what a
+        step needs to know of earlier ones lies in the state.
 
         Args:
             chip: the chip is at hand, not only a capture of it.

@@ -143,7 +143,7 @@ def compile_(settings: Settings, arguments: CompileArguments) -> Report:
         output=None if arguments.harden else output,
     )
     if arguments.harden and calib is not None:
-        from pimc.passes.recover.harden import hardened
+        from pimc.passes.recover.train.harden import hardened
 
         image = hardened(image, calib, seed=settings.seed, progress=settings.progress)
         image.save(output)

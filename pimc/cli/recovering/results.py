@@ -12,7 +12,7 @@ from pimc.cli.text import facts, percent, table
 
 if TYPE_CHECKING:
     from pimc.image.image import Image
-    from pimc.passes.recover.options import Floor, Recovery
+    from pimc.passes.recover.recovery import Floor, Recovery
 
 __all__ = ["floor_text", "report_of", "result_of", "write_files"]
 
@@ -38,7 +38,7 @@ def result_of(
         before, after: accuracy on labelled data.
         image: the image that was recovered.
     """
-    from pimc.passes.recover.residual import residual_weights
+    from pimc.passes.recover.write.residual import residual_weights
 
     return {
         "die": recovery.image.manifest["recovery"]["die"],
