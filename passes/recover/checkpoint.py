@@ -8,8 +8,9 @@ of its own (a chip on the bench) the writes are in it, and are done again where 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from pimc.errors import RecoveryError
 from pimc.files import container
 from pimc.files.atomic import sha256_array
 from pimc.files.container import Tensor, canonical_json
+from pimc.files.migrate import Step, up_to_date
+from pimc.files.schema import Specs, TensorSpec, by_field, require
 from pimc.image.image import Image, layer_tensor
 from pimc.passes.recover.bench import Bench
 from pimc.passes.recover.identify import CellEstimate
@@ -31,13 +34,34 @@ __all__ = ["SUFFIX", "Checkpoint"]
 
 FORMAT = "pimc-recovery"
 VERSION = 2
+#: From each older version to the next. Version 1 did not note the layers, which none can supply.
+STEPS: Mapping[int, Step] = {}
 SUFFIX = ".recovery"
 
 #: Calibration samples by which data are recognised.
 _SAMPLES = 64
 _HINT = "recover without --resume to start again"
-_ESTIMATE = [field.name for field in fields(CellEstimate)]
 _CHOSEN = ("chosen.cells", "chosen.levels")
+#: The tensors of a checkpoint beside those of the images, ``image.`` and ``kept.``, and those of
+#: the device, ``device.``.
+STATE: Specs = {
+    "chosen.cells": TensorSpec(("int64",), ("chosen",), "cells to write next"),
+    "chosen.levels": TensorSpec(("uint16",), ("chosen",), "and their levels"),
+    "generator": TensorSpec(("uint8",), ("bytes",), "state of torch's generator"),
+}
+#: One of each round, ``writes.N``.
+WRITES = TensorSpec(("int64",), ("writes", 4), "cell, level before, level after, round")
+_BLOCKS, _COLUMNS = ("blocks", "rows", "columns"), ("blocks", "columns")
+#: Those of a layer's estimate, ``layer.NNNN.<field>``.
+ESTIMATE: Specs = {
+    "present": TensorSpec(("uint8",), _BLOCKS, "where there is a cell"),
+    "target_us": TensorSpec(("float64",), _BLOCKS, "what it was asked to hold", values="finite"),
+    "mean_us": TensorSpec(("float64",), _BLOCKS, "the estimate", values="finite"),
+    "variance": TensorSpec(("float64",), _BLOCKS, "of the estimate", values="not negative"),
+    "offset": TensorSpec(("float64",), _COLUMNS, "what a converter adds", values="finite"),
+    "noise": TensorSpec(("float64",), _COLUMNS, "variance of one read", values="not negative"),
+    "rank": TensorSpec(("int64",), ("blocks",), "known directions", values="not negative"),
+}
 
 
 @dataclass(frozen=True)
@@ -62,6 +86,8 @@ class Checkpoint:
         """
         kept_number, kept = bench.kept or (-1, None)
         cells, levels, number = bench.chosen
+        image_layers, image_tensors = bench.image.since(self.parent)
+        kept_layers, kept_tensors = (None, {}) if kept is None else kept.since(self.parent)
         manifest = {
             "job": self._job(bench),
             "done": done,
@@ -70,23 +96,23 @@ class Checkpoint:
             "round": number,
             "rounds": len(bench.writes),
             "captured": bench.captured is not None,
-            "layers": bench.image.manifest["layers"],
-            "kept_layers": kept and kept.manifest["layers"],
+            "layers": image_layers,
+            "kept_layers": kept_layers,
         }
         tensors: dict[str, Tensor] = {
-            **self._changed("image", bench.image),
-            **({} if kept is None else self._changed("kept", kept)),
+            **_prefixed("image.", image_tensors),
+            **_prefixed("kept.", kept_tensors),
             **dict(zip(_CHOSEN, (cells, levels), strict=True)),
             **{f"writes.{n}": writes for n, writes in enumerate(bench.writes)},
             "generator": bench.generator.get_state().numpy(),
         }
         for index, estimate in bench.estimates.items():
             tensors |= {
-                layer_tensor(index, name): _storable(getattr(estimate, name)) for name in _ESTIMATE
+                layer_tensor(index, name): _storable(getattr(estimate, name)) for name in ESTIMATE
             }
         if isinstance(bench.device, Resumable):
             state = bench.device.state()
-            tensors |= {f"device.{name}": value for name, value in state.items()}
+            tensors |= _prefixed("device.", state)
         container.save(self.path, *container.seal(FORMAT, VERSION, manifest, tensors))
 
     def load(self, bench: Bench) -> int:
@@ -100,16 +126,20 @@ class Checkpoint:
         """
         if not self.path.exists():
             return 0
-        manifest, tensors = container.load(self.path, FORMAT, VERSION, RecoveryError)
+        content = container.load(self.path, FORMAT, VERSION, RecoveryError)
+        where = str(self.path)
+        manifest, tensors = up_to_date(*content, VERSION, STEPS, RecoveryError, where, hint=_HINT)
         if manifest["job"] != self._job(bench):
             differing = ", ".join(
                 key for key, value in self._job(bench).items() if manifest["job"].get(key) != value
             )
-            raise RecoveryError(f"is of another recovery: {differing}", str(self.path), _HINT)
-        bench.image = self._image("image", manifest["layers"], tensors)
+            raise RecoveryError(f"is of another recovery: {differing}", where, _HINT)
+        self._require(tensors, manifest["rounds"], [*bench.estimates])
+        bench.image = self.parent.with_changes(manifest["layers"], _under("image.", tensors))
         bench.kept = None
         if manifest["kept"] >= 0:
-            kept = self._image("kept", manifest["kept_layers"], tensors)
+            changed = _under("kept.", tensors)
+            kept = self.parent.with_changes(manifest["kept_layers"], changed)
             bench.kept = manifest["kept"], kept
         bench.stages = [Stage(**stage) for stage in manifest["stages"]]
         cells, levels = (tensors[name] for name in _CHOSEN)
@@ -119,7 +149,7 @@ class Checkpoint:
         if not manifest["captured"]:
             bench.captured = None
         for index in bench.estimates:
-            values = {name: tensors[layer_tensor(index, name)].copy() for name in _ESTIMATE}
+            values = {name: tensors[layer_tensor(index, name)].copy() for name in ESTIMATE}
             values["present"] = values["present"].astype(np.bool_)
             bench.estimates[index] = CellEstimate(**values)
         if isinstance(bench.device, Resumable):
@@ -129,6 +159,16 @@ class Checkpoint:
     def remove(self) -> None:
         """The recovery is done; nothing to resume."""
         self.path.unlink(missing_ok=True)
+
+    def _require(self, tensors: Mapping[str, Tensor], rounds: int, layers: Sequence[int]) -> None:
+        """Make sure that all tensors are there, of the types and shapes that are described."""
+        where = str(self.path)
+        for specs in (STATE, *({f"writes.{n}": WRITES} for n in range(rounds))):
+            require(specs, tensors, {}, RecoveryError, where, hint=_HINT)
+        for index in layers:
+            named = partial(layer_tensor, index)
+            found = by_field(ESTIMATE, tensors, named)
+            require(ESTIMATE, found, {}, RecoveryError, where, named=named, hint=_HINT)
 
     def _job(self, bench: Bench) -> dict[str, str]:
         """What must be the same for a recovery to go on."""
@@ -141,19 +181,9 @@ class Checkpoint:
             "calibration data": _recognised(bench.train),
         }
 
-    def _changed(self, prefix: str, image: Image) -> dict[str, Tensor]:
-        """What an image holds beside its parent's tensors, by prefixed name."""
-        own = self.parent.tensors
-        return {
-            f"{prefix}.{name}": value
-            for name, value in image.tensors.items()
-            if name not in own or not np.array_equal(own[name], value)
-        }
 
-    def _image(self, prefix: str, layers: object, tensors: Mapping[str, Tensor]) -> Image:
-        changed = _under(f"{prefix}.", tensors)
-        manifest = {**self.parent.manifest, "layers": layers}
-        return Image.build(manifest, {**self.parent.tensors, **changed})
+def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}{name}": value for name, value in tensors.items()}
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Any]:

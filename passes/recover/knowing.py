@@ -112,12 +112,10 @@ def _correct_rows(bench: Bench) -> None:
         layer.index: row_correction(bench.estimates[layer.index], bench.image, layer)
         for layer in bench.image.layers
     }
-    bench.image = bench.image.updated(
-        columns={
-            index: {"row_correction": value}
-            for index, value in corrections.items()
-            if value is not None
-        }
+    bench.image = bench.image.with_layers(
+        replace(bench.image.layers[index], row_correction=value)
+        for index, value in corrections.items()
+        if value is not None
     )
 
 

@@ -9,7 +9,7 @@ written. Only outputs of layers are used, no cell is identified (Wan et al. 2022
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
@@ -94,5 +94,6 @@ def _write(bench: Bench, layer: NoisyLayer, number: int) -> int:
     bench.chosen = cells, trained.levels.reshape(-1)[cells], number
     done = bench.write()
     index = layer.twin.layer.index
-    bench.image = bench.image.updated(columns={index: {"bias": trained.layers[index].bias}})
+    same = replace(bench.image.layers[index], bias=trained.layers[index].bias)
+    bench.image = bench.image.with_layers([same])
     return done

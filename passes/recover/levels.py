@@ -8,7 +8,7 @@ moves stay what they are, and the others learn to make up for them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, count, islice
 
 import numpy as np
@@ -91,11 +91,11 @@ def train_levels(
         optimizer.step()
         schedule.step()
     cells, levels = _chosen(image, layers, budget)
-    biases = {
-        noisy.twin.layer.index: {"bias": noisy.twin.bias.detach().numpy().copy()}
+    biased = [
+        replace(image.layers[noisy.twin.layer.index], bias=noisy.twin.bias.detach().numpy().copy())
         for noisy in layers.values()
-    }
-    return cells, levels, image.updated(columns=biases)
+    ]
+    return cells, levels, image.with_layers(biased)
 
 
 def _chosen(

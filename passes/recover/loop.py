@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from pimc.data.dataset import Dataset
-from pimc.image.image import Image
+from pimc.image.image import Image, RecoveryNote
 from pimc.passes.recover.bench import Bench, source
 from pimc.passes.recover.checkpoint import Checkpoint
 from pimc.passes.recover.findings import findings
@@ -74,14 +74,14 @@ def recover(
             checkpoint.save(bench, number)
     bench.keep_best()
     writes = bench.all_writes()
-    found = bench.image.updated(
-        recovery={
-            "parent": image.sha256,
-            "die": die,
-            "strategy": recipe.name,
-            "cells_rewritten": len(writes),
-            "rounds": int(writes[:, 3].max(initial=0)),
-        }
+    found = bench.image.with_recovery(
+        RecoveryNote(
+            parent=image.sha256,
+            die=die,
+            strategy=recipe.name,
+            cells_rewritten=len(writes),
+            rounds=int(writes[:, 3].max(initial=0)),
+        )
     )
     seconds = time.perf_counter() - start
     identified = any((e.mean_us != e.target_us).any() for e in bench.estimates.values())

@@ -6,6 +6,7 @@ A step that was cut can be done again from its start on the bench as it was then
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -95,8 +96,8 @@ def write_hardened(bench: Bench, *, options: HardenOptions) -> None:
     cells = np.flatnonzero(trained.levels != bench.image.levels)
     bench.chosen = cells, trained.levels.reshape(-1)[cells], 1
     done = bench.write()
-    names = {layer.index: {"bias": layer.bias} for layer in trained.layers}
-    bench.image = bench.image.updated(columns=names)
+    pairs = zip(bench.image.layers, trained.layers, strict=True)
+    bench.image = bench.image.with_layers(replace(own, bias=new.bias) for own, new in pairs)
     bench.judge("hardened weights written", done)
 
 
@@ -141,7 +142,7 @@ def train_columns(bench: Bench) -> None:
 
     def judge(epoch: int) -> bool:
         """Whether it is worth going on."""
-        bench.image = bench.image.updated(columns=student.twin.columns())
+        bench.image = student.twin.on(bench.image)
         bench.judge(f"distilling, epoch {epoch + 1}")
         return bench.stages_since_best() < bench.options.patience
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -46,14 +47,14 @@ def student_of(image: Image, spoil: float = 0.0) -> Student:
     """The twin of perfect cells with gains and biases ``spoil`` off."""
     session = Session(image)
     rng = np.random.default_rng(0)
-    columns = {
-        layer.index: {
-            "gain": layer.gain * rng.normal(1, spoil, layer.gain.shape).astype(np.float32),
-            "bias": layer.bias + rng.normal(0, spoil, layer.bias.shape).astype(np.float32),
-        }
+    image = image.with_layers(
+        replace(
+            layer,
+            gain=layer.gain * rng.normal(1, spoil, layer.gain.shape).astype(np.float32),
+            bias=layer.bias + rng.normal(0, spoil, layer.bias.shape).astype(np.float32),
+        )
         for layer in image.layers
-    }
-    image = image.updated(columns=columns)
+    )
     estimates = {layer.index: prior(image, layer) for layer in image.layers}
     return Student(
         session.executor,
@@ -105,14 +106,14 @@ def test_the_loss_falls_on_data_it_did_not_see(tiny_image, tiny_inputs, task) ->
 def test_only_gains_and_biases_change_and_each_of_them(tiny_image, tiny_inputs) -> None:
     student = student_of(tiny_image, spoil=0.1)
     kernels = {name: layer.kernel.clone() for name, layer in student.twin.layers.items()}
-    before = student.twin.columns()
+    before = student.twin.on(tiny_image).layers
     train(student, tiny_inputs)
     for name, layer in student.twin.layers.items():
         torch.testing.assert_close(layer.kernel, kernels[name], rtol=0, atol=0)
-    for index, values in student.twin.columns().items():
-        for key, value in values.items():
+    for old, new in zip(before, student.twin.on(tiny_image).layers, strict=True):
+        for was, value in ((old.gain, new.gain), (old.bias, new.bias)):
             assert np.isfinite(value).all()
-            assert (value != before[index][key]).mean() > 0.9
+            assert (value != was).mean() > 0.9
 
 
 def test_same_seed_same_result_other_seed_another(tiny_image, tiny_inputs) -> None:
@@ -120,7 +121,8 @@ def test_same_seed_same_result_other_seed_another(tiny_image, tiny_inputs) -> No
     for seed in (3, 3, 4):
         student = student_of(tiny_image, spoil=0.1)
         train(student, tiny_inputs, seed=seed)
-        results.append(np.concatenate([v["gain"] for v in student.twin.columns().values()]))
+        found = student.twin.on(tiny_image)
+        results.append(np.concatenate([layer.gain for layer in found.layers]))
     np.testing.assert_array_equal(results[0], results[1])
     assert not np.array_equal(results[0], results[2])
 

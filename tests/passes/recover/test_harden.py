@@ -82,7 +82,7 @@ def test_the_same_seed_gives_the_same_bytes(image, calib) -> None:
     assert first.to_bytes() == second.to_bytes()
     untrained = trained(image, calib, epochs=0)
     np.testing.assert_array_equal(untrained.levels, image.levels)
-    assert untrained.manifest["options"]["harden"] == 0
+    assert untrained.options["harden"] == 0
 
 
 def test_compile_hardens_on_request(pimc, tiny_model, tiny_inputs, here) -> None:

@@ -53,11 +53,9 @@ def exact_cells(image: Image, seed: int) -> SimDevice:
 
 
 def corrected(image: Image, estimates: dict[int, CellEstimate]) -> Image:
-    return image.updated(
-        columns={
-            layer.index: {"row_correction": row_correction(estimates[layer.index], image, layer)}
-            for layer in image.layers
-        }
+    return image.with_layers(
+        replace(layer, row_correction=row_correction(estimates[layer.index], image, layer))
+        for layer in image.layers
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import networkx as nx
 import numpy as np
@@ -92,7 +93,7 @@ def test_compile_options_reach_the_image(pimc, model) -> None:
     assert (image.chip.cell.levels, image.chip.mapping.kind) == (4, "differential")
     assert [layer.name for layer in image.layers] == ["w1", "w2"]
     assert image.layers[0].teacher_weight is None
-    assert image.arrays == len(image.tensors["tiles"])
+    assert image.arrays == len(image.tiles)
     # Half as large inputs need a range about half as wide.
     pimc("compile", "tiny.onnx", "--calib", "calib.npz", "-o", "p.pimc")
     wide, narrow = (i.layers[0].input_scale for i in (Image.load("p.pimc"), image))
@@ -175,7 +176,8 @@ def test_diff(pimc, model) -> None:
     levels = a.levels.copy()
     where = np.argwhere(a.used)[[3, 50, 200]]
     levels[tuple(where.T)] ^= 1
-    a.updated(levels=levels, columns={1: {"bias": a.layers[1].bias + 1}}).save("b.pimc")
+    second = replace(a.layers[1], bias=a.layers[1].bias + 1)
+    a.updated(levels=levels).with_layers([second]).save("b.pimc")
 
     same = pimc("diff", "a.pimc", "a.pimc", "--exit-code", "--json")
     assert (same.code, same.json["identical"], same.json["cells_changed"]) == (0, True, 0)
