@@ -19,11 +19,11 @@ from pimc.image.format.tensors import LAYER_TENSORS, LayerTensors, layer_tensor
 
 __all__ = ["ImageLayer", "LayerRecord", "read_layer"]
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True)
-class LayerRecord(LayerTensors[T], LayerEntry):
+class LayerRecord(LayerTensors[T_co], LayerEntry):
     """All of a layer: what its entry says, and its tensors.
 
     Attributes:
@@ -75,7 +75,7 @@ class LayerRecord(LayerTensors[T], LayerEntry):
             "column blocks": self.col_blocks,
         }
 
-    def tensors(self) -> dict[str, T]:
+    def tensors(self) -> dict[str, T_co]:
         """The layer's tensors by their names in the file."""
         return by_name(self, partial(layer_tensor, self.index))
 

@@ -20,6 +20,7 @@ __all__ = [
     "LayerEntry",
     "RecoveryNote",
     "SourceModel",
+    "compile_options",
     "entry_fields",
     "key_rows",
     "read_phases",
@@ -149,6 +150,19 @@ _WINDOW: Mapping[str, Key] = {
     "pads": Key("ints", "", low=0),
     "auto_pad": Key("str", "", choices=("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")),
 }
+
+
+def compile_options(
+    chosen: Mapping[str, Any], *, calibrated: bool, faults: str | None
+) -> dict[str, Any]:
+    """The section ``options``.
+
+    Args:
+        chosen: what the user chose when compiling, by name.
+        calibrated: there was calibration data.
+        faults: SHA-256 of the known faults.
+    """
+    return {**chosen, "calibrated": calibrated, "faults": faults}
 
 
 def read_section(record: type, entry: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -27,17 +27,17 @@ __all__ = [
 ]
 
 #: Arrays where an image is read, :class:`~pimc.files.tensor_file.Content` where it is written.
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 #: Size of an array's packed levels, as the specification writes it.
 _PACKED = "⌈array rows · array cols · bits / 8⌉"
 
 
 @dataclass(frozen=True, eq=False)
-class ImageTensors(Generic[T]):
+class ImageTensors(Generic[T_co]):
     """The tensors that an image has once."""
 
-    graph: T = field(
+    graph: T_co = field(
         repr=False,
         metadata=tensor(
             "uint8",
@@ -46,11 +46,11 @@ class ImageTensors(Generic[T]):
             "with the string attribute `layer`",
         ),
     )
-    levels: T = field(
+    levels: T_co = field(
         repr=False,
         metadata=tensor("uint8", ("arrays", _PACKED), "packed level of every cell, array by array"),
     )
-    tiles: T = field(
+    tiles: T_co = field(
         repr=False,
         metadata=tensor(
             "int32",
@@ -59,7 +59,7 @@ class ImageTensors(Generic[T]):
             values="not negative",
         ),
     )
-    schedule: T = field(
+    schedule: T_co = field(
         repr=False,
         metadata=tensor(
             "int32",
@@ -68,7 +68,7 @@ class ImageTensors(Generic[T]):
             values="not negative",
         ),
     )
-    lines: T | None = field(
+    lines: T_co | None = field(
         default=None,
         repr=False,
         metadata=tensor(
@@ -80,7 +80,7 @@ class ImageTensors(Generic[T]):
             needs="line_offsets",
         ),
     )
-    line_offsets: T | None = field(
+    line_offsets: T_co | None = field(
         default=None,
         repr=False,
         metadata=tensor(
@@ -95,28 +95,28 @@ class ImageTensors(Generic[T]):
 
 
 @dataclass(frozen=True, eq=False)
-class LayerTensors(Generic[T]):
+class LayerTensors(Generic[T_co]):
     """The tensors of one layer, named ``layer.NNNN.<field>``."""
 
-    zero: T = field(
+    zero: T_co = field(
         repr=False,
         metadata=tensor("uint16", ("groups · cols",), "code that means weight 0", values="codes"),
     )
-    scale: T = field(
+    scale: T_co = field(
         repr=False,
         metadata=tensor("float32", ("groups · cols",), "weight a µS", values="finite"),
     )
-    gain: T = field(
+    gain: T_co = field(
         repr=False,
         metadata=tensor(
             "float32", ("groups · cols",), "digital gain, 1 before a recovery", values="finite"
         ),
     )
-    bias: T = field(
+    bias: T_co = field(
         repr=False,
         metadata=tensor("float32", ("groups · cols",), "digital offset", values="finite"),
     )
-    row_correction: T | None = field(
+    row_correction: T_co | None = field(
         default=None,
         repr=False,
         metadata=tensor(
@@ -127,7 +127,7 @@ class LayerTensors(Generic[T]):
             optional=True,
         ),
     )
-    residual_index: T | None = field(
+    residual_index: T_co | None = field(
         default=None,
         repr=False,
         metadata=tensor(
@@ -139,7 +139,7 @@ class LayerTensors(Generic[T]):
             needs="residual_value",
         ),
     )
-    residual_value: T | None = field(
+    residual_value: T_co | None = field(
         default=None,
         repr=False,
         metadata=tensor(
@@ -151,7 +151,7 @@ class LayerTensors(Generic[T]):
             needs="residual_index",
         ),
     )
-    adc_column_lsb_us: T | None = field(
+    adc_column_lsb_us: T_co | None = field(
         default=None,
         repr=False,
         metadata=tensor(
@@ -162,7 +162,7 @@ class LayerTensors(Generic[T]):
             optional=True,
         ),
     )
-    teacher_weight: T | None = field(
+    teacher_weight: T_co | None = field(
         default=None,
         repr=False,
         metadata=tensor(
@@ -173,7 +173,7 @@ class LayerTensors(Generic[T]):
             runs=False,
         ),
     )
-    teacher_bias: T | None = field(
+    teacher_bias: T_co | None = field(
         default=None,
         repr=False,
         metadata=tensor(
