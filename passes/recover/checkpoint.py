@@ -24,6 +24,7 @@ from pimc.files.atomic import sha256_array
 from pimc.files.container import Tensor, canonical_json
 from pimc.files.migrate import Step, up_to_date
 from pimc.files.schema import Specs, TensorSpec, by_field, require
+from pimc.image.image import VERSION as IMAGE_VERSION
 from pimc.image.image import Image, layer_tensor
 from pimc.passes.recover.bench import Bench
 from pimc.passes.recover.identify import CellEstimate
@@ -33,8 +34,9 @@ from pimc.runtime.door.device import Resumable
 __all__ = ["SUFFIX", "Checkpoint"]
 
 FORMAT = "pimc-recovery"
-VERSION = 2
-#: From each older version to the next. Version 1 did not note the layers, which none can supply.
+#: It holds tensors of images: where their format has another version, so has this.
+VERSION = 1 + IMAGE_VERSION
+#: From each older version to the next. There are none: what an older pimc began is begun again.
 STEPS: Mapping[int, Step] = {}
 SUFFIX = ".recovery"
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pimc.errors import PimcError
+from pimc.errors import PimcError, RecoveryError
 from pimc.files import container
 from pimc.files.atomic import sha256_array
 from pimc.image import image as image_format
@@ -114,5 +114,9 @@ def test_cut_recoveries_are_taken_up_again(path: Path, monkeypatch: pytest.Monke
     # the file.
     job = container.load(path, recovery_format.FORMAT, 99, PimcError)[0]["job"]
     monkeypatch.setattr(Checkpoint, "_job", lambda self, bench: job)
-    done = Checkpoint(path, image, "selective").load(bench)
-    assert write_samples.of_bench(bench, done) == expected(path)
+    checkpoint = Checkpoint(path, image, "selective")
+    if version_of(path) == recovery_format.VERSION:
+        assert write_samples.of_bench(bench, checkpoint.load(bench)) == expected(path)
+    else:
+        with pytest.raises(RecoveryError, match="is older"):
+            checkpoint.load(bench)

@@ -2,7 +2,8 @@
 
 A change that a reader of the version before would misread takes a new version: add 1 to
 :data:`VERSION`, and to :data:`STEPS` the function that makes of an older image what it would be
-today. ``docs/image-format.md`` says which changes need none.
+today. ``docs/image-format.md`` says which changes need none, and ``tests/released/README.md`` how
+the files of the version before stay under test.
 """
 
 from __future__ import annotations
