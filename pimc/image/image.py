@@ -188,7 +188,11 @@ class Image(ImageContent):
             newer = up_to_date(manifest, tensors, VERSION, STEPS, ImageError, str(path))
             sealed = image._resealed(*newer)
             image = Image(sealed.manifest, sealed.tensors, identity=image.sha256)
-        image._require_tensors()
+        try:
+            image._require_tensors()
+        except ImageError as cause:
+            where = f"{path}, {cause.where}"
+            raise ImageError(cause.message, where, cause.hint) from cause
         return image
 
     def _require_tensors(self) -> None:
