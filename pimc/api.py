@@ -16,6 +16,7 @@ from pimc.chip.fault_map import FaultMap
 from pimc.data.dataset import Dataset
 from pimc.data.inputs import declared_shape, fixed_batch, only_input
 from pimc.data.layout import check_input
+from pimc.image.format.sections import compile_options
 from pimc.image.image import Image
 from pimc.passes.emit.emit import emit, emit_to
 from pimc.passes.graph.frontend import load_model
@@ -121,16 +122,14 @@ def compile(
         timed=timed,
         progress=progress,
     )
-    chosen = asdict(options) | {
-        "digital": list(options.digital),
-        "calibrated": calib is not None,
-        "faults": None if faults is None else _sha256(faults),
-    }
+    chosen = asdict(options) | {"digital": list(options.digital)}
     del (
         chosen["array_only"],
         chosen["phases"],
         chosen["copies"],
     )  # what they did is seen in the rest
+    known = None if faults is None else _sha256(faults)
+    chosen = compile_options(chosen, calibrated=calib is not None, faults=known)
     if output is not None:
         return emit_to(output, finished, chip, chosen, teacher=options.teacher)
     return emit(finished, chip, chosen, teacher=options.teacher)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from pimc.data.dataset import Dataset
-from pimc.image.image import Image
+from pimc.image.image import Image, RecoveryNote
 from pimc.passes.recover.bench.bench import Bench, Step, source
 from pimc.passes.recover.bench.checkpoint import Checkpoint
 from pimc.passes.recover.bench.floor import floor_of
@@ -87,14 +87,14 @@ def recover(
         if checkpoint is not None:
             checkpoint.save(bench, state, number)
     state, writes = state.keeping_best(), state.all_writes()
-    found = state.image.updated(
-        recovery={
-            "parent": image.sha256,
-            "die": die,
-            "strategy": recipe.name,
-            "cells_rewritten": len(writes),
-            "rounds": int(writes[:, 3].max(initial=0)),
-        }
+    found = state.image.with_recovery(
+        RecoveryNote(
+            parent=image.sha256,
+            die=die,
+            strategy=recipe.name,
+            cells_rewritten=len(writes),
+            rounds=int(writes[:, 3].max(initial=0)),
+        )
     )
     seconds = time.perf_counter() - start
     identified = any((e.mean_us != e.target_us).any() for e in state.estimates.values())

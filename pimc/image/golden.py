@@ -114,7 +114,7 @@ def _array_nodes(
 
 def _graph(image: Image) -> onnx.ModelProto:
     model = onnx.ModelProto()
-    model.ParseFromString(image.tensors["graph"].tobytes())
+    model.ParseFromString(image.graph_bytes.tobytes())
     return model
 
 

@@ -219,7 +219,7 @@ class _Run:
         """The image for a chip; the last one with another chip where the compiler sees none."""
         view = _seen_by_compiler(chip)
         if self.last is not None and self.last[0] == view:
-            return self.last[1].updated(chip=chip.to_dict())
+            return self.last[1].with_chip(chip)
         image = api.compile(self.setup.model, chip, calib=self.setup.calib)
         self.last = view, image
         return image

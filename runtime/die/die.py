@@ -12,6 +12,9 @@ import numpy.typing as npt
 from pimc.chip.design import Chip
 from pimc.errors import DeviceError, UsageError
 from pimc.files import container
+from pimc.files.migrate import up_to_date
+from pimc.files.schema import require
+from pimc.runtime.die.cells import CELL_TENSORS, STEPS, UNWRITTEN, Cells, cell_sizes, unread
 from pimc.runtime.physics import philox
 from pimc.runtime.physics.disturb import disturbs
 from pimc.runtime.physics.faults import Stuck, draw_faults, with_faults
@@ -22,35 +25,11 @@ from pimc.runtime.physics.writing import reference_us, verified, written_us
 __all__ = ["LONGEST_S", "UNWRITTEN", "Cells", "Die", "Stream", "Stuck"]
 
 FORMAT = "pimc-die"
-#: 2 added ages and stress; dies of version 1 are read as freshly written and never read.
 VERSION = 2
 SUFFIX = ".die"
 
 #: The longest time a die is aged by at once: thirty thousand years.
 LONGEST_S = 1e12
-
-#: Level of a cell that was never written.
-UNWRITTEN = -1
-
-
-@dataclass
-class Cells:
-    """State of a die's cells, (arrays, rows, cols) each; ``reference_us`` is (arrays, rows),
-    zero on dead wordlines. Conductances are those right after the write, ``age_s`` ago.
-
-    ``stress`` is (arrays, rows): what reads did to each wordline so far, in parts of a read at
-    full scale (:mod:`pimc.runtime.physics.disturb`); ``stress_before`` is what of it came before
-    the cell's last write, (arrays, 0, 0) on a chip whose reads disturb nothing.
-    """
-
-    level: npt.NDArray[np.int16]
-    writes: npt.NDArray[np.uint32]
-    stuck: npt.NDArray[np.uint8]
-    g_us: npt.NDArray[np.float32]
-    reference_us: npt.NDArray[np.float32]
-    age_s: npt.NDArray[np.float32]
-    stress: npt.NDArray[np.int64]
-    stress_before: npt.NDArray[np.int64]
 
 
 @dataclass
@@ -225,14 +204,12 @@ class Die:
         Raises:
             DeviceError: the file is missing, damaged or not a die.
         """
-        manifest, tensors = container.load(path, FORMAT, VERSION, DeviceError)
+        content = container.load(path, FORMAT, VERSION, DeviceError)
+        manifest, tensors = up_to_date(*content, VERSION, STEPS, DeviceError, str(path))
         chip = Chip.from_dict(manifest["chip"])
-        if manifest["version"] < 2:
-            shape = tensors["level"].shape
-            tensors["age_s"] = np.zeros(shape, np.float32)
-            tensors |= _unread(chip, shape)
+        require(CELL_TENSORS, tensors, cell_sizes(chip), DeviceError, str(path))
         # The container's tensors are read-only views; a die is written to.
-        cells = Cells(**{name: value.copy() for name, value in tensors.items()})
+        cells = Cells(**{name: tensors[name].copy() for name in CELL_TENSORS})
         clock_s = manifest.get("clock_s", 0.0)
         return Die(manifest["seed"], manifest["perfect"], chip, clock_s, _cells=cells)
 
@@ -264,11 +241,5 @@ class Die:
             g_us=with_faults(chip, stuck, chip.cell.g_min_us).astype(np.float32),
             reference_us=np.where(dead_row, 0.0, reference).astype(np.float32),
             age_s=np.zeros(shape, np.float32),
-            **_unread(chip, shape),
+            **unread(chip, shape),
         )
-
-
-def _unread(chip: Chip, shape: tuple[int, ...]) -> dict[str, npt.NDArray[np.int64]]:
-    """Stress of (arrays, rows, cols) cells that were never read."""
-    before = shape if disturbs(chip) else (*shape[:1], 0, 0)
-    return {"stress": np.zeros(shape[:2], np.int64), "stress_before": np.zeros(before, np.int64)}

@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from pimc.data.dataset import Dataset
-from pimc.errors import RecoveryError
+from pimc.errors import ImageError, RecoveryError
 from pimc.files import container
 from pimc.files.atomic import sha256_array
 from pimc.files.container import canonical_json
+from pimc.image.image import VERSION as IMAGE_VERSION
 from pimc.image.image import Image
 from pimc.passes.recover.bench.bench import Bench
 from pimc.passes.recover.bench.state import State
@@ -27,7 +28,8 @@ from pimc.runtime.door.abilities import Resumable
 __all__ = ["SUFFIX", "Checkpoint"]
 
 FORMAT = "pimc-recovery"
-VERSION = 3
+#: It holds tensors of images: where their format has another version, so has this.
+VERSION = 2 + IMAGE_VERSION
 SUFFIX = ".recovery"
 
 #: Calibration samples by which data are recognised.
@@ -86,7 +88,11 @@ class Checkpoint:
                 key for key, value in job.items() if manifest["job"].get(key) != value
             )
             raise RecoveryError(f"is of another recovery: {differing}", str(self.path), _HINT)
-        state = restored(manifest["state"], under("state.", tensors), self.parent)
+        try:
+            state = restored(manifest["state"], under("state.", tensors), self.parent)
+        except (KeyError, TypeError, ValueError, AttributeError, ImageError) as cause:
+            message = f"holds no state of a recovery: {cause or type(cause).__name__}"
+            raise RecoveryError(message, str(self.path), _HINT) from cause
         if isinstance(bench.device, Resumable):
             bench.device.restore(under("device.", tensors))
         return int(manifest["done"]), state

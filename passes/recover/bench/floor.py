@@ -38,7 +38,7 @@ _NOISE_IMAGES = 64
 
 def with_perfect_cells(image: Image) -> Image:
     """The image on a chip whose cells hold what they are asked to; reads stay as they are."""
-    return image.updated(chip=without(image.chip, _OF_CELLS).to_dict())
+    return image.with_chip(without(image.chip, _OF_CELLS))
 
 
 def _reading(bench: Bench, image: Image) -> Session:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Generic, NamedTuple, TypeVar
 
-import numpy as np
 import numpy.typing as npt
 
 from pimc.files.container import Tensor
@@ -77,18 +76,11 @@ def under(prefix: str, tensors: Tensors) -> dict[str, Tensor]:
 
 
 def _stored_image(image: Image, parent: Image) -> Stored:
-    own = parent.tensors
-    changed = {
-        name: value
-        for name, value in image.tensors.items()
-        if name not in own or not np.array_equal(own[name], value)
-    }
-    return Stored(image.manifest["layers"], changed)
+    return Stored(*image.since(parent))
 
 
 def _restored_image(found: Stored, parent: Image) -> Image:
-    manifest = {**parent.manifest, "layers": found.note}
-    return Image.build(manifest, {**parent.tensors, **found.tensors})
+    return parent.with_changes(found.note, found.tensors)
 
 
 def _stored_kept(best: Best[Kept] | None, parent: Image) -> Stored:

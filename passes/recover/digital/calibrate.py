@@ -7,10 +7,10 @@ teacher's; later layers then see what the corrected earlier ones really give the
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 import torch
 
@@ -40,7 +40,7 @@ def calibrate(
     chip = chip or session.array
     features = layer_outputs(session, teacher, inputs)
     shared = _shared_lines(session, teacher, inputs, chip, {name for name, n in features if n})
-    fitted: dict[int, dict[str, npt.NDArray[np.float32]]] = {}
+    fitted: dict[int, ImageLayer] = {}
 
     def on_chip(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
         name = layer_of(node)
@@ -49,14 +49,15 @@ def calibrate(
         line = shared.get(name) or fitted_line(layer, [y], [features.pop((name, 0))])
         slope, offset = line
         # What is fitted stands in front of the values the layer had: y = gain · raw + bias.
-        fitted[layer.index] = {
-            "gain": layer.gain * slope.numpy(),
-            "bias": layer.bias * slope.numpy() + offset.numpy(),
-        }
+        fitted[layer.index] = replace(
+            layer,
+            gain=(layer.gain * slope.numpy()).astype(np.float32),
+            bias=(layer.bias * slope.numpy() + offset.numpy()).astype(np.float32),
+        )
         return along(layer, y, line)
 
     session.evaluate({session.get_inputs()[0].name: inputs}, array=on_chip)
-    return session.image.updated(columns=fitted)
+    return session.image.with_layers(fitted.values())
 
 
 def _shared_lines(

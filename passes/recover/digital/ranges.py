@@ -8,9 +8,7 @@ them costs nothing when the network runs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -58,7 +56,7 @@ def fit_ranges(session: Session, teacher: ArrayCall, inputs: torch.Tensor) -> Im
         return y
 
     session.evaluate({session.get_inputs()[0].name: inputs}, array=on_chip)
-    return _with_ranges(session.image, found)
+    return session.image.with_layers(found.values())
 
 
 def _fitted(
@@ -98,17 +96,3 @@ def _with_lsb(layer: ImageLayer, factor: float) -> ImageLayer:
         adc_lsb_us=layer.adc_lsb_us * factor,
         adc_column_lsb_us=None if by_column is None else (by_column * factor).astype(np.float32),
     )
-
-
-def _with_ranges(image: Image, found: Mapping[int, ImageLayer]) -> Image:
-    entries: list[dict[str, Any]] = []
-    tensors: dict[int, dict[str, Any]] = {}
-    for index, entry in enumerate(image.manifest["layers"]):
-        layer = found.get(index)
-        if layer is None:
-            entries.append(entry)
-            continue
-        entries.append({**entry, "adc_lsb_us": layer.adc_lsb_us, "input_scale": layer.input_scale})
-        if layer.adc_column_lsb_us is not None:
-            tensors[index] = {"adc_column_lsb_us": layer.adc_column_lsb_us}
-    return image.updated(columns=tensors, layers=entries)

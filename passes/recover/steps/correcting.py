@@ -70,12 +70,12 @@ def _without_row_errors(state: State) -> State:
         layer.index: row_correction(state.estimates[layer.index], state.image, layer)
         for layer in state.image.layers
     }
-    columns = {
-        index: {"row_correction": value}
+    layers = (
+        replace(state.image.layers[index], row_correction=value)
         for index, value in corrections.items()
         if value is not None
-    }
-    return replace(state, image=state.image.updated(columns=columns))
+    )
+    return replace(state, image=state.image.with_layers(layers))
 
 
 def _fitted(bench: Bench, state: State) -> State:

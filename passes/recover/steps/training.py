@@ -38,7 +38,7 @@ def train_columns(bench: Bench, state: State) -> State:
     def judged(epoch: int) -> bool:
         """Whether it is worth going on."""
         nonlocal state
-        image = state.image.updated(columns=student.twin.columns())
+        image = student.twin.on(state.image)
         state = judge(bench, replace(state, image=image), f"distilling, epoch {epoch + 1}")
         return state.stages_since_best < bench.options.patience
 
@@ -86,8 +86,9 @@ def write_hardened(bench: Bench, state: State, *, options: HardenOptions) -> Sta
     cells = np.flatnonzero(trained.levels != state.image.levels)
     proposed = Writes(cells, trained.levels.reshape(-1)[cells], 1)
     state = write_proposed(bench, replace(state, proposed=proposed))
-    columns = {layer.index: {"bias": layer.bias} for layer in trained.layers}
-    state = replace(state, image=state.image.updated(columns=columns))
+    pairs = zip(state.image.layers, trained.layers, strict=True)
+    biased = state.image.with_layers(replace(own, bias=new.bias) for own, new in pairs)
+    state = replace(state, image=biased)
     return judge(bench, state, "hardened weights written", len(cells))
 
 
@@ -118,8 +119,8 @@ def _write_layer(bench: Bench, state: State, layer: NoisyLayer, number: int) -> 
     proposed = Writes(cells, trained.levels.reshape(-1)[cells], number)
     state = write_proposed(bench, replace(state, proposed=proposed))
     index = layer.twin.layer.index
-    columns = {index: {"bias": trained.layers[index].bias}}
-    return replace(state, image=state.image.updated(columns=columns))
+    biased = replace(state.image.layers[index], bias=trained.layers[index].bias)
+    return replace(state, image=state.image.with_layers([biased]))
 
 
 def _forward(bench: Bench, state: State, twin: Twin, generator: torch.Generator) -> ArrayCall:

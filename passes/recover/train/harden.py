@@ -221,7 +221,7 @@ def hardened(
     found = harden(
         image, student, goal, train, held_out, options, generator, device=device, progress=progress
     )
-    return found.updated(options=dict(image.manifest["options"]) | {"harden": options.epochs})
+    return found.with_options(harden=options.epochs)
 
 
 def _objective(goal: Goal, options: HardenOptions) -> Callable[[Run, Run], torch.Tensor]:

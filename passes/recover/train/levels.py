@@ -9,7 +9,7 @@ moves stay what they are, and the others learn to make up for them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -90,11 +90,11 @@ def train_levels(
         options.steps, what="training levels", progress=progress
     )
     cells, levels = _chosen(image, layers, budget)
-    biases = {
-        noisy.twin.layer.index: {"bias": noisy.twin.bias.detach().numpy().copy()}
+    biased = [
+        replace(image.layers[noisy.twin.layer.index], bias=noisy.twin.bias.detach().numpy().copy())
         for noisy in layers.values()
-    }
-    return cells, levels, image.updated(columns=biases)
+    ]
+    return cells, levels, image.with_layers(biased)
 
 
 def _chosen(

@@ -183,15 +183,15 @@ def parameters_of(layers: Iterable[NoisyLayer], learning_rate: float) -> list[di
 
 def written(image: Image, layers: Iterable[NoisyLayer]) -> Image:
     """The image with the levels and biases that these layers were trained to."""
-    cells, levels, columns = [], [], {}
+    cells, levels, biased = [], [], []
     for noisy in layers:
         layer = noisy.twin.layer
         cells.append(layer.by_weight(image.cells(layer)).reshape(-1))
         levels.append(image.codebook.levels[noisy.codes().cpu().numpy()].reshape(-1))
-        columns[layer.index] = {"bias": noisy.twin.bias.detach().cpu().numpy().copy()}
-    return image.updated(
-        cells=np.concatenate(cells), levels=np.concatenate(levels), columns=columns
-    )
+        bias = noisy.twin.bias.detach().cpu().numpy().copy()
+        biased.append(replace(image.layers[layer.index], bias=bias))
+    changed = image.updated(cells=np.concatenate(cells), levels=np.concatenate(levels))
+    return changed.with_layers(biased)
 
 
 def _reference_sigma_us(image: Image) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -118,15 +118,16 @@ class Twin:
         """What an array layer computes."""
         return self.layers[layer_of(node)](x)
 
-    def columns(self) -> dict[int, dict[str, npt.NDArray[np.float32]]]:
-        """The trained values, in the form :meth:`pimc.image.image.Image.updated` takes."""
-        return {
-            twin.layer.index: {
-                "gain": twin.gain.detach().cpu().numpy().copy(),
-                "bias": twin.bias.detach().cpu().numpy().copy(),
-            }
+    def on(self, image: Image) -> Image:
+        """The image with the trained gains and biases."""
+        return image.with_layers(
+            replace(
+                image.layers[twin.layer.index],
+                gain=twin.gain.detach().cpu().numpy().copy(),
+                bias=twin.bias.detach().cpu().numpy().copy(),
+            )
             for twin in self.layers.values()
-        }
+        )
 
 
 def offset_current(image: Image, layer: ImageLayer, estimate: CellEstimate) -> Array64:

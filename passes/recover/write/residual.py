@@ -10,7 +10,7 @@ column are then those that make its error least.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -53,15 +53,15 @@ def add_residual(
     }
     gains = np.concatenate([each.gain.reshape(-1) for each in candidates.values()])
     least = -np.sort(-gains)[left - 1] if left < len(gains) else -np.inf
-    columns = {}
+    changed = []
     for layer in image.layers:
         dense = candidates[layer.index].solved(layer, least)
         index = np.flatnonzero(dense)
-        columns[layer.index] = {
-            "residual_index": index.astype(np.int32),
-            "residual_value": dense.reshape(-1)[index].astype(np.float32),
-        }
-    return image.updated(columns={k: v for k, v in columns.items() if len(v["residual_index"])})
+        values = dense.reshape(-1)[index].astype(np.float32)
+        if len(index):
+            places = index.astype(np.int32)
+            changed.append(replace(layer, residual_index=places, residual_value=values))
+    return image.with_layers(changed)
 
 
 @dataclass(frozen=True)

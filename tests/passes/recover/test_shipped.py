@@ -12,7 +12,7 @@ from pimc.api import Options
 from pimc.api import compile as compile_model
 from pimc.chip.design import Chip
 from pimc.data.dataset import Dataset, load_data
-from pimc.image.image import Image
+from pimc.image.image import Image, RecoveryNote
 from pimc.passes.recover.loop import recover
 from pimc.passes.recover.options import RecoverOptions
 from pimc.passes.recover.recovery import Recovery
@@ -101,14 +101,14 @@ def test_the_next_image_is_what_the_device_holds(shipped, recovered) -> None:
     cells = np.flatnonzero(shipped.image.used)
     held = recovered.device.written(cells)
     np.testing.assert_array_equal(image.levels.reshape(-1)[cells], held)
-    np.testing.assert_array_equal(image.tensors["tiles"], shipped.image.tensors["tiles"])
-    assert image.manifest["recovery"] == {
-        "parent": shipped.image.sha256,
-        "die": "sim:3",
-        "strategy": "selective",
-        "cells_rewritten": len(recovered.device.writes),
-        "rounds": 1,
-    }
+    np.testing.assert_array_equal(image.tiles.table(), shipped.image.tiles.table())
+    assert image.recovery == RecoveryNote(
+        parent=shipped.image.sha256,
+        die="sim:3",
+        strategy="selective",
+        cells_rewritten=len(recovered.device.writes),
+        rounds=1,
+    )
     assert Image.build(image.manifest, image.tensors).sha256 == image.sha256 != shipped.image.sha256
 
 
@@ -146,7 +146,9 @@ def test_from_a_capture_alone_a_programmable_image_comes(shipped, tmp_path) -> N
     )
     assert (device.reads, device.writes) == (reads, [])
     assert not recovery.measured
-    assert recovery.image.manifest["recovery"]["die"] == "sim:4"
+    note = recovery.image.recovery
+    assert note is not None
+    assert note.die == "sim:4"
     assert set(recovery.writes[:, 3].tolist()) == {1}
     assert 0 < recovery.cells_rewritten <= 0.1 * shipped.image.used.sum()
     done = program(recovery.image, device)

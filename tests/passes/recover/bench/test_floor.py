@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -78,11 +79,8 @@ def test_it_is_told_what_each_layer_costs_and_why(floor, tiny_image) -> None:
 
 
 def test_clipping_is_found_where_the_range_is_too_small(tiny_image, tiny_inputs) -> None:
-    entries = tiny_image.manifest["layers"]
-    small = [
-        {**e, "adc_lsb_us": e["adc_lsb_us"] / (4 if n == 1 else 1)} for n, e in enumerate(entries)
-    ]
-    image = tiny_image.updated(layers=small)
+    second = tiny_image.layers[1]
+    image = tiny_image.with_layers([replace(second, adc_lsb_us=second.adc_lsb_us / 4)])
     told: list[Floor] = []
     recovery = recover(
         image,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,9 +29,8 @@ def image_of(tiny_model: Any, **keys: Any) -> Image:
 
 def spoiled(image: Image, key: str, factor: float) -> Image:
     """The second layer's range made so many times as large."""
-    entries = image.manifest["layers"]
-    second = {**entries[1], key: entries[1][key] * factor}
-    return image.updated(layers=[entries[0], second, *entries[2:]])
+    second = image.layers[1]
+    return image.with_layers([replace(second, **{key: getattr(second, key) * factor})])
 
 
 def fitted(image: Image, seed: int = 3) -> Image:
@@ -54,11 +54,9 @@ def test_a_range_that_does_not_fit_is_mended(tiny_model, key, factor) -> None:
 
 def test_ranges_of_columns_move_together(tiny_model) -> None:
     image = image_of(tiny_model, **{"adc.range": "column"})
-    wide = image.updated(
-        columns={
-            layer.index: {"adc_column_lsb_us": np.float32(4) * np.asarray(layer.adc_column_lsb_us)}
-            for layer in image.layers
-        }
+    wide = image.with_layers(
+        replace(layer, adc_column_lsb_us=np.float32(4) * np.asarray(layer.adc_column_lsb_us))
+        for layer in image.layers
     )
     found = fitted(wide)
     for layer, before in zip(found.layers, wide.layers, strict=True):

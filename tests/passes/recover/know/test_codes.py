@@ -136,8 +136,7 @@ def test_clipped_codes_are_known_to_be_clipped(tiny_model, tiny_inputs) -> None:
     die = Die.simulated(2)
     # Vectors for the image's range overdrive an ADC of a third of it.
     wide = capture(Session(image, die), Dataset.of(tiny_inputs), CaptureOptions(), outputs=False)
-    entries = image.manifest["layers"]
-    narrow = image.updated(layers=[{**e, "adc_lsb_us": e["adc_lsb_us"] / 3} for e in entries])
+    narrow = image.with_layers(replace(v, adc_lsb_us=v.adc_lsb_us / 3) for v in image.layers)
     blind = narrow.updated(chip=narrow.chip.with_(**{"adc.bits": 12}).to_dict())
     session = Session(narrow, die)
     for layer in narrow.layers[:2]:

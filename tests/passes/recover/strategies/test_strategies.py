@@ -33,7 +33,9 @@ def test_nothing_leaves_die_and_image_as_they_were(image, calib) -> None:
     assert int(device.die.cells.writes.max()) == 1
     for name, value in image.tensors.items():
         np.testing.assert_array_equal(recovery.image.tensors[name], value)
-    assert recovery.image.manifest["recovery"]["strategy"] == "none"
+    note = recovery.image.recovery
+    assert note is not None
+    assert note.strategy == "none"
 
 
 def test_affine_changes_only_gain_and_bias(image, calib) -> None:

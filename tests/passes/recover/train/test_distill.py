@@ -55,14 +55,14 @@ def test_the_loss_falls_on_data_it_did_not_see(tiny_image, tiny_inputs, task) ->
 def test_only_gains_and_biases_change_and_each_of_them(tiny_image, tiny_inputs) -> None:
     student = student_of(tiny_image, spoil=0.1)
     kernels = {name: layer.kernel.clone() for name, layer in student.twin.layers.items()}
-    before = student.twin.columns()
+    before = student.twin.on(tiny_image).layers
     train(student, tiny_inputs)
     for name, layer in student.twin.layers.items():
         torch.testing.assert_close(layer.kernel, kernels[name], rtol=0, atol=0)
-    for index, values in student.twin.columns().items():
-        for key, value in values.items():
+    for old, new in zip(before, student.twin.on(tiny_image).layers, strict=True):
+        for was, value in ((old.gain, new.gain), (old.bias, new.bias)):
             assert np.isfinite(value).all()
-            assert (value != before[index][key]).mean() > 0.9
+            assert (value != was).mean() > 0.9
 
 
 def test_same_seed_same_result_other_seed_another(tiny_image, tiny_inputs) -> None:
@@ -70,7 +70,8 @@ def test_same_seed_same_result_other_seed_another(tiny_image, tiny_inputs) -> No
     for seed in (3, 3, 4):
         student = student_of(tiny_image, spoil=0.1)
         train(student, tiny_inputs, seed=seed)
-        results.append(np.concatenate([v["gain"] for v in student.twin.columns().values()]))
+        found = student.twin.on(tiny_image)
+        results.append(np.concatenate([layer.gain for layer in found.layers]))
     np.testing.assert_array_equal(results[0], results[1])
     assert not np.array_equal(results[0], results[2])
 

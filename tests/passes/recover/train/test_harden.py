@@ -84,7 +84,7 @@ def test_the_same_seed_gives_the_same_bytes(image, calib) -> None:
     assert first.to_bytes() == second.to_bytes()
     untrained = trained(image, calib, epochs=0)
     np.testing.assert_array_equal(untrained.levels, image.levels)
-    assert untrained.manifest["options"]["harden"] == 0
+    assert untrained.options["harden"] == 0
 
 
 def test_dies_of_one_command_share_the_training(pimc, image, calib, here, monkeypatch) -> None:

@@ -63,22 +63,22 @@ def twin_and_session(image: Image, seed: int = 5) -> tuple[Twin, Session]:
     program(image, device)
     rng = np.random.default_rng(seed)
     estimates = {layer.index: true_estimate(image, device.die, layer) for layer in image.layers}
-    columns: dict[int, dict[str, Any]] = {}
+    layers = []
     for layer in image.layers:
-        columns[layer.index] = {
-            "gain": rng.uniform(0.8, 1.2, layer.gain.shape).astype(np.float32),
-            "bias": layer.bias + rng.standard_normal(layer.bias.shape).astype(np.float32) / 10,
-        }
+        gain = rng.uniform(0.8, 1.2, layer.gain.shape).astype(np.float32)
+        bias = layer.bias + rng.standard_normal(layer.bias.shape).astype(np.float32) / 10
         index = np.sort(rng.choice(layer.groups * layer.rows * layer.cols, 5, replace=False))
         size = layer.scale.mean() * np.ptp(image.codebook.values_us)
-        columns[layer.index] |= {
-            "residual_index": index.astype(np.int32),
-            "residual_value": (size * rng.standard_normal(5)).astype(np.float32),
-        }
-        correction = row_correction(estimates[layer.index], image, layer)
-        if correction is not None:
-            columns[layer.index]["row_correction"] = correction
-    image = image.updated(columns=columns)
+        changed = replace(
+            layer,
+            gain=gain,
+            bias=bias,
+            residual_index=index.astype(np.int32),
+            residual_value=(size * rng.standard_normal(5)).astype(np.float32),
+            row_correction=row_correction(estimates[layer.index], image, layer),
+        )
+        layers.append(changed)
+    image = image.with_layers(layers)
     return Twin.of(image, estimates), Session(image, device)
 
 
@@ -219,8 +219,7 @@ def test_trained_values_come_back_for_the_image(tiny_model, tiny_inputs) -> None
         for number, layer in enumerate(twin.layers.values()):
             layer.gain.fill_(number + 0.5)
             layer.bias.fill_(-number)
-    columns = twin.columns()
-    updated = image.updated(columns=columns)
+    updated = twin.on(image)
     for number, after in enumerate(updated.layers):
         assert after.gain.dtype == after.bias.dtype == np.dtype(np.float32)
         assert (after.gain == number + 0.5).all()

@@ -80,7 +80,7 @@ def test_compile_options_reach_the_image(pimc, model) -> None:
     assert (image.chip.cell.levels, image.chip.mapping.kind) == (4, "differential")
     assert [layer.name for layer in image.layers] == ["w1", "w2"]
     assert image.layers[0].teacher_weight is None
-    assert image.arrays == len(image.tensors["tiles"])
+    assert image.arrays == len(image.tiles)
     # Half as large inputs need a range about half as wide.
     pimc("compile", "tiny.onnx", "--calib", "calib.npz", "-o", "p.pimc")
     wide, narrow = (i.layers[0].input_scale for i in (Image.load("p.pimc"), image))
