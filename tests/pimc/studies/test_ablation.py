@@ -9,7 +9,7 @@ from scipy import stats
 import pimc.studies.ablation
 from pimc.api import Options, compile
 from pimc.chip.design import Chip
-from pimc.chip.elements import NON_IDEALITIES, present, without
+from pimc.chip.elements import ELEMENTS, present, without
 from pimc.data.dataset import Dataset
 from pimc.runtime.die.die import Die
 from pimc.runtime.session import Session
@@ -19,7 +19,7 @@ from pimc.studies.drawn import Reading
 from pimc.studies.evaluate import Batches, accuracy, float_session
 
 SEEDS = (3, 4, 5)
-NAMES = [element.name for element in NON_IDEALITIES]
+NAMES = [element.name for element in ELEMENTS]
 QUIET = Chip.default().with_array(16, 8).with_sigma(0.0)
 
 
