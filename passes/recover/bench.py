@@ -20,6 +20,7 @@ from pimc.passes.recover.twin import Twin
 from pimc.progress import Progress
 from pimc.runtime.capture import Capture
 from pimc.runtime.door.device import Device
+from pimc.runtime.door.endurance import worn
 from pimc.runtime.door.program import write
 from pimc.runtime.graph.executor import ArrayCall
 from pimc.runtime.session import BATCH_SIZE, Session
@@ -181,20 +182,26 @@ class Bench:
             How many were written.
 
         Raises:
-            DeviceError: the chip failed.
+            DeviceError: the chip failed, or cells endure no further write.
         """
         (cells, levels, number), self.chosen = self.chosen, NOTHING
         if not len(cells):
             return 0
         before = self.image.levels.reshape(-1)[cells].astype(np.int64)
         if self.device is not None:
-            write(self.device, cells, levels)
+            limit = self.image.chip.programming.endurance_writes
+            write(self.device, cells, levels, limit=limit, before=self.all_writes()[:, 0])
         self.image = self.image.updated(cells=cells, levels=levels)
         self.kept = None
         self.writes.append(
             np.stack([cells, before, levels, np.full(len(cells), number)], axis=1).astype(np.int64)
         )
         return len(cells)
+
+    def worn(self, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Which of some cells endure no further write."""
+        limit = self.image.chip.programming.endurance_writes
+        return worn(self.device, cells, limit, self.all_writes()[:, 0])
 
     def all_writes(self) -> npt.NDArray[np.int64]:
         """(writes, 4) address of the cell, level before, level after, round."""

@@ -181,6 +181,8 @@ def _choose_by_training(bench: Bench, *, number: int, options: LevelOptions) -> 
         left,
         progress=bench.progress,
     )
+    endure = ~bench.worn(cells)
+    cells, levels = cells[endure], levels[endure]
     if not bench.has_chip:
         # The next image is all that says what to write.
         differ = bench.image.levels.reshape(-1)[cells] != levels
@@ -215,6 +217,7 @@ def _choose(bench: Bench, *, number: int, part: float, last: bool) -> None:
             # Without the chip the next image is all that says what to write, and programming
             # it leaves cells alone that were asked for the same level before.
             again=bench.has_chip,
+            worn=bench.worn(bench.image.cells(layer)),
         )
         for layer in bench.progress(bench.image.layers, "choosing cells")
     ]

@@ -158,6 +158,10 @@ class SimDevice:
         """The level each cell was last asked to hold."""
         return self.die.cells.level.reshape(-1)[cells].astype(np.int64)
 
+    def times_written(self, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """See :class:`~pimc.runtime.door.endurance.CountsWrites`."""
+        return self.die.cells.writes.reshape(-1)[cells].astype(np.int64)
+
     def observer(self, read_seed: int) -> SimDevice:
         """The same chip, read alike with noise of its own, and not worn by it."""
         arrays = len(self.die.cells.level)

@@ -26,7 +26,6 @@ print(key_0.tolist(), sum(hashed.stats.cache_hits.values()))
 """
 #: The stamp of what is kept, and what it would be after each of some files was changed.
 STAMPS = """
-import sys
 from pathlib import Path
 from pimc.runtime.read.fused.jit import sources
 from pimc.runtime.read.fused.kernel import read_samples
