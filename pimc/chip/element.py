@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from pimc.chip.design import Chip
+from pimc.chip.plugins.terms import Term
 
-__all__ = ["PARTS", "Element", "Keys", "Place"]
+__all__ = ["PARTS", "Element", "Keys", "Place", "element_table", "own_element"]
 
 Keys = Mapping[str, Any]
 
@@ -74,3 +75,39 @@ class Element:
             return True
         keys = self.off(chip)
         return bool(keys) and chip.with_(**keys) != chip
+
+
+def own_element(term: Term) -> Element:
+    """The row of a laboratory's own term."""
+    key = f"physics.{term.name}"
+    return Element(
+        term.name,
+        term.meaning,
+        f"the chip file has no table `[{key}]`",
+        Place(term.foreign.kind),
+        (key,),
+        lambda chip: {key: None},
+        lasts=term.lasts,
+        drawn=term.drawn,
+        seen=term.foreign.kind == Place.CELL,
+    )
+
+
+def element_table(elements: Iterable[Element]) -> str:
+    """Elements as a Markdown table."""
+    head = ("element", "acts on", "every read meets", "part of the ratio", "compiler", "keys",
+            "switched off")  # fmt: skip
+    rows = [
+        (
+            element.name,
+            element.place,
+            "the same" if element.lasts else "another",
+            element.part or "–",
+            "looks at it" if element.seen else "–",
+            ", ".join(f"`{key}`" for key in element.keys),
+            element.without,
+        )
+        for element in elements
+    ]
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines).replace("| --- ", "|---")

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from pimc.chip.design import SUM_BITS, Chip
-from pimc.chip.element import Element, Keys, Place
+from pimc.chip.element import Element, Keys, Place, own_element
 from pimc.errors import UsageError
 from pimc.files.strict import did_you_mean
 
@@ -24,7 +24,7 @@ __all__ = [
     "ELEMENTS",
     "NOTES",
     "acting_on",
-    "element_table",
+    "elements_of",
     "present",
     "seen_by_compiler",
     "without",
@@ -225,11 +225,16 @@ NOTES: tuple[str, ...] = (
 )
 
 
+def elements_of(chip: Chip) -> tuple[Element, ...]:
+    """The table for one chip: its rows, and one for each term of a laboratory's own."""
+    return (*ELEMENTS, *(own_element(term) for term in chip.physics.terms))
+
+
 def present(chip: Chip, age_s: float = 0.0) -> tuple[Element, ...]:
     """The elements of a chip that show ``age_s`` after the write, in the order of the table."""
     return tuple(
         element
-        for element in ELEMENTS
+        for element in elements_of(chip)
         if element.in_chip(chip) and (age_s > 0 or element.place is not Place.TIME)
     )
 
@@ -247,7 +252,8 @@ def without(chip: Chip, names: Collection[str]) -> Chip:
     Raises:
         UsageError: there is no element of such a name.
     """
-    known = [element.name for element in ELEMENTS]
+    elements = elements_of(chip)
+    known = [element.name for element in elements]
     for name in sorted(set(names) - set(known)):
         raise UsageError(
             f"no such element of a chip{did_you_mean(name, known)}",
@@ -255,7 +261,7 @@ def without(chip: Chip, names: Collection[str]) -> Chip:
             hint=f"there are {', '.join(known)}",
         )
     keys: dict[str, Any] = {}
-    for element in ELEMENTS:
+    for element in elements:
         if element.name in names and element.off is not None:
             keys |= element.off(chip)
     return chip.with_(**keys) if keys else chip
@@ -267,32 +273,17 @@ def seen_by_compiler(chip: Chip) -> dict[str, Any]:
     The tables of the chip file without the keys of elements that the compiler does not look at,
     and without :data:`NOTES`: chips that agree in it get the same image.
     """
+    unseen = [key for element in elements_of(chip) if not element.seen for key in element.keys]
     seen = chip.to_dict()
-    unseen = [key for element in ELEMENTS if not element.seen for key in element.keys]
     for path in (*unseen, *NOTES):
-        *tables, last = path.split(".")
-        inner = seen
-        for name in tables:
-            inner = inner.get(name, {})
-        inner.pop(last, None)
+        _take_away(seen, path.split("."))
     return seen
 
 
-def element_table() -> str:
-    """The elements as a Markdown table."""
-    head = ("element", "acts on", "every read meets", "part of the ratio", "compiler", "keys",
-            "switched off")  # fmt: skip
-    rows = [
-        (
-            element.name,
-            element.place,
-            "the same" if element.lasts else "another",
-            element.part or "–",
-            "looks at it" if element.seen else "–",
-            ", ".join(f"`{key}`" for key in element.keys),
-            element.without,
-        )
-        for element in ELEMENTS
-    ]
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines).replace("| --- ", "|---")
+def _take_away(table: dict[str, Any], path: list[str]) -> None:
+    """Without a key, and without tables that held nothing else."""
+    name, *rest = path
+    if rest and name in table:
+        _take_away(table[name], rest)
+    if not rest or not table.get(name, True):
+        table.pop(name, None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -11,77 +10,21 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pimc.chip.converters import dac_limits, plane_weights
+from pimc.chip.converters import plane_weights
 from pimc.chip.design import Chip
 from pimc.errors import DeviceError
 from pimc.image.image import ImageLayer
-from pimc.runtime.die.bank import Bank
 from pimc.runtime.die.banks import Banks
 from pimc.runtime.die.die import Die
-from pimc.runtime.die.fixed import FixedBank, fits
 from pimc.runtime.die.region import Region
 from pimc.runtime.door.device import Saturation
 from pimc.runtime.physics.ir_drop import Method
-from pimc.runtime.physics.iv import driven
-from pimc.runtime.physics.streams import READ_REFERENCE
-from pimc.runtime.read.adc import Adc
-from pimc.runtime.read.dac import driven_planes, noise_drive
+from pimc.runtime.read.dac import driven_planes
 from pimc.runtime.read.digital_side import DigitalSide
-from pimc.runtime.read.fused import Draws, FusedBank, FusedLayer
-from pimc.runtime.read.noise import normals, pairs, read_key, vector_keys
-
-
-@dataclass(frozen=True)
-class _Loaded:
-    """A bank as tensors, ready to multiply, rows last; and the converters behind it.
-
-    Attributes:
-        fused: the same for the fused read; None where codes are too large for fixed point.
-        shift: the drive's squares are rounded as they are there.
-    """
-
-    g: torch.Tensor
-    variance: torch.Tensor | None
-    reference_variance: torch.Tensor | None
-    read_of_column: torch.Tensor
-    reads: int
-    adc: Adc
-    fused: FusedBank | None
-    shift: int
-
-
-@dataclass(frozen=True)
-class _Loader:
-    """Makes ready what a device reads; apart from the device, which would else hold itself."""
-
-    die: Die
-    chip: Chip
-    converters: bool
-    device: torch.device
-
-    def __call__(self, region: Region, bank: Bank) -> _Loaded:
-        """What a bank is read with."""
-
-        def by_column(values: npt.NDArray[np.float32]) -> torch.Tensor:
-            turned = np.ascontiguousarray(values.transpose(0, 2, 1))
-            return torch.from_numpy(turned).to(self.device)
-
-        adc, fused, shift = Adc.of(self.die, region, self.device), None, 0
-        if self.converters and fits(self.chip, region.signed):
-            fixed = FixedBank.of(bank, self.chip, region.signed)
-            fused, shift = FusedBank(fixed, adc, bank.read_of_column), fixed.shift
-            bank = fixed.rounded(bank)
-        variance, common = bank.variance, bank.reference_variance
-        return _Loaded(
-            by_column(bank.g_us),
-            None if variance is None else by_column(variance),
-            None if common is None else by_column(common),
-            torch.from_numpy(bank.read_of_column).to(self.device),
-            bank.reads,
-            adc,
-            fused,
-            shift,
-        )
+from pimc.runtime.read.fused import Draws, FusedLayer
+from pimc.runtime.read.loaded import Loaded, Loader, can_fuse
+from pimc.runtime.read.noise import read_key, vector_keys
+from pimc.runtime.read.own import Vectors
 
 
 class SimDevice:
@@ -131,14 +74,14 @@ class SimDevice:
         self.device = torch.device(device)
         self._ir_drop: Method = ir_drop
         self._key = read_key(die.seed, read_seed)
-        self._banks: Banks[_Loaded] = Banks(
+        self._banks: Banks[Loaded] = Banks(
             die,
-            _Loader(die, chip, converters, self.device),
+            Loader(die, converters, self.device, read_seed),
             noise_seed=self._key[0] | self._key[1] << 32,
             ir_drop=ir_drop,
             wears=wears,
         )
-        self._fuses = fused and converters and self.device.type == "cpu"
+        self._fuses = fused and converters and self.device.type == "cpu" and can_fuse(die)
         self._fused: WeakKeyDictionary[Region, FusedLayer] = WeakKeyDictionary()
         self._conversions: dict[str, int] = {}
         self._clipped: dict[str, torch.Tensor] = {}
@@ -232,9 +175,7 @@ class SimDevice:
             self._count(region, count * bank.read_of_column.numel(), torch.tensor(clipped))
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def _read(
-        self, region: Region, bank: _Loaded, inputs: torch.Tensor, first: int
-    ) -> torch.Tensor:
+    def _read(self, region: Region, bank: Loaded, inputs: torch.Tensor, first: int) -> torch.Tensor:
         """Codes of inputs that all meet the same bank, shifted and added over bit planes."""
         if inputs.shape[3] == 1:
             # One vector a sample: side by side they are one product instead of many.
@@ -243,55 +184,40 @@ class SimDevice:
         return self._read_planes(region, bank, inputs, first)
 
     def _read_planes(
-        self, region: Region, bank: _Loaded, inputs: torch.Tensor, first: int
+        self, region: Region, bank: Loaded, inputs: torch.Tensor, first: int
     ) -> torch.Tensor:
         weights = plane_weights(self.chip, region.signed)
         keys = None
-        if bank.variance is not None:
+        if bank.noises:
             count = inputs.shape[0] * inputs.shape[3]
             keys = vector_keys(self._key, region.number, first, count).to(self.device)
         if self.chip.dac.mode != "bit_serial":
-            return self._read_once(region, bank, inputs, keys, 0)
+            return self._read_once(region, bank, inputs, keys, Vectors(first, 0))
         batch, blocks, _, positions = inputs.shape
         total = torch.zeros(batch, blocks, bank.g.shape[1], positions, device=self.device)
         for plane, (weight, bits) in enumerate(driven_planes(inputs, weights)):
-            total.add_(self._read_once(region, bank, bits, keys, plane), alpha=weight)
+            codes = self._read_once(region, bank, bits, keys, Vectors(first, plane))
+            total.add_(codes, alpha=weight)
         return total
 
     def _read_once(
         self,
         region: Region,
-        bank: _Loaded,
+        bank: Loaded,
         inputs: torch.Tensor,
         keys: torch.Tensor | None,
-        plane: int,
+        at: Vectors,
     ) -> torch.Tensor:
         """One read and its conversion."""
-        chip, full_scale = self.chip, dac_limits(self.chip, region.signed)[1]
-        if chip.dac.mode == "parallel" and not self.die.perfect:
-            inputs = driven(inputs, full_scale, chip.cell.iv_alpha)
         self.reads += bank.reads * inputs.shape[0] * inputs.shape[3]
-        current = torch.matmul(bank.g, inputs)
-        if keys is not None and bank.variance is not None:
-            # Independent Gaussian noise of the cells sums to Gaussian noise of the output
-            # with variance Σ x² σ², so one draw an output is exact.
-            drive = noise_drive(chip, region.signed, inputs, bank.shift)
-            columns, first = bank.g.shape[1], plane * len(bank.g) * pairs(bank.g.shape[1])
-            noise = _noise(torch.matmul(bank.variance, drive), keys, first, pairs(columns))
-            current.add_(noise)
-            if bank.reference_variance is not None:
-                variance = torch.matmul(bank.reference_variance, drive)
-                first = READ_REFERENCE + plane * variance.shape[1] * variance.shape[2]
-                shared = _common(variance, keys, first)
-                which = bank.read_of_column[None, :, :, None]
-                current.sub_(shared.gather(2, which.expand_as(current)))
-        return self._convert(region, bank, current)
-
-    def _convert(self, region: Region, bank: _Loaded, current: torch.Tensor) -> torch.Tensor:
-        """Codes of one read's currents, which are overwritten; saturation is counted."""
+        current = bank.currents(inputs, keys, at)
         if not self.converters:
             return current.mul_(bank.adc.nominal)
-        codes, clipped = bank.adc.convert(current)
+        own = bank.own
+        if own is None:
+            codes, clipped = bank.adc.convert(current)
+        else:
+            codes, clipped = bank.adc.convert(current, lambda values: own.converted(values, at))
         self._count(region, codes.numel(), clipped)
         return codes
 
@@ -299,20 +225,3 @@ class SimDevice:
         name = region.name
         self._conversions[name] = self._conversions.get(name, 0) + conversions
         self._clipped[name] = self._clipped.get(name, clipped.new_zeros(())) + clipped
-
-
-def _noise(
-    variance: torch.Tensor, keys: torch.Tensor, first: int, pairs_a_block: int
-) -> torch.Tensor:
-    """Noise of columns (batch, blocks, columns, positions), from pair ``first`` on."""
-    batch, blocks, columns, positions = variance.shape
-    draws = normals(keys, first, blocks * pairs_a_block)
-    draws = draws.reshape(blocks, 2 * pairs_a_block, batch, positions)[:, :columns]
-    return draws.permute(2, 0, 1, 3) * variance.sqrt()
-
-
-def _common(variance: torch.Tensor, keys: torch.Tensor, first: int) -> torch.Tensor:
-    """Noise of reference columns (batch, blocks, reads, positions): a pair each, one half used."""
-    batch, blocks, reads, positions = variance.shape
-    draws = normals(keys, first, blocks * reads)[:, 0]
-    return draws.reshape(blocks, reads, batch, positions).permute(2, 0, 1, 3) * variance.sqrt()

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pimc import api
 from pimc.chip.design import Chip
 from pimc.chip.grid import Point
 from pimc.data.dataset import Dataset
@@ -14,6 +15,7 @@ from pimc.image.image import Image
 from pimc.passes.graph.frontend import load_model
 from pimc.studies.evaluate import Batches, float_session
 from pimc.studies.sweep import Setup, sweep
+from tests.lab import install
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +48,24 @@ def test_a_point_does_not_depend_on_its_neighbours(
         (alone,) = sweep(setup, [point], tmp_path / f"alone{number}.csv").rows
         assert {**beside[number], "seconds": 0} == {**alone, "seconds": 0}
     assert beside[0]["image_sha256"] != beside[1]["image_sha256"]
+
+
+def test_terms_of_a_laboratorys_own_are_swept(
+    setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch)
+    compiled = []
+    original = api.compile
+    monkeypatch.setattr(api, "compile", lambda *a, **k: compiled.append(1) or original(*a, **k))
+    points: list[Point] = [
+        {"physics.read.shot.factor_us": factor, "physics.cell.relax.sigma": sigma}
+        for sigma in (0.1, 4.0)
+        for factor in (0.0, 50.0)
+    ]
+    rows = sweep(setup, points, tmp_path / "own.csv").rows
+    # The compiler looks at what cells hold, and at no read.
+    assert len(compiled) == 2
+    assert rows[0]["accuracy_mean"] > rows[1]["accuracy_mean"]
+    for number, point in enumerate(points):
+        (alone,) = sweep(setup, [point], tmp_path / f"own{number}.csv").rows
+        assert {**rows[number], "seconds": 0} == {**alone, "seconds": 0}
