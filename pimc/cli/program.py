@@ -80,17 +80,22 @@ def age(settings: Settings, time: float, die: Path) -> Report:
 
     What that does to the cells says the chip's [retention].
     """
+    from pimc.chip.element import Place
+    from pimc.chip.elements import acting_on
     from pimc.runtime.die.die import Die
 
     specimen = Die.load(die)
     specimen.age(time)
     specimen.save(die)
-    kind = specimen.attached().retention.kind
+    chip = specimen.attached()
+    kind = chip.retention.kind
+    own = sorted(acting_on(chip, Place.TIME) - {"retention"})
+    changes = ", ".join([kind] * (kind != "none") + own)
     data = {"die": str(die), "passed_s": time, "clock_s": specimen.clock_s, "retention": kind}
     pairs = [
         ("die", f"{specimen.name}, {die}"),
         ("passed", f"{time:,.10g} s, {specimen.clock_s:,.10g} s since it was made"),
-        ("retention", "none: the chip's cells do not change" if kind == "none" else kind),
+        ("retention", changes or "none: the chip's cells do not change"),
     ]
     return Report(data, facts(pairs), answer=False)
 
