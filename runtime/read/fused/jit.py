@@ -12,7 +12,8 @@ from functools import cache
 from importlib import resources
 from typing import Any, TypeVar, cast
 
-from numba import config, njit
+from numba import njit
+from numba.core.dispatcher import Dispatcher
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -38,9 +39,9 @@ def _jit(function: Function, *, fastmath: bool | set[str] = False) -> Function:
         kept = made(cache=True)
     except RuntimeError:  # nowhere to keep it: every process compiles for itself
         return cast(Function, made(cache=False))
-    if not config.DISABLE_JIT:
+    if isinstance(kept, Dispatcher):  # not where compiling is switched off
         # Numba's own stamp is of the one file that the function stands in.
-        file = kept._cache._cache_file
+        file = cast(Any, kept)._cache._cache_file
         file._source_stamp = file._source_stamp, sources()
     return cast(Function, kept)
 

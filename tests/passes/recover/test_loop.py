@@ -307,7 +307,7 @@ def test_the_first_stage_is_the_loss_on_held_out_data(tiny_noisy, inputs, refere
 @pytest.mark.parametrize("counts", [True, False])
 @pytest.mark.parametrize("train", [("gain", "bias"), ("gain", "bias", "levels")])
 def test_no_cell_is_written_more_often_than_it_endures(
-    counts: bool, train: tuple[str, ...], tiny_model, inputs
+    counts: bool, train: Any, tiny_model, inputs
 ) -> None:
     image = tiny(tiny_model, inputs[:128], **{"programming.endurance_writes": 2})
     device: Any = Bench(image, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,7 +57,12 @@ def test_terms_of_a_laboratorys_own_are_swept(
     install(tmp_path, monkeypatch)
     compiled = []
     original = api.compile
-    monkeypatch.setattr(api, "compile", lambda *a, **k: compiled.append(1) or original(*a, **k))
+
+    def counted(*arguments: Any, **options: Any) -> Image:
+        compiled.append(1)
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(api, "compile", counted)
     points: list[Point] = [
         {"physics.read.shot.factor_us": factor, "physics.cell.relax.sigma": sigma}
         for sigma in (0.1, 4.0)
