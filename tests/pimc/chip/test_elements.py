@@ -32,8 +32,8 @@ from pimc.studies.drawn import Reading
 from pimc.studies.snr import layer_snr
 
 KEYS = re.findall(r"^\| `([^`]+)`", key_table(Chip), re.M)
-#: A chip that has every element.
-WORST = Chip.default().with_(
+#: A chip with much of everything.
+MUCH = Chip.default().with_(
     **{
         "read_noise.sigma_us": 0.1,
         "read_noise.rtn_share": 0.2,
@@ -52,6 +52,17 @@ WORST = Chip.default().with_(
         "adc.offset_error_lsb": 0.5,
     }
 )
+
+
+def with_every(chip: Chip) -> Chip:
+    """The chip, with a little of every element that it does not have."""
+    for element in ELEMENTS:
+        if not element.in_chip(chip) and element.off is not None:
+            chip = chip.with_(**dict.fromkeys(element.off(chip), 0.01))
+    return chip
+
+
+WORST = with_every(MUCH)
 NAMES = [element.name for element in ELEMENTS]
 
 
@@ -165,7 +176,7 @@ def changed(chip: Chip, key: str) -> Chip:
         return chip.with_(**CHANGES[key])
     value: Any = chip.to_dict()
     for name in key.split("."):
-        value = value[name]
+        value = value.get(name, 0.0)
     return chip.with_(**{key: value + 1 if isinstance(value, int) else 1.5 * value + 0.01})
 
 
