@@ -9,12 +9,7 @@ from dataclasses import replace
 
 from pimc.chip.converters import dac_limits, plane_full_scale
 from pimc.chip.design import Chip
-from pimc.chip.elements import (
-    ADC,
-    DAC,
-    present,
-    without,
-)
+from pimc.chip.elements import ADC, DAC, present, without
 from pimc.image.image import Image
 from pimc.progress import Progress, silent, ticking
 from pimc.runtime.teacher import has_teacher

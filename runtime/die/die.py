@@ -15,10 +15,10 @@ from pimc.files import container
 from pimc.files.migrate import up_to_date
 from pimc.files.schema import require
 from pimc.runtime.die.cells import CELL_TENSORS, STEPS, UNWRITTEN, Cells, cell_sizes, unread
-from pimc.runtime.physics import philox
+from pimc.runtime.physics import retention
 from pimc.runtime.physics.disturb import disturbs
 from pimc.runtime.physics.faults import Stuck, draw_faults, with_faults
-from pimc.runtime.physics.retention import aged_us, retention_of
+from pimc.runtime.physics.retention import aged_us
 from pimc.runtime.physics.streams import Stream
 from pimc.runtime.physics.writing import reference_us, verified, written_us
 
@@ -155,15 +155,14 @@ class Die:
         """What cells (addresses, any shape) conduct now, in µS."""
         chip, state = self.attached(), self.cells
         g = state.g_us.reshape(-1)[cells]
-        model = None if self.perfect else retention_of(chip)
-        if model is None:
+        if self.perfect or not retention.changes(chip):
             return g
         level, age = state.level.reshape(-1)[cells], state.age_s.reshape(-1)[cells]
         moved = (state.stuck.reshape(-1)[cells] == Stuck.FREE) & (level != UNWRITTEN) & (age > 0)
         target = np.asarray(chip.cell.g_levels_us)[level[moved]]
         write = state.writes.reshape(-1)[cells[moved]] - 1
-        draws = philox.normal(self.seed, Stream.RETENTION, cells[moved], write)
-        g[moved] = aged_us(model, g[moved], target, age[moved], draws)
+        where, streams = cells[moved], retention.CELL
+        g[moved] = aged_us(chip, self.seed, streams, where, g[moved], target, age[moved], write)
         return g
 
     def reference_held_us(self, lines: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
@@ -172,15 +171,14 @@ class Die:
         They were written when the die was made.
         """
         chip, g = self.attached(), self.cells.reference_us.reshape(-1)[lines]
-        model = None if self.perfect else retention_of(chip)
         moved = g > 0
-        if model is None or self.clock_s == 0:
+        if self.perfect or not retention.changes(chip) or self.clock_s == 0:
             return g
         levels_us = chip.cell.g_levels_us
         target = np.full(int(moved.sum()), levels_us[len(levels_us) // 2])
-        draws = philox.normal(self.seed, Stream.RETENTION_REFERENCE, lines[moved])
         age = np.full(target.shape, self.clock_s)
-        g[moved] = aged_us(model, g[moved], target, age, draws)
+        streams = retention.REFERENCE
+        g[moved] = aged_us(chip, self.seed, streams, lines[moved], g[moved], target, age)
         return g
 
     def save(self, path: str | Path) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import onnx_ir as ir
 import torch
 
-from pimc.chip.elements import without
+from pimc.chip.element import Place
+from pimc.chip.elements import acting_on, without
 from pimc.image.image import Image
 from pimc.passes.recover.bench.bench import Bench
 from pimc.passes.recover.recovery import Floor, LayerCost
@@ -26,10 +27,6 @@ from pimc.runtime.teacher import teacher_array
 
 __all__ = ["floor_of", "outputs_noise", "with_perfect_cells"]
 
-#: What writing can, at best, make up for.
-_OF_CELLS = (
-    "programming", "reference column", "variation", "retention", "stuck cells", "dead lines",
-)  # fmt: skip
 #: Least variance of an output: nothing is without rounding.
 _LEAST = 1e-12
 #: Samples that the noise of the network's outputs is measured on.
@@ -38,7 +35,9 @@ _NOISE_IMAGES = 64
 
 def with_perfect_cells(image: Image) -> Image:
     """The image on a chip whose cells hold what they are asked to; reads stay as they are."""
-    return image.with_chip(without(image.chip, _OF_CELLS))
+    # What writing can, at best, make up for.
+    of_cells = acting_on(image.chip, Place.CELL, Place.TIME)
+    return image.with_chip(without(image.chip, of_cells))
 
 
 def _reading(bench: Bench, image: Image) -> Session:

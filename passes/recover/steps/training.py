@@ -11,7 +11,12 @@ import torch
 from pimc.passes.recover.bench.bench import Bench, Step
 from pimc.passes.recover.bench.judge import judge
 from pimc.passes.recover.bench.state import State, Writes
-from pimc.passes.recover.steps.writing import write_and_look, write_proposed, writes_left
+from pimc.passes.recover.steps.writing import (
+    worn_cells,
+    write_and_look,
+    write_proposed,
+    writes_left,
+)
 from pimc.passes.recover.train.distill import distill
 from pimc.passes.recover.train.harden import HardenOptions
 from pimc.passes.recover.train.layerwise import LayerwiseOptions, train_rest
@@ -148,6 +153,8 @@ def _choose_by_training(bench: Bench, state: State, *, number: int, options: Lev
         left,
         progress=bench.progress,
     )
+    endure = ~worn_cells(bench, state, cells)
+    cells, levels = cells[endure], levels[endure]
     if not bench.has_chip:
         # The next image is all that says what to write.
         differ = image.levels.reshape(-1)[cells] != levels

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 
 from pimc.passes.recover.bench.bench import Bench, Step
 from pimc.passes.recover.bench.judge import judge
@@ -19,9 +20,17 @@ from pimc.passes.recover.steps.correcting import correct
 from pimc.passes.recover.steps.learning import learn
 from pimc.passes.recover.steps.weighing import influences_of
 from pimc.passes.recover.write.choose import choose, propose
+from pimc.runtime.door.endurance import worn
 from pimc.runtime.door.program import write
 
-__all__ = ["rewrite_all", "rewriting", "write_and_look", "write_proposed", "writes_left"]
+__all__ = [
+    "rewrite_all",
+    "rewriting",
+    "worn_cells",
+    "write_and_look",
+    "write_proposed",
+    "writes_left",
+]
 
 
 def rewriting(rounds: int, *, part: float = 1.0) -> tuple[Step, ...]:
@@ -82,11 +91,19 @@ def write_proposed(bench: Bench, state: State) -> State:
     """Do the proposed writes; without the chip they are only noted.
 
     Raises:
-        DeviceError: the chip failed.
+        DeviceError: the chip failed, or cells endure no further write.
     """
     if bench.device is not None:
-        write(bench.device, state.proposed.cells, state.proposed.levels)
+        cells, levels, _ = state.proposed
+        limit = state.image.chip.programming.endurance_writes
+        write(bench.device, cells, levels, limit=limit, before=state.all_writes()[:, 0])
     return state.written()
+
+
+def worn_cells(bench: Bench, state: State, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Which of some cells endure no further write."""
+    limit = state.image.chip.programming.endurance_writes
+    return worn(bench.device, cells, limit, state.all_writes()[:, 0])
 
 
 def writes_left(bench: Bench, state: State, part: float = 1.0) -> int:
@@ -116,6 +133,7 @@ def _choose(bench: Bench, state: State, *, number: int, part: float, last: bool)
             # Without the chip the next image is all that says what to write, and programming
             # it leaves cells alone that were asked for the same level before.
             again=bench.has_chip,
+            worn=worn_cells(bench, state, state.image.cells(layer)),
         )
         for layer in bench.progress(state.image.layers, "choosing cells")
     ]

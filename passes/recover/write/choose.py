@@ -55,14 +55,18 @@ def propose(
     *,
     share: float = 0.075,
     again: bool = True,
+    worn: npt.NDArray[np.bool_] | None = None,
 ) -> Proposal:
     """Every write of a layer that is expected to pay, with what it should gain.
 
     Args:
         share: part of all cells that the round may write; bounds how many a layer proposes.
         again: cells may be written once more to the level they were asked to hold.
+        worn: (blocks, rows, columns) cells that endure no further write.
     """
     problem = Problem.of(image, layer, estimate, influence, again)
+    if worn is not None:
+        problem.open_ &= ~layer.by_weight(worn)
     most = most_a_column(layer.rows * layer.planes, share) * layer.groups * layer.cols
     limit = problem.best(influence.sensitivity)
     if limit <= 0:

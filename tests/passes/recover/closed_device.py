@@ -31,7 +31,7 @@ class ClosedDevice:
         }
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("read_layer", "reads_whole"):  # what some devices can do besides
+        if name in ("read_layer", "reads_whole", "times_written"):  # what some devices can do
             raise AttributeError(name)
         raise AssertionError(f"the recovery looked for {name!r}, which no device has")
 

@@ -22,6 +22,8 @@ from pimc.passes.recover.twin.goal import Goal
 from pimc.runtime.capture import CaptureOptions, capture
 from pimc.runtime.die.die import Die
 from pimc.runtime.door.device import Device
+from pimc.runtime.door.program import program
+from pimc.runtime.door.sim import SimDevice
 from pimc.runtime.session import Session
 from pimc.studies.evaluate import float_session
 from tests.passes.recover.closed_device import ClosedDevice
@@ -297,3 +299,37 @@ def test_the_first_stage_is_the_loss_on_held_out_data(tiny_noisy, inputs, refere
     held_out, _ = Dataset.of(inputs[:128]).split(TINY.holdout, np.random.default_rng(TINY.seed))
     loss = held_out_loss(tiny_noisy, Die.simulated(2), held_out)
     assert reference_run.stages[0].loss == pytest.approx(loss, rel=0.1)
+
+
+@pytest.mark.parametrize("counts", [True, False])
+@pytest.mark.parametrize("train", [("gain", "bias"), ("gain", "bias", "levels")])
+def test_no_cell_is_written_more_often_than_it_endures(
+    counts: bool, train: Any, tiny_model, inputs
+) -> None:
+    image = tiny(tiny_model, inputs[:128], **{"programming.endurance_writes": 2})
+    device: Any = ClosedDevice(image, 3)
+    if counts:
+        device = SimDevice(Die.simulated(3), image.chip, image.arrays, read_seed=3)
+        program(image, device)
+    options = replace(TINY, budget=1.0, rounds=3, train=train)
+    found = recover(image, device, Dataset.of(inputs[:128]), options)
+    # Programming is one of the two, where the chip can tell.
+    times = np.bincount(found.writes[:, 0])
+    assert len(found.writes) > 20
+    assert times.max() == (1 if counts else 2)
+    plain = recover(
+        tiny(tiny_model, inputs[:128]), ClosedDevice(image, 3), Dataset.of(inputs[:128]), options
+    )
+    assert np.bincount(plain.writes[:, 0]).max() > times.max()
+
+
+def test_a_strategy_that_writes_all_cells_is_refused_on_a_worn_die(tiny_model, inputs) -> None:
+    image = tiny(tiny_model, inputs[:128], **{"programming.endurance_writes": 1})
+    device = SimDevice(Die.simulated(3), image.chip, image.arrays, read_seed=3)
+    program(image, device)
+    cells = int(image.used.sum())
+    with pytest.raises(DeviceError, match=f": {cells} of {cells} cells .* 1 write,"):
+        recover(image, device, Dataset.of(inputs[:128]), TINY, strategy="full-rewrite")
+    # Where nothing endures a write, the digital side is all that changes.
+    found = recover(image, device, Dataset.of(inputs[:128]), TINY)
+    assert len(found.writes) == 0

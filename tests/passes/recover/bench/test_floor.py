@@ -21,6 +21,7 @@ from pimc.runtime.die.die import Die
 from pimc.runtime.door.program import program
 from pimc.runtime.door.sim import SimDevice
 from pimc.runtime.session import Session
+from tests.lab import install
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +102,11 @@ def test_nothing_is_weighed_where_nobody_asks(tiny_image, tiny_inputs) -> None:
     options = RecoverOptions(cost_images=0)
     found = recover(tiny_image, device, Dataset.of(tiny_inputs), options, strategy="none")
     assert found.floor.layers == ()
+
+
+def test_terms_of_a_laboratorys_own_count_where_they_act(floor, tmp_path, monkeypatch) -> None:
+    install(tmp_path, monkeypatch)
+    plain = floor()
+    # What cells hold, writing can make up for; noise of reads no recovery passes.
+    assert floor(**{"physics.cell.relax.share": 0.5}).loss < 2 * plain.loss + 0.01
+    assert floor(**{"physics.read.shot.factor_us": 60.0}).loss > 3 * plain.loss

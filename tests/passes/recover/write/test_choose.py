@@ -263,3 +263,18 @@ def test_more_writes_gain_more_and_random_ones_lose(images) -> None:
     assert losses[2] < losses[1] < losses[0]
     some = rng.choice(image.cells(layer)[image.cells(layer) >= 0], 12, replace=False)
     assert after(some, image.levels.reshape(-1)[some]) > losses[2]
+
+
+def test_worn_cells_are_never_proposed(images) -> None:
+    image = images["offset", "reference"]
+    layer, die = image.layers[1], programmed(image).die
+    given = (image, layer, known(image, die, layer), influence_of(layer))
+    free, cells = propose(*given), image.cells(layer)
+    tired = np.isin(cells, free.cells[::2])
+    found = propose(*given, worn=tired)
+    assert not np.isin(found.cells, cells[tired]).any()
+    assert len(found.cells) > 3
+    # What is known of the layer's reference cells stays what it was.
+    same = propose(*given, worn=np.zeros_like(tired))
+    assert np.array_equal(same.cells, free.cells)
+    assert np.array_equal(same.gain, free.gain)
