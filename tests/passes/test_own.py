@@ -223,10 +223,9 @@ def test_it_is_timed_dumped_and_can_be_stopped_after(tiny_model, tmp_path) -> No
         stop_after="mine",
         timed=lambda name, _: ran.append(name),
     )
-    assert ran == ["simplify", "lower", "partition", "mine"]
-    assert [folder.name for folder in sorted(tmp_path.iterdir())] == [
-        "00-simplify", "01-lower", "02-partition", "03-mine",
-    ]  # fmt: skip
+    assert ran == [*NAMES[1 : NAMES.index("partition") + 1], "mine"]
+    folders = [folder.name for folder in sorted(tmp_path.iterdir())]
+    assert folders == [f"{number:02d}-{name}" for number, name in enumerate(ran)]
     assert plan.stage == "partition"
 
 
@@ -242,7 +241,9 @@ def test_a_pass_runs_once_though_the_plan_is_taken_up_again(tiny_model) -> None:
     passes: OwnPasses = {"tile": [Mine()], "place": [Louder()]}
     start = api.plan(tiny_model(), passes=passes, stop_after="mine")
     names = [step.name for step in passes_for(start, Choices(), passes)]
-    assert names == ["pack", "place", "louder", "cells", "schedule"]
+    assert [name for name in names if name not in NAMES] == ["louder"]
+    assert names[names.index("louder") - 1] == "place"
+    assert [name for name in names if name in NAMES] == NAMES[NAMES.index("tile") + 1 :]
     end = api.plan(start, passes=passes)
     assert [(note["name"], note["after"]) for note in end.own_passes] == [
         ("mine", "tile"), ("louder", "place"),
