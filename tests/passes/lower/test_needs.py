@@ -21,7 +21,7 @@ from pimc.passes.lower.needs import (
 )
 from tests.passes.lowered_nets import drawn, model_of, node
 
-EVERY = {check for checks in ARRAY_OPS.values() for check in checks}
+EVERY = {says(check): check for checks in ARRAY_OPS.values() for check in checks}
 
 
 def first(op: str, *inputs: str) -> ir.Node:
@@ -30,7 +30,7 @@ def first(op: str, *inputs: str) -> ir.Node:
     return ir.from_proto(model_of([node(op, inputs, ["y"])], {"x": ["N", 4]}, weights)).graph[0]
 
 
-@pytest.mark.parametrize("check", sorted(EVERY, key=lambda c: c.__name__), ids=lambda c: c.__name__)
+@pytest.mark.parametrize("check", EVERY.values(), ids=EVERY)
 def test_a_constraint_says_what_and_how(check: Callable[..., bool]) -> None:
     what, how = says(check), fix(check)
     assert what
@@ -60,11 +60,7 @@ def test_all_weights_of_all_families_are_held_to_something() -> None:
         (first("Conv", "x", "v"), 1),
         (first("QLinearMatMul", "x", "w", "w", "w"), 3),
     ],
-    ids=lambda made: (
-        "-".join([made.op_type, *(v.name for v in made.inputs)])
-        if isinstance(made, ir.Node)
-        else str(made)
-    ),
+    ids=str,
 )
 def test_which_operand_is_the_weight(made: ir.Node, index: int) -> None:
     assert weight_index(made) == index
