@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from pimc.chip.design import Chip
 from pimc.chip.fault_map import FaultMap
@@ -31,7 +31,10 @@ from pimc.plan import rules
 from pimc.plan.records import Plan
 from pimc.plan.rules import PlanRule
 
-__all__ = ["STAGES", "Choices", "Pass", "Stage", "check", "markdown", "number_of"]
+__all__ = ["STAGES", "Choices", "Pass", "Rules", "Stage", "check", "markdown", "number_of"]
+
+#: Rules, and the parts of the plan that each looks at.
+Rules: TypeAlias = Mapping[PlanRule, tuple[str, ...]]
 
 
 class Pass(Protocol):
@@ -69,14 +72,14 @@ class Stage:
         name: the stage a plan is in afterwards.
         by: the pass, or the function that reads the model, which comes before all passes.
         make: the pass for a user's choices; None where these leave it out.
-        rules: what holds from here on, and the parts of the plan that each rule looks at.
+        rules: what holds from here on.
         optional: choices may leave it out.
     """
 
     name: str
     by: Callable[..., Any]
     make: Callable[[Choices], Pass | None] = field(repr=False)
-    rules: Mapping[PlanRule, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    rules: Rules = field(default_factory=dict, repr=False)
     optional: bool = False
 
 

@@ -10,9 +10,19 @@ import onnx_ir as ir
 
 from pimc.passes.graph.constants import constant_array, constant_tensor, is_float
 from pimc.passes.lower.emitter import Emitter
+from pimc.passes.lower.needs import weight_shape
 from pimc.plan.kernels import kernels_of_matrix
 
-__all__ = ["lower_conv_transpose"]
+__all__ = ["lower_conv_transpose", "whole_input_groups"]
+
+
+def whole_input_groups(node: ir.Node) -> bool:
+    """The number of input channels is a multiple of group.
+
+    correct the group attribute
+    """
+    group = node.attributes.get_int("group", 1)
+    return group >= 1 and weight_shape(node)[0] % group == 0
 
 
 def lower_conv_transpose(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | None:

@@ -15,7 +15,7 @@ from pimc.chip.design import Chip
 from pimc.chip.fault_map import FaultMap
 from pimc.errors import PlanError, UsageError
 from pimc.passes import stages
-from pimc.passes.stages import STAGES, Choices, check
+from pimc.passes.stages import STAGES, Choices, Rules, check
 from pimc.plan.records import Place, Plan, Tile
 
 CHIP = Chip.default().with_array(4, 4)
@@ -70,10 +70,9 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         asked.append("second")
         yield from ()
 
-    table = [replace(stage, rules={}) for stage in STAGES]
-    table[6] = replace(table[6], rules={first: ("tiles",)})
-    table[7] = replace(table[7], rules={second: ("tiles", "places")})
-    monkeypatch.setattr(stages, "STAGES", tuple(table))
+    kept: dict[str, Rules] = {"tile": {first: ("tiles",)}, "pack": {second: ("tiles", "places")}}
+    table = tuple(replace(stage, rules=kept.get(stage.name, {})) for stage in STAGES)
+    monkeypatch.setattr(stages, "STAGES", table)
     return asked
 
 

@@ -14,6 +14,7 @@ from pimc import api
 from pimc.errors import UsageError
 from pimc.passes.emit.dump import dump
 from pimc.passes.pipeline import load_plan
+from tests.passes.emit.dumps import after
 
 
 @pytest.fixture
@@ -27,20 +28,20 @@ def names(folder: Path) -> set[str]:
 
 
 def test_a_folder_holds_what_the_plan_has(folders: Path) -> None:
-    assert names(folders / "00-simplify") == {"graph.onnx", "plan.json", "plan.safetensors"}
-    partition = names(folders / "02-partition")
-    assert partition - names(folders / "00-simplify") == {"layers.graphml", "layers.safetensors"}
-    assert names(folders / "08-schedule") - partition == {"codes.safetensors"}
+    assert names(after(folders, "simplify")) == {"graph.onnx", "plan.json", "plan.safetensors"}
+    partition = names(after(folders, "partition"))
+    assert partition - names(after(folders, "simplify")) == {"layers.graphml", "layers.safetensors"}
+    assert names(after(folders, "schedule")) - partition == {"codes.safetensors"}
 
 
 def test_people_can_look_at_it(folders: Path) -> None:
-    text = json.loads((folders / "04-tile" / "plan.json").read_text(encoding="utf-8"))
+    text = json.loads((after(folders, "tile") / "plan.json").read_text(encoding="utf-8"))
     assert (text["stage"], text["chip"]) == ("tile", "generic-128")
     assert text["layers"][0]["name"] == "w1"
     assert text["layers"][0]["bias"] == "float32[6]"
-    flow = nx.read_graphml(folders / "04-tile" / "layers.graphml")
+    flow = nx.read_graphml(after(folders, "tile") / "layers.graphml")
     assert list(flow.edges) == [("w1", "w2"), ("w2", "w3")]
-    graph = onnx.load(folders / "04-tile" / "graph.onnx").graph
+    graph = onnx.load(after(folders, "tile") / "graph.onnx").graph
     assert [node.op_type for node in graph.node].count("Array") == 3
 
 
@@ -49,12 +50,11 @@ def inode(path: Path) -> int:
 
 
 def test_what_a_pass_leaves_alone_is_not_written_again(folders: Path) -> None:
-    for name in ("layers.safetensors", "graph.onnx"):
-        assert inode(folders / "02-partition" / name) == inode(folders / "08-schedule" / name)
-    tile, last = folders / "04-tile", folders / "08-schedule"
-    assert inode(tile / "codes.safetensors") == inode(last / "codes.safetensors")
-    assert inode(folders / "01-lower" / "graph.onnx") != inode(
-        folders / "02-partition" / "graph.onnx"
+    tile, last = after(folders, "tile"), after(folders, "schedule")
+    for name in ("layers.safetensors", "graph.onnx", "codes.safetensors"):
+        assert inode(tile / name) == inode(last / name)
+    assert inode(after(folders, "lower") / "graph.onnx") != inode(
+        after(folders, "partition") / "graph.onnx"
     )
     assert inode(tile / "plan.safetensors") != inode(last / "plan.safetensors")
 
@@ -64,11 +64,11 @@ def test_a_folder_stands_alone_and_may_be_written_over(
 ) -> None:
     before = {path: path.read_bytes() for path in folders.rglob("*") if path.is_file()}
     plan = api.plan(tiny_model(seed=1), tiny_chip)
-    dump(plan, tiny_chip, folders / "02-partition")
+    dump(plan, tiny_chip, after(folders, "partition"))
     for path, data in before.items():
-        assert (path.read_bytes() == data) or path.parent.name == "02-partition"
-    assert load_plan(folders / "02-partition").stage == "schedule"
-    assert load_plan(folders / "08-schedule").layers
+        assert (path.read_bytes() == data) or path.parent.name.endswith("-partition")
+    assert load_plan(after(folders, "partition")).stage == "schedule"
+    assert load_plan(after(folders, "schedule")).layers
 
 
 def test_where_files_cannot_be_linked_they_are_copied(
@@ -80,7 +80,7 @@ def test_where_files_cannot_be_linked_they_are_copied(
     monkeypatch.setattr(os, "link", refuse)
     api.plan(tiny_model(), tiny_chip, dump_dir=tmp_path)
     first, last = (
-        tmp_path / name / "layers.safetensors" for name in ("02-partition", "08-schedule")
+        after(tmp_path, name) / "layers.safetensors" for name in ("partition", "schedule")
     )
     assert inode(first) != inode(last)
     assert first.read_bytes() == last.read_bytes()

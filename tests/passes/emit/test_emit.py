@@ -24,8 +24,8 @@ FAULTS = FaultMap((Fault(0, 2, 1, "open"),))
 
 @pytest.fixture(scope="module")
 def plan_with(tiny_model, tiny_inputs) -> Callable[..., Plan]:
-    def make(chip: Chip = SMALL, **arguments: object) -> Plan:
-        return api.plan(tiny_model(), chip, calib=tiny_inputs, **arguments)
+    def make(chip: Chip = SMALL, faults: FaultMap | None = None) -> Plan:
+        return api.plan(tiny_model(), chip, calib=tiny_inputs, faults=faults)
 
     return make
 

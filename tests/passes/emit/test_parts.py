@@ -61,8 +61,8 @@ def test_codes_are_written_in_parts_of_any_size(monkeypatch) -> None:
     rng = np.random.default_rng(0)
     for shape in ((1, 9, 4), (5, 3, 2), (3, 7, 5)):
         codes = rng.integers(0, 16, shape).astype(np.uint16)
-        vector = np.zeros(1, np.float32)
-        entry = Quantized(codes, vector, vector, vector, vector, vector, 1.0, True, 1.0, 0.0)
+        zero, vector = np.zeros(1, np.uint16), np.zeros(1, np.float32)
+        entry = Quantized(codes, zero, vector, vector, vector, vector, 1.0, True, 1.0, 0.0)
         for most in (1, 8, 30, 1000):
             monkeypatch.setattr(parts, "_PART", most)
             contents: dict[str, Content] = {}

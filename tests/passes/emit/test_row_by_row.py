@@ -19,7 +19,7 @@ SIZES = st.tuples(st.integers(1, 4), st.integers(1, 9), st.integers(1, 9))
 def test_parts_follow_each_other(
     shape: tuple[int, int, int], by_column: bool, dtype: type, data: st.DataObject
 ) -> None:
-    values = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+    values: np.ndarray = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
     if by_column:
         values = np.ascontiguousarray(values.swapaxes(1, 2)).swapaxes(1, 2)
     with pytest.MonkeyPatch.context() as patch:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper
 
 from pimc import api
 from pimc.chip.design import Chip
-from pimc.chip.fault_map import Fault, FaultMap
 from pimc.errors import ModelError, PlanError
 from pimc.files import container
 from pimc.passes.emit.dump import FORMAT, VERSION, dump
@@ -29,108 +25,9 @@ from pimc.passes.simplify.deferred import DeferredTensor
 from pimc.passes.stages import STAGES
 from pimc.plan.records import Layer, Plan, Quantized
 from tests.conftest import build_tiny_model
-from tests.passes.lowered_nets import drawn, model_of, node
+from tests.passes.emit.cases import CASES, SMALL
+from tests.passes.emit.dumps import after
 from tests.passes.test_own import Louder, Mine
-from tests.passes.test_repeated_layers import branching, sequence_classifier
-
-Array = np.ndarray[Any, Any]
-RNG = np.random.default_rng(3)
-SMALL = Chip.default().with_array(16, 8)
-
-
-@dataclass(frozen=True)
-class Case:
-    """A network and all that it is compiled with."""
-
-    model: Callable[[], onnx.ModelProto]
-    chip: Chip = SMALL
-    calib: Array | None = None
-    arguments: Mapping[str, Any] | None = None
-
-    def more(self) -> dict[str, Any]:
-        return {"calib": self.calib, **(self.arguments or {})}
-
-
-def typed(kind: int, dtype: type) -> Callable[[], onnx.ModelProto]:
-    """Products row by row and column by column, one of them scaled, of some floating type."""
-
-    def model() -> onnx.ModelProto:
-        nodes = [
-            node("Cast", ["x"], ["t"], to=kind),
-            node("MatMul", ["t", "a"], ["u"]),
-            node("Gemm", ["u", "b"], ["v"], transB=1, alpha=0.5),
-            node("Cast", ["v"], ["y"], to=TensorProto.FLOAT),
-        ]
-        rng = np.random.default_rng(2)
-        weights = {
-            name: helper.make_tensor(
-                name, kind, shape, rng.standard_normal(shape).astype(dtype).ravel()
-            )
-            for name, shape in {"a": (20, 24), "b": (18, 24)}.items()
-        }
-        made = model_of(nodes, {"x": ["N", 20]}, {})
-        made.graph.initializer.extend(weights.values())
-        return made
-
-    return model
-
-
-def stored() -> onnx.ModelProto:
-    """Weights as codes, turned and not, and one behind a Transpose."""
-    whole = np.random.default_rng(7).integers(0, 16, (20, 24)).astype(np.uint8)
-    nodes = [
-        node("DequantizeLinear", ["q", "s", "z"], ["w"], axis=1),
-        node("MatMul", ["x", "w"], ["u"]),
-        node("DequantizeLinear", ["q4", "s4"], ["w4"]),
-        node("Transpose", ["w4"], ["t4"], perm=[1, 0]),
-        node("MatMul", ["u", "t4"], ["v"]),
-        node("Transpose", ["f"], ["tf"], perm=[1, 0]),
-        node("MatMul", ["v", "tf"], ["y"]),
-    ]
-    weights = {
-        "q": whole,
-        "s": np.linspace(0.01, 0.02, 24, dtype=np.float32),
-        "z": np.full(24, 8, np.uint8),
-        "s4": np.float32(0.05),
-        "f": drawn(10, 20),
-    }
-    model = model_of(nodes, {"x": ["N", 20]}, weights)
-    four = RNG.integers(-8, 8, 20 * 24)
-    model.graph.initializer.append(helper.make_tensor("q4", TensorProto.INT4, (20, 24), four))
-    model.opset_import[0].version = 21
-    model.ir_version = 10
-    return model
-
-
-def images(*shape: int) -> Array:
-    return np.random.default_rng(1).standard_normal(shape).astype(np.float32)
-
-
-TINY = images(24, 2, 8, 8)
-FAULTS = FaultMap((Fault(0, 1, 2, "open"), Fault(0, 3, None, "open")))
-CASES: Mapping[str, Case] = {
-    "plain": Case(build_tiny_model),
-    "calibrated": Case(build_tiny_model, calib=TINY),
-    "around faults": Case(build_tiny_model, calib=TINY, arguments={"faults": FAULTS}),
-    "differential": Case(build_tiny_model, SMALL.with_mapping("differential"), TINY),
-    "sliced": Case(build_tiny_model, SMALL.with_mapping("sliced")),
-    "a range a column": Case(build_tiny_model, SMALL.with_(**{"adc.range": "column"}), TINY),
-    "copies": Case(
-        build_tiny_model, arguments={"options": api.Options(packing="parallel", copies=40)}
-    ),
-    "phases": Case(
-        build_tiny_model,
-        SMALL.with_(**{"hierarchy.cores": 1, "hierarchy.arrays_per_core": 4}),
-        arguments={"options": api.Options(phases=True, digital=("w3",))},
-    ),
-    "half": Case(typed(TensorProto.FLOAT16, np.float16)),
-    "double": Case(typed(TensorProto.DOUBLE, np.float64), calib=images(16, 20)),
-    "brain": Case(typed(TensorProto.BFLOAT16, np.float32)),
-    "codes": Case(stored),
-    "codes, calibrated": Case(stored, calib=images(16, 20)),
-    "branches": Case(branching, calib=images(16, 4)),
-    "steps": Case(sequence_classifier, calib=images(16, 2, 8, 8)),
-}
 
 
 @pytest.fixture(autouse=True)
@@ -205,10 +102,10 @@ def test_what_is_read_back_is_equal_and_is_written_as_it_was(name: str, tmp_path
 
 def test_weights_stay_where_they_lie(tmp_path: Path) -> None:
     api.plan(CASES["codes"].model(), SMALL, dump_dir=tmp_path)
-    plan = load_plan(tmp_path / "00-simplify")
+    plan = load_plan(after(tmp_path, "simplify"))
     kept = [v.const_value for v in plan.graph.graph.initializers.values()]
     assert sum(isinstance(tensor, DeferredTensor) for tensor in kept) == 3
-    weight = load_plan(tmp_path / "02-partition").layers[2].weight
+    weight = load_plan(after(tmp_path, "partition")).layers[2].weight
     assert weight.by_column
     assert not np.asarray(weight.source).flags.owndata
     assert not np.asarray(weight.source).flags.writeable
@@ -217,20 +114,20 @@ def test_weights_stay_where_they_lie(tmp_path: Path) -> None:
 def test_one_pass_alone_on_a_saved_plan(tmp_path: Path) -> None:
     model = build_tiny_model()
     api.plan(model, SMALL, dump_dir=tmp_path)
-    folder = tmp_path / "04-tile"
+    folder = after(tmp_path, "tile")
     packed = run_pass(Pack("parallel"), load_plan(folder), load_chip(folder))
     parallel = api.Options(packing="parallel")
     assert packed.places == api.plan(model, SMALL, options=parallel, stop_after="pack").places
-    assert packed.places != load_plan(tmp_path / "05-pack").places
+    assert packed.places != load_plan(after(tmp_path, "pack")).places
 
 
 def test_passes_of_ones_own_are_noted_in_what_is_saved(tmp_path: Path) -> None:
     passes: OwnPasses = {"tile": [Louder()], "place": [Mine()]}
     whole = api.compile(build_tiny_model(), SMALL, passes=passes, dump_dir=tmp_path)
-    for name in ("04-tile", "05-louder", "06-pack", "08-mine"):
-        image = api.compile(load_plan(tmp_path / name), SMALL, passes=passes)
+    for name in ("tile", "louder", "pack", "mine"):
+        image = api.compile(load_plan(after(tmp_path, name)), SMALL, passes=passes)
         assert image.to_bytes() == whole.to_bytes(), name
-    assert load_plan(tmp_path / "05-louder").stage == "tile"
+    assert load_plan(after(tmp_path, "louder")).stage == "tile"
 
 
 def test_what_a_pass_of_ones_own_changes_in_place_is_saved_too(tmp_path: Path) -> None:
@@ -239,8 +136,8 @@ def test_what_a_pass_of_ones_own_changes_in_place_is_saved_too(tmp_path: Path) -
         return plan
 
     api.plan(build_tiny_model(), SMALL, passes={"partition": [Mine(overwrite)]}, dump_dir=tmp_path)
-    assert (load_plan(tmp_path / "03-mine").layers[0].bias == 0.25).all()
-    assert not (load_plan(tmp_path / "02-partition").layers[0].bias == 0.25).any()
+    assert (load_plan(after(tmp_path, "mine")).layers[0].bias == 0.25).all()
+    assert not (load_plan(after(tmp_path, "partition")).layers[0].bias == 0.25).any()
 
 
 # --- files that do not belong there, or are not what they were -----------------------------------
@@ -256,8 +153,8 @@ def dumped(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", ["graph.onnx", "layers.safetensors", "codes.safetensors"])
 def test_a_file_that_is_missing_altered_or_of_another_plan(name: str, dumped: Path) -> None:
-    folder = dumped / "08-schedule"
-    path, other = folder / name, dumped.parent / "b" / "08-schedule" / name
+    folder = after(dumped, "schedule")
+    path, other = folder / name, after(dumped.parent / "b", "schedule") / name
     data = path.read_bytes()
     path.unlink()
     with pytest.raises(PlanError, match=f"{name} is missing") as caught:
@@ -278,9 +175,11 @@ def test_where_no_plan_is(tmp_path: Path, dumped: Path) -> None:
         load_plan(tmp_path)
     with pytest.raises(PlanError, match=r"plan\.safetensors: no such file"):
         load_chip(tmp_path / "gone")
-    shutil.copy(dumped / "08-schedule" / "graph.onnx", dumped / "08-schedule" / "plan.safetensors")
+    shutil.copy(
+        after(dumped, "schedule") / "graph.onnx", after(dumped, "schedule") / "plan.safetensors"
+    )
     with pytest.raises(PlanError, match="not a pimc-plan file"):
-        load_plan(dumped / "08-schedule")
+        load_plan(after(dumped, "schedule"))
 
 
 def altered(folder: Path, **changes: Any) -> None:
@@ -295,15 +194,15 @@ def altered(folder: Path, **changes: Any) -> None:
     [{"model": {}}, {"phases": 3}, {"quantized": [{"volume": 11}]}, {"own_passes": None}],
 )
 def test_a_manifest_that_is_not_understood(changes: dict[str, Any], dumped: Path) -> None:
-    altered(dumped / "08-schedule", **changes)
+    altered(after(dumped, "schedule"), **changes)
     with pytest.raises(PlanError, match="is not understood: ") as caught:
-        load_plan(dumped / "08-schedule")
+        load_plan(after(dumped, "schedule"))
     assert caught.value.where is not None
     assert caught.value.where.endswith("plan.safetensors")
 
 
 def test_a_graph_that_cannot_be_read(dumped: Path) -> None:
-    folder = dumped / "00-simplify"
+    folder = after(dumped, "simplify")
     (folder / "graph.onnx").write_bytes(b"")
     digest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     altered(folder, files={"graph.onnx": digest})

@@ -37,8 +37,8 @@ def network() -> ir.Model:
 def test_initializers_and_constants_are_constant_and_inputs_are_not() -> None:
     model = network()
     constant, added = model.graph
-    assert constant_array(added.inputs[1]).tolist() == [0, 1, 2]
-    assert constant_array(constant.outputs[0]).tolist() == [5.0]
+    assert np.asarray(constant_array(added.inputs[1])).tolist() == [0, 1, 2]
+    assert np.asarray(constant_array(constant.outputs[0])).tolist() == [5.0]
     for value in (added.inputs[0], added.outputs[0], None):
         assert not is_constant(value)
         assert constant_array(value) is None

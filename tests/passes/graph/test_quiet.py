@@ -25,10 +25,9 @@ def test_within_the_block_nothing_is_said(caplog: pytest.LogCaptureFixture) -> N
 def test_an_error_comes_through_and_levels_are_as_before() -> None:
     logger = logging.getLogger("onnx_ir")
     before = logger.level
-    levels = []
-    with pytest.raises(KeyError), quiet():
-        raise KeyError(levels.append(logger.level))
-    assert levels == [logging.CRITICAL]
+    with pytest.raises(KeyError) as caught, quiet():
+        raise KeyError(logger.level)
+    assert caught.value.args == (logging.CRITICAL,)
     assert logger.level == before
     with pytest.warns(UserWarning, match="again"):
         warnings.warn("again", stacklevel=1)

@@ -61,7 +61,7 @@ def test_names_are_new_and_begin_with_the_outputs() -> None:
     names = [emit.op("Relu", emit.node.inputs[0]).name for _ in range(3)]
     assert names == ["y/relu", "y/relu#2", "y/relu#3"]
     assert [value.name for value in emit.ops("Split", None, outputs=2)] == ["y/split", "y/split#2"]
-    assert emit.constant(np.float32(1)).name == "y/constant"
+    assert emit.constant(np.ones(1)).name == "y/constant"
 
 
 def test_a_weights_name_is_taken_only_where_it_is_free() -> None:

@@ -143,10 +143,9 @@ def test_weights_of_zero_have_no_error() -> None:
 # --- ranges ----------------------------------------------------------------------------------
 
 
-def layer(*shape: int) -> Layer:
-    weight = weights(*shape)
-    bias = np.zeros(shape[0] * shape[2], np.float32)
-    return Layer("w", "y", "Conv", *shape, None, Weight(weight), bias)
+def layer(groups: int, rows: int, cols: int) -> Layer:
+    weight, bias = Weight(weights(groups, rows, cols)), np.zeros(groups * cols, np.float32)
+    return Layer("w", "y", "Conv", groups, rows, cols, None, weight, bias)
 
 
 def rng(layer: Layer) -> np.random.Generator:

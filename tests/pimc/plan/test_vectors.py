@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -25,7 +27,7 @@ def windows(draw: st.DrawFn) -> tuple[Window, tuple[int, ...]]:
         return tuple(draw(st.lists(st.integers(low, high), min_size=count, max_size=count)))
 
     kernel, strides, dilations = each(1, 3), each(1, 3), each(1, 2)
-    same = draw(st.sampled_from(["NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"]))
+    same: Any = draw(st.sampled_from(["NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"]))
     pads = each(0, 2, 2 * dims) if same == "NOTSET" else (0,) * (2 * dims)
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
     size = tuple(r + draw(st.integers(0, 3)) for r in reach)
