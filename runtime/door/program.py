@@ -14,8 +14,9 @@ import numpy.typing as npt
 from pimc.errors import DeviceError
 from pimc.files.journal import append_line, whole_lines
 from pimc.image.image import Image
+from pimc.runtime.door.abilities import CountsWrites
 from pimc.runtime.door.device import Device
-from pimc.runtime.door.endurance import NONE, CountsWrites, require_endurance, worn, worn_out
+from pimc.runtime.door.endurance import NONE, require_endurance, worn, worn_out
 
 #: So many cells that all refuse are no coincidence; fewer may all be stuck or out of pulses.
 PROOF = 8

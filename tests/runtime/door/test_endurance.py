@@ -13,7 +13,8 @@ from pimc.chip.design import Chip
 from pimc.errors import DeviceError
 from pimc.image.image import Image
 from pimc.runtime.die.die import Die
-from pimc.runtime.door.endurance import CountsWrites, worn
+from pimc.runtime.door.abilities import CountsWrites
+from pimc.runtime.door.endurance import worn
 from pimc.runtime.door.program import program, write
 from pimc.runtime.door.sim import SimDevice
 
