@@ -154,7 +154,7 @@ def damped(moments: Array64) -> Array64:
 
 
 def _target(weight: Array64, grid: Grid, book: Codebook) -> Array64:
-    target: Array64 = weight / grid.scale[:, None, :] + book.values_us[grid.zero][:, None, :]
+    target: Array64 = weight / grid.scale[..., None, :] + book.values_us[grid.zero][..., None, :]
     return target
 
 
