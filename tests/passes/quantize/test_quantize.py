@@ -151,6 +151,24 @@ def test_feedback_serves_the_outputs_and_not_the_weights(chip: Chip) -> None:
     assert away[1] > away[0]
 
 
+@pytest.mark.parametrize("count", [20, 40, 200])
+def test_feedback_pays_for_inputs_not_seen_however_few_were(count: int) -> None:
+    """Few vectors mislead about what goes together; what is made of them must do no harm."""
+    near = np.linalg.cholesky(0.6 ** np.abs(np.subtract.outer(np.arange(40), np.arange(40))))
+    found = np.zeros(2)
+    for seed in range(3):
+        inputs = (drawn(count + 1500, 40, seed=seed) @ near.T).astype(np.float32)
+        x, fresh = inputs[:count], inputs[count:]
+        (wanted,) = golden(matrix(), {"x": fresh})
+        for n, feedback in enumerate((False, True)):
+            options = api.Options(calibration_images=count, feedback=feedback)
+            image = api.compile(matrix(), THREE, calib=x, options=options)
+            (y,) = Session(image, converters=False).run(None, {"x": fresh})
+            # What few samples say of the mean is another matter.
+            found[n] += (y - wanted).var(axis=0).mean()
+    assert found[1] < 0.97 * found[0]
+
+
 @every_chip
 def test_scales_are_such_that_no_other_one_serves_the_outputs_better(chip: Chip) -> None:
     """After the bias has taken the mean, and up to what damping and shrinking cost."""
