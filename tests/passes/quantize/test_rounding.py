@@ -162,6 +162,21 @@ def test_the_zero_follows_a_column_of_one_sign() -> None:
     assert grid.zero[0, 0] < book.middle < grid.zero[0, 1]
 
 
+@pytest.mark.parametrize("unit", [0.01, 1.0, 50.0])
+@pytest.mark.parametrize("below", [0.1, 0.25, 0.5, 0.7])
+def test_the_levels_span_the_range_of_a_column(below: float, unit: float) -> None:
+    """Weights spread evenly, some below zero: as many levels are, and no range is left idle."""
+    book = codebook(BASE)
+    weight = unit * (np.linspace(0, 1, 300) - below)[None, :, None]
+    grid = choose_grid(weight, ones(weight), book, 0.0)
+    assert abs(grid.zero[0, 0] / 15 - below) < 0.05
+    step = grid.scale[0, 0] * 38 / 15
+    assert unit / 16 < step < 1.1 * unit / 15
+    held = weights_of(book, grid, round_nearest(weight, grid, book))
+    # Steps of a fifteenth leave errors spread evenly over one.
+    assert np.sqrt(((held - weight) ** 2).mean()) < 1.2 * unit / 15 / np.sqrt(12)
+
+
 @every_chip
 @pytest.mark.parametrize("unit", [2.0**-10, 2.0**10])
 def test_the_grid_follows_the_unit_of_the_weights(chip: Chip, unit: float) -> None:
@@ -364,3 +379,23 @@ def test_refitting_the_scale_lowers_the_error(seed: int) -> None:
     new = error_of(weight, steady, weights_of(book, after, codes))
     assert (new <= old * (1 + 1e-9)).all()
     assert np.array_equal(after.zero, grid.zero)
+    # No factor would serve better: the error is least here.
+    for factor in (0.999, 1.001):
+        beside = Grid(factor * after.scale, after.zero)
+        assert (error_of(weight, steady, weights_of(book, beside, codes)) > new).all()
+
+
+def test_refitting_undoes_a_scale_that_is_wrong() -> None:
+    book = codebook(BASE)
+    weight, moments = normal(0, 2, 30, 5) / 1000, np.tile(correlated(0, 30), (2, 1, 1))
+    grid = choose_grid(weight, ones(weight), book, 0.0)
+    codes = round_nearest(weight, grid, book)
+    wanted = refit_scale(weight, moments, grid, codes, book)
+    for factor in (0.2, 3.0):
+        wrong = Grid(factor * grid.scale, grid.zero)
+        found = refit_scale(weight, moments, wrong, codes, book)
+        np.testing.assert_allclose(found.scale, wanted.scale)
+    exact = weights_of(book, wanted, codes)
+    np.testing.assert_allclose(
+        refit_scale(1.7 * exact, moments, grid, codes, book).scale, 1.7 * wanted.scale
+    )
