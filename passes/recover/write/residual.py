@@ -52,10 +52,15 @@ def add_residual(
         for layer in progress(image.layers, "choosing digital weights")
     }
     gains = np.concatenate([each.gain.reshape(-1) for each in candidates.values()])
-    least = -np.sort(-gains)[left - 1] if left < len(gains) else -np.inf
-    changed = []
+    # Stable: of equal gains the earlier one, so that a column's weights come in its order.
+    paying = np.zeros(len(gains), np.bool_)
+    paying[np.argsort(-gains, kind="stable")[:left]] = True
+    changed, start = [], 0
     for layer in image.layers:
-        dense = candidates[layer.index].solved(layer, least)
+        own = candidates[layer.index]
+        chosen = paying[start : start + own.gain.size].reshape(own.gain.shape)
+        start += own.gain.size
+        dense = own.solved(layer, chosen)
         index = np.flatnonzero(dense)
         values = dense.reshape(-1)[index].astype(np.float32)
         if len(index):
@@ -109,10 +114,14 @@ class _Candidates:
         gain = np.minimum.accumulate(np.stack(gains), axis=0)
         return _Candidates(gain, np.stack(rows), problem.residual_pull, moments, problem.fit)
 
-    def solved(self, layer: ImageLayer, least: float) -> Array64:
-        """(groups, rows, cols) the residual that the chosen weights make best, old one included."""
+    def solved(self, layer: ImageLayer, chosen: npt.NDArray[np.bool_]) -> Array64:
+        """(groups, rows, cols) the residual that the chosen weights make best, old one included.
+
+        Args:
+            chosen: (steps, groups, cols); of those, weights that gain nothing are left out.
+        """
         dense = np.zeros(self.pull.shape)
-        chosen = (self.gain >= least) & (self.gain > 0)
+        chosen = chosen & (self.gain > 0)
         for group, col in np.argwhere(chosen.any(axis=0)):
             rows = self.row[chosen[:, group, col], group, col]
             normal = self.moments[group][np.ix_(rows, rows)]

@@ -19,6 +19,7 @@ from pimc.errors import ImageError, UsageError
 from pimc.files import container
 from pimc.files.packing import pack_levels
 from pimc.image.image import TILE_FIELDS, Image
+from pimc.image.summary import summarize
 from pimc.plan.records import Window
 from pimc.runtime.die.die import Die
 
@@ -395,6 +396,18 @@ def test_what_changed_since_another_image_makes_it_again() -> None:
     assert set(changed) == {"levels"}
     assert parent.with_changes(layers, changed).to_bytes() == image.to_bytes()
     assert parent.since(parent) == ([LAYER], {})
+
+
+@pytest.mark.parametrize(
+    ("phases", "once"), [(None, 6), ([0], 6), ([0, 1], 5), ([0, 4], 4), ([0, 1, 4], 3)]
+)
+def test_as_many_arrays_are_there_at_once_as_the_largest_phase_takes(phases, once) -> None:
+    """Six arrays: the chip must have room for its fullest phase, first, last or in between."""
+    levels = np.tile(tensors()["levels"], (6, 1))
+    manifest = tiny().manifest | ({} if phases is None else {"phases": phases})
+    image = Image.build(manifest, tensors() | {"levels": levels})
+    assert image.arrays == 6
+    assert image.arrays_at_once == summarize(image)["arrays_at_once"] == once
 
 
 def test_updated_is_a_new_image_and_the_old_one_stays() -> None:

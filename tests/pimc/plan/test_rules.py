@@ -204,6 +204,29 @@ def test_dynamic_ranges_need_no_input_scale() -> None:
     check(replace(with_quantized(input_scale=None), stage="quantize"), CHIP)
 
 
+@pytest.mark.parametrize(
+    ("array", "keys", "refused"),
+    [
+        ((4, 3), {}, ""),
+        ((4, 2), {}, "tile 0, tile 1, tile 2, tile 3"),
+        ((3, 3), {}, "tile 0, tile 2"),
+        ((8, 8), {"array.active_rows": 4}, ""),
+        ((8, 8), {"array.active_rows": 3}, "tile 0, tile 2"),
+    ],
+)
+def test_tiles_are_no_wider_no_higher_and_driven_by_no_more_rows_than_an_array(
+    array: tuple[int, int], keys: dict[str, Any], refused: str
+) -> None:
+    """Tiles of four rows or one and three columns, by the arrays that they are cut for."""
+    chip = CHIP.with_array(*array).with_(**keys)
+    if not refused:
+        check(plan(stage="tile"), chip)
+        return
+    with pytest.raises(PlanError, match="no tile is larger than an array") as caught:
+        check(plan(stage="tile"), chip)
+    assert caught.value.where == refused
+
+
 def test_what_has_not_changed_is_not_looked_at_again() -> None:
     broken = with_place(Place(2, 0, 1))  # overlaps
     before = replace(broken, stage="pack")

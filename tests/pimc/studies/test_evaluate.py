@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import statistics
+
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -18,8 +21,10 @@ from pimc.runtime.teacher import has_teacher, teacher_array
 from pimc.studies.evaluate import (
     Batches,
     accuracy,
+    deviation,
     float_session,
     input_shape,
+    interval,
     mean_interval,
     only_input,
     wilson_interval,
@@ -142,6 +147,22 @@ def test_intervals_against_scipy_and_the_textbook() -> None:
         z = abs(0.9 - bound) / np.sqrt(bound * (1 - bound) / 200)
         assert 2 * norm.sf(z) == pytest.approx(0.05, abs=1e-9)
     assert low < 0.9 < high
+
+
+def test_the_deviation_over_dies_is_not_smaller_than_that_of_all_dies() -> None:
+    """Its square is right on average over all samples, however few dies each of them has."""
+    every = [0.91, 0.88, 0.93, 0.75, 0.86]
+    for count in (2, 3):
+        samples = itertools.product(every, repeat=count)
+        mean = statistics.fmean(deviation(sample) ** 2 for sample in samples)
+        assert mean == pytest.approx(statistics.pvariance(every))
+    assert deviation(every) == pytest.approx(statistics.stdev(every))
+    assert deviation([0.9]) == 0.0
+
+
+def test_a_single_die_is_as_certain_as_its_samples_are_many() -> None:
+    assert interval([0.9], 200) == wilson_interval(0.9, 200)
+    assert interval([0.9, 0.8, 0.85], 200) == mean_interval([0.9, 0.8, 0.85])
 
 
 def test_intervals_stay_shares() -> None:
