@@ -111,3 +111,18 @@ def test_everything_the_readme_links_to_exists() -> None:
     links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)]+)\)", README)]
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+#: Pages that say where things lie.
+PAGES = ("CONTRIBUTING.md", "docs/architecture.md", "docs/passes.md", "docs/physics.md")
+_PATH = re.compile(r"`((?:pimc|passes|runtime|tests|docs|models)/[\w/.-]*\w)/?`")
+#: Parts of a path that stand for what the reader chooses.
+_CHOSEN = ("NAME", "ROOM", "FAMILY", "VERSION")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_that_are_named_are_there(page: str) -> None:
+    named = set(_PATH.findall((ROOT / page).read_text(encoding="utf-8")))
+    fixed = {path for path in named if not any(part in path for part in _CHOSEN)}
+    assert fixed
+    assert sorted(path for path in fixed if not (ROOT / path).exists()) == []

@@ -59,7 +59,7 @@ ELSEWHERE: dict[str, str] = {
     "pimc/errors.py": "declarations; what a user reads of them is in tests/test_bad_input.py",
     "pimc/files/fingerprint.py": "tests/passes/graph/test_frontend.py",
     "pimc/files/journal.py": "tests/runtime/door/test_program.py",
-    "pimc/files/memory_map.py": "tests/pimc/files/test_weight.py",
+    "pimc/files/memory_map.py": "tests/pimc/files/weights/test_weight.py",
     "pimc/files/strict.py": "tests/pimc/chip/test_design.py",
     "pimc/image/derivations.py": "tests/pimc/cli/test_explain.py",
     "pimc/image/estimate.py": "tests/pimc/image/test_cost.py",

@@ -11,7 +11,7 @@ from typing import Literal
 import onnx_ir as ir
 
 from pimc.errors import ModelError
-from pimc.files.weight import all_finite
+from pimc.files.weights.weight import all_finite
 from pimc.passes.array.constraints import (
     ARRAY_OPS,
     DIGITAL_WEIGHTED_OPS,

@@ -10,8 +10,8 @@ import numpy as np
 import onnx_ir as ir
 
 from pimc.errors import PlanError
-from pimc.files.stored import Dequantized
-from pimc.files.weight import Floats, Weight
+from pimc.files.weights.stored import Dequantized
+from pimc.files.weights.weight import Floats, Weight
 from pimc.passes.graph.constants import Array, constant_array
 from pimc.passes.simplify.deferred import Source, turned, weight_source
 from pimc.plan.kernels import matrix_of_kernels

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from pimc.chip.codebook import codebook
 from pimc.chip.design import Chip
-from pimc.files.packing import bits_per_cell, pack_levels, packed_bytes
+from pimc.files.weights.packing import bits_per_cell, pack_levels, packed_bytes
 from pimc.passes.layout.map_cells import tile_levels
 from pimc.plan.records import Plan
 

@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from pimc.files.container import Content, Deferred, Tensor
-from pimc.files.weight import Weight
+from pimc.files.weights.weight import Weight
 from pimc.passes.emit.sources import (
     get_array,
     get_source,

@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from pimc.files.container import Content, Deferred, Tensor
 from pimc.files.memory_map import let_go
-from pimc.files.stored import Dequantized, Packed
+from pimc.files.weights.stored import Dequantized, Packed
 from pimc.passes.simplify.deferred import Source
 
 __all__ = ["get_array", "get_source", "lies_in_order", "put_array", "put_source"]

@@ -15,7 +15,7 @@ from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 from pimc.errors import ModelError
 from pimc.files.fingerprint import external_files, fingerprint
 from pimc.files.memory_map import Buffer, mapped
-from pimc.files.onnx_outline import ITSELF, in_place, outline
+from pimc.files.weights.onnx_outline import ITSELF, in_place, outline
 from pimc.passes.graph.opset import upgraded
 from pimc.passes.graph.quiet import quiet
 from pimc.plan.records import Plan

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from pimc.files.packing import unpack_levels
-from pimc.files.stored import Dequantized, Packed
+from pimc.files.weights.packing import unpack_levels
+from pimc.files.weights.stored import Dequantized, Packed
 from pimc.passes.graph.constants import Array, constant_array, constant_tensor
 from pimc.passes.lower.emitter import Emitter
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from pimc.chip.codebook import Codebook
 from pimc.chip.design import Chip
-from pimc.files.weight import Floats, Weight
+from pimc.files.weights.weight import Floats, Weight
 from pimc.passes.quantize.ranges import AdcRange, adc_range, synthetic_codes
 from pimc.passes.quantize.rounding import (
     CLIP,

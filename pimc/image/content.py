@@ -13,9 +13,9 @@ import numpy.typing as npt
 from pimc.chip.codebook import Codebook, codebook
 from pimc.chip.design import Chip
 from pimc.errors import ChipError, ImageError
-from pimc.files.onnx_outline import model_in
-from pimc.files.packing import bits_per_cell, unpack_levels
 from pimc.files.tensor_file import Tensor
+from pimc.files.weights.onnx_outline import model_in
+from pimc.files.weights.packing import bits_per_cell, unpack_levels
 from pimc.image.format.sections import (
     NEWER,
     RecoveryNote,

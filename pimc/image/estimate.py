@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pimc.files.memory_map import let_go
-from pimc.files.packing import bits_per_cell, unpack_levels
+from pimc.files.weights.packing import bits_per_cell, unpack_levels
 from pimc.image.image import Image, ImageLayer
 
 #: Arrays after which mapped memory is given back.

@@ -19,8 +19,8 @@ from pimc.errors import ImageError
 from pimc.files import container
 from pimc.files.container import Content, Tensor
 from pimc.files.migrate import up_to_date
-from pimc.files.packing import bits_per_cell, pack_levels, unpack_levels
 from pimc.files.schema import by_field, require
+from pimc.files.weights.packing import bits_per_cell, pack_levels, unpack_levels
 from pimc.image.content import ImageContent
 from pimc.image.format.migrations import FORMAT, STEPS, VERSION
 from pimc.image.format.sections import NEWER, RecoveryNote

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from pimc.files.weight import Floats, Weight
+from pimc.files.weights.weight import Floats, Weight
 
 if TYPE_CHECKING:
     import onnx_ir as ir

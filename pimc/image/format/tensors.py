@@ -12,8 +12,8 @@ from typing import Generic, TypeVar
 
 from pimc.chip.codebook import Codebook
 from pimc.chip.design import Chip
-from pimc.files.packing import packed_bytes
 from pimc.files.schema import Range, tensor, tensors_of
+from pimc.files.weights.packing import packed_bytes
 from pimc.image.format.tables import TILE_FIELDS
 
 __all__ = [

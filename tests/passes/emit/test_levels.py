@@ -9,7 +9,7 @@ from pimc import api
 from pimc.chip.codebook import codebook
 from pimc.chip.design import Chip
 from pimc.chip.fault_map import Fault, FaultMap
-from pimc.files.packing import bits_per_cell, unpack_levels
+from pimc.files.weights.packing import bits_per_cell, unpack_levels
 from pimc.passes.emit import levels
 from pimc.passes.emit.levels import array_bytes, packed_levels
 from pimc.passes.layout.map_cells import tile_levels

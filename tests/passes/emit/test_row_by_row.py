@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pimc.files.weight import Weight
+from pimc.files.weights.weight import Weight
 from pimc.passes.emit import row_by_row as module
 from pimc.passes.emit.row_by_row import row_by_row
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pimc.errors import PlanError
 from pimc.files import container
 from pimc.files.container import Content
-from pimc.files.stored import Dequantized, Packed
+from pimc.files.weights.stored import Dequantized, Packed
 from pimc.passes.emit.sources import (
     get_array,
     get_source,

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from hypothesis import strategies as st
 
 from pimc.chip.design import Chip
-from pimc.files.weight import Weight
+from pimc.files.weights.weight import Weight
 from pimc.plan.records import (
     ARRAY_OP,
     DOMAIN,

@@ -16,7 +16,7 @@ from pimc.chip.codebook import codebook
 from pimc.chip.design import Chip
 from pimc.chip.fault_map import KINDS, Fault, FaultMap
 from pimc.errors import DataError
-from pimc.files.weight import Weight
+from pimc.files.weights.weight import Weight
 from pimc.passes.layout.map_cells import MapCells, tile_levels
 from pimc.passes.layout.pack import Pack
 from pimc.passes.layout.tile import Tiling

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pimc.chip.codebook import Codebook, codebook
 from pimc.chip.converters import fixed_lsb_us
 from pimc.chip.design import Chip
-from pimc.files.weight import Weight
+from pimc.files.weights.weight import Weight
 from pimc.passes.quantize.coarse import NearestCodes, coarse_grid, coarse_range, weight_error
 from pimc.passes.quantize.rounding import Grid, choose_grid, nearest, round_nearest, weights_of
 from pimc.plan.records import Layer

@@ -12,7 +12,7 @@ from pimc.api import compile as compile_model
 from pimc.chip.codebook import Codebook, codebook
 from pimc.chip.converters import adc_limits
 from pimc.chip.design import Chip
-from pimc.files.weight import Weight
+from pimc.files.weights.weight import Weight
 from pimc.passes.quantize.coarse import NearestCodes, coarse_grid, weight_error
 from pimc.passes.quantize.rounding import (
     Grid,

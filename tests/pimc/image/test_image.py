@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 from pimc.chip.design import Chip
 from pimc.errors import ImageError, UsageError
 from pimc.files import container
-from pimc.files.packing import pack_levels
+from pimc.files.weights.packing import pack_levels
 from pimc.image.image import TILE_FIELDS, Image
 from pimc.image.summary import summarize
 from pimc.plan.records import Window

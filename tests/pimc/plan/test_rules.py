@@ -12,7 +12,7 @@ import pytest
 
 from pimc.chip.design import Chip
 from pimc.errors import PlanError
-from pimc.files.weight import Weight
+from pimc.files.weights.weight import Weight
 from pimc.passes.stages import STAGES, check
 from pimc.plan.records import (
     ARRAY_OP,

@@ -12,7 +12,7 @@ import torch
 from pimc.chip.design import Chip
 from pimc.errors import DeviceError
 from pimc.files.container import Tensor
-from pimc.files.packing import pack_levels
+from pimc.files.weights.packing import pack_levels
 from pimc.image.image import Image
 from pimc.runtime.die.die import Die
 from pimc.runtime.die.region import Region

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pimc.files.packing import bits_per_cell, pack_levels, unpack_levels
+from pimc.files.weights.packing import bits_per_cell, pack_levels, unpack_levels
 
 
 @given(st.integers(1, 16), st.integers(1, 3), st.integers(0, 40), st.data())

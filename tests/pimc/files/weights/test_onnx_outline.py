@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from pimc.errors import ModelError
-from pimc.files.onnx_outline import (
+from pimc.files.weights.onnx_outline import (
     ITSELF,
     model_in,
     outline,

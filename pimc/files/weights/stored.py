@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pimc.files.memory_map import let_go
-from pimc.files.packing import unpack_levels
+from pimc.files.weights.packing import unpack_levels
 
 __all__ = ["Dequantized", "Packed"]
 
@@ -28,7 +28,7 @@ _MOST = {np.dtype(kind): float(np.finfo(kind).max) for kind in (np.float16, np.f
 
 @dataclass(frozen=True, eq=False)
 class Packed:
-    """Codes that share bytes, as :mod:`pimc.files.packing` puts them.
+    """Codes that share bytes, as :mod:`pimc.files.weights.packing` puts them.
 
     Attributes:
         data: (lines, bytes) of them.

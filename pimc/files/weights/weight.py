@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pimc.files.memory_map import let_go
-from pimc.files.stored import Dequantized
+from pimc.files.weights.stored import Dequantized
 
 __all__ = ["Block", "Floats", "Weight", "all_finite"]
 

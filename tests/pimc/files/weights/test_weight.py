@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pimc.files.memory_map import let_go, mapped
-from pimc.files.weight import Weight
+from pimc.files.weights.weight import Weight
 from pimc.passes.emit.row_by_row import row_by_row
 
 SIZES = st.tuples(*(st.integers(1, 9) for _ in range(3)))

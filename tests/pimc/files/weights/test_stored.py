@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pimc.files.packing import pack_levels
-from pimc.files.stored import Dequantized, Packed
-from pimc.files.weight import Weight
+from pimc.files.weights.packing import pack_levels
+from pimc.files.weights.stored import Dequantized, Packed
+from pimc.files.weights.weight import Weight
 
 Array = np.ndarray[Any, Any]
 
