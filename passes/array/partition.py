@@ -11,7 +11,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from pimc.errors import PlanError
-from pimc.files.weight import Floats
+from pimc.files.weights.weight import Floats
 from pimc.passes.array.input_steps import input_steps
 from pimc.passes.array.judge import Judged, judge, refusal
 from pimc.passes.array.nonneg import nonnegative_values

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pimc.files.weight import Floats, Weight
+from pimc.files.weights.weight import Floats, Weight
 
 __all__ = ["row_by_row"]
 

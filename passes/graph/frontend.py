@@ -15,7 +15,7 @@ from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 from pimc.errors import ModelError
 from pimc.files.fingerprint import external_files, fingerprint
 from pimc.files.memory_map import Buffer, mapped
-from pimc.files.onnx_outline import ITSELF, in_place, outline
+from pimc.files.weights.onnx_outline import ITSELF, in_place, outline
 from pimc.passes.graph.normal import normal
 from pimc.passes.graph.opset import upgraded
 from pimc.passes.graph.quiet import quiet
@@ -53,14 +53,29 @@ def load_model(model: str | Path | bytes | onnx.ModelProto | ir.Model) -> Plan:
     proto = _parse(source)
     notes = normal(proto, source.name)
     files = {} if source.folder is None else external_files(proto, source.folder)
-    with quiet():
-        graph_model = _deserialize(upgraded(proto, source.name), source)
-        RemoveInitializersFromInputsPass()(graph_model)
-    _read_embedded(graph_model, source)
-    _check_external(_external_tensors(graph_model), source)
-    _check_graph(graph_model, source)
+    graph = _graph(proto, source)
     digest = fingerprint(source.data, files)
-    return Plan(graph=graph_model, model_name=source.name, model_sha256=digest, notes=tuple(notes))
+    return Plan(graph, model_name=source.name, model_sha256=digest, notes=tuple(notes))
+
+
+def read_graph(path: Path) -> ir.Model:
+    """The network in an ``.onnx`` file alone, read as :func:`load_model` reads it.
+
+    Raises:
+        ModelError: as there.
+    """
+    source = _source_from_file(path)
+    return _graph(_parse(source), source)
+
+
+def _graph(proto: onnx.ModelProto, source: _Source) -> ir.Model:
+    with quiet():
+        model = _deserialize(upgraded(proto, source.name), source)
+        RemoveInitializersFromInputsPass()(model)
+    _read_embedded(model, source)
+    _check_external(_external_tensors(model), source)
+    _check_graph(model, source)
+    return model
 
 
 def _source(model: str | Path | bytes | onnx.ModelProto | ir.Model) -> _Source:

@@ -14,7 +14,7 @@ from pimc.errors import ModelError
 from pimc.files.atomic import little_endian
 from pimc.files.container import Deferred
 from pimc.files.memory_map import let_go
-from pimc.files.onnx_outline import (
+from pimc.files.weights.onnx_outline import (
     ITSELF,
     LARGE_BYTES,
     Segment,

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from pimc.passes.graph.constants import Array
 from pimc.passes.lower.emitter import Emitter
 
-__all__ = ["GATES", "STEPS", "Activation", "Cell", "activations"]
+__all__ = ["GATES", "STEPS", "Activation", "RecurrentCell", "gate_activations"]
 
 #: Gates a cell of each operator has.
 GATES: Mapping[str, int] = {"LSTM": 4, "GRU": 3, "RNN": 1}
@@ -59,7 +59,7 @@ class Activation:
 
 
 @dataclass(frozen=True)
-class Cell:
+class RecurrentCell:
     """One direction of a recurrent layer.
 
     Attributes:
@@ -118,11 +118,11 @@ class Cell:
 
 
 #: From the inputs' share of the gates and the states before to the states after.
-_Step = Callable[[Emitter, Cell, ir.Value, Sequence[ir.Value]], Sequence[ir.Value]]
+_Step = Callable[[Emitter, RecurrentCell, ir.Value, Sequence[ir.Value]], Sequence[ir.Value]]
 
 
 def _lstm(
-    emit: Emitter, cell: Cell, gates: ir.Value, states: Sequence[ir.Value]
+    emit: Emitter, cell: RecurrentCell, gates: ir.Value, states: Sequence[ir.Value]
 ) -> Sequence[ir.Value]:
     h, c = states
     gate, squash, out = cell.act
@@ -140,7 +140,7 @@ def _lstm(
 
 
 def _gru(
-    emit: Emitter, cell: Cell, gates: ir.Value, states: Sequence[ir.Value]
+    emit: Emitter, cell: RecurrentCell, gates: ir.Value, states: Sequence[ir.Value]
 ) -> Sequence[ir.Value]:
     (h,) = states
     gate, squash = cell.act
@@ -160,7 +160,7 @@ def _gru(
 
 
 def _rnn(
-    emit: Emitter, cell: Cell, gates: ir.Value, states: Sequence[ir.Value]
+    emit: Emitter, cell: RecurrentCell, gates: ir.Value, states: Sequence[ir.Value]
 ) -> Sequence[ir.Value]:
     (h,) = states
     total = emit.op("Add", gates, cell.product(emit, h, 0, 1))
@@ -170,7 +170,7 @@ def _rnn(
 STEPS: Mapping[str, _Step] = {"LSTM": _lstm, "GRU": _gru, "RNN": _rnn}
 
 
-def activations(node: ir.Node, directions: int) -> list[tuple[Activation, ...]] | None:
+def gate_activations(node: ir.Node, directions: int) -> list[tuple[Activation, ...]] | None:
     """Those of each direction; None where one is not known."""
     default = _ACTIVATIONS[node.op_type]
     stated = node.attributes.get("activations")

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from pimc.chip.codebook import Codebook
 from pimc.chip.design import Chip
-from pimc.files.weight import Floats, Weight
+from pimc.files.weights.weight import Floats, Weight
 from pimc.passes.quantize.ranges import (
     AdcRange,
     at_full_scale,
@@ -34,8 +34,7 @@ from pimc.passes.quantize.rounding import (
     weights_of,
     zeros,
 )
-from pimc.plan.records import Codes as AnyCodes
-from pimc.plan.records import Layer
+from pimc.plan.records import CodeMatrix, Layer
 
 __all__ = ["NearestCodes", "coarse_grid", "coarse_range", "weight_error"]
 
@@ -206,7 +205,7 @@ def _nearest(weight: Floats, grid: Grid, book: Codebook) -> Codes:
     return target.astype(np.uint16)
 
 
-def weight_error(weight: Weight, grid: Grid, codes: AnyCodes, book: Codebook) -> float:
+def weight_error(weight: Weight, grid: Grid, codes: CodeMatrix, book: Codebook) -> float:
     """Σ(ŵ − w)² / Σw², rounded to float32: the last bits of a sum differ between machines."""
     error = power = 0.0
     for block, values in weight.blocks():

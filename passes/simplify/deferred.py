@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from pimc.files.memory_map import mapped
-from pimc.files.stored import Dequantized, Packed
+from pimc.files.weights.stored import Dequantized, Packed
 from pimc.passes.graph.constants import (
     FLOAT_TYPES,
     Array,

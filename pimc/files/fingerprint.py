@@ -13,7 +13,7 @@ import numpy as np
 
 from pimc.errors import ModelError
 from pimc.files.memory_map import Buffer, let_go, mapped
-from pimc.files.onnx_outline import ITSELF, outline
+from pimc.files.weights.onnx_outline import ITSELF, outline
 
 if TYPE_CHECKING:
     import onnx

@@ -31,11 +31,15 @@ class _Count:
         vectors: input vectors so far.
         stress: (arrays, rows) of their own reads since the start; None where reads disturb
             nothing.
+        periods: which of each kind was read last; None before the first read.
+        begun: the stress when these began, which is what a bank for them is made of.
     """
 
     samples: int = 0
     vectors: int = 0
     stress: Ints | None = None
+    periods: tuple[int, ...] | None = None
+    begun: Ints | None = None
 
 
 @dataclass
@@ -100,11 +104,15 @@ class Banks(Generic[Loaded]):
         if self._revision != self._die.revision:
             self._renew()
         counts = [(number, c.samples, c.vectors) for number, c in self._counts.items()]
-        stress = {f"stress.{n}": c.stress for n, c in self._counts.items() if c.stress is not None}
+        of_counts = {
+            f"{name}.{number}": getattr(count, name)
+            for number, count in self._counts.items()
+            for name in ("stress", "begun")
+        }
         return {
             "counts": np.asarray(counts, np.int64).reshape(-1, 3),
             "stress": self._start,
-            **stress,
+            **{name: value for name, value in of_counts.items() if value is not None},
         }
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -112,7 +120,13 @@ class Banks(Generic[Loaded]):
         self._readers.clear()
         self._revision, self._start = self._die.revision, state["stress"].copy()
         self._counts = {
-            number: _Count(samples, vectors, _copied(state.get(f"stress.{number}")))
+            number: _Count(
+                samples,
+                vectors,
+                _copied(state.get(f"stress.{number}")),
+                self._at(samples - 1) if samples else None,
+                _copied(state.get(f"begun.{number}")),
+            )
             for number, samples, vectors in state["counts"].tolist()
         }
 
@@ -123,7 +137,7 @@ class Banks(Generic[Loaded]):
         for reader in self._readers.values():
             reader.site = reader.bank = reader.periods = None
         for count in self._counts.values():
-            count.stress = None
+            count.stress = count.begun = None
 
     def over(
         self, region: Region, inputs: torch.Tensor, vectors: int
@@ -159,10 +173,11 @@ class Banks(Generic[Loaded]):
                 return
 
     def _bank(self, region: Region, reader: _Reader[Loaded]) -> Loaded:
-        count = reader.count
-        now = tuple(count.samples // period for period in self._periods)
+        count, now = reader.count, self._at(reader.count.samples)
+        if count.periods != now:
+            count.periods, count.begun = now, count.stress
         if reader.bank is None or reader.periods != now:
-            stress = self._start if count.stress is None else self._start + count.stress
+            stress = self._start if count.begun is None else self._start + count.begun
             bank = bank_of(
                 self._die,
                 region,
@@ -173,6 +188,10 @@ class Banks(Generic[Loaded]):
             )
             reader.bank, reader.periods = self._load(region, bank), now
         return reader.bank
+
+    def _at(self, sample: int) -> tuple[int, ...]:
+        """Which period of each kind a sample is in."""
+        return tuple(sample // period for period in self._periods)
 
     def _site(self, region: Region, reader: _Reader[Loaded]) -> Site:
         if reader.site is None:

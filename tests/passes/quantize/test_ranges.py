@@ -141,6 +141,49 @@ def test_adc_range_is_no_worse_than_the_largest_current(
     assert harm(lsb) <= harm(full) * (1 + 1e-5)
 
 
+@pytest.mark.parametrize("by", ["layer", "column"])
+@pytest.mark.parametrize("method", ["mse", "percentile"])
+@pytest.mark.parametrize("unit", [2.0**-8, 2.0**6])
+def test_adc_range_follows_the_unit_of_the_currents(by: str, method: str, unit: float) -> None:
+    """Inputs a hundred times weaker take ranges a hundred times finer, of every column."""
+    chip = Chip.default().with_array(16, 16)
+    chip = chip.with_(**{"adc.range": by, "adc.range_method": method})
+    book, codes, grid = layer(chip, (2, 40, 5))
+    vectors = synthetic_codes(dac_limits(chip, True), 40, 2, np.random.default_rng(1))
+    found, scaled = (
+        adc_range(chip, book, codes, grid, factor * vectors, True, np.random.default_rng(0))
+        for factor in (1.0, unit)
+    )
+    assert scaled.lsb_us == pytest.approx(unit * found.lsb_us, rel=1e-6)
+    if by == "column":
+        assert found.column_lsb_us is not None
+        assert scaled.column_lsb_us is not None
+        np.testing.assert_allclose(scaled.column_lsb_us, unit * found.column_lsb_us, rtol=1e-6)
+
+
+def test_one_range_for_all_columns_serves_those_whose_errors_count_most() -> None:
+    """Few strong currents with small scales, and weak ones with large: the weak set the range."""
+    chip = EXACT.with_(**{"adc.bits": 5})
+    book, codes, grid = layer(chip, (1, 40, 12))
+    rng = np.random.default_rng(3)
+    codes[:, :, :10] = book.middle + rng.integers(-1, 2, (1, 40, 10))
+    vectors = synthetic_codes(dac_limits(chip, True), 40, 1, np.random.default_rng(1))
+    currents, (low, high) = currents_of(chip, book, codes, vectors), adc_limits(chip, True)
+
+    def harm(step: float, scale: Array64) -> float:
+        error = np.clip(np.rint(currents / step), low, high) * step - currents
+        return float(((scale * error) ** 2).sum())
+
+    found = {}
+    for ratio in (1.0, 100.0):
+        scale = np.where(np.arange(12) < 10, ratio, 1.0)[None]
+        own = Grid(scale, grid.zero)
+        lsb = found[ratio] = adc_range(chip, book, codes, own, vectors, True, rng).lsb_us
+        for factor in (0.5, 0.7, 0.8, 1.25, 1.4, 2.0):
+            assert harm(lsb, scale) < harm(factor * lsb, scale)
+    assert found[100.0] < 0.6 * found[1.0]
+
+
 def test_programming_errors_widen_the_range() -> None:
     """The zero cells of a dead layer conduct nothing after the reference; their errors do."""
     chip = EXACT.with_sigma(0.1)

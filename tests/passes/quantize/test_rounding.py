@@ -31,6 +31,10 @@ UNEVEN = BASE.with_(
         "cell.g_levels_us": [2.0, 3.0, 7.0, 18.0, 40.0],
     }
 )
+#: Steps that grow, so that half of the levels lie in the lower third.
+WIDENING = UNEVEN.with_(
+    **{"cell.levels": 8, "cell.g_levels_us": [2.0, 4.0, 8.0, 12.0, 17.0, 23.0, 31.0, 40.0]}
+)
 CHIPS = [
     BASE,
     BASE.with_levels(2),
@@ -158,6 +162,54 @@ def test_the_zero_follows_a_column_of_one_sign() -> None:
     assert grid.zero[0, 0] < book.middle < grid.zero[0, 1]
 
 
+@pytest.mark.parametrize("unit", [0.01, 1.0, 50.0])
+@pytest.mark.parametrize("below", [0.1, 0.25, 0.5, 0.7])
+def test_the_levels_span_the_range_of_a_column(below: float, unit: float) -> None:
+    """Weights spread evenly, some below zero: as many levels are, and no range is left idle."""
+    book = codebook(BASE)
+    weight = unit * (np.linspace(0, 1, 300) - below)[None, :, None]
+    grid = choose_grid(weight, ones(weight), book, 0.0)
+    assert abs(grid.zero[0, 0] / 15 - below) < 0.05
+    step = grid.scale[0, 0] * 38 / 15
+    assert unit / 16 < step < 1.1 * unit / 15
+    held = weights_of(book, grid, round_nearest(weight, grid, book))
+    # Steps of a fifteenth leave errors spread evenly over one.
+    assert np.sqrt(((held - weight) ** 2).mean()) < 1.2 * unit / 15 / np.sqrt(12)
+
+
+@every_chip
+@pytest.mark.parametrize("unit", [2.0**-10, 2.0**10])
+def test_the_grid_follows_the_unit_of_the_weights(chip: Chip, unit: float) -> None:
+    """A layer whose weights are all a thousand times larger is cut at the same places."""
+    book = codebook(chip.with_sigma(0.1))
+    weight, importance = normal(1, 2, 60, 12), np.abs(normal(2, 2, 60))
+    grid, other = (choose_grid(unit**k * weight, importance, book, 1.0) for k in (0, 1))
+    assert np.array_equal(other.scale, unit * grid.scale)
+    assert np.array_equal(other.zero, grid.zero)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("chip", [BASE.with_levels(8), WIDENING])
+def test_the_grid_has_the_least_error_once_it_is_written(chip: Chip, share: float) -> None:
+    """Of cells that land beside their targets, and count with a share of that variance."""
+    chip = chip.with_sigma(0.1)
+    book, levels_us = codebook(chip), np.asarray(chip.cell.g_levels_us)
+    weight, importance = normal(3, 1, 100, 40), np.abs(normal(4, 1, 100, 1))
+    draws = normal(5, 200, *weight.shape)
+    grid = choose_grid(weight, importance[:, :, 0], book, share)
+
+    def error(grid: Grid) -> float:
+        codes = round_nearest(weight, grid, book)
+        held_us = levels_us[book.levels[codes][..., 0]]
+        landed_us = held_us + np.sqrt(share) * draws * chip.cell.sigma.sigma_us(held_us)
+        zero_us = book.values_us[grid.zero][:, None]
+        held = grid.scale[:, None] * (landed_us - zero_us)
+        return float((importance * (held - weight) ** 2).sum() / len(draws))
+
+    for factor in (0.6, 0.8, 0.9, 1.1, 1.25, 1.6):
+        assert error(grid) < error(Grid(factor * grid.scale, grid.zero))
+
+
 def test_write_noise_asks_for_a_narrower_scale() -> None:
     book = codebook(BASE.with_sigma(0.1))
     weight = normal(0, 1, 200, 16)
@@ -224,6 +276,64 @@ def test_feedback_is_no_worse_on_average() -> None:
     assert better < plain
 
 
+def row_by_row(weight: Array64, moments: Array64, grid: Grid, book: Codebook) -> Codes:
+    """Each row rounded once; those that are left minimize the error that is then there.
+
+    Of errors E the output has Eᵀ H E, least where E_left = −H_left,left⁻¹ H_left,done E_done.
+    """
+    codes = np.empty(weight.shape, np.uint16)
+    for group, rows in enumerate(np.argsort(-np.einsum("gkk->gk", moments), axis=1, kind="stable")):
+        held, own = np.empty_like(weight[group]), Grid(grid.scale[[group]], grid.zero[[group]])
+        for n, row in enumerate(rows):
+            done, left = rows[:n], rows[n:]
+            pull = moments[group][np.ix_(left, done)] @ (weight[group, done] - held[done])
+            wanted = weight[group, left] + np.linalg.solve(moments[group][np.ix_(left, left)], pull)
+            codes[group, row] = round_nearest(wanted[None, :1], own, book)[0, 0]
+            held[row] = weights_of(book, own, codes[None, group, row, None])[0, 0]
+    return codes
+
+
+@pytest.mark.parametrize("chip", [BASE, UNEVEN, BASE.with_mapping("differential")])
+def test_feedback_is_what_least_squares_make_up_for_row_by_row(chip: Chip) -> None:
+    book = codebook(chip)
+    weight = normal(6, 2, 40, 5)
+    moments = np.concatenate([correlated(6, 40), correlated(7, 40, -0.6)])
+    grid = choose_grid(weight, ones(weight), book, 0.0)
+    wanted = row_by_row(weight, damped(moments), grid, book)
+    assert np.array_equal(round_with_feedback(weight, moments, grid, book), wanted)
+
+
+def test_damping_costs_feedback_little() -> None:
+    """Of inputs that are known for sure, hardly more error than without any damping."""
+    book, found = codebook(BASE), np.zeros(2)
+    for seed in range(4):
+        weight, moments = normal(seed, 1, 64, 8), correlated(seed, 64, 0.97)
+        grid = choose_grid(weight, ones(weight), book, 0.0)
+        for n, rounded in enumerate((round_with_feedback, row_by_row)):
+            held = weights_of(book, grid, rounded(weight, moments, grid, book))
+            found[n] += error_of(weight, moments, held).sum()
+    assert found[0] < 1.2 * found[1]
+
+
+def test_damping_bounds_what_few_inputs_mislead_to() -> None:
+    """As many vectors as rows say little of how inputs go together; fresh ones tell."""
+    book, found = codebook(BASE), np.zeros(3)
+    for seed in range(6):
+        weight, moments = normal(seed, 1, 80, 12), correlated(seed, 80, 0.5)
+        seen = normal(seed + 100, 80, 80) @ np.linalg.cholesky(moments[0]).T
+        few = (seen.T @ seen / len(seen))[None]
+        grid = choose_grid(weight, ones(weight), book, 0.0)
+        for n, codes in enumerate(
+            (
+                round_nearest(weight, grid, book),
+                round_with_feedback(weight, few, grid, book),
+                row_by_row(weight, few + 1e-4 * np.eye(80), grid, book),
+            )
+        ):
+            found[n] += error_of(weight, moments, weights_of(book, grid, codes)).sum()
+    assert found[1] < 2.2 * found[0] < 0.7 * found[2]
+
+
 def test_feedback_without_correlation_is_rounding_to_the_nearest() -> None:
     book = codebook(BASE)
     weight = normal(3, 2, 40, 5)
@@ -269,3 +379,23 @@ def test_refitting_the_scale_lowers_the_error(seed: int) -> None:
     new = error_of(weight, steady, weights_of(book, after, codes))
     assert (new <= old * (1 + 1e-9)).all()
     assert np.array_equal(after.zero, grid.zero)
+    # No factor would serve better: the error is least here.
+    for factor in (0.999, 1.001):
+        beside = Grid(factor * after.scale, after.zero)
+        assert (error_of(weight, steady, weights_of(book, beside, codes)) > new).all()
+
+
+def test_refitting_undoes_a_scale_that_is_wrong() -> None:
+    book = codebook(BASE)
+    weight, moments = normal(0, 2, 30, 5) / 1000, np.tile(correlated(0, 30), (2, 1, 1))
+    grid = choose_grid(weight, ones(weight), book, 0.0)
+    codes = round_nearest(weight, grid, book)
+    wanted = refit_scale(weight, moments, grid, codes, book)
+    for factor in (0.2, 3.0):
+        wrong = Grid(factor * grid.scale, grid.zero)
+        found = refit_scale(weight, moments, wrong, codes, book)
+        np.testing.assert_allclose(found.scale, wanted.scale)
+    exact = weights_of(book, wanted, codes)
+    np.testing.assert_allclose(
+        refit_scale(1.7 * exact, moments, grid, codes, book).scale, 1.7 * wanted.scale
+    )

@@ -14,8 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pimc import api
 from pimc.chip.design import Chip
-from pimc.files.packing import pack_levels
-from pimc.files.stored import Dequantized, Packed
+from pimc.files.weights.packing import pack_levels
+from pimc.files.weights.stored import Dequantized, Packed
 from pimc.passes.simplify import deferred
 from pimc.passes.simplify.deferred import DeferredTensor
 from pimc.plan.records import Plan

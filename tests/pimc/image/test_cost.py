@@ -11,19 +11,19 @@ from onnx import TensorProto, helper, numpy_helper
 from pimc.api import compile as compile_model
 from pimc.chip.design import Chip
 from pimc.image import cost, estimate
-from pimc.image.image import Image
+from pimc.image.image import TILE_FIELDS, Image
 
 CHIP = Chip.default().with_array(16, 8)
 
 
-def image_of(**keys: Any) -> Image:
+def image_of(outputs: int = 6, **keys: Any) -> Image:
     """A matrix of 20 signed inputs and 6 outputs: two row blocks in one or two arrays."""
-    weight = np.random.default_rng(0).standard_normal((20, 6)).astype(np.float32)
+    weight = np.random.default_rng(0).standard_normal((20, outputs)).astype(np.float32)
     graph = helper.make_graph(
         [helper.make_node("MatMul", ["x", "w"], ["y"])],
         "one",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 20])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 6])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", outputs])],
         [numpy_helper.from_array(weight, "w")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -31,7 +31,7 @@ def image_of(**keys: Any) -> Image:
 
 
 def read_steps(image: Image) -> int:
-    return len(cost.activations(image.tensors["tiles"], image.tensors["schedule"]).step)
+    return len(cost.activations(image.tiles, image.schedule).step)
 
 
 #: Keys, reads and input codes a vector, pulses a read, full-scale reads a wordline on average.
@@ -67,7 +67,7 @@ def test_fewer_active_rows_take_more_reads() -> None:
     assert read_steps(image_of()) == 2
     few = image_of(**{"array.active_rows": 5})
     assert read_steps(few) == 4
-    assert {int(rows) for rows in few.tensors["tiles"][:, 3]} == {5}
+    assert {int(rows) for rows in few.tiles.rows} == {5}
     every, some = (cost.inference(image) for image in (image_of(), few))
     assert every is not None
     assert some is not None
@@ -86,3 +86,42 @@ def test_conversions_of_a_pair(pair: str, conversions: int) -> None:
     adc = image.chip.adc.energy_pj
     assert found.adc_pj == pytest.approx(conversions * row_blocks * 6 * adc)
     assert int(image.used.sum()) == 2 * 20 * 6
+
+
+def counted(image: Image) -> tuple[int, int, int, int]:
+    """Of one input vector: wordlines driven, columns converted, steps, conversions in a row."""
+    tiles = [dict(zip(TILE_FIELDS, tile, strict=True)) for tile in image.tensors["tiles"].tolist()]
+    steps: dict[int, dict[int, list[dict[str, int]]]] = {}
+    for step, number in image.tensors["schedule"].tolist():
+        steps.setdefault(step, {}).setdefault(tiles[number]["array"], []).append(tiles[number])
+    rows = cols = turns = 0
+    for arrays in steps.values():
+        together = [sum(tile["cols"] for tile in found) for found in arrays.values()]
+        rows += sum(max(tile["rows"] for tile in found) for found in arrays.values())
+        cols += sum(together)
+        turns += max(min(width, image.chip.adc.columns_per_adc) for width in together)
+    return rows, cols, len(steps), turns
+
+
+@pytest.mark.parametrize(
+    ("keys", "turns"),
+    [
+        ({"adc.columns_per_adc": 1}, 1),
+        ({"adc.columns_per_adc": 6}, 6),
+        ({"adc.columns_per_adc": 64}, 8),
+        ({"adc.columns_per_adc": 6, "mapping.kind": "differential"}, 6),
+    ],
+)
+def test_a_step_takes_as_long_as_its_slowest_converter(keys: dict[str, Any], turns: int) -> None:
+    """Arrays of a step convert side by side, an ADC its columns one after the other."""
+    image = image_of(outputs=12, **keys)
+    chip, found = image.chip, cost.inference(image)
+    rows, cols, steps, in_a_row = counted(image)
+    # Eight columns of the first block of columns, four of the second, at the same time.
+    assert steps < image.arrays
+    assert in_a_row > steps * turns / 2
+    assert found is not None
+    assert found.dac_pj == pytest.approx(rows * chip.dac.energy_pj)
+    assert found.adc_pj == pytest.approx(cols * chip.adc.energy_pj)
+    wanted_ns = steps * chip.array.read_ns + in_a_row * chip.adc.convert_ns
+    assert found.latency_ns == pytest.approx(wanted_ns)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import statistics
+
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -18,6 +21,7 @@ from pimc.runtime.teacher import has_teacher, teacher_array
 from pimc.studies.evaluate import (
     Batches,
     accuracy,
+    deviation,
     float_session,
     input_shape,
     interval,
@@ -163,6 +167,17 @@ def test_an_interval_holds_dies_and_samples() -> None:
         # Of score 1, all variances together: 1.04 + 0.25 + 1 − 1.
         held += low <= norm.cdf(1 / np.sqrt(1 + 0.2**2 + 0.5**2)) <= high
     assert 0.93 <= held / 600 <= 0.995
+
+
+def test_the_deviation_over_dies_is_not_smaller_than_that_of_all_dies() -> None:
+    """Its square is right on average over all samples, however few dies each of them has."""
+    every = [0.91, 0.88, 0.93, 0.75, 0.86]
+    for count in (2, 3):
+        samples = itertools.product(every, repeat=count)
+        mean = statistics.fmean(deviation(sample) ** 2 for sample in samples)
+        assert mean == pytest.approx(statistics.pvariance(every))
+    assert deviation(every) == pytest.approx(statistics.stdev(every))
+    assert deviation([0.9]) == 0.0
 
 
 def test_intervals_stay_shares() -> None:

@@ -90,6 +90,16 @@ def test_another_session_goes_on_where_the_last_one_stopped() -> None:
     assert not torch.equal(two.read(again, samples(5)), two.read(again, samples(5)))
 
 
+@pytest.mark.parametrize("seen", [5, 8, 9, 12])
+def test_another_session_finds_what_this_one_would_have_read(seen: int) -> None:
+    """In the midst of a period, too, during which what reads did so far stays out of account."""
+    one, two = device_of(), device_of()
+    again = Region("a", LAYERS[0].cells.copy(), LAYERS[0].lsb_us, LAYERS[0].signed)
+    parts = samples(seen + 10).split([seen, 10])
+    assert torch.equal(one.read(LAYERS[0], parts[0]), two.read(LAYERS[0], parts[0]))
+    assert torch.equal(one.read(LAYERS[0], parts[1]), two.read(again, parts[1]))
+
+
 def test_disturb_does_not_start_again_with_another_session() -> None:
     device = device_of(CHIP.with_(**{"read_noise.rtn_share": 0.0, "disturb.every_samples": 1}))
     codes = []
@@ -99,6 +109,28 @@ def test_disturb_does_not_start_again_with_another_session() -> None:
     drift = [float((found - codes[0]).abs().sum()) for found in codes]
     assert drift == sorted(drift)
     assert drift[-1] > drift[3] > 0
+
+
+@pytest.mark.parametrize("event", ["none", "written", "aged"])
+@pytest.mark.parametrize("seen", [0, 9])
+def test_a_device_that_is_taken_back_reads_as_it_would_have(seen: int, event: str) -> None:
+    """All that later reads depend on is in its state: the same device, or one made anew."""
+    device = device_of(CHIP.with_(**{"read_noise.relative": 0.05}))
+    if seen:
+        run(device, [seen])
+    if event == "written":
+        device.program(np.arange(10), np.full(10, 3, np.uint16))
+    if event == "aged":
+        device.die.age(100.0)
+    state = {name: value.copy() for name, value in device.state().items()}
+    wanted = run(device, [13])
+    anew = device_of(CHIP.with_(**{"read_noise.relative": 0.05}))
+    for other in (device, anew):
+        other.restore(state)
+        for found, expected in zip(run(other, [5, 8]), wanted, strict=True):
+            assert torch.equal(found, expected)
+    assert np.array_equal(device.die.cells.stress, anew.die.cells.stress)
+    assert device.reads == anew.reads
 
 
 def test_read_seeds_draw_other_states_of_the_same_traps() -> None:

@@ -12,7 +12,7 @@ import torch
 from pimc.chip.design import Chip
 from pimc.errors import DeviceError
 from pimc.files.container import Tensor
-from pimc.files.packing import pack_levels
+from pimc.files.weights.packing import pack_levels
 from pimc.image.image import Image
 from pimc.runtime.die.die import Die
 from pimc.runtime.die.region import Region
@@ -134,8 +134,8 @@ def test_cells_that_do_not_take_a_write_are_counted() -> None:
     assert program(image, bench) == Programmed(45, 0, 3, cells_missed=3)
     require_programmed(image, bench)
     cells = np.array([20, 21, 22, 23])
-    assert write(bench, cells, np.zeros(4, np.uint16)) == 2
-    assert write(bench, cells[[0, 3]], np.zeros(2, np.uint16)) == 0
+    assert write(bench, cells, np.zeros(4, np.uint16), limit=99) == 2
+    assert write(bench, cells[[0, 3]], np.zeros(2, np.uint16), limit=99) == 0
 
 
 def test_a_device_that_takes_nothing_is_an_error() -> None:
@@ -146,7 +146,7 @@ def test_a_device_that_takes_nothing_is_an_error() -> None:
 
 
 def test_writing_nothing_does_not_ask_the_device() -> None:
-    assert write(Bench(calls=0), np.zeros(0, np.int64), np.zeros(0, np.uint16)) == 0
+    assert write(Bench(calls=0), np.zeros(0, np.int64), np.zeros(0, np.uint16), limit=99) == 0
 
 
 # --- journal ---------------------------------------------------------------------------------

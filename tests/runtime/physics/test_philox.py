@@ -39,6 +39,13 @@ def test_counters_broadcast() -> None:
     assert words[0][2, 1] == one[0]
 
 
+def test_a_draw_is_52_bits_of_the_words_of_its_cell_and_seed() -> None:
+    seed, stream, cell, count = 0x299F31D0_A4093822, 0x03707344, 0x85A308D3_243F6A88, 0x13198A2E
+    # The third known answer: its first word and the upper 20 bits of the second.
+    wanted = (0xD16CFE09_94FDC + 0.5) / 2**52
+    assert uniform(seed, stream, np.array([cell], np.uint64).view(np.int64), count)[0] == wanted
+
+
 def test_uniform() -> None:
     draws = uniform(1, 0, np.arange(200_000))
     assert 0.0 < draws.min() < 1e-4

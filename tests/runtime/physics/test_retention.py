@@ -17,6 +17,7 @@ from pimc.files import container
 from pimc.runtime.die.die import FORMAT, Die, Stuck
 from pimc.runtime.die.region import Region
 from pimc.runtime.door.sim import SimDevice
+from pimc.runtime.physics.retention import retention_of
 
 ERRORS = 4.5
 DAY = 86_400.0
@@ -50,6 +51,28 @@ def neurram_1s(x: float) -> float:
 
 def neurram_1d(x: float) -> float:
     return 0.701 + 22.086 * x - 50.773 * x**2 + 47.095 * x**3 - 16.458 * x**4
+
+
+@pytest.mark.parametrize("variable", ["g_us", "x"])
+@pytest.mark.parametrize("seconds", [0.3, 1.0, 7.0, 60.0, 2000.0, DAY, 30 * DAY])
+def test_between_instants_variances_are_linear_in_the_logarithm_of_time(
+    variable: str, seconds: float
+) -> None:
+    """Four of them; what is there at the first belongs to the write, and the last one lasts."""
+    unit = 40.0 if variable == "x" else 1.0
+    at_s = [1.0, 60.0, 3600.0, DAY]
+    constant, slope = np.array([1.0, 1.3, 1.2, 2.5]), np.array([0.02, 0.05, 0.06, 0.1])
+    coefficients = [[c, b * unit] for c, b in zip(constant, slope, strict=True)]
+    keys = {"kind": "sigma_at", "at_s": at_s, "coefficients_us": coefficients}
+    chip = Chip.default().with_(retention={**keys, "variable": variable})
+    model = retention_of(chip)
+    assert model is not None
+    for target_us in (5.0, 20.0, 38.0):
+        variance = (constant + slope * target_us) ** 2
+        gained = np.interp(np.log(seconds), np.log(at_s), variance) - variance[0]
+        given = np.array([target_us]), np.array([seconds])
+        assert model.sigma_us(*given)[0] == pytest.approx(np.sqrt(gained), abs=1e-9)
+        assert model.shift_us(*given)[0] == 0.0
 
 
 @pytest.mark.parametrize("level", [9, 11, 13, 15])  # far enough from zero that none is cut there

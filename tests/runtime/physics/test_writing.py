@@ -192,3 +192,25 @@ def test_the_draws_of_one_write_are_independent() -> None:
     target = Chip.default().cell.g_levels_us[8]
     assert np.allclose(both - target, (landing - target) + (relaxation - target), atol=1e-5)
     assert abs(np.corrcoef(landing, relaxation)[0, 1]) < ERRORS / len(landing) ** 0.5
+
+
+def test_a_stuck_cell_passes_where_it_is_asked_for_what_it_holds() -> None:
+    """Verified, a cell that no pulse moves is refused but for levels within the tolerance."""
+    verify = {
+        "kind": "write_verify",
+        "tolerance_us": 3.0,
+        "max_pulses": 1000,
+        "pulse_coefficients_us": [2.0],
+    }
+    rates = {"faults.stuck_gmax_rate": 0.3, "faults.stuck_gmin_rate": 0.3}
+    chip = Chip.default().with_array(40, 50).with_(**rates, **{"cell.sigma": verify})
+    levels_us = np.asarray(chip.cell.g_levels_us)
+    for level in range(16):
+        die = Die.simulated(1)
+        die.attach(chip, 1)
+        taken = die.program(np.arange(2000), np.full(2000, level))
+        stuck, held_us = die.cells.stuck.reshape(-1), die.cells.g_us.reshape(-1)
+        near = np.abs(held_us - levels_us[level]) <= 3.0
+        assert np.array_equal(taken[stuck > 0], near[stuck > 0])
+        assert taken[stuck == 0].all()
+        assert (taken[stuck == 1].all(), taken[stuck == 2].all()) == (level < 2, level > 13)

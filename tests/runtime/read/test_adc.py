@@ -85,6 +85,15 @@ def test_errors_have_the_spread_that_the_chip_states() -> None:
     assert abs(np.corrcoef(gain[1:], gain[:-1])[0, 1]) < 4.5 / count**0.5
 
 
+def test_no_converter_turns_currents_round() -> None:
+    """However far gains lie apart, the least is a column that answers nothing."""
+    die = Die.simulated(7)
+    die.attach(BASE.with_(**{"adc.gain_error": 0.8}), 1)
+    gain = adc_gain(die, np.arange(10_000))
+    assert gain.min() == 0.0
+    assert (gain == 0.0).mean() == pytest.approx(0.1056, abs=0.013)  # of a normal below −1/0.8
+
+
 def test_a_perfect_die_has_perfect_converters() -> None:
     with_errors = device_of(BASE.with_(**ERRORS), Die.ideal()).read(region(), inputs())
     without = device_of(BASE, Die.ideal()).read(region(), inputs())

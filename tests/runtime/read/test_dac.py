@@ -20,7 +20,7 @@ from pimc.chip.design import Chip
 from pimc.runtime.die.die import Die
 from pimc.runtime.die.region import Region
 from pimc.runtime.door.sim import SimDevice
-from pimc.runtime.read.dac import driven_planes
+from pimc.runtime.read.dac import driven_planes, noise_drive
 
 Array64 = npt.NDArray[np.float64]
 BASE = Chip.default().with_array(8, 6).with_(**{"read_noise.relative": 0.03, "dac.bits": 6})
@@ -46,6 +46,30 @@ def cells_of(device: SimDevice) -> tuple[Array64, Array64]:
     """Conductances (rows, columns) and those of the reference (rows, 1) in float64."""
     state = device.die.cells
     return state.g_us[0].astype(np.float64), state.reference_us[0].astype(np.float64)[:, None]
+
+
+@pytest.mark.parametrize("shift", [0, 1, 4, 7])
+@pytest.mark.parametrize("mode", ["parallel", "bit_serial"])
+def test_a_voltage_multiplies_the_noise_of_a_read(mode: str, shift: int) -> None:
+    """Squares count, rounded to multiples of a power of two where they must fit into 15 bits."""
+    codes = np.arange(-255, 256)
+    found = noise_drive(
+        BASE.with_(**{"dac.mode": mode}), True, torch.from_numpy(codes).float(), shift
+    )
+    unit = 2**shift
+    wanted = [x * x if shift == 0 else (2 * x * x + unit) // (2 * unit) * unit for x in codes]
+    assert found.tolist() == wanted
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_pulses_add_the_noise_of_as_many_reads(signed: bool) -> None:
+    chip = BASE.with_(**{"dac.mode": "pulse_count"})
+    low, high = dac_limits(chip, signed)
+    codes = torch.arange(low, high + 1).float()
+    found = noise_drive(chip, signed, codes, shift=3)
+    assert found.tolist() == [abs(x) * high for x in range(low, high + 1)]
+    # All pulses together have the noise of one read at full scale.
+    assert float(found[-1]) == high**2
 
 
 @given(st.integers(1, 10), st.integers(0, 2**32 - 1))

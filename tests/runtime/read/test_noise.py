@@ -65,6 +65,15 @@ def test_regions_and_seeds_have_draws_of_their_own() -> None:
         assert abs(found) < 5 / np.sqrt(first.size)
 
 
+def test_no_key_is_used_twice() -> None:
+    """Not by neighbouring vectors either, whose draws would go together."""
+    words = torch.cat(
+        [vector_keys(KEY, region, 0, 3 * READ_STRETCH).flatten() for region in (7, 8)]
+    )
+    # 12,288 words of 32 bits: two are the same by chance once in a hundred times.
+    assert len(words.unique()) == len(words)
+
+
 @pytest.mark.parametrize("first", [0, 5, 1020, 2**33 + 7])
 def test_a_draw_does_not_depend_on_how_many_are_drawn(first: int) -> None:
     together = vector_keys(KEY, 7, first, 50)

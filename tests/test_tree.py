@@ -1,0 +1,166 @@
+"""Tests mirror the tree: every module has a test file of its name, or says where it is tested."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = ("pimc", "passes", "runtime")
+
+#: Modules without a test file of their name, and the tests that reach them, or why there are none.
+ELSEWHERE: dict[str, str] = {
+    "passes/recover/bench/bench.py": "tests/passes/recover/test_loop.py",
+    "passes/recover/bench/judge.py": "tests/passes/recover/test_loop.py",
+    "passes/recover/know/clipping.py": "tests/passes/recover/know/test_codes.py",
+    "passes/recover/know/outputs.py": "tests/passes/recover/test_coarse.py",
+    "passes/recover/know/regression.py": "tests/passes/recover/know/test_codes.py",
+    "passes/recover/options.py": "tests/passes/recover/test_loop.py",
+    "passes/recover/recovery.py": "records; tests/passes/recover/test_loop.py",
+    "passes/recover/steps/correcting.py": "tests/passes/recover/test_loop.py",
+    "passes/recover/steps/learning.py": "tests/passes/recover/test_coarse.py",
+    "passes/recover/steps/training.py": "tests/passes/recover/strategies/test_strategies.py",
+    "passes/recover/steps/weighing.py": "tests/passes/recover/write/test_choose.py",
+    "passes/recover/steps/writing.py": "tests/passes/recover/test_loop.py",
+    "passes/recover/strategies/affine.py": "tests/passes/recover/strategies/test_strategies.py",
+    "passes/recover/strategies/full_rewrite.py": "tests/passes/recover/strategies/test_strategies.py",
+    "passes/recover/strategies/layerwise.py": "tests/passes/recover/strategies/test_strategies.py",
+    "passes/recover/strategies/none.py": "tests/passes/recover/strategies/test_strategies.py",
+    "passes/recover/strategies/residual.py": "tests/passes/recover/strategies/test_strategies.py",
+    "passes/recover/strategies/selective.py": "tests/passes/recover/strategies/test_strategies.py",
+    "passes/recover/strategies/vat.py": "tests/passes/recover/strategies/test_strategies.py",
+    "passes/recover/train/layerwise.py": "tests/passes/recover/strategies/test_strategies.py",
+    "passes/recover/train/levels.py": "tests/passes/recover/strategies/test_strategies.py",
+    "passes/recover/twin/noisy.py": "tests/passes/recover/train/test_harden.py",
+    "passes/recover/twin/student.py": "tests/passes/recover/train/test_distill.py",
+    "passes/recover/watch/calls.py": "tests/passes/test_repeated_layers.py",
+    "passes/recover/watch/features.py": "tests/passes/recover/train/test_distill.py",
+    "passes/recover/watch/layers.py": "tests/passes/recover/digital/test_ranges.py",
+    "passes/recover/watch/network.py": "tests/passes/recover/bench/test_floor.py",
+    "passes/recover/write/problem.py": "tests/passes/recover/write/test_choose.py",
+    "passes/simplify/batch_axis.py": "rule by rule in tests/passes/simplify/test_free_batch.py",
+    "pimc/chip/cell/programming_error.py": "tests/pimc/chip/cell/test_write_verify.py",
+    "pimc/chip/cell/tables.py": "tests/pimc/chip/test_design.py",
+    "pimc/chip/element.py": "tests/pimc/chip/test_elements.py",
+    "pimc/chip/plugins/foreign.py": "tests/pimc/chip/cell/test_plugins.py",
+    "pimc/chip/plugins/protocols.py": "protocols; tests/runtime/read/test_own.py holds terms to them",
+    "pimc/chip/plugins/terms.py": "tests/pimc/chip/plugins/test_physics.py",
+    "pimc/chip/section.py": "tests/pimc/chip/test_design.py",
+    "pimc/chip/sections.py": "tests/pimc/chip/test_design.py",
+    "pimc/chip/write_cost.py": "tests/pimc/chip/cell/test_write_verify.py",
+    "pimc/cli/options/chip.py": "tests/pimc/cli/compiling/test_compile.py",
+    "pimc/cli/options/data.py": "tests/pimc/cli/running/test_eval.py",
+    "pimc/cli/options/partition.py": "tests/pimc/cli/compiling/test_check.py",
+    "pimc/cli/options/samples.py": "tests/pimc/cli/running/test_eval.py",
+    "pimc/cli/options/single.py": "tests/pimc/cli/test_commands_page.py",
+    "pimc/cli/options/workers.py": "tests/pimc/cli/running/test_sweep.py",
+    "pimc/cli/recovering/arguments.py": "tests/pimc/cli/recovering/test_recover.py",
+    "pimc/cli/recovering/dies.py": "tests/pimc/cli/recovering/test_capture.py",
+    "pimc/cli/recovering/results.py": "tests/pimc/cli/recovering/test_recover.py",
+    "pimc/cli/running/arrays.py": "tests/pimc/cli/running/test_run.py",
+    "pimc/cli/summary.py": "tests/pimc/cli/compiling/test_compile.py",
+    "pimc/cli/text.py": "tests/pimc/cli/test_main.py",
+    "pimc/data/inputs.py": "tests/pimc/cli/running/test_run.py",
+    "pimc/data/layout.py": "tests/pimc/data/test_dataset.py",
+    "pimc/data/read.py": "tests/pimc/data/test_dataset.py",
+    "pimc/errors.py": "declarations; what a user reads of them is in tests/test_bad_input.py",
+    "pimc/files/fingerprint.py": "tests/passes/graph/test_frontend.py",
+    "pimc/files/journal.py": "tests/runtime/door/test_program.py",
+    "pimc/files/key_table.py": "tests/pimc/chip/test_design.py",
+    "pimc/files/memory_map.py": "tests/pimc/files/weights/test_weight.py",
+    "pimc/files/strict.py": "tests/pimc/chip/test_design.py",
+    "pimc/files/tensor_file.py": "tests/pimc/files/test_container.py",
+    "pimc/image/derivations.py": "tests/pimc/cli/running/test_element_costs.py",
+    "pimc/image/estimate.py": "tests/pimc/image/test_cost.py",
+    "pimc/image/golden.py": "tests/pimc/studies/test_verify.py",
+    "pimc/image/layer.py": "tests/pimc/image/test_image.py",
+    "pimc/image/summary.py": "tests/pimc/cli/compiling/test_compile.py",
+    "pimc/pictures/canvas.py": "tests/pimc/cli/running/test_sweep.py",
+    "pimc/pictures/plots.py": "tests/pimc/cli/running/test_sweep.py",
+    "pimc/pictures/recovery.py": "tests/pimc/cli/recovering/test_recover.py",
+    "pimc/progress.py": "tests/pimc/test_api.py",
+    "pimc/studies/ablation_result.py": "tests/pimc/studies/test_ablation.py",
+    "pimc/studies/compare.py": "tests/passes/recover/strategies/test_strategies.py",
+    "pimc/studies/drawn.py": "tests/pimc/studies/test_ablation.py",
+    "pimc/work/processes.py": "tests/pimc/work/test_pool.py",
+    "runtime/die/fixed.py": "tests/runtime/read/fused/test_layout.py",
+    "runtime/die/region.py": "tests/runtime/door/test_sim.py",
+    "runtime/die/site.py": "tests/runtime/physics/test_ir_drop.py",
+    "runtime/door/device.py": "a protocol; tests/runtime/door/test_sim.py holds a device to it",
+    "runtime/door/sim_driver.py": "tests/runtime/door/test_drivers.py",
+    "runtime/graph/fallback.py": "tests/runtime/graph/test_executor.py",
+    "runtime/graph/functions.py": "tests/runtime/graph/test_executor.py",
+    "runtime/graph/gradient.py": "tests/runtime/graph/test_executor.py",
+    "runtime/graph/native.py": "tests/runtime/graph/test_executor.py",
+    "runtime/graph/resolve.py": "tests/runtime/graph/test_executor.py",
+    "runtime/graph/steps.py": "tests/runtime/graph/test_executor.py",
+    "runtime/ops/control.py": "tests/runtime/graph/test_executor_contract.py",
+    "runtime/ops/layers/activation.py": "tests/runtime/ops/test_ops.py",
+    "runtime/ops/layers/linear.py": "tests/runtime/ops/test_ops.py",
+    "runtime/ops/layers/norm.py": "tests/runtime/ops/test_ops.py",
+    "runtime/ops/layers/pooling.py": "tests/runtime/ops/test_ops.py",
+    "runtime/ops/layers/quant.py": "tests/runtime/ops/test_ops.py",
+    "runtime/ops/layers/recurrent.py": "tests/runtime/ops/test_ops.py",
+    "runtime/ops/layers/resize.py": "tests/runtime/ops/test_ops.py",
+    "runtime/ops/layers/signal.py": "tests/pimc/test_onnx_backend.py",
+    "runtime/ops/tensors/cast.py": "tests/pimc/test_onnx_backend.py",
+    "runtime/ops/tensors/elementwise.py": "tests/runtime/ops/test_ops.py",
+    "runtime/ops/tensors/generate.py": "tests/runtime/ops/test_ops.py",
+    "runtime/ops/tensors/index.py": "tests/runtime/ops/test_ops.py",
+    "runtime/ops/tensors/reduce.py": "tests/runtime/ops/test_ops.py",
+    "runtime/ops/tensors/shape.py": "tests/runtime/ops/test_ops.py",
+    "runtime/ops/values.py": "tests/runtime/ops/test_registry.py",
+    "runtime/physics/faults.py": "tests/runtime/die/test_die.py",
+    "runtime/read/digital_side.py": "tests/runtime/test_crossbar.py",
+    "runtime/read/fused/draws.py": "tests/runtime/read/fused/test_layer.py",
+    "runtime/read/fused/kernel.py": "tests/runtime/read/fused/test_layer.py",
+    "runtime/read/fused/lanes.py": "tests/runtime/read/fused/test_layout.py",
+    "runtime/read/fused/records.py": "tests/runtime/read/fused/test_layout.py",
+    "runtime/read/loaded.py": "tests/runtime/read/test_oracle.py",
+    "runtime/session.py": "tests/runtime/test_exact.py",
+    "runtime/teacher.py": "tests/test_exports.py",
+}
+
+
+def modules() -> list[str]:
+    """All modules but packages' own, as paths in the checkout."""
+    found = (path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+    return sorted(p.relative_to(ROOT).as_posix() for p in found if p.name != "__init__.py")
+
+
+def own_tests(module: str) -> list[Path]:
+    """Test files at the mirrored place: ``test_b.py`` and ``test_b_….py`` for ``b.py``."""
+    path = ROOT / "tests" / module
+    return [
+        *path.parent.glob(f"test_{path.stem}.py"), *path.parent.glob(f"test_{path.stem}_*.py"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("module", modules())
+def test_a_module_has_tests_of_its_name_or_a_row(module: str) -> None:
+    found, row = own_tests(module), ELSEWHERE.get(module)
+    if found:
+        assert row is None, f"{found[0].name} tests {module}: take it out of the table"
+    else:
+        assert row, f"neither tests of its name nor a row: {module}"
+
+
+def test_rows_are_of_modules_that_there_are() -> None:
+    assert sorted(set(ELSEWHERE) - set(modules())) == []
+
+
+def test_rows_name_tests_that_there_are() -> None:
+    named = {path for row in ELSEWHERE.values() for path in re.findall(r"tests/[\w/]+\.py", row)}
+    assert sorted(path for path in named if not (ROOT / path).is_file()) == []
+
+
+#: Modules side by side that a reader still takes in at a glance.
+MOST = 13
+
+
+def test_no_package_is_a_drawer() -> None:
+    counts = Counter(str(Path(module).parent) for module in modules())
+    assert {package: count for package, count in counts.items() if count > MOST} == {}
