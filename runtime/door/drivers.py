@@ -19,7 +19,9 @@ from pimc.errors import DeviceError, PimcError, UsageError
 from pimc.files.strict import did_you_mean
 from pimc.image.image import Image
 from pimc.runtime.door.abilities import Simulator
+from pimc.runtime.door.checked import checked
 from pimc.runtime.door.device import ENTRY_POINT_GROUP, Device, Driver
+from pimc.runtime.door.foreign import on_stderr, said
 from pimc.runtime.door.replay import ReplayDevice
 from pimc.runtime.door.sim_driver import SimDriver
 from pimc.runtime.physics.ir_drop import Method
@@ -48,6 +50,8 @@ class DeviceInfo(NamedTuple):
 
 #: Drivers of our own, which need no installed metadata to be found.
 _BUILT_IN: dict[str, Driver | Opens] = {"sim": SimDriver, "replay": ReplayDevice}
+#: Those whose devices need no checks; a recording gives means of codes, which are not whole.
+_OWN = tuple(_BUILT_IN.values())
 
 
 def open_device(
@@ -61,6 +65,9 @@ def open_device(
     converters: bool = True,
 ) -> Device:
     """The device that driver ``name`` gives for an image.
+
+    That of another package comes behind a proxy that checks its answers
+    (:mod:`pimc.runtime.door.checked`).
 
     Args:
         ir_drop: how a simulated chip's wires are taken into account; others have real ones.
@@ -76,22 +83,26 @@ def open_device(
     if ir_drop is not None and simulator is None:
         raise UsageError("IR drop is worked out for the simulated chip only", where=name)
     try:
-        if simulator is None:
-            return driver.open(image, die=die, seed=seed)
-        return simulator.simulate(
-            image,
-            die=die,
-            seed=seed,
-            ir_drop=ir_drop or "first",
-            processor=processor,
-            converters=converters,
-        )
-    except (PimcError, MemoryError):
+        with on_stderr():
+            device = (
+                driver.open(image, die=die, seed=seed)
+                if simulator is None
+                else simulator.simulate(
+                    image,
+                    die=die,
+                    seed=seed,
+                    ir_drop=ir_drop or "first",
+                    processor=processor,
+                    converters=converters,
+                )
+            )
+    except (PimcError, MemoryError, KeyboardInterrupt):
         raise
-    except Exception as cause:
-        raise DeviceError(
-            f"the driver failed to open: {cause or type(cause).__name__}", where=name
-        ) from cause
+    except BaseException as cause:
+        raise DeviceError(f"the driver failed to open: {said(cause)}", where=name) from cause
+    if driver in _OWN:
+        return device
+    return checked(device, name, image.chip, converters=simulator is None or converters)
 
 
 def driver_named(name: str) -> Driver:
@@ -156,9 +167,9 @@ def _info(name: str, entry: EntryPoint | None) -> DeviceInfo:
     if built_in is not None or entry is None:
         return DeviceInfo(name, _first_line(built_in), True)
     try:
-        loaded = entry.load()
-    except Exception as cause:  # whatever a foreign module does when imported
-        return DeviceInfo(name, f"cannot be loaded: {cause or type(cause).__name__}", False)
+        loaded = _loaded(entry)
+    except DeviceError as cause:
+        return DeviceInfo(name, cause.message.removeprefix("the driver "), False)
     return DeviceInfo(name, _first_line(loaded), True)
 
 
@@ -171,12 +182,19 @@ def _installed(name: str) -> Driver | Opens:
             where=name,
             hint=f"installed are {', '.join(known)}",
         )
+    return _loaded(found[name])
+
+
+def _loaded(entry: EntryPoint) -> Driver | Opens:
     try:
-        loaded: Driver | Opens = found[name].load()
-    except Exception as cause:  # whatever a foreign module does when imported
+        with on_stderr():
+            loaded: Driver | Opens = entry.load()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as cause:  # whatever a foreign module does when imported
         raise DeviceError(
-            f"the driver cannot be loaded: {cause or type(cause).__name__}",
-            where=name,
+            f"the driver cannot be loaded: {said(cause)}",
+            where=entry.name,
             hint="install the driver's package again",
         ) from cause
     return loaded
