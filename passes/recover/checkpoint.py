@@ -26,6 +26,7 @@ from pimc.passes.recover.bench import Bench
 from pimc.passes.recover.identify import CellEstimate
 from pimc.passes.recover.options import Stage
 from pimc.runtime.door.abilities import Resumable
+from pimc.runtime.door.program import require_kept
 
 __all__ = ["SUFFIX", "Checkpoint"]
 
@@ -96,7 +97,8 @@ class Checkpoint:
             How many steps were done; 0 where there is no file.
 
         Raises:
-            RecoveryError: the file is damaged, or of another recovery.
+            RecoveryError: the file is damaged, or of another recovery, or the device does not
+                hold what it was asked to.
         """
         if not self.path.exists():
             return 0
@@ -124,6 +126,8 @@ class Checkpoint:
             bench.estimates[index] = CellEstimate(**values)
         if isinstance(bench.device, Resumable):
             bench.device.restore(_under("device.", tensors))
+        if bench.device is not None:
+            require_kept(bench.image, bench.device, cells, levels)
         return int(manifest["done"])
 
     def remove(self) -> None:
