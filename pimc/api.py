@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,21 +16,15 @@ from pimc.chip.fault_map import FaultMap
 from pimc.data.dataset import Dataset
 from pimc.data.inputs import declared_shape, fixed_batch, only_input
 from pimc.data.layout import check_input
-from pimc.errors import UsageError
+from pimc.image.format.sections import compile_options
 from pimc.image.image import Image
-from pimc.passes.array.partition import Partition
 from pimc.passes.emit.emit import emit, emit_to
 from pimc.passes.graph.frontend import load_model
-from pimc.passes.layout.map_cells import MapCells
-from pimc.passes.layout.pack import Pack, Packing
-from pimc.passes.layout.place import Placement
-from pimc.passes.layout.replicate import Replicate
-from pimc.passes.layout.schedule import Scheduling
-from pimc.passes.layout.tile import Tiling
-from pimc.passes.lower.lowering import Lower
-from pimc.passes.pipeline import Pass, run
-from pimc.passes.quantize.quantize import Calibration, Quantize
-from pimc.passes.simplify.simplify import Simplify
+from pimc.passes.options import CALIBRATION_IMAGES, Options
+from pimc.passes.own import OwnPasses, passes_for
+from pimc.passes.pipeline import run
+from pimc.passes.quantize.quantize import Calibration
+from pimc.passes.stages import Choices
 from pimc.plan.records import Plan, array_nodes, layer_of
 from pimc.progress import Progress, silent, ticking
 
@@ -41,71 +35,7 @@ if TYPE_CHECKING:
 
     Model = str | Path | bytes | onnx.ModelProto | ir.Model | Plan
 
-#: Calibration images that the compiler looks at, evenly spread over those given.
-CALIBRATION_IMAGES = 64
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a user can choose about compiling; goes into the image's manifest.
-
-    Attributes:
-        packing: ``dense`` (fewest arrays), ``parallel`` (fewest read steps), ``single`` (one tile
-            an array), or the most read steps that an array may take for one input of a layer.
-        feedback: error-feedback rounding where there is calibration data.
-        write_noise: how much of the programming errors' variance the clipping reckons with, 0
-            to 1: a column's scale is chosen for the least squared error of its weights once
-            they are rounded and also written as imprecisely as the chip writes.
-        digital: names or globs of layers that stay off the array.
-        teacher: keep the float weights in the image, which recovery distills from.
-        calibration_images: images that the compiler looks at.
-        array_only: refuse a network with weights that would be computed digitally, but for those
-            in ``digital``; not in the manifest, as it changes no image that comes about.
-        phases: cut a network that is larger than the chip into phases, which are written one after
-            the other for every batch; else it is refused.
-        copies: arrays that may be spent, on copies of the layers that take longest, too; None for
-            no copies. Not with ``dense`` packing, in which copies share arrays and gain nothing.
-
-    Raises:
-        UsageError: less than one array for copies, or copies with dense packing.
-    """
-
-    packing: Packing = "dense"
-    feedback: bool = True
-    write_noise: float = 1.0
-    digital: tuple[str, ...] = ()
-    teacher: bool = True
-    calibration_images: int = CALIBRATION_IMAGES
-    array_only: bool = False
-    phases: bool = False
-    copies: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.copies is not None and self.copies < 1:
-            raise UsageError("copies need arrays", hint="give a number above zero, or None")
-        if self.copies is not None and self.packing == "dense":
-            raise UsageError(
-                "copies that share arrays gain nothing", hint="choose the packing `parallel`"
-            )
-
-
-def passes(
-    options: Options, calibration: Calibration | None, faults: FaultMap | None
-) -> list[Pass]:
-    """The compiler's passes in order."""
-    chosen = options.digital, options.array_only
-    return [
-        Simplify(),
-        Lower(),
-        *([] if options.copies is None else [Replicate(options.copies, *chosen)]),
-        Partition(*chosen),
-        Quantize(calibration, options.feedback, options.write_noise),
-        Tiling(),
-        Pack(options.packing, options.phases),
-        Placement(),
-        MapCells(faults),
-        Scheduling(),
-    ]
+__all__ = ["CALIBRATION_IMAGES", "Options", "calibration_on", "compile", "plan"]
 
 
 def plan(
@@ -115,6 +45,7 @@ def plan(
     calib: npt.NDArray[Any] | Dataset | None = None,
     faults: FaultMap | None = None,
     options: Options | None = None,
+    passes: OwnPasses | None = None,
     dump_dir: str | Path | None = None,
     stop_after: str | None = None,
     timed: Callable[[str, float], None] = lambda name, seconds: None,
@@ -134,7 +65,7 @@ def plan(
     return run(
         first,
         _chip(chip),
-        passes(options, calibration, faults),
+        passes_for(first, Choices(options, calibration, faults), passes),
         dump_dir=Path(dump_dir) if dump_dir is not None else None,
         stop_after=stop_after,
         timed=timed,
@@ -148,6 +79,7 @@ def compile(
     calib: npt.NDArray[Any] | Dataset | None = None,
     faults: FaultMap | None = None,
     options: Options | None = None,
+    passes: OwnPasses | None = None,
     dump_dir: str | Path | None = None,
     timed: Callable[[str, float], None] = lambda name, seconds: None,
     progress: Progress = silent,
@@ -156,11 +88,14 @@ def compile(
     """Compile an ONNX model to a chip image.
 
     Args:
-        model: an ``.onnx`` file, its bytes, a model in memory, or what ``load_model`` made of it.
+        model: an ``.onnx`` file, its bytes, a model in memory, or a plan: what ``load_model`` made
+            of one, or what some passes did, of which the others are then run.
         chip: a chip, the name of a shipped one or a chip file; the default chip if None.
         calib: inputs of the network, (N, *input shape), or a dataset; without them input
             ranges are dynamic.
         faults: known faults of the die the image is for.
+        passes: passes of one's own, by the stage that they follow: ``{"tile": [Mine()]}``. The
+            image's options note them.
         dump_dir: where to write the plan after every pass.
         timed: told each pass's name and seconds.
         progress: told of the layers while the network runs on the calibration data.
@@ -172,7 +107,8 @@ def compile(
         ChipError: the chip is malformed or cannot hold the network.
         DataError: the calibration data does not fit the model.
         UsageError: calibration data for a network with several inputs or a fixed number of
-            samples; ``output`` cannot be written.
+            samples; passes of one's own that cannot run there; ``output`` cannot be written.
+        PlanError: a pass of one's own failed, or broke a rule of the stages before it.
     """
     options, chip = options or Options(), _chip(chip)
     finished = plan(
@@ -181,20 +117,19 @@ def compile(
         calib=calib,
         faults=faults,
         options=options,
+        passes=passes,
         dump_dir=dump_dir,
         timed=timed,
         progress=progress,
     )
-    chosen = asdict(options) | {
-        "digital": list(options.digital),
-        "calibrated": calib is not None,
-        "faults": None if faults is None else _sha256(faults),
-    }
+    chosen = asdict(options) | {"digital": list(options.digital)}
     del (
         chosen["array_only"],
         chosen["phases"],
         chosen["copies"],
     )  # what they did is seen in the rest
+    known = None if faults is None else _sha256(faults)
+    chosen = compile_options(chosen, calibrated=calib is not None, faults=known)
     if output is not None:
         return emit_to(output, finished, chip, chosen, teacher=options.teacher)
     return emit(finished, chip, chosen, teacher=options.teacher)

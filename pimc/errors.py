@@ -61,7 +61,7 @@ class RecoveryError(PimcError):
 
 
 class PlanError(PimcError):
-    """A plan that breaks a rule: a mistake of a pass, not of the user."""
+    """A plan that breaks a rule, a mistake of a pass; or a saved one that cannot be read."""
 
 
 class DeviceError(PimcError):
@@ -74,9 +74,3 @@ class WorkerError(PimcError):
     """Worker processes, or the cluster they belong to, failed."""
 
     exit_code = 3
-
-
-class CheckFailed(PimcError):
-    """The check the user asked for did not hold."""
-
-    exit_code = 1

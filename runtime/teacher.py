@@ -9,6 +9,7 @@ import torch
 
 from pimc.errors import ImageError
 from pimc.image.image import Image, ImageLayer
+from pimc.plan.kernels import kernels_of_matrix
 from pimc.plan.records import Window, layer_of
 from pimc.plan.vectors import convolve
 from pimc.runtime.graph.executor import ArrayCall
@@ -54,7 +55,7 @@ class TeacherLayer:
         window = layer.window
         if window is None:
             return TeacherLayer(None, layer.groups, matrix[0].contiguous(), bias)
-        kernel = matrix.transpose(1, 2).reshape(layer.groups * layer.cols, -1, *window.kernel)
+        kernel = kernels_of_matrix(matrix, window.kernel)
         return TeacherLayer(window, layer.groups, kernel.contiguous(), bias)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
@@ -140,3 +141,32 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty current folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+class Install(Protocol):
+    """Makes a package that can be imported and has entry points."""
+
+    def __call__(
+        self, package: str, group: str, entries: Mapping[str, str], source: str = ""
+    ) -> None: ...
+
+
+@pytest.fixture
+def install(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Installs a package of one module; ``entries`` are names and what each names in it."""
+
+    def make(package: str, group: str, entries: Mapping[str, str], source: str = "") -> None:
+        folder = tmp_path_factory.mktemp(package)
+        module = package.replace("-", "_")
+        (folder / f"{module}.py").write_text(source, encoding="utf-8")
+        info = folder / f"{module}-1.0.dist-info"
+        info.mkdir()
+        metadata = f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n"
+        (info / "METADATA").write_text(metadata, encoding="utf-8")
+        lines = [f"{name} = {module}:{thing}" for name, thing in entries.items()]
+        text = "\n".join([f"[{group}]", *lines, ""])
+        (info / "entry_points.txt").write_text(text, encoding="utf-8")
+        monkeypatch.syspath_prepend(folder)
+        monkeypatch.delitem(sys.modules, module, raising=False)
+
+    return make

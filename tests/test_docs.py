@@ -1,4 +1,4 @@
-"""Every command and every Python example shown in the README and on recovery runs as shown."""
+"""Every command and Python example of the README and the pages on recovery and passes runs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from pimc.image.image import Image
@@ -89,6 +90,21 @@ def test_python_of_the_readme_runs(folder: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.split()) >= 8
+
+
+def test_python_of_the_page_on_passes_runs(tiny_model, tmp_path: Path) -> None:
+    onnx.save(tiny_model(), tmp_path / "model.onnx")
+    page = (ROOT / "docs" / "passes.md").read_text(encoding="utf-8")
+    for example in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL):
+        done = subprocess.run(
+            [sys.executable, "-c", example],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip()
 
 
 def test_everything_the_readme_links_to_exists() -> None:

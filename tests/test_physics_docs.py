@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import runpy
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from pimc.api import compile
@@ -97,6 +99,50 @@ print(float(chip.cell.sigma.sigma_us(40.0)), float(die.cells.g_us.std()))
     assert expected == pytest.approx(0.2 * 40**0.5 + 0.1)
     # Ten thousand samples: 4.5 standard errors of a standard deviation.
     assert sampled == pytest.approx(expected, rel=4.5 / (2 * 10_000) ** 0.5)
+
+
+def test_the_terms_of_the_example_work(tmp_path: Path, tiny_model, tiny_inputs) -> None:
+    (module,) = [block for block in blocks("python") if "class Tails" in block]
+    project, tables = blocks("toml")[2:4]
+    source, site = tmp_path / "source", tmp_path / "site"
+    source.mkdir()
+    (source / "myterms.py").write_text(module, encoding="utf-8")
+    (source / "pyproject.toml").write_text(project, encoding="utf-8")
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
+    install += ["--no-build-isolation", "--target", str(site), str(source)]
+    subprocess.run(install, check=True, capture_output=True)
+    shipped = ROOT / "pimc" / "chip" / "shipped" / "generic-128.toml"
+    (tmp_path / "lab.toml").write_text(f"{shipped.read_text()}\n{tables}", encoding="utf-8")
+    onnx.save(tiny_model(), tmp_path / "tiny.onnx")
+    np.savez(tmp_path / "data.npz", x=tiny_inputs, y=np.arange(len(tiny_inputs)) % 4)
+
+    def run(*arguments: str) -> Any:
+        code = "import sys; from pimc.cli.main import run; sys.exit(run(sys.argv[1:]))"
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments, "--json"],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(site)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    chip = run("chips", "lab.toml")["physics"]
+    assert chip["cell"]["tails"] == {"beyond": 3.0, "sigma_far_us": 8.0}
+    assert chip["read"]["shot"] == {"bandwidth_hz": 2e7, "v_read_v": 0.2}
+    model = ("tiny.onnx", "--chip", "lab.toml", "--calib", "data.npz")
+    run("compile", *model, "-o", "lab.pimc")
+    told = run("eval", "--data", "data.npz", "--dies", "2", "--age", "1d", "--explain")["explain"]
+    meanings = {row["name"]: row["meaning"] for row in told["elements"]}
+    own = ["cell.tails", "time.drift", "read.shot", "converter.bow"]
+    assert list(meanings)[-4:] == own
+    assert meanings["cell.tails"] == "A few writes land far off"
+    over = ("--over", "physics.read.shot.bandwidth_hz=1e6,1e12")
+    rows = run("sweep", *model, "--data", "data.npz", "--dies", "1", *over)["rows"]
+    assert [row["error"] for row in rows] == ["", ""]
+    assert rows[0]["accuracy_per_die"] != rows[1]["accuracy_per_die"]
 
 
 def test_every_picture_is_shown_and_drawn() -> None:

@@ -16,9 +16,9 @@ from pimc.api import compile as compile_model
 from pimc.chip.design import Chip
 from pimc.data.dataset import Dataset
 from pimc.image.image import Image
-from pimc.passes.recover.distill import DistillOptions
 from pimc.passes.recover.loop import recover
 from pimc.passes.recover.options import RecoverOptions
+from pimc.passes.recover.train.distill import DistillOptions
 from pimc.runtime.capture import CaptureOptions
 from pimc.runtime.die.die import Die
 from pimc.runtime.door.program import program

@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from pimc.passes.graph.constants import constant_array
-from pimc.plan.records import Steps
+from pimc.plan.records import InputSteps
 
 __all__ = ["input_steps"]
 
@@ -17,7 +17,7 @@ _MOVING = frozenset(
 )
 
 
-def input_steps(value: ir.Value | None) -> Steps | None:
+def input_steps(value: ir.Value | None) -> InputSteps | None:
     """The steps of what a DequantizeLinear with one scale gives; None of anything else.
 
     Operators that only move values may follow it.
@@ -44,7 +44,7 @@ def input_steps(value: ir.Value | None) -> Steps | None:
         return None
     middle = 0 if zero is None else int(zero.reshape(-1)[0])
     ends = np.iinfo(dtype)
-    return Steps(float(scale.reshape(-1)[0]), int(ends.min) - middle, int(ends.max) - middle)
+    return InputSteps(float(scale.reshape(-1)[0]), int(ends.min) - middle, int(ends.max) - middle)
 
 
 def _adds_zeros(node: ir.Node) -> bool:

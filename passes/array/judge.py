@@ -18,17 +18,16 @@ from pimc.passes.array.constraints import (
     LAYER_OPS,
     UNWEIGHTED,
     broken,
-    fix,
+    conditions,
     identifier,
     is_array_op,
-    needs,
-    says,
 )
 from pimc.passes.array.macs import digital_macs
 from pimc.passes.array.weights import Matrix, matrix_of
 from pimc.passes.graph.constants import fresh
 from pimc.passes.graph.schemas import why_unknown
 from pimc.passes.lower.emitter import LAYER, SOURCE_OP, source_names, source_op
+from pimc.passes.lower.needs import fix, says
 from pimc.plan.records import Plan
 
 Where = Literal["array", "digital", "refused"]
@@ -262,7 +261,7 @@ def ops_table(native: Collection[str] = ()) -> list[OpRow]:
         native: names of the ops that the runtime computes itself; all other ops of ONNX run
             in ONNX Runtime.
     """
-    rows = [OpRow(op, "array", needs(op)) for op in ARRAY_OPS]
+    rows = [OpRow(op, "array", conditions(op)) for op in ARRAY_OPS]
     rows += [OpRow(op, "digital", note=note) for op, note in DIGITAL_WEIGHTED_OPS.items()]
     listed = {row.op for row in rows}
     rows += [OpRow(op, "digital", note="native") for op in sorted(set(native) - listed)]

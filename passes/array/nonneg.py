@@ -13,7 +13,7 @@ import onnx_ir as ir
 from pimc.passes.graph.constants import FLOAT_TYPES, constant_array, constant_tensor
 
 Known = Set[ir.Value]
-Rule = Callable[[ir.Node, Known], bool]
+SignRule = Callable[[ir.Node, Known], bool]
 
 #: Larger constants are not searched for negative entries.
 _CONSTANT_LIMIT = 1 << 20
@@ -126,11 +126,11 @@ def _constant_node(node: ir.Node, known: Known) -> bool:
     return _constant_is(node.outputs[0])
 
 
-def _rules(rule: Rule, ops: str) -> dict[str, Rule]:
+def _rules(rule: SignRule, ops: str) -> dict[str, SignRule]:
     return dict.fromkeys(ops.split(), rule)
 
 
-RULES: dict[str, Rule] = {
+RULES: dict[str, SignRule] = {
     **_rules(
         _always,
         "Abs Acos Exp HardSigmoid Hardmax Relu ReduceL1 ReduceL2 ReduceSumSquare Shape Sigmoid "

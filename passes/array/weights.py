@@ -14,6 +14,7 @@ from pimc.files.stored import Dequantized
 from pimc.files.weight import Floats, Weight
 from pimc.passes.graph.constants import Array, constant_array
 from pimc.passes.simplify.deferred import Source, turned, weight_source
+from pimc.plan.kernels import matrix_of_kernels
 from pimc.plan.records import Window
 
 AutoPad = Literal["NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"]
@@ -74,7 +75,7 @@ def _conv(node: ir.Node) -> Matrix:
     weight = _operand(node, 1)
     groups = node.attributes.get_int("group", 1)
     outputs, kernel = weight.shape[0], weight.shape[2:]
-    matrix = weight.reshape(groups, outputs // groups, -1).transpose(0, 2, 1)
+    matrix = matrix_of_kernels(weight, groups)
     bias = _operand(node, 2).reshape(-1) if _has(node, 2) else _zeros(outputs)
     auto_pad = cast(AutoPad, node.attributes.get_string("auto_pad", "NOTSET"))
     zeros, ones = (0,) * (2 * len(kernel)), (1,) * len(kernel)

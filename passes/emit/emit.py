@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pimc.chip.codebook import codebook
+from pimc.chip.codebook import Codebook, codebook
 from pimc.chip.design import Chip
-from pimc.files.container import Content, Deferred, Tensor
-from pimc.image.image import (
-    COLUMN_FIELDS,
-    Image,
-    layer_tensor,
-)
+from pimc.files.container import Content, Deferred
+from pimc.image.format.sections import SourceModel
+from pimc.image.format.tables import line_tables
+from pimc.image.format.tensors import ImageTensors
+from pimc.image.image import Image
+from pimc.image.layer import LayerRecord
+from pimc.image.parts import ImageParts
 from pimc.passes.emit.levels import array_bytes, packed_levels
 from pimc.passes.emit.row_by_row import row_by_row
 from pimc.passes.graph.serialize import graph_bytes
 from pimc.passes.layout.tables import schedule_table, tile_table
 from pimc.passes.layout.tile import block_size
-from pimc.plan.records import Plan
+from pimc.plan.records import Layer, Plan, Quantized
 
 
 def emit(plan: Plan, chip: Chip, options: Mapping[str, Any], *, teacher: bool = True) -> Image:
@@ -33,11 +33,12 @@ def emit(plan: Plan, chip: Chip, options: Mapping[str, Any], *, teacher: bool = 
         options: what the user chose; goes into the manifest as it is.
         teacher: keep the float weights beside the levels, which recovery distills from.
     """
+    parts = _parts(plan, chip, options, teacher)
     tensors = {
         name: content.array() if isinstance(content, Deferred) else content
-        for name, content in _contents(plan, chip, teacher).items()
+        for name, content in parts.contents().items()
     }
-    return Image.build(_manifest(plan, chip, options), tensors)
+    return Image.build(parts.manifest(), tensors)
 
 
 def emit_to(
@@ -53,79 +54,70 @@ def emit_to(
     Raises:
         UsageError: the file cannot be written.
     """
-    return Image.written(path, _manifest(plan, chip, options), _contents(plan, chip, teacher))
+    parts = _parts(plan, chip, options, teacher)
+    return Image.written(path, parts.manifest(), parts.contents())
 
 
-def _contents(plan: Plan, chip: Chip, teacher: bool) -> dict[str, Content]:
-    tensors: dict[str, Content] = {
-        "graph": graph_bytes(plan.graph),
-        "levels": Deferred(
-            np.dtype(np.uint8),
-            (plan.arrays, array_bytes(chip)),
-            partial(packed_levels, plan, chip),
-        ),
-        "tiles": tile_table(plan),
-        "schedule": schedule_table(plan),
-        **_lines(plan),
-    }
-    for index, (layer, quantized) in enumerate(zip(plan.layers, plan.quantized, strict=True)):
-        tensors |= {layer_tensor(index, f): getattr(quantized, f) for f in COLUMN_FIELDS}
-        if quantized.adc_column_lsb_us is not None:
-            tensors[layer_tensor(index, "adc_column_lsb_us")] = quantized.adc_column_lsb_us
-        if teacher:
-            weight = Deferred(
-                np.dtype(np.float32), layer.weight.shape, partial(row_by_row, layer.weight)
-            )
-            tensors[layer_tensor(index, "teacher_weight")] = weight
-            tensors[layer_tensor(index, "teacher_bias")] = layer.bias
-    return tensors
-
-
-def _manifest(plan: Plan, chip: Chip, options: Mapping[str, Any]) -> dict[str, Any]:
-    phases = {"phases": list(plan.phases)} if len(plan.phases) > 1 else {}
-    return {
-        **phases,
-        "chip": chip.to_dict(),
-        "model": {"name": plan.model_name, "sha256": plan.model_sha256},
-        "options": dict(options),
-        "layers": _layers(plan, chip),
-        "provenance": plan.provenance,
-        "recovery": None,
-    }
-
-
-def _layers(plan: Plan, chip: Chip) -> list[dict[str, Any]]:
-    height, width = block_size(chip)
+def _parts(plan: Plan, chip: Chip, options: Mapping[str, Any], teacher: bool) -> ImageParts:
+    own = {"passes": [dict(note) for note in plan.own_passes]} if plan.own_passes else {}
     book = codebook(chip)
-    return [
-        {
-            "name": layer.name,
-            "output": layer.output,
-            "op": layer.op,
-            "groups": layer.groups,
-            "rows": layer.rows,
-            "cols": layer.cols,
-            "planes": book.planes,
-            "row_block": min(height, layer.rows * book.row_planes),
-            "col_block": width,
-            "window": asdict(layer.window) if layer.window else None,
-            "input_scale": quantized.input_scale,
-            "input_signed": quantized.input_signed,
-            "adc_lsb_us": quantized.adc_lsb_us,
-            "weight_error": quantized.weight_error,
-        }
-        for layer, quantized in zip(plan.layers, plan.quantized, strict=True)
-    ]
+    return ImageParts(
+        chip=chip,
+        model=SourceModel(plan.model_name, plan.model_sha256),
+        options={**options, **own},
+        layers=[
+            _layer(index, layer, quantized, chip, book, teacher)
+            for index, (layer, quantized) in enumerate(
+                zip(plan.layers, plan.quantized, strict=True)
+            )
+        ],
+        provenance=plan.provenance,
+        tensors=_tensors(plan, chip),
+        phases=plan.phases,
+    )
 
 
-def _lines(plan: Plan) -> dict[str, Tensor]:
-    """Wordlines and bitlines of the tiles that do not lie consecutively."""
-    if not any(lines is not None for lines in plan.lines):
-        return {}
-    offsets, parts, length = [], [], 0
-    for lines in plan.lines:
-        offsets.append(-1 if lines is None else length)
-        if lines is not None:
-            parts += [lines.wordlines, lines.bitlines]
-            length += len(lines.wordlines) + len(lines.bitlines)
-    return {"lines": np.concatenate(parts), "line_offsets": np.asarray(offsets, np.int32)}
+def _tensors(plan: Plan, chip: Chip) -> ImageTensors[Content]:
+    levels = partial(packed_levels, plan, chip)
+    lines, line_offsets = line_tables(plan.lines)
+    return ImageTensors(
+        graph=graph_bytes(plan.graph),
+        levels=Deferred(np.dtype(np.uint8), (plan.arrays, array_bytes(chip)), levels),
+        tiles=tile_table(plan).table(),
+        schedule=schedule_table(plan).table(),
+        lines=lines,
+        line_offsets=line_offsets,
+    )
+
+
+def _layer(
+    index: int, layer: Layer, quantized: Quantized, chip: Chip, book: Codebook, teacher: bool
+) -> LayerRecord[Content]:
+    height, width = block_size(chip)
+    rows = partial(row_by_row, layer.weight)
+    weight = Deferred(np.dtype(np.float32), layer.weight.shape, rows)
+    return LayerRecord(
+        index=index,
+        layout=book.layout,
+        name=layer.name,
+        output=layer.output,
+        op=layer.op,
+        groups=layer.groups,
+        rows=layer.rows,
+        cols=layer.cols,
+        planes=book.planes,
+        row_block=min(height, layer.rows * book.row_planes),
+        col_block=width,
+        window=layer.window,
+        input_scale=quantized.input_scale,
+        input_signed=quantized.input_signed,
+        adc_lsb_us=quantized.adc_lsb_us,
+        weight_error=quantized.weight_error,
+        zero=quantized.zero,
+        scale=quantized.scale,
+        gain=quantized.gain,
+        bias=quantized.bias,
+        adc_column_lsb_us=quantized.adc_column_lsb_us,
+        teacher_weight=weight if teacher else None,
+        teacher_bias=layer.bias if teacher else None,
+    )

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from pimc.chip.codebook import codebook
 from pimc.chip.design import Chip
-from pimc.files.packing import bits_per_cell, pack_levels
+from pimc.files.packing import bits_per_cell, pack_levels, packed_bytes
 from pimc.passes.layout.map_cells import tile_levels
 from pimc.plan.records import Plan
 
@@ -25,8 +25,7 @@ Levels = npt.NDArray[np.uint16]
 
 def array_bytes(chip: Chip) -> int:
     """Bytes of an array's packed levels."""
-    cells = chip.array.rows * chip.array.cols
-    return -(-cells * bits_per_cell(chip.cell.levels) // 8)
+    return packed_bytes(chip.cell.levels, chip.array.rows * chip.array.cols)
 
 
 def packed_levels(plan: Plan, chip: Chip) -> Iterator[npt.NDArray[np.uint8]]:

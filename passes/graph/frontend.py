@@ -51,14 +51,28 @@ def load_model(model: str | Path | bytes | onnx.ModelProto | ir.Model) -> Plan:
     source = _source(model)
     proto = _parse(source)
     files = {} if source.folder is None else external_files(proto, source.folder)
+    graph = _graph(proto, source)
+    return Plan(graph, model_name=source.name, model_sha256=fingerprint(source.data, files))
+
+
+def read_graph(path: Path) -> ir.Model:
+    """The network in an ``.onnx`` file alone, read as :func:`load_model` reads it.
+
+    Raises:
+        ModelError: as there.
+    """
+    source = _source_from_file(path)
+    return _graph(_parse(source), source)
+
+
+def _graph(proto: onnx.ModelProto, source: _Source) -> ir.Model:
     with quiet():
-        graph_model = _deserialize(upgraded(proto, source.name), source)
-        RemoveInitializersFromInputsPass()(graph_model)
-    _read_embedded(graph_model, source)
-    _check_external(_external_tensors(graph_model), source)
-    _check_graph(graph_model, source)
-    digest = fingerprint(source.data, files)
-    return Plan(graph=graph_model, model_name=source.name, model_sha256=digest)
+        model = _deserialize(upgraded(proto, source.name), source)
+        RemoveInitializersFromInputsPass()(model)
+    _read_embedded(model, source)
+    _check_external(_external_tensors(model), source)
+    _check_graph(model, source)
+    return model
 
 
 def _source(model: str | Path | bytes | onnx.ModelProto | ir.Model) -> _Source:

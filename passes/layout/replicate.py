@@ -19,9 +19,10 @@ from pimc.passes.array.judge import judge
 from pimc.passes.array.partition import Partition
 from pimc.passes.array.weights import Matrix
 from pimc.passes.graph.constants import Array, constant_array, names_in_use
-from pimc.passes.layout.layouts import copies, stages
+from pimc.passes.layout.copies import pipeline_layers, share_out
 from pimc.passes.layout.tile import Tiling
-from pimc.passes.lower.emitter import LAYER, Emitter, settle
+from pimc.passes.lower.emitter import LAYER, Emitter, finish
+from pimc.plan.kernels import kernels_of_matrix
 from pimc.plan.records import Plan
 
 if TYPE_CHECKING:
@@ -52,10 +53,10 @@ class Replicate:
             ModelError: the network cannot be compiled.
         """
         layers = Tiling()(Partition(self.digital, self.array_only)(plan, chip), chip)
-        found = stages(layers, chip)
+        found = pipeline_layers(layers, chip)
         number = {
             stage.layer: count
-            for stage, count in zip(found, copies(found, self.budget).copies, strict=True)
+            for stage, count in zip(found, share_out(found, self.budget).copies, strict=True)
         }
         model = plan.graph.clone()
         taken = names_in_use(model)
@@ -66,7 +67,7 @@ class Replicate:
                 emitters.append(Emitter(entry.node, model.graph, taken))
                 _replicate(entry.matrix, count, emitters[-1])
                 _named(emitters[-1], entry.report.name)
-        settle(model, emitters)
+        finish(model, emitters)
         return replace(plan, graph=model, stage=self.name)
 
 
@@ -132,7 +133,7 @@ def _product(matrix: Matrix, weight: Array, count: int, emit: Emitter) -> ir.Val
     grouped = emit.op("Reshape", flat, emit.integers([0, count, part, rows]))
     grouped = emit.op("Transpose", grouped, perm=[0, 1, 3, 2])
     grouped = emit.op("Reshape", grouped, emit.integers([0, count * rows, part]))
-    kernels = weight.reshape(rows, columns).T[:, :, None]
+    kernels = kernels_of_matrix(weight.reshape(1, rows, columns), (1,))
     constant = emit.weight(_repeated(kernels, count), _name(node))
     y = emit.op("Conv", grouped, constant, group=count)
     y = emit.op("Reshape", y, emit.integers([0, count, columns, part]))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from pimc.chip.design import Chip
-from pimc.plan.records import Plan, Step
+from pimc.plan.records import Plan, ReadStep
 
 
 @dataclass(frozen=True)
@@ -30,5 +30,7 @@ class Scheduling:
             together = activations.setdefault((tile.layer, place.array), {})
             turn = together.setdefault((tile.group, tile.row, wordlines), len(together))
             rounds.setdefault((tile.layer, turn), []).append(number)
-        schedule = tuple(Step(layer, tuple(tiles)) for (layer, _), tiles in sorted(rounds.items()))
+        schedule = tuple(
+            ReadStep(layer, tuple(tiles)) for (layer, _), tiles in sorted(rounds.items())
+        )
         return replace(plan, stage=self.name, schedule=schedule)

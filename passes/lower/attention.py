@@ -14,7 +14,7 @@ import onnx_ir as ir
 from pimc.passes.graph.constants import Array, constant_array, constant_tensor
 from pimc.passes.lower.emitter import Emitter
 
-__all__ = ["lower_attention"]
+__all__ = ["lower_attention", "plain_attention"]
 
 #: Attributes that change what is computed in a way that is left to ONNX Runtime.
 _UNUSUAL = ("do_rotary", "past_present_share_buffer", "rotary_embedding_dim")
@@ -23,8 +23,12 @@ _MASKED = -10000.0
 _MASK: Mapping[str, int] = {"Attention": 3, "QAttention": 5}
 
 
-def plain(node: ir.Node) -> bool:
-    """Whether there is nothing unusual, and a mask of (batch, keys) if any."""
+def plain_attention(node: ir.Node) -> bool:
+    """No rotary embedding, no buffer that past and present share, and a mask of (batch, keys) if
+    any.
+
+    export attention as separate operators
+    """
     place = _MASK[node.op_type]
     mask = node.inputs[place] if len(node.inputs) > place else None
     flat = mask is None or (mask.shape is not None and len(mask.shape) == 2)
@@ -40,7 +44,7 @@ def lower_attention(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] |
     x, weights, bias, mask, past, added, _ = inputs[:7]
     attributes = node.attributes
     tensor = constant_tensor(weights)
-    if tensor is None or weights is None or x is None or not plain(node):
+    if tensor is None or weights is None or x is None or not plain_attention(node):
         return None
     heads = attributes.get_int("num_heads", 1)
     sizes = list(

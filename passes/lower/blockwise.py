@@ -12,19 +12,25 @@ from pimc.files.stored import Dequantized, Packed
 from pimc.passes.graph.constants import Array, constant_array, constant_tensor
 from pimc.passes.lower.emitter import Emitter
 
-__all__ = ["lower_matmul_nbits"]
+__all__ = ["constant_blocks", "lower_matmul_nbits", "ordered_blocks"]
 
 _BITS = (2, 4, 8)
 
 
 def constant_blocks(node: ir.Node) -> bool:
-    """Whether codes, scales and zero points are constants."""
+    """Codes, scales and zero points are constants.
+
+    export the model with its weights as initializers
+    """
     given = [value for value in node.inputs[1:4] if value is not None]
     return len(given) >= 2 and all(constant_tensor(value) is not None for value in given)
 
 
 def ordered_blocks(node: ir.Node) -> bool:
-    """Whether blocks follow the rows, and codes have a number of bits that bytes hold."""
+    """Codes have 2, 4 or 8 bits, and no indices say which block a row belongs to.
+
+    quantize without reordering rows
+    """
     indices = node.inputs[4] if len(node.inputs) > 4 else None
     return indices is None and node.attributes.get_int("bits", 4) in _BITS
 

@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from pimc.passes.graph.constants import Array
 from pimc.passes.lower.emitter import Emitter
+from pimc.plan.kernels import kernels_of_matrix
 
 __all__ = ["Axes", "contract"]
 
@@ -85,9 +86,9 @@ def _by_groups(
     name: str | None,
 ) -> ir.Value:
     """(free, groups · summed) · matrix → (free, made)."""
-    groups, rows, cols = matrix.shape
+    groups, rows, _ = matrix.shape
     flat = emit.op("Reshape", x, emit.integers([-1, groups * rows, 1]))
-    kernel = np.ascontiguousarray(matrix.transpose(0, 2, 1)).reshape(groups * cols, rows, 1)
+    kernel = kernels_of_matrix(matrix, (1,))
     y = emit.op("Conv", flat, emit.weight(kernel, name), group=groups, kernel_shape=[1])
     if free == 1:
         return emit.op("Reshape", y, emit.integers([-1, *made]))

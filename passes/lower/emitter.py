@@ -21,7 +21,7 @@ from pimc.passes.graph.constants import (
 from pimc.passes.graph.quiet import quiet
 from pimc.passes.simplify.deferred import DeferredTensor, Source
 
-__all__ = ["LAYER", "SOURCE_OP", "Emitter", "settle", "source_names", "source_op"]
+__all__ = ["LAYER", "SOURCE_OP", "Emitter", "finish", "source_names", "source_op"]
 
 #: Metadata of a node that stands for another operator or a part of it: that operator.
 SOURCE_OP = "pimc.source"
@@ -166,7 +166,7 @@ class Emitter:
         return fresh(f"{final}/{role}", self.taken)
 
 
-def settle(model: ir.Model, emitters: Sequence[Emitter]) -> None:
+def finish(model: ir.Model, emitters: Sequence[Emitter]) -> None:
     """Once all nodes are replaced: drop what nobody needs, infer shapes, name the weights."""
     if not emitters:
         return

@@ -12,7 +12,7 @@ from pimc.passes.graph.constants import constant_tensor
 from pimc.passes.lower.emitter import Emitter
 from pimc.passes.simplify.deferred import turned, weight_source
 
-__all__ = ["known_activation", "known_ranks", "split_conv", "split_gemm", "split_matmul"]
+__all__ = ["known_fusion", "split_conv", "split_gemm", "split_matmul", "turned_matrices"]
 
 #: Emits an activation; its parameters come in the order of the operator's attributes.
 _Activation = Callable[[Emitter, ir.Value, Sequence[float]], ir.Value]
@@ -44,14 +44,17 @@ _ACTIVATIONS: Mapping[str, _Activation] = {
 _OWN = ("activation", "activation_params", "activation_alpha", "activation_beta")
 
 
-def known_activation(node: ir.Node) -> bool:
-    """Whether the activation is one of those known here, or none."""
+def known_fusion(node: ir.Node) -> bool:
+    """Its activation is Relu, LeakyRelu, Tanh, Sigmoid, HardSigmoid or Clip, if any.
+
+    save the model before ONNX Runtime's optimizer fuses it
+    """
     return node.attributes.get_string("activation", "") in ("", *_ACTIVATIONS)
 
 
 def split_conv(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | None:
     """FusedConv(x, w, b, z): activation(conv(x, w, b) + z)."""
-    if not known_activation(node):
+    if not known_fusion(node):
         return None
     x, w, b, z = (*node.inputs, None, None)[:4]
     y = emit.op("Conv", x, w, b, **_attributes(node))
@@ -62,7 +65,7 @@ def split_conv(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | None
 
 def split_gemm(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | None:
     """FusedGemm(a, b, c): activation(alpha · a b + beta · c)."""
-    if not known_activation(node):
+    if not known_fusion(node):
         return None
     y = emit.op("Gemm", *node.inputs, **_attributes(node))
     names = ("activation_alpha", "activation_beta")
@@ -70,8 +73,11 @@ def split_gemm(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | None
     return [_activated(node, emit, y, [node.attributes.get_float(name, 0.0) for name in given])]
 
 
-def known_ranks(node: ir.Node) -> bool:
-    """Whether a FusedMatMul turns matrices only, those of operands of known rank."""
+def turned_matrices(node: ir.Node) -> bool:
+    """It transposes matrices only, of operands of known rank.
+
+    save the model before ONNX Runtime's optimizer fuses it
+    """
     matrices = (node.attributes.get_int(name, 0) for name in ("transA", "transB"))
     batches = (node.attributes.get_int(name, 0) for name in ("transBatchA", "transBatchB"))
     ranks = [0 if v is None or v.shape is None else len(v.shape) for v in node.inputs[:2]]
@@ -82,7 +88,7 @@ def known_ranks(node: ir.Node) -> bool:
 
 def split_matmul(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | None:
     """FusedMatMul(a, b): alpha · a b, with the matrices of a or b transposed."""
-    if not known_ranks(node):
+    if not turned_matrices(node):
         return None
     operands = [
         _turned(value, emit) if node.attributes.get_int(name, 0) else value

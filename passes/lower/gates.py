@@ -11,7 +11,7 @@ import onnx_ir as ir
 from pimc.passes.graph.constants import Array
 from pimc.passes.lower.emitter import Emitter
 
-__all__ = ["GATES", "STEPS", "Cell", "activations"]
+__all__ = ["GATES", "STEPS", "RecurrentCell", "gate_activations"]
 
 #: Gates a cell of each operator has.
 GATES: Mapping[str, int] = {"LSTM": 4, "GRU": 3, "RNN": 1}
@@ -26,7 +26,7 @@ _PLAIN = frozenset({"Sigmoid", "Tanh", "Relu", "Softsign", "Softplus"})
 
 
 @dataclass(frozen=True)
-class Cell:
+class RecurrentCell:
     """One direction of a recurrent layer.
 
     Attributes:
@@ -85,11 +85,11 @@ class Cell:
 
 
 #: From the inputs' share of the gates and the states before to the states after.
-_Step = Callable[[Emitter, Cell, ir.Value, Sequence[ir.Value]], Sequence[ir.Value]]
+_Step = Callable[[Emitter, RecurrentCell, ir.Value, Sequence[ir.Value]], Sequence[ir.Value]]
 
 
 def _lstm(
-    emit: Emitter, cell: Cell, gates: ir.Value, states: Sequence[ir.Value]
+    emit: Emitter, cell: RecurrentCell, gates: ir.Value, states: Sequence[ir.Value]
 ) -> Sequence[ir.Value]:
     h, c = states
     gate, squash, out = cell.act
@@ -107,7 +107,7 @@ def _lstm(
 
 
 def _gru(
-    emit: Emitter, cell: Cell, gates: ir.Value, states: Sequence[ir.Value]
+    emit: Emitter, cell: RecurrentCell, gates: ir.Value, states: Sequence[ir.Value]
 ) -> Sequence[ir.Value]:
     (h,) = states
     gate, squash = cell.act
@@ -127,7 +127,7 @@ def _gru(
 
 
 def _rnn(
-    emit: Emitter, cell: Cell, gates: ir.Value, states: Sequence[ir.Value]
+    emit: Emitter, cell: RecurrentCell, gates: ir.Value, states: Sequence[ir.Value]
 ) -> Sequence[ir.Value]:
     (h,) = states
     total = emit.op("Add", gates, cell.product(emit, h, 0, 1))
@@ -137,7 +137,7 @@ def _rnn(
 STEPS: Mapping[str, _Step] = {"LSTM": _lstm, "GRU": _gru, "RNN": _rnn}
 
 
-def activations(node: ir.Node, directions: int) -> list[tuple[str, ...]] | None:
+def gate_activations(node: ir.Node, directions: int) -> list[tuple[str, ...]] | None:
     """Those of each direction; None where one has parameters or is not known."""
     default = _ACTIVATIONS[node.op_type]
     stated = node.attributes.get("activations")

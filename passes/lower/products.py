@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from pimc.passes.graph.constants import (
 from pimc.passes.lower.contract import Axes, contract
 from pimc.passes.lower.emitter import Emitter
 
-__all__ = ["Product", "einsum_product", "gemm_product", "lower_product", "matmul_product"]
+__all__ = ["einsum_of_two", "lower_einsum", "lower_gemm", "lower_matmul"]
 
 
 @dataclass(frozen=True)
@@ -140,3 +140,41 @@ def _squeezed(weight: Array | None, axes: Axes) -> tuple[Array, Axes]:
     ]
     kept = "".join(axis for index, axis in enumerate(axes.weight) if index not in gone)
     return np.squeeze(array, axis=tuple(gone)), Axes(axes.data, kept, axes.out)
+
+
+def einsum_of_two(node: ir.Node) -> bool:
+    """It multiplies one activation by one constant, names all axes and sums over at least one
+    that both have.
+
+    write the product as MatMul
+    """
+    return einsum_product(node) is not None
+
+
+def lower_matmul(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | None:
+    """A constant on the left, a vector, or a matrix of its own for every group."""
+    product = matmul_product(node)
+    if product is None or product.plain:
+        return None
+    return [lower_product(product, emit)]
+
+
+def lower_gemm(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | None:
+    """A transposed input, or a constant on the left: alpha · A B + beta · C."""
+    product = gemm_product(node)
+    if product is None or product.axes.data == "mk":
+        return None
+    alpha, beta = (node.attributes.get_float(key, 1.0) for key in ("alpha", "beta"))
+    y = lower_product(product, emit, alpha)
+    if len(node.inputs) > 2 and node.inputs[2] is not None and beta != 0.0:
+        added = node.inputs[2]
+        if beta != 1.0:
+            added = emit.op("Mul", added, emit.constant(product.number(beta)))
+        y = emit.op("Add", y, added)
+    return [y]
+
+
+def lower_einsum(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | None:
+    """Any product of an activation and a constant."""
+    product = einsum_product(node)
+    return None if product is None else [lower_product(product, emit)]

@@ -15,14 +15,14 @@ import numpy as np
 import onnx_ir as ir
 
 from pimc.passes.graph.constants import Array, constant_array, constant_tensor
-from pimc.passes.lower.attention import plain
+from pimc.passes.lower.attention import plain_attention
 from pimc.passes.lower.emitter import Emitter
 from pimc.passes.simplify.deferred import deferrable, dequantized
 
 __all__ = [
     "lower_integer",
     "lower_qlinear",
-    "per_tensor",
+    "scalar_scales",
     "single",
     "split_dynamic",
     "split_dynamic_lstm",
@@ -44,7 +44,7 @@ def lower_qlinear(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | N
     """QLinearConv(x, sx, zx, w, sw, zw, sy, zy, b) and QLinearMatMul, which has no b."""
     x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero = node.inputs[:8]
     conv = node.op_type == "QLinearConv"
-    if not per_tensor(node):
+    if not scalar_scales(node):
         return None
     weight = _weight(emit, w, w_zero, w_scale, axis=0 if conv else -1)
     if weight is None:
@@ -59,7 +59,7 @@ def lower_qlinear(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | N
 def lower_integer(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | None:
     """ConvInteger and MatMulInteger (x, w, zx, zw): sums of products of whole numbers."""
     x, w, x_zero, w_zero = (*node.inputs, None, None)[:4]
-    if not per_tensor(node):
+    if not scalar_scales(node):
         return None
     weight = _weight(emit, w, w_zero, None, axis=0 if node.op_type == "ConvInteger" else -1)
     if weight is None:
@@ -87,7 +87,7 @@ def _read_as_floats(value: ir.Value) -> bool:
 def split_to_float(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | None:
     """MatMulIntegerToFloat(x, w, sx, sw, zx, zw, b): the product of the numbers, and a bias."""
     x, w, x_scale, w_scale, x_zero, w_zero, bias = (*node.inputs, None, None, None)[:7]
-    if not per_tensor(node):
+    if not scalar_scales(node):
         return None
     weight = _weight(emit, w, w_zero, w_scale, axis=-1)
     if weight is None:
@@ -99,7 +99,7 @@ def split_to_float(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | 
 def split_dynamic(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | None:
     """DynamicQuantizeMatMul(x, w, sw, zw, b): of inputs in codes of the range they have."""
     x, w, w_scale, w_zero, bias = (*node.inputs, None, None)[:5]
-    if not per_tensor(node):
+    if not scalar_scales(node):
         return None
     weight = _weight(emit, w, w_zero, w_scale, axis=-1)
     if weight is None:
@@ -111,7 +111,7 @@ def split_dynamic(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | N
 def split_qgemm(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | None:
     """QGemm(x, sx, zx, w, sw, zw, c, sy, zy): alpha · x w + c, in codes if sy is there."""
     x, x_scale, x_zero, w, w_scale, w_zero, c, y_scale, y_zero = (*node.inputs, *[None] * 3)[:9]
-    if not per_tensor(node):
+    if not scalar_scales(node):
         return None
     weight = _weight(
         emit, w, w_zero, w_scale, axis=0 if node.attributes.get_int("transB", 0) else 1
@@ -129,7 +129,7 @@ def split_qgemm(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | Non
 def split_qattention(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | None:
     """QAttention(x, w, b, sx, sw, mask, zx, zw, past): Attention of the numbers."""
     x, w, bias, x_scale, w_scale, mask, x_zero, w_zero, past = (*node.inputs, *[None] * 4)[:9]
-    if not (per_tensor(node) and plain(node)):
+    if not (scalar_scales(node) and plain_attention(node)):
         return None
     weight = _weight(emit, w, w_zero, w_scale, axis=-1)
     if weight is None:
@@ -209,8 +209,11 @@ _OPERANDS: Mapping[str, _Operands] = {
 }
 
 
-def per_tensor(node: ir.Node) -> bool:
-    """Whether the activation has one scale and zero point, and the weight's are constants.
+def scalar_scales(node: ir.Node) -> bool:
+    """The activation has one scale and one zero point, of known shape, if any; those of the
+    weight, and a bias, are constants of one dimension at most.
+
+    quantize activations per tensor
 
     A bias is in units of both scales, which must then be constants as well.
     """

@@ -14,19 +14,32 @@ import onnx_ir as ir
 
 from pimc.passes.graph.constants import Array, constant_array, constant_tensor
 from pimc.passes.lower.emitter import Emitter
-from pimc.passes.lower.gates import GATES, STEPS, Cell, activations
+from pimc.passes.lower.gates import GATES, STEPS, RecurrentCell, gate_activations
+from pimc.passes.lower.needs import weight_shape
 
-__all__ = ["constant_peepholes", "lower_recurrent"]
+__all__ = ["constant_peepholes", "known_activations", "lower_recurrent"]
 
 
 def constant_peepholes(node: ir.Node) -> bool:
-    """Whether it has no peepholes that are not constant."""
+    """Peepholes are constants.
+
+    export without them, or unroll the recurrence into MatMul
+    """
     peepholes = node.inputs[7] if len(node.inputs) > 7 else None
     return peepholes is None or constant_tensor(peepholes) is not None
 
 
+def known_activations(node: ir.Node) -> bool:
+    """Its activations have no parameters: Sigmoid, Tanh, Relu, Softsign or Softplus.
+
+    use other activations, or unroll the recurrence into MatMul
+    """
+    shape = weight_shape(node)
+    return bool(shape) and gate_activations(node, shape[0]) is not None
+
+
 def lower_recurrent(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | None:
-    """One Scan a direction, or None where the node does what :mod:`array_rules` rules out."""
+    """One Scan a direction, or None where its constraints do not hold."""
     inputs = [*node.inputs, *[None] * (8 - len(node.inputs))]
     x, w, r, b, lengths, h0, c0, p = inputs
     weight, state = constant_array(w), constant_array(r)
@@ -40,7 +53,7 @@ def lower_recurrent(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] |
         if known is None:
             return None
         bias = known
-    acts = activations(node, directions)
+    acts = gate_activations(node, directions)
     if acts is None or x is None or w is None or r is None:
         return None
     after = bool(node.attributes.get_int("linear_before_reset", 0))
@@ -59,7 +72,7 @@ def lower_recurrent(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] |
         suffix = f"/{('forward', 'reverse')[number]}" if directions > 1 else ""
         ahead, behind = np.split(bias[number], 2)
         early, late = _biases(node.op_type, ahead, behind, hidden, after)
-        cell = Cell(
+        cell = RecurrentCell(
             state[number],
             late,
             hidden,
@@ -137,7 +150,7 @@ def _first(
 def _scan(
     emit: Emitter,
     op: str,
-    cell: Cell,
+    cell: RecurrentCell,
     inputs: Sequence[ir.Value],
     first: Sequence[ir.Value],
     back: bool,

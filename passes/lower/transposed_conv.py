@@ -10,8 +10,19 @@ import onnx_ir as ir
 
 from pimc.passes.graph.constants import constant_array, constant_tensor, is_float
 from pimc.passes.lower.emitter import Emitter
+from pimc.passes.lower.needs import weight_shape
+from pimc.plan.kernels import kernels_of_matrix
 
-__all__ = ["lower_conv_transpose"]
+__all__ = ["lower_conv_transpose", "whole_input_groups"]
+
+
+def whole_input_groups(node: ir.Node) -> bool:
+    """The number of input channels is a multiple of group.
+
+    correct the group attribute
+    """
+    group = node.attributes.get_int("group", 1)
+    return group >= 1 and weight_shape(node)[0] % group == 0
 
 
 def lower_conv_transpose(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | None] | None:
@@ -32,9 +43,8 @@ def lower_conv_transpose(node: ir.Node, emit: Emitter) -> Sequence[ir.Value | No
         return None
     channels, outputs, kernel = weight.shape[0], weight.shape[1], weight.shape[2:]
     taps, ones = math.prod(kernel), [1] * len(kernel)
-    # (group, channel, output, tap) → (group · output · tap, channel)
-    matrix = weight.reshape(groups, channels // groups, outputs * taps).transpose(0, 2, 1)
-    first = np.ascontiguousarray(matrix).reshape(-1, channels // groups, *ones)
+    matrix = weight.reshape(groups, channels // groups, outputs * taps)
+    first = kernels_of_matrix(matrix, ones)
     name = node.inputs[1].name if node.inputs[1] is not None else None
     products = emit.op(
         "Conv",

@@ -28,8 +28,7 @@ from pimc.passes.quantize.rounding import (
     weights_of,
     zeros,
 )
-from pimc.plan.records import Codes as AnyCodes
-from pimc.plan.records import Layer
+from pimc.plan.records import CodeMatrix, Layer
 
 __all__ = ["NearestCodes", "coarse_grid", "coarse_range", "weight_error"]
 
@@ -190,7 +189,7 @@ def _nearest(weight: Floats, grid: Grid, book: Codebook) -> Codes:
     return target.astype(np.uint16)
 
 
-def weight_error(weight: Weight, grid: Grid, codes: AnyCodes, book: Codebook) -> float:
+def weight_error(weight: Weight, grid: Grid, codes: CodeMatrix, book: Codebook) -> float:
     """Σ(ŵ − w)² / Σw², rounded to float32: the last bits of a sum differ between machines."""
     error = power = 0.0
     for block, values in weight.blocks():

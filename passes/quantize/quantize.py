@@ -20,8 +20,9 @@ from pimc.passes.quantize.coarse import (
     weight_error,
 )
 from pimc.passes.quantize.ranges import AdcRange, adc_range, input_scale
+from pimc.plan.kernels import kernels_of_matrix
 from pimc.plan.records import (
-    Codes,
+    CodeMatrix,
     Layer,
     Plan,
     Quantized,
@@ -42,15 +43,18 @@ _SEED = 20221117
 
 
 class Calibration(Protocol):
-    """Runs a network on calibration data in float64.
-
-    ``on_array(layer_name, x)`` is called for every array layer in the order of the graph, once
-    with all data, and its result is taken as the layer's output.
-    """
+    """Runs a network on calibration data in float64."""
 
     def __call__(
         self, graph: ir.Model, on_array: Callable[[str, torch.Tensor], torch.Tensor]
-    ) -> None: ...
+    ) -> None:
+        """Run ``graph`` on all the data at once.
+
+        Args:
+            on_array: called with a layer's name and its input for every array layer, in the order
+                of the graph; what it gives is taken as the layer's output.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -164,7 +168,7 @@ class Quantize:
 def _quantized(
     layer: Layer,
     grid: rounding.Grid,
-    codes: Codes,
+    codes: CodeMatrix,
     bias: npt.NDArray[np.float32],
     importance: Array64,
     scale: float | None,
@@ -268,8 +272,7 @@ def _apply(
     window = layer.window
     if window is None:
         return x @ matrix[0] + offset
-    kernel = matrix.transpose(1, 2).reshape(layer.groups * layer.cols, -1, *window.kernel)
-    return convolve(x, kernel, offset, window, layer.groups)
+    return convolve(x, kernels_of_matrix(matrix, window.kernel), offset, window, layer.groups)
 
 
 def _on_codes(

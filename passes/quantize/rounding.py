@@ -49,7 +49,7 @@ def nearest(book: Codebook, target_us: Array64) -> Codes:
 def weights_of(book: Codebook, grid: Grid, codes: Codes) -> Array64:
     """The weights that ``codes`` stand for."""
     zero_us = book.values_us[grid.zero]
-    weights: Array64 = grid.scale[:, None, :] * (book.values_us[codes] - zero_us[:, None, :])
+    weights: Array64 = grid.scale[..., None, :] * (book.values_us[codes] - zero_us[..., None, :])
     return weights
 
 
@@ -154,7 +154,8 @@ def damped(moments: Array64) -> Array64:
 
 
 def _target(weight: Array64, grid: Grid, book: Codebook) -> Array64:
-    target: Array64 = weight / grid.scale[:, None, :] + book.values_us[grid.zero][:, None, :]
+    zero_us = book.values_us[grid.zero]
+    target: Array64 = weight / grid.scale[..., None, :] + zero_us[..., None, :]
     return target
 
 

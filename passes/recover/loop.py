@@ -6,18 +6,23 @@ import time
 from collections.abc import Callable, Sequence
 
 from pimc.data.dataset import Dataset
-from pimc.image.image import Image
-from pimc.passes.recover.bench import Bench, source
-from pimc.passes.recover.checkpoint import Checkpoint
-from pimc.passes.recover.findings import findings
-from pimc.passes.recover.floor import floor_of
-from pimc.passes.recover.knowing import fit_columns
-from pimc.passes.recover.options import Floor, RecoverOptions, Recovery
-from pimc.passes.recover.steps import Step
+from pimc.image.image import Image, RecoveryNote
+from pimc.passes.recover.bench.bench import Bench, Step, source
+from pimc.passes.recover.bench.checkpoint import Checkpoint
+from pimc.passes.recover.bench.floor import floor_of
+from pimc.passes.recover.bench.judge import enough, judge
+from pimc.passes.recover.bench.state import State
+from pimc.passes.recover.know.findings import findings
+from pimc.passes.recover.options import RecoverOptions
+from pimc.passes.recover.recovery import Floor, Recovery
+from pimc.passes.recover.steps.correcting import fit_columns
 from pimc.passes.recover.strategies import DEFAULT, strategy_named
+from pimc.passes.recover.train.harden import HardenedCache
 from pimc.progress import Progress, silent
 from pimc.runtime.capture import Capture
 from pimc.runtime.door.device import Device
+
+__all__ = ["recover"]
 
 
 def recover(
@@ -29,6 +34,7 @@ def recover(
     strategy: str = DEFAULT,
     captured: Capture | None = None,
     checkpoint: Checkpoint | None = None,
+    hardened: HardenedCache | None = None,
     announce: Callable[[Floor], None] | None = None,
     progress: Progress = silent,
 ) -> Recovery:
@@ -42,10 +48,14 @@ def recover(
         device: the chip. None where only a capture is at hand: then the twin stands in for it,
             and the writes are proposed in one round instead of being done and looked at.
         data: calibration inputs; labels are not used.
+        options: what may be done; the defaults if None.
         strategy: one of :func:`~pimc.passes.recover.strategies.strategies`.
         captured: a capture taken of this image; else one is taken.
         checkpoint: where the state is noted after every step, and taken up from if it is there.
+        hardened: hand the same one to the recoveries of several dies, and strategies that train
+            before anything is written train once for all of them.
         announce: told what no recovery can pass, before anything is written.
+        progress: told of long work.
 
     Raises:
         UsageError: neither a device nor a capture, no such strategy, or one that needs the chip
@@ -58,42 +68,45 @@ def recover(
         DeviceError: the chip failed.
     """
     start = time.perf_counter()
-    die = source(device, captured)
+    die, options = source(device, captured), options or RecoverOptions()
     recipe = strategy_named(strategy, chip=device is not None)
-    bench = Bench.of(image, device, captured, data, options or RecoverOptions(), progress)
-    floor = floor_of(bench)
+    hardened = HardenedCache() if hardened is None else hardened
+    bench = Bench.of(image, device, captured, data, options, hardened, progress)
+    state = State.first(image, options.seed)
+    floor = floor_of(bench, image)
     if announce is not None:
         announce(floor)
-    steps = (_judge_first, *_cheap_first(bench), *recipe.steps(bench.options, chip=bench.has_chip))
-    done = checkpoint.load(bench) if checkpoint is not None else 0
+    steps = (_judge_first, *_cheap_first(bench), *recipe.steps(options, chip=bench.has_chip))
+    done = 0
+    if checkpoint is not None:
+        done, state = checkpoint.load(bench, state)
     for number, step in enumerate(steps[done:], done + 1):
-        if bench.enough():
+        if enough(bench, state):
             break
-        step(bench)
+        state = step(bench, state)
         if checkpoint is not None:
-            checkpoint.save(bench, number)
-    bench.keep_best()
-    writes = bench.all_writes()
-    found = bench.image.updated(
-        recovery={
-            "parent": image.sha256,
-            "die": die,
-            "strategy": recipe.name,
-            "cells_rewritten": len(writes),
-            "rounds": int(writes[:, 3].max(initial=0)),
-        }
+            checkpoint.save(bench, state, number)
+    state, writes = state.keeping_best(), state.all_writes()
+    found = state.image.with_recovery(
+        RecoveryNote(
+            parent=image.sha256,
+            die=die,
+            strategy=recipe.name,
+            cells_rewritten=len(writes),
+            rounds=int(writes[:, 3].max(initial=0)),
+        )
     )
     seconds = time.perf_counter() - start
-    identified = any((e.mean_us != e.target_us).any() for e in bench.estimates.values())
+    identified = any((e.mean_us != e.target_us).any() for e in state.estimates.values())
     return Recovery(
         strategy=recipe.name,
         floor=floor,
         image=found,
         writes=writes,
-        stages=tuple(bench.stages),
+        stages=state.stages,
         seconds=seconds,
         measured=device is not None,
-        findings=findings(found, bench.estimates) if identified else None,
+        findings=findings(found, state.estimates) if identified else None,
         record="codes" if captured is None else captured.record,
     )
 
@@ -103,7 +116,6 @@ def _cheap_first(bench: Bench) -> Sequence[Step]:
     return (fit_columns,) if bench.options.enough is not None and bench.has_chip else ()
 
 
-def _judge_first(bench: Bench) -> None:
+def _judge_first(bench: Bench, state: State) -> State:
     # Without the chip there is nothing to judge before something is known of it.
-    if bench.has_chip:
-        bench.judge("as programmed")
+    return judge(bench, state, "as programmed") if bench.has_chip else state

@@ -14,9 +14,9 @@ import numpy as np
 import onnx_ir as ir
 
 from pimc.passes.graph.constants import add_constant, fresh
-from pimc.passes.simplify.samples import (
+from pimc.passes.simplify.batch_axis import (
     RULES,
-    Axes,
+    BatchAxes,
     Unproved,
     free_target,
     keeps_first,
@@ -56,7 +56,7 @@ def free_batch(model: ir.Model) -> bool:
     return True
 
 
-def _symbols(axes: Axes) -> set[str]:
+def _symbols(axes: BatchAxes) -> set[str]:
     shapes = [value.shape for value in axes if value.shape is not None]
     return {str(dim.value) for shape in shapes for dim in shape if isinstance(dim, ir.SymbolicDim)}
 

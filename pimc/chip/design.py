@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pimc.chip.cell.tables import Retention, Sigma, Variation
+from pimc.chip.plugins.physics import Physics
 from pimc.chip.section import Section
 from pimc.chip.sections import (
     Adc,
@@ -58,6 +59,7 @@ __all__ = [
     "Faults",
     "Hierarchy",
     "Mapping",
+    "Physics",
     "Programming",
     "ReadNoise",
     "Retention",
@@ -125,6 +127,10 @@ class Chip(Section):
     programming: Programming = field(
         default_factory=Programming, metadata=key("table", "cost of a write", table=Programming)
     )
+    physics: Physics = field(
+        default_factory=Physics,
+        metadata=key("table", "terms of a laboratory's own", table=Physics),
+    )
 
     @staticmethod
     def shipped() -> tuple[str, ...]:
@@ -191,12 +197,16 @@ class Chip(Section):
         """Standard deviation in µS of what a cell of any die holds after a write to ``g_us``.
 
         √(σ² + (r G)²) with the programming error σ(G) and r² the sum of the squared shares of the
-        variation; :meth:`Sigma.sigma_us` is the part that another write draws anew.
+        variation, and with the variances of a laboratory's own terms; :meth:`Sigma.sigma_us` is
+        the part that another write draws anew.
         """
         shares = (self.variation.cell_relative, self.variation.row_relative,
                   self.variation.col_relative)  # fmt: skip
         lasting = math.hypot(*shares) * np.asarray(g_us, dtype=np.float64)
-        return np.asarray(np.hypot(self.cell.sigma.sigma_us(g_us), lasting))
+        spread = np.asarray(np.hypot(self.cell.sigma.sigma_us(g_us), lasting))
+        for term in self.physics.of_cells:
+            spread = np.hypot(spread, term.sigma_us(np.asarray(g_us, dtype=np.float64)))
+        return spread
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -215,6 +225,8 @@ class Chip(Section):
     def with_(self, **changes: Any) -> Chip:
         """A copy with keys changed by dotted path, e.g. ``with_(**{"adc.bits": 12})``.
 
+        None takes a key or a table away.
+
         Raises:
             ChipError: an unknown key or an impossible value, as for a file.
         """
@@ -227,7 +239,10 @@ class Chip(Section):
                 if not isinstance(below, dict):
                     raise ChipError(f"{path}: unknown key, {name} is no table", where=self.name)
                 inner = below
-            inner[last] = value
+            if value is None:
+                inner.pop(last, None)
+            else:
+                inner[last] = value
         return type(self).from_dict(table, where=self.name)
 
     def with_array(self, rows: int, cols: int) -> Chip:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pimc.chip.design import Chip
 from pimc.errors import ChipError, UsageError
-from pimc.files.strict import described, did_you_mean
+from pimc.files.strict import Key, described, did_you_mean
 
 __all__ = ["Axis", "Point", "Value", "as_text", "chip_at", "parse_axis", "parse_value", "points"]
 
@@ -38,8 +38,11 @@ def parse_axis(text: str) -> Axis:
         raise UsageError(
             "is not NAME=VALUE,VALUE,…", where=repr(text), hint="for example levels=8,16"
         )
-    known = [*_SHORT, *_keys(Chip)]
-    if name not in known:
+    keys = dict(_keys(Chip))
+    known = [*_SHORT, *(key for key, info in keys.items() if info.named is None)]
+    # What such tables hold is known to those who read the chip file.
+    named = tuple(f"{key}." for key, info in keys.items() if info.named is not None)
+    if name not in known and not name.startswith(named):
         raise UsageError(
             f"no such parameter{did_you_mean(name, known)}",
             where=name,
@@ -141,10 +144,10 @@ _SHORT: Mapping[str, Callable[[Chip, Value], Chip]] = {
 }
 
 
-def _keys(table: type, prefix: str = "") -> Iterator[str]:
+def _keys(table: type, prefix: str = "") -> Iterator[tuple[str, Key]]:
     for item, info in described(table):
         if info.table is None:
-            yield f"{prefix}{item.name}"
+            yield f"{prefix}{item.name}", info
         else:
             yield from _keys(info.table, f"{prefix}{item.name}.")
 

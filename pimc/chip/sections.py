@@ -331,4 +331,6 @@ class Programming(Section):
     pulse_energy_pj: float = setting(
         10.0, "float", "energy of one pulse with its verify read", low=0
     )
-    endurance_writes: int = setting(1_000_000, "int", "writes a cell endures", low=1, high=10**15)
+    endurance_writes: int = setting(
+        1_000_000, "int", "writes a cell endures; no more are done", low=1, high=10**15
+    )

@@ -38,11 +38,11 @@ def find_model(image: Image, image_path: Path | None = None) -> Path | None:
 
     The hash covers the model's external data too.
     """
-    wanted = image.manifest["model"]
+    wanted = image.model
     folders = [Path()] if image_path is None else [image_path.parent, Path()]
     for folder in folders:
-        candidate = folder / str(wanted["name"])
-        if candidate.is_file() and _fits(candidate, str(wanted["sha256"])):
+        candidate = folder / wanted.name
+        if candidate.is_file() and _fits(candidate, wanted.sha256):
             return candidate
     return None
 

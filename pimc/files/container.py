@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
 from pimc.errors import PimcError
@@ -28,18 +25,22 @@ from pimc.files.atomic import (
     sha256_array,
     sha256_of,
 )
-from pimc.files.memory_map import let_go, mapped
+from pimc.files.memory_map import let_go
+from pimc.files.tensor_file import Content, Deferred, Tensor, file_order, header, tensors_in
 
-Tensor = npt.NDArray[Any]
+__all__ = [
+    "Content",
+    "Deferred",
+    "Manifest",
+    "Tensor",
+    "canonical_json",
+    "load",
+    "save",
+    "seal",
+    "stream",
+    "to_bytes",
+]
 
-#: What the format calls NumPy's types, and the library's rank of each.
-_TYPES = {
-    "|b1": ("BOOL", 0), "|u1": ("U8", 4), "|i1": ("I8", 5), "<i2": ("I16", 11), "<u2": ("U16", 12),
-    "<f2": ("F16", 13), "<i4": ("I32", 15), "<u4": ("U32", 16), "<f4": ("F32", 17),
-    "<f8": ("F64", 19), "<i8": ("I64", 20), "<u8": ("U64", 21),
-}  # fmt: skip
-_RANKS = {name: rank for name, (_, rank) in _TYPES.items()}
-_NUMPY_TYPES = {stored: np.dtype(name) for name, (stored, _) in _TYPES.items()}
 #: Parts of tensors that wait to be written while the next ones are worked out.
 _WAITING = 3
 #: Bytes after which the disk is made to begin, so that it need not do all at the end.
@@ -47,35 +48,6 @@ _SYNCED_BYTES = 1 << 26
 #: A hash of the same length as every other.
 _NO_HASH = "0" * 64
 Manifest = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Deferred:
-    """A tensor that is worked out part by part while it is written.
-
-    Attributes:
-        parts: makes the parts, whose entries follow each other as in the file.
-    """
-
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-    parts: Callable[[], Iterator[Tensor]] = field(repr=False)
-
-    @property
-    def nbytes(self) -> int:
-        """Size in the file."""
-        return math.prod(self.shape) * self.dtype.itemsize
-
-    def array(self) -> Tensor:
-        """All of it in memory."""
-        whole, start = np.empty(math.prod(self.shape), self.dtype), 0
-        for part in self.parts():
-            whole[start : start + part.size] = part.reshape(-1)
-            start += part.size
-        return whole.reshape(self.shape)
-
-
-Content = Tensor | Deferred
 
 
 def canonical_json(value: Any) -> str:
@@ -120,38 +92,9 @@ def _hashes(tensors: Iterable[Tensor]) -> list[str]:
 
 def to_bytes(manifest: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> bytes:
     """The file's bytes; equal content gives equal bytes."""
-    order = _file_order(tensors)
+    order = file_order(tensors)
     contents = [little_endian(tensors[name]).data for name in order]
-    return b"".join([_head(manifest, tensors, order), *contents])
-
-
-def _file_order(tensors: Mapping[str, Content]) -> list[str]:
-    """Names in the order of the file, which is that of the safetensors library.
-
-    Wide types come first, so that all data are aligned; equal ones go by name.
-    """
-    return sorted(tensors, key=lambda name: (-_RANKS[tensors[name].dtype.str], name))
-
-
-def _head(manifest: Mapping[str, Any], tensors: Mapping[str, Content], order: list[str]) -> bytes:
-    """Length of the header, and the header: JSON, filled up with spaces to eight bytes.
-
-    The whole file need not be in memory for it, as it does for the library's own function.
-    """
-    header: dict[str, Any] = {"__metadata__": {"manifest": canonical_json(manifest)}}
-    start = 0
-    for name in order:
-        value = tensors[name]
-        end = start + value.nbytes
-        header[name] = {
-            "dtype": _TYPES[value.dtype.str][0],
-            "shape": list(value.shape),
-            "data_offsets": [start, end],
-        }
-        start = end
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text
+    return b"".join([header(canonical_json(manifest), tensors, order), *contents])
 
 
 def save(path: str | Path, manifest: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
@@ -160,9 +103,9 @@ def save(path: str | Path, manifest: Mapping[str, Any], tensors: Mapping[str, Te
     Raises:
         UsageError: the file cannot be written.
     """
-    order = _file_order(tensors)
+    order = file_order(tensors)
     with replacing(path) as stream:
-        stream.write(_head(manifest, tensors, order))
+        stream.write(header(canonical_json(manifest), tensors, order))
         for name in order:
             stream.write(little_endian(tensors[name]).data)
 
@@ -182,16 +125,16 @@ def stream(
     Raises:
         UsageError: the file cannot be written.
     """
-    order = _file_order(tensors)
+    order = file_order(tensors)
     draft = _complete(fmt, version, manifest, dict.fromkeys(tensors, _NO_HASH))
     with replacing(path) as file:
-        file.write(_head(draft, tensors, order))
+        file.write(header(canonical_json(draft), tensors, order))
         with _Writer(file) as writer:
             hashes = {name: writer.write(tensors[name]) for name in order}
         sealed = _complete(fmt, version, manifest, hashes)
         file.seek(0)
-        file.write(_head(sealed, tensors, order))
-    return sealed, _mapped(path)
+        file.write(header(canonical_json(sealed), tensors, order))
+    return sealed, tensors_in(path)
 
 
 class _Writer:
@@ -231,23 +174,6 @@ class _Writer:
             os.fsync(self._file.fileno())
 
 
-def _mapped(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a sound file, read when they are looked at."""
-    data = mapped(path)
-    start = 8 + int.from_bytes(data[:8], "little")
-    header = json.loads(bytes(data[8:start]))
-    del header["__metadata__"]
-    return {
-        name: np.frombuffer(
-            data,
-            _NUMPY_TYPES[entry["dtype"]],
-            math.prod(entry["shape"]),
-            start + entry["data_offsets"][0],
-        ).reshape(entry["shape"])
-        for name, entry in sorted(header.items())
-    }
-
-
 def load(
     path: str | Path, fmt: str, version: int, error: type[PimcError], *, in_place: bool = False
 ) -> tuple[Manifest, dict[str, Tensor]]:
@@ -274,7 +200,7 @@ def load(
             names = [] if in_place else sorted(file.keys())
             tensors = {name: file.get_tensor(name) for name in names}
         if in_place:
-            tensors = _mapped(path)
+            tensors = tensors_in(path)
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as cause:
         message = f"not a {fmt} file, or truncated or damaged"
         raise error(message, where=where, hint=again) from cause

@@ -14,6 +14,11 @@ def bits_per_cell(levels: int) -> int:
     return max(1, (levels - 1).bit_length())
 
 
+def packed_bytes(levels: int, cells: int) -> int:
+    """Bytes that the packed levels of an array of ``cells`` take."""
+    return -(-cells * bits_per_cell(levels) // 8)
+
+
 def pack_levels(levels: npt.NDArray[np.uint16], bits: int) -> npt.NDArray[np.uint8]:
     """Pack integers (arrays, cells) into bytes (arrays, ceil(cells · bits / 8))."""
     if 8 % bits == 0 and levels.shape[1] * bits % 8 == 0:

@@ -2,7 +2,8 @@
 
 Each field of a described dataclass carries a :class:`Key` in its metadata and
 the class may carry ``RULES`` for what holds between keys. One description
-serves the reader of files, Python callers and the key tables in the documentation.
+serves the reader of files, Python callers and the key tables in the documentation
+(:mod:`pimc.files.key_table`).
 All problems of a table are found before any is reported.
 """
 
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from pimc.errors import PimcError
 _INF = math.inf
 _KEY = "pimc.key"
 
-Kind = Literal["int", "float", "bool", "str", "floats", "ints", "rows", "table"]
+Kind = Literal["int", "float", "bool", "str", "floats", "ints", "rows", "table", "tables"]
 
 _KIND_NAMES: Mapping[str, str] = {
     "int": "a whole number",
@@ -36,7 +37,20 @@ _KIND_NAMES: Mapping[str, str] = {
     "ints": "a list of whole numbers",
     "rows": "a list of lists of numbers",
     "table": "a table",
+    "tables": "tables by name",
 }
+
+
+class Named(Protocol):
+    """How tables by name are read whose names and keys are not known beforehand."""
+
+    def read(self, raw: Any, path: str) -> tuple[Any, list[str]]:
+        """The value of what a file holds, or one read before; and all problems by dotted path."""
+        ...
+
+    def plain(self, value: Any) -> dict[str, Any]:
+        """A value as it stands in a file."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -50,6 +64,7 @@ class Key:
     above: float = -_INF
     choices: tuple[str, ...] = ()
     table: type | None = None
+    named: Named | None = None
 
 
 @dataclass(frozen=True)
@@ -157,7 +172,8 @@ def check_value(item: Key, value: object) -> tuple[Any, str | None]:
     return plain, None
 
 
-def _default(item: Field[Any]) -> Any:
+def default_of(item: Field[Any]) -> Any:
+    """A field's default; ``MISSING`` for a key that must be there."""
     if item.default is not MISSING:
         return item.default
     return item.default_factory() if item.default_factory is not MISSING else MISSING
@@ -187,12 +203,15 @@ def read_table(
     for name, (item, info) in known.items():
         path = f"{prefix}{name}"
         if name not in raw:
-            values[name] = _default(item)
+            values[name] = default_of(item)
             if values[name] is MISSING:
                 problems.append(f"{path}: missing ({allowed(info)})")
             continue
         value = raw[name]
-        if info.table is None:
+        if info.named is not None:
+            values[name], found = info.named.read(value, path)
+            problems += found
+        elif info.table is None:
             values[name], problem = check_value(info, value)
             problems += [f"{path}: {problem}"] if problem else []
         elif not isinstance(value, Mapping):
@@ -223,6 +242,10 @@ def settle(instance: Any) -> list[str]:
         if info.table is not None:
             if not isinstance(value, info.table):
                 problems.append(f"{item.name}: must be {info.table.__name__}, not {value!r}")
+        elif info.named is not None:
+            plain, found = info.named.read(value, item.name)
+            object.__setattr__(instance, item.name, plain)
+            problems += found
         elif value is not item.default:
             plain, problem = check_value(info, value)
             object.__setattr__(instance, item.name, value if problem else plain)
@@ -231,21 +254,24 @@ def settle(instance: Any) -> list[str]:
 
 
 def plain_table(instance: Any) -> dict[str, Any]:
-    """The described keys of an instance as plain types; keys that are not set are left out."""
+    """The described keys of an instance as plain types; what is not set is left out."""
     plain: dict[str, Any] = {}
     for item, info in described(type(instance)):
         value = getattr(instance, item.name)
         if value is None or value == ():
             continue
-        if info.table is not None:
-            plain[item.name] = plain_table(value)
-        else:
-            plain[item.name] = _lists(value)
+        if info.named is not None:
+            plain[item.name] = info.named.plain(value)
+        elif info.table is None:
+            plain[item.name] = as_lists(value)
+        elif inner := plain_table(value):
+            plain[item.name] = inner
     return plain
 
 
-def _lists(value: Any) -> Any:
-    return [_lists(item) for item in value] if isinstance(value, tuple) else value
+def as_lists(value: Any) -> Any:
+    """A value with lists in place of tuples, as in a file."""
+    return [as_lists(item) for item in value] if isinstance(value, tuple) else value
 
 
 def read_toml(path: Path, error: type[PimcError]) -> dict[str, Any]:
@@ -270,26 +296,3 @@ def parse_toml(content: bytes, where: str, error: type[PimcError]) -> dict[str, 
         raise error(
             f"not valid TOML: {cause}", where=where, hint="see https://toml.io for the format"
         ) from cause
-
-
-def key_table(table: type, prefix: str = "") -> str:
-    """The keys of a described dataclass as a Markdown table, nested tables flattened."""
-    rows = ["| key | value | default | meaning |", "|---|---|---|---|"]
-    return "\n".join([*rows, *_key_rows(table, prefix)]) + "\n"
-
-
-def _key_rows(table: type, prefix: str) -> Iterator[str]:
-    for item, info in described(table):
-        if info.table is not None:
-            yield from _key_rows(info.table, f"{prefix}{item.name}.")
-            continue
-        default = _default(item)
-        shown = "required" if default is MISSING else _default_text(default)
-        yield f"| `{prefix}{item.name}` | {allowed(info)} | {shown} | {info.doc} |"
-
-
-def _default_text(default: object) -> str:
-    if default in (None, (), ""):
-        return "–"
-    text = str(list(default) if isinstance(default, tuple) else default)
-    return f"`{text.lower() if isinstance(default, bool) else text}`"

@@ -11,27 +11,17 @@ import numpy.typing as npt
 
 from pimc.errors import ImageError
 from pimc.files.atomic import replacing
-from pimc.image.image import COLUMN_FIELDS, Image, ImageLayer
+from pimc.files.strict import described
+from pimc.image.format.sections import NOTES, LayerEntry
+from pimc.image.format.tensors import LAYER_TENSORS
+from pimc.image.image import Image, ImageLayer
 
 __all__ = ["Changes", "changes"]
 
 #: What the digital side and the converters take from a layer. The teacher does not run.
 _FIELDS = (
-    *COLUMN_FIELDS,
-    "row_correction",
-    "residual_index",
-    "residual_value",
-    "adc_column_lsb_us",
-    "groups",
-    "rows",
-    "cols",
-    "planes",
-    "row_block",
-    "col_block",
-    "window",
-    "input_scale",
-    "input_signed",
-    "adc_lsb_us",
+    *(name for name, spec in LAYER_TENSORS.items() if spec.runs),
+    *(item.name for item, _ in described(LayerEntry) if item.name not in NOTES),
 )
 
 
@@ -94,7 +84,7 @@ def changes(before: Image, after: Image) -> Changes:
         old[array, row, col],
         new[array, row, col],
         _digital(before, after),
-        not np.array_equal(before.tensors["graph"], after.tensors["graph"]),
+        not np.array_equal(before.graph_bytes, after.graph_bytes),
     )
 
 
@@ -136,10 +126,11 @@ def _digital(before: Image, after: Image) -> dict[str, list[str]]:
 
 def _reads(image: Image, layer: ImageLayer) -> npt.NDArray[np.int64]:
     """Step, from the layer's first on, and extent of its tiles in the order of reading."""
-    steps, tiles = image.tensors["schedule"].astype(np.int64).T
-    read = image.tensors["tiles"][tiles]
-    own = read[:, 0] == layer.index
-    return np.column_stack([steps[own] - steps[own].min(initial=0), read[own, 1:6]])
+    read = image.tiles.chosen(image.schedule.tile)
+    own = read.layer == layer.index
+    steps, read = image.schedule.step[own].astype(np.int64), read.chosen(own)
+    extent = (read.group, read.row, read.rows, read.col, read.cols)
+    return np.column_stack([steps - steps.min(initial=0), *extent])
 
 
 def _same(one: Any, two: Any) -> bool:

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from pimc.chip.converters import dac_limits, plane_weights, reads_per_vector
 from pimc.chip.design import Chip
 from pimc.image.estimate import Counts, level_counts
-from pimc.image.image import TILE_FIELDS, Image, ImageLayer
+from pimc.image.format.tables import Schedule, Tiles
+from pimc.image.image import Image, ImageLayer
 from pimc.plan.records import array_nodes, layer_of
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def layer_costs(
     """
     count = positions(image) if places is None else places
     counts = level_counts(image) if counts is None else counts
-    chip, found = image.chip, activations(image.tensors["tiles"], image.tensors["schedule"])
+    chip, found = image.chip, activations(image.tiles, image.schedule)
     costs: list[Cost | None] = []
     for layer in image.layers:
         vectors, mine = count[layer.name], found.of(layer.index)
@@ -160,13 +161,10 @@ def layer_areas_um2(image: Image) -> list[float] | None:
     whole = array_area_um2(image.chip)
     if whole is None:
         return None
-    tiles = image.tensors["tiles"].astype(np.int64)
-    layer, array, rows, cols = (
-        tiles[:, TILE_FIELDS.index(name)] for name in ("layer", "array", "rows", "cols")
-    )
-    cells = (rows * cols).astype(np.float64)
-    used = np.bincount(array, cells, minlength=image.arrays)
-    areas = np.bincount(layer, whole * cells / used[array], minlength=len(image.layers))
+    tiles = image.tiles
+    cells = (tiles.rows.astype(np.int64) * tiles.cols).astype(np.float64)
+    used = np.bincount(tiles.array, cells, minlength=image.arrays)
+    areas = np.bincount(tiles.layer, whole * cells / used[tiles.array], len(image.layers))
     return [float(area) for area in areas]
 
 
@@ -204,22 +202,17 @@ def _vectors(output: ir.Value, convolves: bool) -> int | None:
     return prod(sizes) if len(sizes) == len(dims) else None
 
 
-def activations(tiles: npt.NDArray[np.int32], schedule: npt.NDArray[np.int32]) -> Activations:
-    """Activations of arrays in one pass over all layers.
-
-    Args:
-        tiles, schedule: as in an image.
-    """
-    step, tile = schedule[:, 0].astype(np.int64), tiles[schedule[:, 1]].astype(np.int64)
-    column = {name: tile[:, number] for number, name in enumerate(TILE_FIELDS)}
-    pairs = np.stack([step, column["array"]], axis=1)
+def activations(tiles: Tiles, schedule: Schedule) -> Activations:
+    """Activations of arrays in one pass over all layers."""
+    read = tiles.chosen(schedule.tile)
+    pairs = np.stack([schedule.step, read.array], axis=1).astype(np.int64)
     unique, index = np.unique(pairs, axis=0, return_inverse=True)
     index = index.reshape(-1)
     layer, rows, cols = (np.zeros(len(unique), np.int64) for _ in range(3))
-    layer[index] = column["layer"]
+    layer[index] = read.layer
     # Tiles read together in one array take the same inputs on the same wordlines.
-    np.maximum.at(rows, index, column["rows"])
-    np.add.at(cols, index, column["cols"])
+    np.maximum.at(rows, index, read.rows)
+    np.add.at(cols, index, read.cols)
     return Activations(unique[:, 0], layer, unique[:, 1], rows, cols)
 
 

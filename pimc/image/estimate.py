@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from pimc.files.memory_map import let_go
 from pimc.files.packing import bits_per_cell, unpack_levels
-from pimc.image.image import TILE_FIELDS, Image, ImageLayer
+from pimc.image.image import Image, ImageLayer
 
 #: Arrays after which mapped memory is given back.
 _HELD_ARRAYS = 256
@@ -32,35 +32,33 @@ def held_us(image: Image, layer: ImageLayer) -> npt.NDArray[np.float64]:
 
 def level_counts(image: Image) -> list[Counts]:
     """How often each bitline of a layer is asked for each level, (groups, bitlines, levels)."""
-    chip, tiles = image.chip, image.tensors["tiles"]
+    chip, tiles = image.chip, image.tiles
     rows, cols, levels = chip.array.rows, chip.array.cols, chip.cell.levels
     bits = bits_per_cell(levels)
     found = [np.zeros((e.groups, e.bitlines, levels), np.int64) for e in image.layers]
-    order = np.argsort(tiles[:, TILE_FIELDS.index("array")], kind="stable")
+    order = np.argsort(tiles.array, kind="stable")
     array, last = np.zeros((rows, cols), np.uint16), -1
     for number in order.tolist():
-        tile = dict(zip(TILE_FIELDS, tiles[number].tolist(), strict=True))
-        if tile["array"] != last:
-            last = tile["array"]
-            packed = image.tensors["levels"][last : last + 1]
+        tile, place = tiles.tile(number), tiles.place(number)
+        if place.array != last:
+            last = place.array
+            packed = image.packed_levels[last : last + 1]
             if last % _HELD_ARRAYS == 0:
-                let_go(image.tensors["levels"])
+                let_go(image.packed_levels)
             array = unpack_levels(packed, bits, rows * cols).reshape(rows, cols)
-        top, left = tile["array_row"], tile["array_col"]
-        held = array[top : top + tile["rows"], left : left + tile["cols"]]
-        if "lines" in image.tensors:
+        held = array[place.row : place.row + tile.rows, place.col : place.col + tile.cols]
+        if image.moves_lines:
             held = array[np.ix_(*image.lines(number))]
-        columns = np.arange(tile["cols"]) * levels
-        flat = np.bincount((held + columns).reshape(-1), minlength=tile["cols"] * levels)
-        part = slice(tile["col"], tile["col"] + tile["cols"])
-        found[tile["layer"]][tile["group"], part] += flat.reshape(-1, levels)
+        columns = np.arange(tile.cols) * levels
+        flat = np.bincount((held + columns).reshape(-1), minlength=tile.cols * levels)
+        part = slice(tile.col, tile.col + tile.cols)
+        found[tile.layer][tile.group, part] += flat.reshape(-1, levels)
     return found
 
 
 def cells_used(image: Image) -> int:
     """Cells that hold a weight."""
-    rows, cols = (image.tensors["tiles"][:, TILE_FIELDS.index(n)] for n in ("rows", "cols"))
-    return int((rows.astype(np.int64) * cols).sum())
+    return int((image.tiles.rows.astype(np.int64) * image.tiles.cols).sum())
 
 
 def programming_error(image: Image, layer: ImageLayer, counts: Counts | None = None) -> float:

@@ -20,6 +20,7 @@ from pimc.chip.codebook import by_weight
 from pimc.chip.converters import dac_limits
 from pimc.image.estimate import held_us
 from pimc.image.image import Image, ImageLayer
+from pimc.plan.kernels import kernels_of_matrix
 from pimc.plan.records import ARRAY_OP, DOMAIN, Window
 
 __all__ = ["array_values", "golden_model", "held_weight"]
@@ -113,7 +114,7 @@ def _array_nodes(
 
 def _graph(image: Image) -> onnx.ModelProto:
     model = onnx.ModelProto()
-    model.ParseFromString(image.tensors["graph"].tobytes())
+    model.ParseFromString(image.graph_bytes.tobytes())
     return model
 
 
@@ -172,7 +173,7 @@ def _product(layer: ImageLayer, weight: npt.NDArray[np.float64], x: str, parts: 
         product = parts.add("MatMul", x, parts.constant(weight[0]))
         parts.add("Add", product, bias, last=True)
         return
-    kernel = weight.transpose(0, 2, 1).reshape(layer.groups * layer.cols, -1, *layer.window.kernel)
+    kernel = kernels_of_matrix(weight, layer.window.kernel)
     attributes = _window(layer.window)
     parts.add("Conv", x, parts.constant(kernel), bias, last=True, group=layer.groups, **attributes)
 

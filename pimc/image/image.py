@@ -6,68 +6,49 @@ for every tensor and for itself. The format is specified in ``docs/image-format.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pimc.chip.codebook import Codebook, codebook
 from pimc.chip.design import Chip
-from pimc.errors import ChipError, ImageError
+from pimc.errors import ImageError
 from pimc.files import container
 from pimc.files.container import Content, Tensor
-from pimc.files.onnx_outline import model_in
+from pimc.files.migrate import up_to_date
 from pimc.files.packing import bits_per_cell, pack_levels, unpack_levels
-from pimc.image.layer import (
-    COLUMN_FIELDS,
-    NEWER,
-    OPTIONAL_FIELDS,
-    ImageLayer,
+from pimc.files.schema import by_field, require
+from pimc.image.content import ImageContent
+from pimc.image.format.migrations import FORMAT, STEPS, VERSION
+from pimc.image.format.sections import NEWER, RecoveryNote
+from pimc.image.format.tables import TILE_FIELDS
+from pimc.image.format.tensors import (
+    IMAGE_TENSORS,
+    image_sizes,
     layer_tensor,
-    read_layer,
-    table,
 )
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
+from pimc.image.layer import ImageLayer
 
 __all__ = [
-    "COLUMN_FIELDS",
     "FORMAT",
-    "OPTIONAL_FIELDS",
     "SUFFIX",
     "TILE_FIELDS",
     "VERSION",
     "Image",
     "ImageLayer",
+    "RecoveryNote",
     "layer_tensor",
 ]
 
-FORMAT = "pimc-image"
-VERSION = 1
 SUFFIX = ".pimc"
-
-#: Columns of the ``tiles`` tensor.
-TILE_FIELDS = (
-    "layer", "group", "row", "rows", "col", "cols", "array", "array_row", "array_col",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Image:
-    """A chip image in memory.
-
-    Attributes:
-        manifest: the JSON object of the file.
-        tensors: the file's tensors by name.
-    """
-
-    manifest: Mapping[str, Any]
-    tensors: Mapping[str, Tensor] = field(repr=False)
+class Image(ImageContent):
+    """A chip image in memory."""
 
     @staticmethod
     def build(manifest: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Image:
@@ -85,120 +66,6 @@ class Image:
         """
         return Image(*container.stream(path, FORMAT, VERSION, manifest, contents))
 
-    @property
-    def sha256(self) -> str:
-        """Identity of the content."""
-        return str(self.manifest["sha256"])
-
-    @cached_property
-    def chip(self) -> Chip:
-        """The chip the image is for.
-
-        Raises:
-            ImageError: none is there, or one with keys or values that this pimc does not know.
-        """
-        try:
-            return Chip.from_dict(table(self.manifest, "chip", "manifest"))
-        except ChipError as cause:
-            raise ImageError(cause.message, "chip of the manifest", cause.hint or NEWER) from cause
-
-    @cached_property
-    def codebook(self) -> Codebook:
-        """The chip's mapping table."""
-        return codebook(self.chip)
-
-    @property
-    def arrays(self) -> int:
-        """Arrays in use."""
-        return int(self.tensors["levels"].shape[0])
-
-    @property
-    def phases(self) -> tuple[int, ...]:
-        """First array of each phase; of a network that the chip holds at once, 0 alone.
-
-        Raises:
-            ImageError: they are not whole numbers that grow from 0 on.
-        """
-        found = self.manifest.get("phases", [0])
-        whole = isinstance(found, list) and all(type(start) is int for start in found)
-        if not whole or found[:1] != [0] or sorted(set(found)) != found:
-            raise ImageError("phases: not whole numbers that grow from 0", "manifest", NEWER)
-        return tuple(found)
-
-    @property
-    def arrays_at_once(self) -> int:
-        """Arrays of the largest phase."""
-        ends = (*self.phases[1:], self.arrays)
-        return max(end - start for start, end in zip(self.phases, ends, strict=True))
-
-    @cached_property
-    def layers(self) -> tuple[ImageLayer, ...]:
-        """All layers in the order in which they run; keys that are not known are ignored.
-
-        Raises:
-            ImageError: a key or tensor of a layer is missing or malformed.
-        """
-        entries = self.manifest.get("layers")
-        if not isinstance(entries, list):
-            raise ImageError("layers: missing, or no list", "manifest", NEWER)
-        return tuple(
-            read_layer(
-                f"layer {index} of the manifest", index, entry, self.tensors, self.chip.mapping.pair
-            )
-            for index, entry in enumerate(entries)
-        )
-
-    @cached_property
-    def levels(self) -> npt.NDArray[np.uint16]:
-        """(arrays, rows, cols) level of every cell; cells no tile uses hold 0."""
-        chip = self.chip
-        rows, cols = chip.array.rows, chip.array.cols
-        flat = unpack_levels(self.tensors["levels"], bits_per_cell(chip.cell.levels), rows * cols)
-        return flat.reshape(-1, rows, cols)
-
-    def graph(self) -> ir.Model:
-        """The digital part of the network; array layers are nodes of domain ``pimc``."""
-        return model_in(self.tensors["graph"].data)
-
-    @cached_property
-    def used(self) -> npt.NDArray[np.bool_]:
-        """(arrays, rows, cols) cells that hold a weight."""
-        mask = np.zeros(self.levels.shape, dtype=np.bool_)
-        for layer in self.layers:
-            cells = self.cells(layer)
-            mask.reshape(-1)[cells[cells >= 0]] = True
-        return mask
-
-    def cells(self, layer: ImageLayer) -> npt.NDArray[np.int64]:
-        """Address of every cell of a layer: (groups · row_blocks, row_block, bitlines).
-
-        An address is ``(array · rows + wordline) · cols + bitline``; −1 pads the last block.
-        """
-        array = self.chip.array
-        blocks = layer.row_blocks
-        cells = np.full((layer.groups * blocks, layer.row_block, layer.bitlines), -1, np.int64)
-        tiles = self.tensors["tiles"]
-        for number in np.flatnonzero(tiles[:, 0] == layer.index):
-            tile = dict(zip(TILE_FIELDS, tiles[number].tolist(), strict=True))
-            wordlines, bitlines = self.lines(int(number))
-            block = tile["group"] * blocks + tile["row"] // layer.row_block
-            cells[block, : tile["rows"], tile["col"] : tile["col"] + tile["cols"]] = (
-                tile["array"] * array.rows + wordlines[:, None]
-            ) * array.cols + bitlines
-        return cells
-
-    def lines(self, number: int) -> tuple[Tensor, Tensor]:
-        """Wordlines and bitlines of a tile."""
-        tile = dict(zip(TILE_FIELDS, self.tensors["tiles"][number].tolist(), strict=True))
-        start = int(self.tensors["line_offsets"][number]) if "lines" in self.tensors else -1
-        if start < 0:
-            return (
-                tile["array_row"] + np.arange(tile["rows"]),
-                tile["array_col"] + np.arange(tile["cols"]),
-            )
-        lines = self.tensors["lines"][start : start + tile["rows"] + tile["cols"]]
-        return lines[: tile["rows"]], lines[tile["rows"] :]
-
     def updated(
         self,
         *,
@@ -215,6 +82,7 @@ class Image:
         Args:
             levels: of every cell, (arrays, rows, cols), or of ``cells`` alone.
             cells: addresses of those that ``levels`` is of, each at most once.
+            columns: tensors by name, by number of the layer; :meth:`with_layers` is typed.
         """
         tensors = dict(self.tensors)
         if levels is not None:
@@ -224,14 +92,63 @@ class Image:
             tensors["levels"] = self._packed(cells, levels)
         for index, values in (columns or {}).items():
             tensors |= {layer_tensor(index, name): value for name, value in values.items()}
+        return self._resealed({**self.manifest, **manifest}, tensors)
+
+    def with_layers(self, layers: Iterable[ImageLayer]) -> Image:
+        """A new image with ``layers`` in place of those of their numbers.
+
+        Fields that are None are left out of the file. What stays is not hashed again.
+
+        Raises:
+            ImageError: a tensor is not of the type and shape that the format says.
+        """
+        entries, tensors = list(self.manifest["layers"]), dict(self.tensors)
+        for layer in layers:
+            layer.require_shapes()
+            number, old = layer.index, self.layers[layer.index]
+            before, after = old.entry(), layer.entry()
+            changed = {name: value for name, value in after.items() if value != before[name]}
+            entries[number] = {**entries[number], **changed}
+            for name in old.tensors():
+                del tensors[name]
+            tensors |= layer.tensors()
+        return self._resealed({**self.manifest, "layers": entries}, tensors)
+
+    def with_chip(self, chip: Chip) -> Image:
+        """The same levels and tables for another chip."""
+        return self.updated(chip=chip.to_dict())
+
+    def with_options(self, **options: Any) -> Image:
+        """A new image that notes more of what was chosen when it was compiled."""
+        return self.updated(options={**self.options, **options})
+
+    def with_recovery(self, note: RecoveryNote) -> Image:
+        """A new image with the note of the recovery that wrote it."""
+        return self.updated(recovery=asdict(note))
+
+    def since(self, parent: Image) -> tuple[list[Any], dict[str, Tensor]]:
+        """What differs from ``parent`` as to layers and tensors, for :meth:`with_changes`."""
+        own = parent.tensors
+        changed = {
+            name: value
+            for name, value in self.tensors.items()
+            if name not in own or not np.array_equal(own[name], value)
+        }
+        return list(self.manifest["layers"]), changed
+
+    def with_changes(self, layers: list[Any], tensors: Mapping[str, Tensor]) -> Image:
+        """The image that differs from this one by what :meth:`since` gave."""
+        return Image.build({**self.manifest, "layers": layers}, {**self.tensors, **tensors})
+
+    def _resealed(self, manifest: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Image:
+        """An image some of whose tensors are this one's, and not hashed again."""
         old = self.manifest.get("tensors", {})
         known = {
             name: old[name]
             for name, value in tensors.items()
             if name in old and value is self.tensors.get(name)
         }
-        whole = {**self.manifest, **manifest}
-        return Image(*container.seal(FORMAT, VERSION, whole, tensors, known))
+        return Image(*container.seal(FORMAT, VERSION, manifest, tensors, known))
 
     def _packed(self, cells: npt.NDArray[np.int64], levels: npt.NDArray[np.uint16]) -> Tensor:
         """The packed levels, those of some cells replaced."""
@@ -239,7 +156,7 @@ class Image:
         bits, size = bits_per_cell(chip.cell.levels), chip.array.rows * chip.array.cols
         array, place = np.divmod(cells, size)
         touched, row = np.unique(array, return_inverse=True)
-        packed = self.tensors["levels"].copy()
+        packed = self.packed_levels.copy()
         held = unpack_levels(packed[touched], bits, size)
         held[row, place] = levels
         packed[touched] = pack_levels(held, bits)
@@ -262,6 +179,30 @@ class Image:
         """Verify a file; its tensors are read from it when they are looked at.
 
         Raises:
-            ImageError: not an image, damaged, altered, or of a newer format version.
+            ImageError: not an image, damaged, altered, of a newer format version, or with a key
+                or tensor missing or malformed.
         """
-        return Image(*container.load(path, FORMAT, VERSION, ImageError, in_place=True))
+        manifest, tensors = container.load(path, FORMAT, VERSION, ImageError, in_place=True)
+        image = Image(manifest, tensors)
+        if manifest["version"] != VERSION:
+            newer = up_to_date(manifest, tensors, VERSION, STEPS, ImageError, str(path))
+            sealed = image._resealed(*newer)
+            image = Image(sealed.manifest, sealed.tensors, identity=image.sha256)
+        try:
+            image._require_tensors()
+        except ImageError as cause:
+            where = f"{path}, {cause.where}"
+            raise ImageError(cause.message, where, cause.hint) from cause
+        return image
+
+    def _require_tensors(self) -> None:
+        """Make sure that all tensors are there, of the types and shapes of the format.
+
+        Raises:
+            ImageError: one is not.
+        """
+        contents = by_field(IMAGE_TENSORS, self.tensors)
+        sizes = image_sizes(self.chip)
+        require(IMAGE_TENSORS, contents, sizes, ImageError, "the image", hint=NEWER)
+        for layer in self.layers:
+            layer.require_shapes()

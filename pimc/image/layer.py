@@ -1,113 +1,38 @@
-"""One layer of a chip image: its entry in the manifest and its tensors, checked."""
+"""One layer of a chip image: its entry in the manifest, its tensors, and its geometry."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from pimc.chip.codebook import by_weight
 from pimc.errors import ImageError
-from pimc.files.container import Tensor
-from pimc.files.strict import Key, check_value
-from pimc.plan.records import Window
+from pimc.files.schema import by_field, by_name, missing, require
+from pimc.files.tensor_file import Tensor
+from pimc.image.format.sections import NEWER, LayerEntry, entry_fields
+from pimc.image.format.tensors import LAYER_TENSORS, LayerTensors, layer_tensor
 
-#: Tensors every layer has, named ``layer.NNNN.<field>``.
-COLUMN_FIELDS = ("zero", "scale", "gain", "bias")
-#: Tensors a layer may have.
-OPTIONAL_FIELDS = (
-    "row_correction",
-    "adc_column_lsb_us",
-    "teacher_weight",
-    "teacher_bias",
-    "residual_index",
-    "residual_value",
-)
+__all__ = ["ImageLayer", "LayerRecord", "read_layer"]
 
-#: How to mend an image that is not understood.
-NEWER = "the image may be of a newer pimc: update pimc, or compile the model again"
-_COUNT = Key("int", "", low=1)
-#: What a layer's and a window's entry in the manifest must hold; other keys are not looked at.
-_LAYER_KEYS: Mapping[str, Key] = {
-    "name": Key("str", ""),
-    "output": Key("str", ""),
-    "op": Key("str", ""),
-    "groups": _COUNT,
-    "rows": _COUNT,
-    "cols": _COUNT,
-    "planes": _COUNT,
-    "row_block": _COUNT,
-    "col_block": _COUNT,
-    "input_scale": Key("float", "", above=0),
-    "input_signed": Key("bool", ""),
-    "adc_lsb_us": Key("float", "", above=0),
-    "weight_error": Key("float", "", low=0),
-}
-_WINDOW_KEYS: Mapping[str, Key] = {
-    "kernel": Key("ints", "", low=1),
-    "strides": Key("ints", "", low=1),
-    "dilations": Key("ints", "", low=1),
-    "pads": Key("ints", "", low=0),
-    "auto_pad": Key("str", "", choices=("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")),
-}
-
-
-def layer_tensor(index: int, name: str) -> str:
-    """Name of a layer's tensor."""
-    return f"layer.{index:04d}.{name}"
+T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True)
-class ImageLayer:
-    """One layer of an image; vectors over columns are (groups * cols,).
+class LayerRecord(LayerTensors[T_co], LayerEntry):
+    """All of a layer: what its entry says, and its tensors.
 
     Attributes:
         index: position in the image, also in the ``tiles`` tensor.
-        row_block: wordlines a tile; row block ``t`` of a group starts at wordline
-            ``t · row_block``.
-        col_block: bitlines a tile; the reference column of a tile is common to them.
-        planes: cells a weight.
-        adc_lsb_us: current of one ADC code, µS times DAC code, where columns share one range.
-        row_correction: (groups, col_blocks, wordlines) µS, subtracted digitally from every
-            column of a column block, times the wordline's input; None before a recovery found it.
-        adc_column_lsb_us: (groups, bitlines) current of one ADC code where every column has a
-            range of its own, shared by its row blocks; else None.
-        teacher_weight, teacher_bias: the float network, (groups, rows, cols) and
-            (groups * cols,); None in an image written without a teacher.
-        residual_index, residual_value: (n,) weights that the digital side adds to those of the
-            cells, before the gain, by their place in (groups, rows, cols), increasing; or None.
         layout: where the cells of a weight lie (:mod:`pimc.chip.codebook`).
     """
 
-    index: int
-    name: str
-    output: str
-    op: str
-    groups: int
-    rows: int
-    cols: int
-    planes: int
-    row_block: int
-    col_block: int
-    window: Window | None
-    input_scale: float | None
-    input_signed: bool
-    adc_lsb_us: float
-    weight_error: float
-    zero: Tensor = field(repr=False)
-    scale: Tensor = field(repr=False)
-    gain: Tensor = field(repr=False)
-    bias: Tensor = field(repr=False)
-    row_correction: Tensor | None = field(default=None, repr=False)
-    teacher_weight: Tensor | None = field(default=None, repr=False)
-    teacher_bias: Tensor | None = field(default=None, repr=False)
-    adc_column_lsb_us: Tensor | None = field(default=None, repr=False)
-    residual_index: Tensor | None = field(default=None, repr=False)
-    residual_value: Tensor | None = field(default=None, repr=False)
-    layout: str = "columns"
+    index: int = field(kw_only=True)
+    layout: str = field(default="columns", kw_only=True)
 
     @property
     def wordlines(self) -> int:
@@ -137,6 +62,53 @@ class ImageLayer:
     def col_blocks(self) -> int:
         """Tiles side by side, a group."""
         return int(self.block_of_bitline[-1]) + 1
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Sizes of the layer's tensors by the names of :class:`LayerTensors`."""
+        return {
+            "groups": self.groups,
+            "rows": self.rows,
+            "cols": self.cols,
+            "physical rows": self.wordlines,
+            "physical columns": self.bitlines,
+            "column blocks": self.col_blocks,
+        }
+
+    def tensors(self) -> dict[str, T_co]:
+        """The layer's tensors by their names in the file."""
+        return by_name(self, partial(layer_tensor, self.index))
+
+    def require_shapes(self) -> None:
+        """Make sure that the tensors are of the types and shapes that the entry asks for.
+
+        Raises:
+            ImageError: one is not.
+        """
+        contents = {name: getattr(self, name) for name in LAYER_TENSORS}
+        where, named = f"layer {self.index} of the manifest", partial(layer_tensor, self.index)
+        require(LAYER_TENSORS, contents, self.sizes, ImageError, where, named=named, hint=NEWER)
+
+
+@dataclass(frozen=True)
+class ImageLayer(LayerRecord[Tensor]):
+    """One layer of an image; vectors over columns are (groups * cols,).
+
+    Attributes:
+        row_block: wordlines a tile; row block ``t`` of a group starts at wordline
+            ``t · row_block``.
+        col_block: bitlines a tile; the reference column of a tile is common to them.
+        planes: cells a weight.
+        adc_lsb_us: current of one ADC code, µS times DAC code, where columns share one range.
+        row_correction: (groups, col_blocks, wordlines) µS, subtracted digitally from every
+            column of a column block, times the wordline's input; None before a recovery found it.
+        adc_column_lsb_us: (groups, bitlines) current of one ADC code where every column has a
+            range of its own, shared by its row blocks; else None.
+        teacher_weight, teacher_bias: the float network, (groups, rows, cols) and
+            (groups * cols,); None in an image written without a teacher.
+        residual_index, residual_value: (n,) weights that the digital side adds to those of the
+            cells, before the gain, by their place in (groups, rows, cols), increasing; or None.
+    """
 
     @property
     def lsb_us(self) -> float | npt.NDArray[np.float32]:
@@ -176,32 +148,23 @@ def read_layer(
     Raises:
         ImageError: a key or tensor is missing or malformed.
     """
-    if not isinstance(entry, Mapping):
-        raise ImageError(f"must be an object, not {entry!r}", where, NEWER)
-    keys = {**_LAYER_KEYS}
-    if entry.get("input_scale", 0) is None:
-        del keys["input_scale"]  # each input vector is scaled on its own
-    fields = {"input_scale": None, **_checked(entry, keys, where)}
-    window = None
-    if entry.get("window", 0) is not None:
-        inner = f"window of {where}"
-        window = Window(**_checked(table(entry, "window", where), _WINDOW_KEYS, inner))
-    missing = [n for n in COLUMN_FIELDS if layer_tensor(index, n) not in tensors]
-    if missing:
-        raise ImageError(f"has no tensor {', '.join(missing)}", where, NEWER)
-    fields |= {n: tensors.get(layer_tensor(index, n)) for n in (*COLUMN_FIELDS, *OPTIONAL_FIELDS)}
-    layer = ImageLayer(index=index, window=window, layout=layout, **fields)
-    _check_residual(layer, where)
-    return layer
+    fields = entry_fields(entry, where)
+    found: dict[str, Any] = by_field(LAYER_TENSORS, tensors, partial(layer_tensor, index))
+    _check_residual(found["residual_index"], found["residual_value"], fields, where)
+    absent = missing(LAYER_TENSORS, found)
+    if absent:
+        raise ImageError(f"has no tensor {', '.join(absent)}", where, NEWER)
+    return ImageLayer(index=index, layout=layout, **fields, **found)
 
 
-def _check_residual(layer: ImageLayer, where: str) -> None:
-    index, value = layer.residual_index, layer.residual_value
+def _check_residual(
+    index: Tensor | None, value: Tensor | None, fields: Mapping[str, Any], where: str
+) -> None:
     if index is None and value is None:
         return
     if index is None or value is None or index.ndim != 1 or index.shape != value.shape:
         raise ImageError("residual_index and residual_value do not belong together", where, NEWER)
-    size = layer.groups * layer.rows * layer.cols
+    size = fields["groups"] * fields["rows"] * fields["cols"]
     bounds = np.concatenate([[-1], index.astype(np.int64), [size]])
     if (np.diff(bounds) <= 0).any():
         raise ImageError(
@@ -209,26 +172,3 @@ def _check_residual(layer: ImageLayer, where: str) -> None:
             where,
             NEWER,
         )
-
-
-def _checked(entry: Mapping[str, Any], keys: Mapping[str, Key], where: str) -> dict[str, Any]:
-    """The values of ``keys`` in ``entry``."""
-    found = {name: check_value(key, entry[name]) for name, key in keys.items() if name in entry}
-    problems = [f"{name}: missing" for name in keys if name not in entry]
-    problems += [f"{name}: {problem}" for name, (_, problem) in found.items() if problem]
-    if problems:
-        raise ImageError("; ".join(problems), where, NEWER)
-    return {name: value for name, (value, _) in found.items()}
-
-
-def table(entry: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
-    """The object ``name`` of a manifest's entry.
-
-    Raises:
-        ImageError: it is missing or no object.
-    """
-    value = entry.get(name)
-    if not isinstance(value, Mapping):
-        text = f"must be an object, not {value!r}" if name in entry else "missing"
-        raise ImageError(f"{name}: {text}", where, NEWER)
-    return value

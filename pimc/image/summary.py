@@ -18,11 +18,9 @@ from pimc.image.cost import (
     layer_costs,
     positions,
 )
-from pimc.image.image import TILE_FIELDS, Image
+from pimc.image.image import Image
 
 __all__ = ["summarize"]
-
-_LAYER, _ARRAY = TILE_FIELDS.index("layer"), TILE_FIELDS.index("array")
 
 
 def summarize(image: Image) -> dict[str, Any]:
@@ -42,18 +40,18 @@ def summarize(image: Image) -> dict[str, Any]:
     cost, areas = inference(image, costs), layer_areas_um2(image)
     area = array_area_um2(chip)
     layers = _layers(image, counts, places, costs, areas)
-    reads = activations(image.tensors["tiles"], image.tensors["schedule"])
+    reads = activations(image.tiles, image.schedule)
     return {
-        "model": manifest["model"]["name"],
-        "model_sha256": manifest["model"]["sha256"],
+        "model": image.model.name,
+        "model_sha256": image.model.sha256,
         "sha256": image.sha256,
         "format_version": manifest["version"],
         "chip": chip.name,
         "array": [chip.array.rows, chip.array.cols],
         "levels": chip.cell.levels,
         "mapping": chip.mapping.kind,
-        "options": manifest["options"],
-        "calibrated": bool(manifest["options"].get("calibrated", False)),
+        "options": image.options,
+        "calibrated": image.calibrated,
         "teacher": all(layer.teacher_weight is not None for layer in image.layers),
         "recovery": manifest["recovery"],
         "arrays_used": image.arrays,
@@ -96,7 +94,7 @@ def _layers(
     costs: list[Cost | None],
     areas: list[float] | None,
 ) -> list[dict[str, Any]]:
-    tiles = image.tensors["tiles"]
+    tiles = image.tiles
     return [
         {
             "name": layer.name,
@@ -104,8 +102,8 @@ def _layers(
             "rows": layer.rows,
             "cols": layer.cols,
             "groups": layer.groups,
-            "tiles": int((tiles[:, _LAYER] == layer.index).sum()),
-            "arrays": len(np.unique(tiles[tiles[:, _LAYER] == layer.index, _ARRAY])),
+            "tiles": len(tiles.of_layer(layer.index)),
+            "arrays": len(np.unique(tiles.array[tiles.of_layer(layer.index)])),
             "positions": places[layer.name],
             "quantization_error": layer.weight_error,
             "programming_error": estimate.programming_error(image, layer, counts[layer.index]),

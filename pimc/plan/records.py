@@ -100,7 +100,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Steps:
+class InputSteps:
     """What inputs can be in a network that was quantized elsewhere.
 
     Attributes:
@@ -140,10 +140,10 @@ class Layer:
     weight: Weight = field(repr=False)
     bias: Floats = field(repr=False)
     nonnegative_input: bool = False
-    input_steps: Steps | None = None
+    input_steps: InputSteps | None = None
 
 
-class Codes(Protocol):
+class CodeMatrix(Protocol):
     """Codes of weights (groups, rows, cols): an array, or what works them out when asked."""
 
     @property
@@ -180,7 +180,7 @@ class Quantized:
         weight_error: Σ(ŵ − w)² / Σw² of the layer.
     """
 
-    codes: Codes = field(repr=False)
+    codes: CodeMatrix = field(repr=False)
     zero: npt.NDArray[np.uint16] = field(repr=False)
     scale: Floats = field(repr=False)
     gain: Floats = field(repr=False)
@@ -227,7 +227,7 @@ class Lines:
 
 
 @dataclass(frozen=True)
-class Step:
+class ReadStep:
     """A moment of the schedule: the listed tiles, all of one layer, are read together.
 
     Each array appears once at most, so a step costs one activation an array.
@@ -239,7 +239,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything known so far. ``stage`` names the last pass that ran.
+    """Everything known so far. ``stage`` names the last of the compiler's passes that ran.
 
     Attributes:
         graph: the network; array layers become nodes of domain ``pimc`` in partition.
@@ -250,6 +250,8 @@ class Plan:
             those of the one before on the chip.
         lines: one entry a tile; None where rows and columns are simply consecutive.
         provenance: layer name → source node (op, name, output) for reports.
+        own_passes: of each pass of the user's own that ran, its name, the stage that it followed
+            (``after``) and its options.
     """
 
     graph: ir.Model
@@ -263,8 +265,9 @@ class Plan:
     arrays: int = 0
     phases: tuple[int, ...] = (0,)
     lines: tuple[Lines | None, ...] = ()
-    schedule: tuple[Step, ...] = ()
+    schedule: tuple[ReadStep, ...] = ()
     provenance: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    own_passes: tuple[Mapping[str, Any], ...] = ()
 
     def slot(self, array: int) -> int:
         """Which of the chip's arrays holds ``array`` while its phase runs."""

@@ -1,30 +1,51 @@
 """What must hold of a plan after each pass.
 
 A rule is a function whose docstring is both its documentation and its error message; it
-yields the places where it is broken. The pipeline checks, after a pass, every rule of the
-stages done so far: no later pass may break what an earlier one established.
+yields the places where it is broken. Which rules hold from which stage on is said beside the
+passes, in :mod:`pimc.passes.stages`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pimc.chip.codebook import codebook
 from pimc.chip.design import Chip
-from pimc.errors import PlanError
 from pimc.plan.records import (
     Plan,
     Tile,
     array_nodes,
+    bodies,
     layer_of,
 )
 
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
 #: First row, rows, first column, columns.
-Block = tuple[int, int, int, int]
-Rule = Callable[[Plan, Chip], Iterable[str]]
+_Block = tuple[int, int, int, int]
+PlanRule = Callable[[Plan, Chip], Iterable[str]]
+
+
+def values_are_defined(plan: Plan, chip: Chip) -> Iterator[str]:
+    """every value that the graph reads or gives is defined before"""
+    yield from _undefined(plan.graph.graph, frozenset())
+
+
+def _undefined(graph: ir.Graph, outside: frozenset[ir.Value]) -> Iterator[str]:
+    known = {*outside, *graph.inputs, *graph.initializers.values()}
+    for node in graph:
+        read = [value for value in node.inputs if value is not None]
+        yield from (value.name or node.name or "" for value in read if value not in known)
+        for body in bodies(node):
+            yield from _undefined(body, frozenset(known))
+        known.update(node.outputs)
+    yield from (value.name or "" for value in graph.outputs if value not in known)
 
 
 def names_are_unique(plan: Plan, chip: Chip) -> Iterator[str]:
@@ -49,6 +70,27 @@ def weights_have_their_shape(plan: Plan, chip: Chip) -> Iterator[str]:
         shape = (layer.groups, layer.rows, layer.cols)
         if layer.weight.shape != shape or layer.bias.shape != (layer.groups * layer.cols,):
             yield layer.name
+
+
+def layers_are_quantized(plan: Plan, chip: Chip) -> Iterator[str]:
+    """every layer is quantized once, in vectors of one entry a column"""
+    if len(plan.quantized) != len(plan.layers):
+        yield plan.model_name
+        return
+    for layer, quantized in zip(plan.layers, plan.quantized, strict=True):
+        vectors = (quantized.scale, quantized.gain, quantized.bias)
+        columns = layer.groups * layer.cols
+        if not (
+            tuple(quantized.codes.shape) == (layer.groups, layer.rows, layer.cols)
+            and _is(quantized.zero, np.uint16, (columns,))
+            and all(_is(vector, np.float32, (columns,)) for vector in vectors)
+            and _is(quantized.importance, np.float32, (layer.groups, layer.rows))
+        ):
+            yield layer.name
+
+
+def _is(array: npt.NDArray[Any], kind: type[np.generic], shape: tuple[int, ...]) -> bool:
+    return array.dtype == kind and array.shape == shape
 
 
 def codes_are_in_the_codebook(plan: Plan, chip: Chip) -> Iterator[str]:
@@ -106,7 +148,7 @@ def _covers(tiles: Sequence[Tile], shape: tuple[int, int]) -> bool:
     return area == shape[0] * shape[1] and not _overlapping(blocks)
 
 
-def _overlapping(blocks: Sequence[Block]) -> list[int]:
+def _overlapping(blocks: Sequence[_Block]) -> list[int]:
     """Numbers of the blocks that have a cell in common with one before them.
 
     On the grid of all their edges, which is small where blocks are laid out in order.
@@ -138,10 +180,31 @@ def tiles_fit_arrays(plan: Plan, chip: Chip) -> Iterator[str]:
             yield f"tile {number}"
 
 
+def tiles_have_places(plan: Plan, chip: Chip) -> Iterator[str]:
+    """every tile has one place"""
+    if len(plan.places) != len(plan.tiles):
+        yield plan.model_name
+
+
+def phases_follow_each_other(plan: Plan, chip: Chip) -> Iterator[str]:
+    """phases begin with array 0 and have arrays each"""
+    starts = plan.phases
+    grow = all(start < following for start, following in pairwise(starts))
+    if starts[:1] != (0,) or not grow or starts[-1] >= max(plan.arrays, 1):
+        yield plan.model_name
+
+
+def phases_fit_the_chip(plan: Plan, chip: Chip) -> Iterator[str]:
+    """no phase takes more arrays than the chip has"""
+    for start, end in pairwise((*plan.phases, plan.arrays)):
+        if end - start > chip.hierarchy.arrays:
+            yield f"array {start}"
+
+
 def places_do_not_overlap(plan: Plan, chip: Chip) -> Iterator[str]:
     """every tile lies inside its array and no cell belongs to two tiles"""
     rows, cols = chip.array.rows, chip.array.cols
-    held: dict[int, dict[int, Block]] = {}
+    held: dict[int, dict[int, _Block]] = {}
     for number, (tile, place) in enumerate(zip(plan.tiles, plan.places, strict=True)):
         if not (
             0 <= place.array < plan.arrays
@@ -155,6 +218,12 @@ def places_do_not_overlap(plan: Plan, chip: Chip) -> Iterator[str]:
     for blocks in held.values():
         numbers = list(blocks)
         yield from (f"tile {numbers[n]}" for n in _overlapping(list(blocks.values())))
+
+
+def tiles_have_lines(plan: Plan, chip: Chip) -> Iterator[str]:
+    """every tile has lines, or lies consecutively"""
+    if len(plan.lines) != len(plan.tiles):
+        yield plan.model_name
 
 
 def lines_are_distinct(plan: Plan, chip: Chip) -> Iterator[str]:
@@ -196,52 +265,3 @@ def every_tile_is_read_once(plan: Plan, chip: Chip) -> Iterator[str]:
     for number, step in enumerate(plan.schedule):
         if {plan.tiles[tile].layer for tile in step.tiles} != {step.layer}:
             yield f"step {number}"
-
-
-#: Stages in the order in which they run, with the rules that hold from then on and the parts of
-#: the plan that each looks at.
-RULES: dict[str, dict[Rule, tuple[str, ...]]] = {
-    "frontend": {},
-    "simplify": {},
-    "lower": {},
-    "replicate": {},
-    "partition": {
-        names_are_unique: ("layers",),
-        nodes_match_layers: ("graph", "layers"),
-        weights_have_their_shape: ("layers",),
-    },
-    "quantize": {
-        codes_are_in_the_codebook: ("layers", "quantized"),
-        ranges_are_positive: ("layers", "quantized"),
-    },
-    "tile": {tiles_cover_layers: ("layers", "tiles"), tiles_fit_arrays: ("tiles",)},
-    "pack": {places_do_not_overlap: ("tiles", "places", "arrays")},
-    "place": {},
-    "cells": {lines_are_distinct: ("tiles", "places", "arrays", "lines")},
-    "schedule": {every_tile_is_read_once: ("tiles", "schedule")},
-}
-
-
-def check(plan: Plan, chip: Chip, since: Plan | None = None) -> None:
-    """Check the rules of the plan's stage and of all before it.
-
-    Args:
-        since: an earlier plan that was checked: what has not changed since is not looked at again.
-
-    Raises:
-        PlanError: a rule is broken; the error names the stage, the rule and the places.
-    """
-    stages = list(RULES)
-    checked = stages.index(since.stage) if since is not None else -1
-    for number, stage in enumerate(stages[: stages.index(plan.stage) + 1]):
-        for rule, parts in RULES[stage].items():
-            same = all(getattr(plan, part) is getattr(since, part, None) for part in parts)
-            if number <= checked and same:
-                continue
-            broken = list(rule(plan, chip))
-            if broken:
-                raise PlanError(
-                    f"after {plan.stage}: it does not hold that {rule.__doc__}",
-                    where=", ".join(broken[:5]),
-                    hint="this is a mistake in pimc; please report it",
-                )

@@ -5,15 +5,11 @@ from __future__ import annotations
 import itertools
 import operator
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pimc.chip.converters import dac_limits, plane_full_scale
 from pimc.chip.design import Chip
-from pimc.chip.elements import (
-    ADC,
-    DAC,
-    present,
-    without,
-)
+from pimc.chip.elements import ADC, DAC, present, without
 from pimc.image.image import Image
 from pimc.progress import Progress, silent, ticking
 from pimc.runtime.teacher import has_teacher
@@ -100,22 +96,21 @@ def on_chip(image: Image, chip: Chip) -> Image:
     Converters keep their ranges: more DAC codes of the same range are smaller ones, and more of
     them make up the current of one ADC code.
     """
-    entries, columns = [], {}
-    for entry, layer in zip(image.manifest["layers"], image.layers, strict=True):
+    layers = []
+    for layer in image.layers:
         signed = layer.input_signed
         codes = dac_limits(chip, signed)[1] / dac_limits(image.chip, signed)[1]
         full_scale = plane_full_scale(chip, signed) / plane_full_scale(image.chip, signed)
         scale, lsb = layer.input_scale, layer.adc_column_lsb_us
-        entries.append(
-            {
-                **entry,
-                "input_scale": None if scale is None else scale / codes,
-                "adc_lsb_us": layer.adc_lsb_us * full_scale,
-            }
+        layers.append(
+            replace(
+                layer,
+                input_scale=None if scale is None else scale / codes,
+                adc_lsb_us=layer.adc_lsb_us * full_scale,
+                adc_column_lsb_us=None if lsb is None else (lsb * full_scale).astype(lsb.dtype),
+            )
         )
-        if lsb is not None:
-            columns[layer.index] = {"adc_column_lsb_us": (lsb * full_scale).astype(lsb.dtype)}
-    return image.updated(chip=chip.to_dict(), layers=entries, columns=columns)
+    return image.with_chip(chip).with_layers(layers)
 
 
 class _Measured:

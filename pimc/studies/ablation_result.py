@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pimc.chip.elements import NonIdeality
+from pimc.chip.element import Element
 
 __all__ = ["Cost", "Difference", "Explanation", "LayerSnr", "Quantization"]
 
@@ -56,7 +56,7 @@ class Cost:
             rounded. The two differ where elements do not simply add up.
     """
 
-    element: NonIdeality
+    element: Element
     switched_off: Difference
     alone: Difference
 

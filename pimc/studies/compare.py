@@ -10,7 +10,8 @@ from pimc.data.dataset import Dataset
 from pimc.image.image import Image
 from pimc.passes.recover.loop import recover
 from pimc.passes.recover.options import RecoverOptions
-from pimc.passes.recover.residual import residual_weights
+from pimc.passes.recover.train.harden import HardenedCache
+from pimc.passes.recover.write.residual import residual_weights
 from pimc.progress import Progress, silent
 from pimc.runtime.door.abilities import observer, reads_of
 from pimc.runtime.door.device import Device
@@ -34,7 +35,7 @@ class Outcome:
         loss, agreement: of the result on held-out calibration data; agreement is None for
             values.
         errors_before, errors_after: of every layer's outputs, see
-            :class:`~pimc.passes.recover.options.Stage`.
+            :class:`~pimc.passes.recover.recovery.Stage`.
         cells_rewritten: writes done; a cell written twice counts twice.
         residual_weights: weights that the digital side adds.
         reads: array reads that the strategy took; None where the device does not count them.
@@ -88,7 +89,9 @@ def compare(
         PimcError: what :func:`~pimc.passes.recover.loop.recover` raises.
     """
     pool = pool or Here()
-    shared = [pool.share(value) for value in (shareable(image), calib, labelled)]
+    # Each worker fills a cache of its own: dies of one image share what does not depend on them.
+    given = shareable(image), calib, labelled, HardenedCache()
+    shared = [pool.share(value) for value in given]
     work = [(name, seed) for name in strategies for seed in seeds]
     tasks = ((key, (*shared, *key, options, driver)) for key in work)
     done = dict(progress(completed(pool, follow, tasks), "recoveries", len(work)))
@@ -99,19 +102,24 @@ def follow(
     image: Image,
     calib: Dataset,
     labelled: Batches | None,
+    hardened: HardenedCache,
     strategy: str,
     seed: int,
     options: RecoverOptions,
     driver: str,
 ) -> Outcome:
-    """One strategy on one die; the task of a worker."""
+    """One strategy on one die; the task of a worker.
+
+    Args:
+        hardened: what the tasks of this worker share.
+    """
     device = open_device(driver, image, seed=seed)
     program(image, device)
     before = _measured(image, device, labelled, seed)
     reads_before, start = reads_of(device), time.perf_counter()
     # What layers cost is the same for all, and no part of a comparison.
     options = replace(options, cost_images=0)
-    recovery = recover(image, device, calib, options, strategy=strategy)
+    recovery = recover(image, device, calib, options, strategy=strategy, hardened=hardened)
     seconds, reads_after = time.perf_counter() - start, reads_of(device)
     (kept,) = (stage for stage in recovery.stages if stage.kept)
     return Outcome(

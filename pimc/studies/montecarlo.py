@@ -96,4 +96,4 @@ _last: dict[tuple[str, Reading], Session] = {}
 
 def shareable(image: Image) -> Image:
     """The image without what was worked out from it, which a worker does by itself."""
-    return Image(image.manifest, image.tensors)
+    return Image(image.manifest, image.tensors, identity=image.identity)

@@ -14,6 +14,7 @@ import numpy as np
 
 from pimc import api
 from pimc.chip.design import Chip
+from pimc.chip.elements import seen_by_compiler
 from pimc.chip.grid import Point, chip_at
 from pimc.data.dataset import Dataset
 from pimc.errors import ChipError, PimcError
@@ -44,10 +45,6 @@ from pimc.studies.sweep_table import (
 from pimc.work.pool import Here, Pool, completed
 
 __all__ = ["Setup", "Swept", "sweep"]
-
-#: Tables of a chip that the compiler does not look at: chips that differ in them only share
-#: what is compiled.
-DIE_TABLES = ("read_noise", "faults", "programming", "variation", "retention", "disturb")
 
 Task = tuple[tuple[int, int], tuple[Any, ...]]
 
@@ -217,9 +214,9 @@ class _Run:
 
     def _compiled(self, chip: Chip) -> Image:
         """The image for a chip; the last one with another chip where the compiler sees none."""
-        view = _seen_by_compiler(chip)
+        view = canonical_json(seen_by_compiler(chip))
         if self.last is not None and self.last[0] == view:
-            return self.last[1].updated(chip=chip.to_dict())
+            return self.last[1].with_chip(chip)
         image = api.compile(self.setup.model, chip, calib=self.setup.calib)
         self.last = view, image
         return image
@@ -252,17 +249,11 @@ def _by_compilation(base: Chip, points: Mapping[int, Point]) -> list[tuple[int, 
     groups: dict[str, list[tuple[int, Point]]] = {}
     for number, point in points.items():
         try:
-            view = _seen_by_compiler(chip_at(base, point))
+            view = canonical_json(seen_by_compiler(chip_at(base, point)))
         except ChipError:
             view = ""
         groups.setdefault(view, []).append((number, point))
     return [entry for group in groups.values() for entry in group]
-
-
-def _seen_by_compiler(chip: Chip) -> str:
-    """What of a chip can change levels, tiles and scales, as canonical JSON."""
-    seen = {name: v for name, v in chip.to_dict().items() if name not in DIE_TABLES}
-    return canonical_json(seen)
 
 
 def _fingerprint(data: Dataset) -> str:

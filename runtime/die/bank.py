@@ -6,12 +6,14 @@ a read: what cells hold, read disturb, the state of traps, the resistance of wir
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from pimc.chip.design import Chip
+from pimc.chip.plugins.protocols import ReadTerm
 from pimc.runtime.die.die import Die, Stuck
 from pimc.runtime.die.region import Region
 from pimc.runtime.die.site import (
@@ -27,6 +29,26 @@ from pimc.runtime.physics.ir_drop import Wires
 
 Array32 = npt.NDArray[np.float32]
 
+#: The power of the voltage that fluctuating conductances go with.
+SQUARE = 2
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Noise of reads whose variance goes with the voltage in one way.
+
+    Attributes:
+        power: to which power of the voltage it goes.
+        variance, reference_variance: at full voltage; as of a :class:`Bank`.
+    """
+
+    power: int
+    variance: Array32 | None = field(repr=False)
+    reference_variance: Array32 | None = field(repr=False)
+
+
+_SILENT = Noise(SQUARE, None, None)
+
 
 @dataclass(frozen=True)
 class Bank:
@@ -36,17 +58,21 @@ class Bank:
         g_us: (blocks, rows, columns) current in µS a unit of input, the reference column's taken
             off where the chip has one.
         variance: (blocks, rows, columns) variance of one read a unit of squared input, µS²; None
-            without read noise.
+            where no conductance fluctuates.
         reference_variance: (blocks, rows, reads) the same of the reference columns: columns read
-            together share one; None without read noise or reference.
+            together share one; None without such noise or reference.
+        others: noise that goes with another power of the input than its square.
         read_of_column: (blocks, columns) which of its block's reads a column belongs to.
+        lines: (blocks, rows, reads) addresses of the wordlines.
         reads: array reads that one input vector takes, of all blocks together.
     """
 
     g_us: Array32 = field(repr=False)
     variance: Array32 | None = field(repr=False)
     reference_variance: Array32 | None = field(repr=False)
+    others: tuple[Noise, ...] = field(repr=False)
     read_of_column: Ints = field(repr=False)
+    lines: Ints = field(repr=False)
     reads: int
 
 
@@ -92,18 +118,19 @@ def bank_of(
         chip, noise_seed, read_noise.REFERENCE, site.lines, site.reference_traps, sample, reference
     )
     subtract = chip.mapping.pedestal == "reference"
-    noisy = not die.perfect and read_noise.is_noisy(chip.read_noise)
-    variance = _variance(chip, g, site.age_s, site.conducting) if noisy else None
-    beside = None
-    if noisy and subtract:
-        beside = _variance(chip, reference, np.asarray(die.clock_s), reference > 0)
-    g, variance = _through(site.cell_wires, g, variance)
-    reference, beside = _through(site.reference_wires, reference, beside)
+    terms = {} if die.perfect else read_noise.terms_of(chip)
+    noise = {power: _noise(die, site, power, terms[power], g, reference) for power in terms}
+    squared = noise.pop(SQUARE, _SILENT)
+    g = g if site.cell_wires is None else site.cell_wires.effective_us(g)
+    if site.reference_wires is not None:
+        reference = site.reference_wires.effective_us(reference)
     return Bank(
         g_us=_single(g - site.of_columns(reference) if subtract else g),
-        variance=None if variance is None else _single(variance),
-        reference_variance=None if beside is None else _single(beside),
+        variance=squared.variance,
+        reference_variance=squared.reference_variance,
+        others=tuple(noise.values()),
         read_of_column=site.read_of_column,
+        lines=site.lines,
         reads=int((site.read_of_column.max(axis=1) + 1).sum()),
     )
 
@@ -139,18 +166,28 @@ def _telegraph(
     return changed
 
 
-def _through(
-    wires: Wires | None, g: Floats, variance: Floats | None
-) -> tuple[Floats, Floats | None]:
-    """Current and noise behind the wires, a unit of input."""
-    if wires is None:
-        return g, variance
-    damped = None if variance is None else variance * wires.share**2
-    return wires.effective_us(g), damped
+def _noise(
+    die: Die,
+    site: Site,
+    power: int,
+    terms: Iterable[ReadTerm],
+    g: Floats,
+    reference: Floats,
+) -> Noise:
+    """What terms add to the reads of cells that hold ``g``, behind the wires."""
+    own, beside = _variance(terms, g, site.age_s, site.conducting, site.cell_wires), None
+    if die.attached().mapping.pedestal == "reference":
+        age_s, sound = np.asarray(die.clock_s), reference > 0
+        beside = _variance(terms, reference, age_s, sound, site.reference_wires)
+    return Noise(power, own, beside)
 
 
-def _variance(chip: Chip, g: Floats, age_s: Floats, present: Mask) -> Floats:
-    return np.where(present, read_noise.variance_us2(chip.read_noise, g, age_s), 0.0)
+def _variance(
+    terms: Iterable[ReadTerm], g: Floats, age_s: Floats, there: Mask, wires: Wires | None
+) -> Array32:
+    each = [term.variance_us2(g, age_s) for term in terms]
+    total = np.where(there, np.sum(each, axis=0), 0.0)
+    return _single(total if wires is None else total * wires.share**2)
 
 
 def _single(values: Floats) -> Array32:

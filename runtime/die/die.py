@@ -12,45 +12,24 @@ import numpy.typing as npt
 from pimc.chip.design import Chip
 from pimc.errors import DeviceError, UsageError
 from pimc.files import container
-from pimc.runtime.physics import philox
+from pimc.files.migrate import up_to_date
+from pimc.files.schema import require
+from pimc.runtime.die.cells import CELL_TENSORS, STEPS, UNWRITTEN, Cells, cell_sizes, unread
+from pimc.runtime.physics import retention
 from pimc.runtime.physics.disturb import disturbs
 from pimc.runtime.physics.faults import Stuck, draw_faults, with_faults
-from pimc.runtime.physics.retention import aged_us, retention_of
+from pimc.runtime.physics.retention import aged_us
 from pimc.runtime.physics.streams import Stream
 from pimc.runtime.physics.writing import reference_us, verified, written_us
 
 __all__ = ["LONGEST_S", "UNWRITTEN", "Cells", "Die", "Stream", "Stuck"]
 
 FORMAT = "pimc-die"
-#: 2 added ages and stress; dies of version 1 are read as freshly written and never read.
 VERSION = 2
 SUFFIX = ".die"
 
 #: The longest time a die is aged by at once: thirty thousand years.
 LONGEST_S = 1e12
-
-#: Level of a cell that was never written.
-UNWRITTEN = -1
-
-
-@dataclass
-class Cells:
-    """State of a die's cells, (arrays, rows, cols) each; ``reference_us`` is (arrays, rows),
-    zero on dead wordlines. Conductances are those right after the write, ``age_s`` ago.
-
-    ``stress`` is (arrays, rows): what reads did to each wordline so far, in parts of a read at
-    full scale (:mod:`pimc.runtime.physics.disturb`); ``stress_before`` is what of it came before
-    the cell's last write, (arrays, 0, 0) on a chip whose reads disturb nothing.
-    """
-
-    level: npt.NDArray[np.int16]
-    writes: npt.NDArray[np.uint32]
-    stuck: npt.NDArray[np.uint8]
-    g_us: npt.NDArray[np.float32]
-    reference_us: npt.NDArray[np.float32]
-    age_s: npt.NDArray[np.float32]
-    stress: npt.NDArray[np.int64]
-    stress_before: npt.NDArray[np.int64]
 
 
 @dataclass
@@ -176,15 +155,14 @@ class Die:
         """What cells (addresses, any shape) conduct now, in µS."""
         chip, state = self.attached(), self.cells
         g = state.g_us.reshape(-1)[cells]
-        model = None if self.perfect else retention_of(chip)
-        if model is None:
+        if self.perfect or not retention.changes(chip):
             return g
         level, age = state.level.reshape(-1)[cells], state.age_s.reshape(-1)[cells]
         moved = (state.stuck.reshape(-1)[cells] == Stuck.FREE) & (level != UNWRITTEN) & (age > 0)
         target = np.asarray(chip.cell.g_levels_us)[level[moved]]
         write = state.writes.reshape(-1)[cells[moved]] - 1
-        draws = philox.normal(self.seed, Stream.RETENTION, cells[moved], write)
-        g[moved] = aged_us(model, g[moved], target, age[moved], draws)
+        where, streams = cells[moved], retention.CELL
+        g[moved] = aged_us(chip, self.seed, streams, where, g[moved], target, age[moved], write)
         return g
 
     def reference_held_us(self, lines: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
@@ -193,15 +171,14 @@ class Die:
         They were written when the die was made.
         """
         chip, g = self.attached(), self.cells.reference_us.reshape(-1)[lines]
-        model = None if self.perfect else retention_of(chip)
         moved = g > 0
-        if model is None or self.clock_s == 0:
+        if self.perfect or not retention.changes(chip) or self.clock_s == 0:
             return g
         levels_us = chip.cell.g_levels_us
         target = np.full(int(moved.sum()), levels_us[len(levels_us) // 2])
-        draws = philox.normal(self.seed, Stream.RETENTION_REFERENCE, lines[moved])
         age = np.full(target.shape, self.clock_s)
-        g[moved] = aged_us(model, g[moved], target, age, draws)
+        streams = retention.REFERENCE
+        g[moved] = aged_us(chip, self.seed, streams, lines[moved], g[moved], target, age)
         return g
 
     def save(self, path: str | Path) -> None:
@@ -225,14 +202,12 @@ class Die:
         Raises:
             DeviceError: the file is missing, damaged or not a die.
         """
-        manifest, tensors = container.load(path, FORMAT, VERSION, DeviceError)
+        content = container.load(path, FORMAT, VERSION, DeviceError)
+        manifest, tensors = up_to_date(*content, VERSION, STEPS, DeviceError, str(path))
         chip = Chip.from_dict(manifest["chip"])
-        if manifest["version"] < 2:
-            shape = tensors["level"].shape
-            tensors["age_s"] = np.zeros(shape, np.float32)
-            tensors |= _unread(chip, shape)
+        require(CELL_TENSORS, tensors, cell_sizes(chip), DeviceError, str(path))
         # The container's tensors are read-only views; a die is written to.
-        cells = Cells(**{name: value.copy() for name, value in tensors.items()})
+        cells = Cells(**{name: tensors[name].copy() for name in CELL_TENSORS})
         clock_s = manifest.get("clock_s", 0.0)
         return Die(manifest["seed"], manifest["perfect"], chip, clock_s, _cells=cells)
 
@@ -264,11 +239,5 @@ class Die:
             g_us=with_faults(chip, stuck, chip.cell.g_min_us).astype(np.float32),
             reference_us=np.where(dead_row, 0.0, reference).astype(np.float32),
             age_s=np.zeros(shape, np.float32),
-            **_unread(chip, shape),
+            **unread(chip, shape),
         )
-
-
-def _unread(chip: Chip, shape: tuple[int, ...]) -> dict[str, npt.NDArray[np.int64]]:
-    """Stress of (arrays, rows, cols) cells that were never read."""
-    before = shape if disturbs(chip) else (*shape[:1], 0, 0)
-    return {"stress": np.zeros(shape[:2], np.int64), "stress_before": np.zeros(before, np.int64)}

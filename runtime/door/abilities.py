@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+import numpy as np
 import numpy.typing as npt
 
 from pimc.errors import UsageError
@@ -194,6 +195,23 @@ class CountsReads(Protocol):
     @property
     def reads(self) -> int:
         """Array reads so far."""
+        ...
+
+
+@runtime_checkable
+class CountsWrites(Protocol):
+    """A device that knows how often its cells were written.
+
+    With it no cell is written beyond what the chip endures (``programming.endurance_writes``).
+    Without it only the writes that pimc did itself are counted.
+    """
+
+    def times_written(self, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """How often each of ``cells`` (addresses, any shape) was written so far.
+
+        Raises:
+            DeviceError: the chip does not answer.
+        """
         ...
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "outputs",
     "saturation",
     "state",
+    "times",
     "took",
     "written",
     "yes_or_no",
@@ -98,14 +99,28 @@ def written(found: object, cells: int, levels: int) -> npt.NDArray[np.int64]:
     Raises:
         AnswerError: it is no such array, or there is no such level.
     """
-    if not isinstance(found, np.ndarray) or found.dtype.kind not in "iu" or found.shape != (cells,):
-        raise AnswerError(f"gave {_described(found)} instead of an array of integers [{cells}]")
-    if found.size and not (found.min() >= -1 and found.max() < levels):
+    values = _integers(found, (cells,))
+    if values.size and not (values.min() >= -1 and values.max() < levels):
         raise AnswerError(
-            f"gave levels from {found.min()} to {found.max()}, and there are 0 to {levels - 1}, "
+            f"gave levels from {values.min()} to {values.max()}, and there are 0 to {levels - 1}, "
             "-1 for none"
         )
-    return found.astype(np.int64, copy=False)
+    return values.astype(np.int64, copy=False)
+
+
+def times(found: object, cells: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    """Counts, one a cell.
+
+    Args:
+        cells: shape of the addresses.
+
+    Raises:
+        AnswerError: they are no such array, or negative.
+    """
+    values = _integers(found, cells)
+    if values.size and values.min() < 0:
+        raise AnswerError(f"gave counts down to {values.min()}")
+    return values.astype(np.int64, copy=False)
 
 
 def codes(
@@ -180,6 +195,13 @@ def state(found: object) -> dict[str, npt.NDArray[Any]]:
         if not isinstance(key, str) or not _storable(value):
             raise AnswerError(f"gave {_described(value)} for {key!r} instead of an array")
     return dict(found)
+
+
+def _integers(found: object, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    if not isinstance(found, np.ndarray) or found.dtype.kind not in "iu" or found.shape != shape:
+        wanted = f"an array of integers {list(shape)}"
+        raise AnswerError(f"gave {_described(found)} instead of {wanted}")
+    return found
 
 
 def _storable(value: object) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,10 +14,14 @@ import numpy.typing as npt
 from pimc.chip.converters import code_limits, line_limits
 from pimc.errors import CaptureError
 from pimc.files import container
+from pimc.files.migrate import Step, up_to_date
+from pimc.files.schema import Range, by_name, misfits, outside, tensor, tensors_of
 from pimc.image.image import Image, layer_tensor
 
 FORMAT = "pimc-capture"
 VERSION = 1
+#: From each older version to the next.
+STEPS: Mapping[int, Step] = {}
 SUFFIX = ".pimccap"
 
 #: Converter codes: int16 or int32.
@@ -48,9 +53,36 @@ class LayerCapture:
         outputs: (groups · cols, vectors) the layer's output, mean of the repeats.
     """
 
-    inputs: Codes = field(repr=False)
-    codes: Codes = field(repr=False)
-    outputs: npt.NDArray[np.float32] = field(repr=False)
+    inputs: Codes = field(
+        repr=False,
+        metadata=tensor(
+            _CODE_TYPES,
+            ("blocks", "rows", "vectors"),
+            "DAC codes applied to the wordlines",
+            values="DAC codes",
+        ),
+    )
+    codes: Codes = field(
+        repr=False,
+        metadata=tensor(
+            _CODE_TYPES,
+            ("repeats", "blocks", "columns", "vectors"),
+            "raw ADC codes, every read on its own; no repeats where only sums were to be had",
+            values="ADC codes",
+        ),
+    )
+    outputs: npt.NDArray[np.float32] = field(
+        repr=False,
+        metadata=tensor(
+            "float32",
+            ("groups · cols", "vectors"),
+            "the layer's output for these inputs, from the mean code of the repeats",
+        ),
+    )
+
+
+#: The tensors of a layer.
+LAYER_CAPTURE = tensors_of(LayerCapture)
 
 
 @dataclass(frozen=True)
@@ -88,9 +120,9 @@ class Capture:
             UsageError: the file cannot be written.
         """
         tensors: dict[str, npt.NDArray[Any]] = {
-            layer_tensor(index, name): value
+            name: value
             for index, layer in self.layers.items()
-            for name, value in vars(layer).items()
+            for name, value in by_name(layer, partial(layer_tensor, index)).items()
         }
         tensors |= {f"output.{name}": value for name, value in self.outputs.items()}
         manifest = {
@@ -110,7 +142,8 @@ class Capture:
         Raises:
             CaptureError: the file is missing or damaged, or belongs to another image.
         """
-        manifest, tensors = container.load(path, FORMAT, VERSION, CaptureError)
+        content = container.load(path, FORMAT, VERSION, CaptureError)
+        manifest, tensors = up_to_date(*content, VERSION, STEPS, CaptureError, str(path))
         try:
             if manifest["image"] != image.sha256:
                 raise CaptureError(
@@ -120,7 +153,7 @@ class Capture:
                 )
             layers = {
                 index: LayerCapture(
-                    *(tensors[layer_tensor(index, name)] for name in ("inputs", "codes", "outputs"))
+                    **{name: tensors[layer_tensor(index, name)] for name in LAYER_CAPTURE}
                 )
                 for index in manifest["layers"]
             }
@@ -143,22 +176,20 @@ class Capture:
 def _check_layer(image: Image, index: int, record: LayerCapture, where: str) -> None:
     layer = image.layers[index]
     blocks, rows, columns = image.cells(layer).shape
-    repeats, vectors = record.codes.shape[0], record.inputs.shape[-1]
-    dac = line_limits(image.chip, layer.input_signed)
-    adc = code_limits(image.chip, layer.input_signed)
-    floats, finite = ("float32",), (-np.inf, np.inf)
-    expected: dict[str, tuple[tuple[str, ...], tuple[int, ...], tuple[float, float]]] = {
-        "inputs": (_CODE_TYPES, (blocks, rows, vectors), dac),
-        "codes": (_CODE_TYPES, (repeats, blocks, columns, vectors), adc),
-        "outputs": (floats, (layer.groups * layer.cols, vectors), finite),
+    sizes = {"blocks": blocks, "rows": rows, "columns": columns}
+    sizes |= {"groups": layer.groups, "cols": layer.cols}
+    ranges: dict[str, Range] = {
+        "DAC codes": line_limits(image.chip, layer.input_signed),
+        "ADC codes": code_limits(image.chip, layer.input_signed),
     }
-    for name, (dtypes, shape, (low, high)) in expected.items():
-        found = getattr(record, name)
-        tensor = layer_tensor(index, name)
-        if found.dtype.name not in dtypes or found.shape != shape or not vectors:
-            wanted = f"{' or '.join(dtypes)} {shape}"
-            message = f"{tensor} is {found.dtype} {found.shape}, expected {wanted}"
-            raise CaptureError(message, where=where, hint=_HINT)
-        if found.size and not (found.min() >= low and found.max() <= high):
-            message = f"{tensor} holds values outside {low} to {high}"
+    for name, problem in misfits(LAYER_CAPTURE, vars(record), sizes):
+        message = f"{layer_tensor(index, name)} {problem}"
+        raise CaptureError(message, where=where, hint=_HINT)
+    if not record.inputs.shape[-1]:
+        message = f"{layer_tensor(index, 'inputs')} holds no vectors"
+        raise CaptureError(message, where=where, hint=_HINT)
+    for name, spec in LAYER_CAPTURE.items():
+        limits = outside(spec, getattr(record, name), ranges)
+        if limits is not None:
+            message = f"{layer_tensor(index, name)} holds values outside {limits[0]} to {limits[1]}"
             raise CaptureError(message, where=where, hint=_HINT)

@@ -155,6 +155,14 @@ class _CountsReads(_Checked):
             return answers.count(self._device.reads)
 
 
+class _CountsWrites(_Checked):
+    """See :class:`~pimc.runtime.door.abilities.CountsWrites`."""
+
+    def times_written(self, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        with self._calls("times_written"):
+            return answers.times(self._device.times_written(cells), cells.shape)
+
+
 class _CountsSaturation(_Checked):
     """See :class:`~pimc.runtime.door.abilities.CountsSaturation`."""
 
@@ -172,5 +180,6 @@ _PARTS: Mapping[Any, type[_Checked]] = {
     abilities.Resumable: _Resumable,
     abilities.Ageable: _Ageable,
     abilities.CountsReads: _CountsReads,
+    abilities.CountsWrites: _CountsWrites,
     abilities.CountsSaturation: _CountsSaturation,
 }

@@ -9,14 +9,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from pimc.errors import DeviceError, PimcError, UsageError
-from pimc.files.strict import did_you_mean
+from pimc.files.entry_points import Extensions
 from pimc.image.image import Image
 from pimc.runtime.door.abilities import Simulator
 from pimc.runtime.door.checked import checked
@@ -50,6 +49,7 @@ class DeviceInfo(NamedTuple):
 
 #: Drivers of our own, which need no installed metadata to be found.
 _BUILT_IN: dict[str, Driver | Opens] = {"sim": SimDriver, "replay": ReplayDevice}
+_DRIVERS = Extensions(ENTRY_POINT_GROUP, "device", _BUILT_IN, loaded="driver", broken=DeviceError)
 #: Those whose devices need no checks; a recording gives means of codes, which are not whole.
 _OWN = tuple(_BUILT_IN.values())
 
@@ -112,7 +112,8 @@ def driver_named(name: str) -> Driver:
         UsageError: none of this name is installed.
         DeviceError: it cannot be loaded.
     """
-    found = _BUILT_IN.get(name) or _installed(name)
+    with on_stderr():
+        found = _DRIVERS.load(name)
     return found if hasattr(found, "open") else _Function(found)
 
 
@@ -157,47 +158,16 @@ def require_programmed(image: Image, device: Device) -> None:
 
 def devices() -> list[DeviceInfo]:
     """All drivers by name, with those that cannot be loaded."""
-    found = {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
-    names = sorted({*_BUILT_IN, *found})
-    return [_info(name, found.get(name)) for name in names]
+    return [_info(name) for name in sorted(_DRIVERS.names())]
 
 
-def _info(name: str, entry: EntryPoint | None) -> DeviceInfo:
-    built_in = _BUILT_IN.get(name)
-    if built_in is not None or entry is None:
-        return DeviceInfo(name, _first_line(built_in), True)
-    try:
-        loaded = _loaded(entry)
-    except DeviceError as cause:
-        return DeviceInfo(name, cause.message.removeprefix("the driver "), False)
-    return DeviceInfo(name, _first_line(loaded), True)
-
-
-def _installed(name: str) -> Driver | Opens:
-    found = {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
-    if name not in found:
-        known = sorted({*_BUILT_IN, *found})
-        raise UsageError(
-            f"no such device{did_you_mean(name, known)}",
-            where=name,
-            hint=f"installed are {', '.join(known)}",
-        )
-    return _loaded(found[name])
-
-
-def _loaded(entry: EntryPoint) -> Driver | Opens:
+def _info(name: str) -> DeviceInfo:
     try:
         with on_stderr():
-            loaded: Driver | Opens = entry.load()
-    except KeyboardInterrupt:
-        raise
-    except BaseException as cause:  # whatever a foreign module does when imported
-        raise DeviceError(
-            f"the driver cannot be loaded: {said(cause)}",
-            where=entry.name,
-            hint="install the driver's package again",
-        ) from cause
-    return loaded
+            found = _DRIVERS.load(name)
+        return DeviceInfo(name, _first_line(found), True)
+    except DeviceError as cause:
+        return DeviceInfo(name, cause.message.removeprefix("the driver "), False)
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ import numpy.typing as npt
 from pimc.errors import DeviceError, RecoveryError
 from pimc.files.journal import append_line, whole_lines
 from pimc.image.image import Image
-from pimc.runtime.door.abilities import Savable
+from pimc.runtime.door.abilities import CountsWrites, Savable
 from pimc.runtime.door.device import Device
+from pimc.runtime.door.endurance import NONE, require_endurance, worn, worn_out
 
 #: So many cells that all refuse are no coincidence; fewer may all be stuck or out of pulses.
 PROOF = 8
@@ -55,19 +56,17 @@ def program(
         done: called after each array with its number, when the device has taken it.
 
     Raises:
-        DeviceError: the device failed, or an array took none of many writes.
+        DeviceError: the device failed, an array took none of many writes, or cells would be
+            written more often than they endure; then none is.
     """
-    per_array = image.chip.array.rows * image.chip.array.cols
+    limit = image.chip.programming.endurance_writes
+    arrays = [array for array in range(image.arrays) if array not in skip]
+    _require_endurance(image, device, arrays, limit)
     written = kept = touched = missed = 0
     writes = np.zeros(image.chip.cell.levels, np.int64)
-    for array in range(image.arrays):
-        if array in skip:
-            continue
-        inside = np.flatnonzero(image.used[array])
-        cells = inside + array * per_array
-        levels = image.levels[array].reshape(-1)[inside]
-        stale = device.written(cells) != levels
-        missed += write(device, cells[stale], levels[stale])
+    for array in arrays:
+        cells, levels, stale = _wanted(image, device, array)
+        missed += write(device, cells[stale], levels[stale], limit=limit)
         writes += np.bincount(levels[stale], minlength=len(writes))
         written += int(stale.sum())
         kept += int((~stale).sum())
@@ -76,14 +75,51 @@ def program(
     return Programmed(written, kept, touched, missed, tuple(writes.tolist()))
 
 
-def write(device: Device, cells: npt.NDArray[np.int64], levels: npt.NDArray[np.uint16]) -> int:
+def _wanted(
+    image: Image, device: Device, array: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint16], npt.NDArray[np.bool_]]:
+    """Cells of an array that the image uses, their levels, and which of them are to be written."""
+    inside = np.flatnonzero(image.used[array])
+    cells = inside + array * image.chip.array.rows * image.chip.array.cols
+    levels = image.levels[array].reshape(-1)[inside]
+    return cells, levels, device.written(cells) != levels
+
+
+def _require_endurance(image: Image, device: Device, arrays: list[int], limit: int) -> None:
+    """Nothing is written where not all can be; of a device that does not count, all can."""
+    if not isinstance(device, CountsWrites):
+        return
+    tired = total = 0
+    for array in arrays:
+        cells, _, stale = _wanted(image, device, array)
+        tired += int(worn(device, cells[stale], limit).sum())
+        total += int(stale.sum())
+    if tired:
+        raise worn_out(device, tired, total, limit)
+
+
+def write(
+    device: Device,
+    cells: npt.NDArray[np.int64],
+    levels: npt.NDArray[np.uint16],
+    *,
+    limit: int,
+    before: npt.NDArray[np.int64] = NONE,
+) -> int:
     """Write cells; returns how many did not take it. A chip has some stuck cells.
 
+    Args:
+        limit: writes that a cell endures.
+        before: cells that were written so far, for devices that do not count; see
+            :func:`~pimc.runtime.door.endurance.worn`.
+
     Raises:
-        DeviceError: not one of :data:`PROOF` cells or more could be written.
+        DeviceError: not one of :data:`PROOF` cells or more could be written, or some have had
+            as many writes as they endure; then none is written.
     """
     if not len(cells):
         return 0
+    require_endurance(device, cells, limit, before)
     missed = int((~device.program(cells, levels)).sum())
     if missed == len(cells) >= PROOF:
         raise DeviceError(

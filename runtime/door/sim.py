@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pimc.chip.converters import dac_limits, plane_weights
+from pimc.chip.converters import plane_weights
 from pimc.chip.design import Chip
 from pimc.errors import DeviceError
 from pimc.image.image import ImageLayer
@@ -19,15 +19,14 @@ from pimc.runtime.die.banks import Banks
 from pimc.runtime.die.die import Die
 from pimc.runtime.die.region import Region
 from pimc.runtime.door.device import Saturation
-from pimc.runtime.door.loaded import Loaded, Loader
 from pimc.runtime.physics.disturb import disturbs
 from pimc.runtime.physics.ir_drop import Method
-from pimc.runtime.physics.iv import driven
-from pimc.runtime.physics.streams import READ_REFERENCE
-from pimc.runtime.read.dac import driven_planes, noise_drive
+from pimc.runtime.read.dac import driven_planes
 from pimc.runtime.read.digital_side import DigitalSide
 from pimc.runtime.read.fused import Draws, FusedLayer
-from pimc.runtime.read.noise import normals, pairs, read_key, vector_keys
+from pimc.runtime.read.loaded import Loaded, Loader, can_fuse
+from pimc.runtime.read.noise import read_key, vector_keys
+from pimc.runtime.read.own import Vectors
 
 
 class SimDevice:
@@ -79,12 +78,12 @@ class SimDevice:
         self._key = read_key(die.seed, read_seed)
         self._banks: Banks[Loaded] = Banks(
             die,
-            Loader(die, chip, converters, self.device),
+            Loader(die, converters, self.device, read_seed),
             noise_seed=self._key[0] | self._key[1] << 32,
             ir_drop=ir_drop,
             wears=wears,
         )
-        self._fuses = fused and converters and self.device.type == "cpu"
+        self._fuses = fused and converters and self.device.type == "cpu" and can_fuse(die)
         self._fused: WeakKeyDictionary[Region, FusedLayer] = WeakKeyDictionary()
         self._conversions: dict[str, int] = {}
         self._clipped: dict[str, torch.Tensor] = {}
@@ -103,6 +102,10 @@ class SimDevice:
     def written(self, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """The level each cell was last asked to hold."""
         return self.die.cells.level.reshape(-1)[cells].astype(np.int64)
+
+    def times_written(self, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """See :class:`~pimc.runtime.door.abilities.CountsWrites`."""
+        return self.die.cells.writes.reshape(-1)[cells].astype(np.int64)
 
     def observer(self, read_seed: int) -> SimDevice:
         """See :class:`~pimc.runtime.door.abilities.Observable`."""
@@ -198,15 +201,16 @@ class SimDevice:
     ) -> torch.Tensor:
         weights = plane_weights(self.chip, region.signed)
         keys = None
-        if bank.variance is not None:
+        if bank.noises:
             count = inputs.shape[0] * inputs.shape[3]
             keys = vector_keys(self._key, region.number, first, count).to(self.device)
         if self.chip.dac.mode != "bit_serial":
-            return self._read_once(region, bank, inputs, keys, 0)
+            return self._read_once(region, bank, inputs, keys, Vectors(first, 0))
         batch, blocks, _, positions = inputs.shape
         total = torch.zeros(batch, blocks, bank.g.shape[1], positions, device=self.device)
         for plane, (weight, bits) in enumerate(driven_planes(inputs, weights)):
-            total.add_(self._read_once(region, bank, bits, keys, plane), alpha=weight)
+            codes = self._read_once(region, bank, bits, keys, Vectors(first, plane))
+            total.add_(codes, alpha=weight)
         return total
 
     def _read_once(
@@ -215,34 +219,18 @@ class SimDevice:
         bank: Loaded,
         inputs: torch.Tensor,
         keys: torch.Tensor | None,
-        plane: int,
+        at: Vectors,
     ) -> torch.Tensor:
         """One read and its conversion."""
-        chip, full_scale = self.chip, dac_limits(self.chip, region.signed)[1]
-        if chip.dac.mode == "parallel" and not self.die.perfect:
-            inputs = driven(inputs, full_scale, chip.cell.iv_alpha)
         self.reads += bank.reads * inputs.shape[0] * inputs.shape[3]
-        current = torch.matmul(bank.g, inputs)
-        if keys is not None and bank.variance is not None:
-            # Independent Gaussian noise of the cells sums to Gaussian noise of the output
-            # with variance Σ x² σ², so one draw an output is exact.
-            drive = noise_drive(chip, region.signed, inputs, bank.shift)
-            columns, first = bank.g.shape[1], plane * len(bank.g) * pairs(bank.g.shape[1])
-            noise = _noise(torch.matmul(bank.variance, drive), keys, first, pairs(columns))
-            current.add_(noise)
-            if bank.reference_variance is not None:
-                variance = torch.matmul(bank.reference_variance, drive)
-                first = READ_REFERENCE + plane * variance.shape[1] * variance.shape[2]
-                shared = _common(variance, keys, first)
-                which = bank.read_of_column[None, :, :, None]
-                current.sub_(shared.gather(2, which.expand_as(current)))
-        return self._convert(region, bank, current)
-
-    def _convert(self, region: Region, bank: Loaded, current: torch.Tensor) -> torch.Tensor:
-        """Codes of one read's currents, which are overwritten; saturation is counted."""
+        current = bank.currents(inputs, keys, at)
         if not self.converters:
             return current.mul_(bank.adc.nominal)
-        codes, clipped = bank.adc.convert(current)
+        own = bank.own
+        if own is None:
+            codes, clipped = bank.adc.convert(current)
+        else:
+            codes, clipped = bank.adc.convert(current, lambda values: own.converted(values, at))
         self._count(region, codes.numel(), clipped)
         return codes
 
@@ -250,20 +238,3 @@ class SimDevice:
         name = region.name
         self._conversions[name] = self._conversions.get(name, 0) + conversions
         self._clipped[name] = self._clipped.get(name, clipped.new_zeros(())) + clipped
-
-
-def _noise(
-    variance: torch.Tensor, keys: torch.Tensor, first: int, pairs_a_block: int
-) -> torch.Tensor:
-    """Noise of columns (batch, blocks, columns, positions), from pair ``first`` on."""
-    batch, blocks, columns, positions = variance.shape
-    draws = normals(keys, first, blocks * pairs_a_block)
-    draws = draws.reshape(blocks, 2 * pairs_a_block, batch, positions)[:, :columns]
-    return draws.permute(2, 0, 1, 3) * variance.sqrt()
-
-
-def _common(variance: torch.Tensor, keys: torch.Tensor, first: int) -> torch.Tensor:
-    """Noise of reference columns (batch, blocks, reads, positions): a pair each, one half used."""
-    batch, blocks, reads, positions = variance.shape
-    draws = normals(keys, first, blocks * reads)[:, 0]
-    return draws.reshape(blocks, reads, batch, positions).permute(2, 0, 1, 3) * variance.sqrt()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from pimc.chip.design import ReadNoise
+from pimc.chip.design import Chip, ReadNoise
+from pimc.chip.plugins.protocols import ReadTerm
 from pimc.runtime.physics import philox
 from pimc.runtime.physics.streams import Stream
 
 Array64 = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.floating]
 
 
 class Streams(NamedTuple):
@@ -51,6 +55,39 @@ def variance_us2(
 def is_noisy(noise: ReadNoise) -> bool:
     """Whether reads have white noise."""
     return max(noise.relative, noise.sigma_us, noise.log_us) > 0.0
+
+
+@dataclass(frozen=True)
+class White:
+    """White noise as one of the terms of a read: the conductance fluctuates."""
+
+    noise: ReadNoise
+    power: ClassVar[int] = 2
+
+    @staticmethod
+    def of(chip: Chip) -> White | None:
+        """That of a chip; None where it has none."""
+        return White(chip.read_noise) if is_noisy(chip.read_noise) else None
+
+    def variance_us2(self, held_us: Floats, age_s: Floats) -> Floats:
+        """See :func:`variance_us2`."""
+        return variance_us2(self.noise, held_us, age_s)
+
+
+#: What reads add that is drawn anew every time, each made from the chip.
+_TERMS: tuple[Callable[[Chip], ReadTerm | None], ...] = (White.of,)
+
+
+def terms_of(chip: Chip) -> dict[int, tuple[ReadTerm, ...]]:
+    """All that reads of a chip add anew every time, a laboratory's own terms included.
+
+    Returns:
+        The terms by how their variance goes with the voltage, those that go with its square first.
+    """
+    own = [term for made in _TERMS if (term := made(chip)) is not None]
+    found = (*own, *chip.physics.of_reads)
+    powers = sorted({term.power for term in found}, reverse=True)
+    return {power: tuple(t for t in found if t.power == power) for power in powers}
 
 
 def trapped(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +16,19 @@ import numpy.typing as npt
 from pimc.chip.cell.programming_error import Polynomial
 from pimc.chip.cell.tables import Retention
 from pimc.chip.design import Chip
+from pimc.runtime.physics.streams import Stream, normals, own_seed
 
-__all__ = ["Logarithmic", "RetentionModel", "SigmaAt", "retention_of"]
+__all__ = [
+    "CELL",
+    "REFERENCE",
+    "Logarithmic",
+    "RetentionModel",
+    "SigmaAt",
+    "Streams",
+    "aged_us",
+    "changes",
+    "retention_of",
+]
 
 Array64 = npt.NDArray[np.float64]
 
@@ -102,22 +113,51 @@ def retention_of(chip: Chip) -> RetentionModel | None:
     return _MODELS[chip.retention.kind](chip.retention, chip.cell.g_max_us)
 
 
+def changes(chip: Chip) -> bool:
+    """Whether time does anything to the chip's cells."""
+    return retention_of(chip) is not None or bool(chip.physics.of_time)
+
+
+class Streams(NamedTuple):
+    """Random streams of one kind of cell: the chip's retention, a laboratory's own terms."""
+
+    retention: Stream
+    own: Stream
+
+
+CELL = Streams(Stream.RETENTION, Stream.OWN)
+REFERENCE = Streams(Stream.RETENTION_REFERENCE, Stream.OWN_REFERENCE)
+
+
 def aged_us(
-    model: RetentionModel,
+    chip: Chip,
+    seed: int,
+    streams: Streams,
+    cells: npt.NDArray[np.int64],
     g_us: npt.NDArray[np.floating],
     target_us: Array64,
     age_s: npt.NDArray[np.floating],
-    normals: Array64,
+    write: npt.NDArray[np.integer] | int = 0,
 ) -> Array64:
     """Conductances now in µS, 0 or more, of cells that held ``g_us`` right after their write.
 
+    Every draw belongs to a write and is the same at every age.
+
     Args:
-        model: the chip's retention.
+        chip: the design.
+        seed: of the die.
+        cells: addresses, or numbers of wordlines for their reference cells.
         g_us: conductances after the write.
         target_us: what the cells were asked to hold.
         age_s: seconds since the write, above 0.
-        normals: one standard normal a write, the same at every age.
+        write: number of each cell's last write.
     """
-    age = age_s.astype(np.float64)
-    change = model.shift_us(target_us, age) + model.sigma_us(target_us, age) * normals
-    return np.maximum(g_us + change, 0.0)
+    age, held = age_s.astype(np.float64), g_us.astype(np.float64)
+    if (model := retention_of(chip)) is not None:
+        (drawn,) = normals(1, seed, streams.retention, cells, write)
+        change = model.shift_us(target_us, age) + model.sigma_us(target_us, age) * drawn
+        held = np.maximum(g_us + change, 0.0)
+    for term in chip.physics.of_time:
+        draws = normals(term.draws, own_seed(seed, term.name), streams.own, cells, write)
+        held = np.maximum(term.aged_us(held, target_us, age, draws), 0.0)
+    return held

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from enum import IntEnum
 
 import numpy as np
@@ -34,6 +35,11 @@ class Stream(IntEnum):
     REFERENCE_TRAP_STATE = 15
     ADC_GAIN = 32
     ADC_OFFSET = 33
+    #: Of a laboratory's own terms, each under a seed of its own.
+    OWN = 64
+    OWN_REFERENCE = 65
+    OWN_DAC = 66
+    OWN_ADC = 67
 
 
 def normals(
@@ -44,8 +50,16 @@ def normals(
     count: npt.NDArray[np.integer] | int = 0,
 ) -> npt.NDArray[np.float64]:
     """(draws, *shape of ``cell``) independent standard normals, as ``philox.normal``."""
-    each = [philox.normal(seed, stream + number * _APART, cell, count) for number in range(draws)]
-    return np.stack(each)
+    found = np.empty((draws, *cell.shape))
+    for number in range(draws):
+        found[number] = philox.normal(seed, stream + number * _APART, cell, count)
+    return found
+
+
+def own_seed(seed: int, name: str) -> int:
+    """The seed of a laboratory's own term: it depends on the term's name, on no other term."""
+    digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
+    return int.from_bytes(digest[:8], "little")
 
 
 #: The counter word of read noise, apart from those of a die's own errors.

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from pimc.chip.cell.programming_error import Constant
 from pimc.chip.cell.write_verify import WriteVerify
 from pimc.chip.design import Chip
-from pimc.runtime.physics.streams import Stream, normals
+from pimc.runtime.physics.streams import Stream, normals, own_seed
 from pimc.runtime.physics.variation import cell_factor, reference_factor
 
 Array64 = npt.NDArray[np.float64]
@@ -35,6 +35,7 @@ def written_us(
     model = chip.cell.sigma.model
     draws = normals(model.draws, seed, Stream.PROGRAMMING, cells, writes)
     landed = model.sample(target_us, draws) * cell_factor(chip, seed, cells)
+    landed = _with_own(chip, seed, Stream.OWN, cells, target_us, landed, writes)
     accepted = np.ones(target_us.shape, np.bool_)
     if isinstance(model, WriteVerify):
         accepted = model.accepted(target_us, draws)
@@ -61,4 +62,21 @@ def reference_us(chip: Chip, seed: int, lines: npt.NDArray[np.int64]) -> Array64
     own_us = chip.mapping.reference_sigma_us
     model = chip.cell.sigma.model if own_us is None else Constant(own_us)
     draws = normals(model.draws, seed, Stream.REFERENCE, lines)
-    return np.maximum(model.sample(target, draws) * reference_factor(chip, seed, lines), 0.0)
+    landed = model.sample(target, draws) * reference_factor(chip, seed, lines)
+    return np.maximum(_with_own(chip, seed, Stream.OWN_REFERENCE, lines, target, landed), 0.0)
+
+
+def _with_own(
+    chip: Chip,
+    seed: int,
+    stream: Stream,
+    cells: npt.NDArray[np.int64],
+    target_us: Array64,
+    held_us: Array64,
+    writes: npt.NDArray[np.uint32] | int = 0,
+) -> Array64:
+    """What cells hold with the terms of a laboratory's own."""
+    for term in chip.physics.of_cells:
+        draws = normals(term.draws, own_seed(seed, term.name), stream, cells, writes)
+        held_us = term.sample(held_us, target_us, draws)
+    return held_us

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -42,7 +43,7 @@ class Adc:
                 return float(values)
             return torch.from_numpy(values.astype(np.float32))[:, :, None].to(device)
 
-        chip, column = die.attached(), _columns(die.attached(), region)
+        chip, column = die.attached(), columns_of(die.attached(), region)
         nominal = 1.0 / np.asarray(region.lsb_us, np.float64)
         gain = chip.adc.gain_error > 0 and not die.perfect
         offset = chip.adc.offset_error_lsb > 0 and not die.perfect
@@ -53,8 +54,15 @@ class Adc:
             adc_limits(chip, region.signed),
         )
 
-    def convert(self, current: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def convert(
+        self,
+        current: torch.Tensor,
+        altered: Callable[[torch.Tensor], torch.Tensor] = lambda values: values,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Codes for currents (batch, blocks, columns, positions), which are overwritten.
+
+        Args:
+            altered: what becomes of the values before they are rounded.
 
         Returns:
             The codes, and how many of them lay outside the range.
@@ -62,7 +70,7 @@ class Adc:
         rounded = current.mul_(self.rate)
         if isinstance(self.offset, torch.Tensor):
             rounded.add_(self.offset)
-        rounded.round_()
+        rounded = altered(rounded).round_()
         codes = rounded.clamp(*self.limits)
         return codes, (codes != rounded).sum()
 
@@ -79,7 +87,7 @@ def adc_offset_lsb(die: Die, column: npt.NDArray[np.int64]) -> Array64:
     return die.attached().adc.offset_error_lsb * draws
 
 
-def _columns(chip: Chip, region: Region) -> npt.NDArray[np.int64]:
+def columns_of(chip: Chip, region: Region) -> npt.NDArray[np.int64]:
     """(blocks, columns): number of each physical column, ``array · array_cols + bitline``."""
     # All cells of a column lie on one bitline; padding is −1.
     cell = region.cells.max(axis=1)

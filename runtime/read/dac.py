@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import torch
 
-from pimc.chip.converters import dac_limits
+from pimc.chip.converters import plane_full_scale
 from pimc.chip.design import Chip
 
 
@@ -32,7 +32,9 @@ def driven_planes(
         left = half
 
 
-def noise_drive(chip: Chip, signed: bool, driven: torch.Tensor, shift: int = 0) -> torch.Tensor:
+def noise_drive(
+    chip: Chip, signed: bool, driven: torch.Tensor, shift: int = 0, power: int = 2
+) -> torch.Tensor:
     """Factor of a cell's noise variance for what its wordline gets, DAC codes squared.
 
     A voltage multiplies the noise of one read, so the factor is x². n pulses are n reads with
@@ -41,9 +43,13 @@ def noise_drive(chip: Chip, signed: bool, driven: torch.Tensor, shift: int = 0) 
 
     Args:
         shift: squares are rounded to multiples of ``2**shift``, halves up.
+        power: the noise goes with |x|^power: the factor is |x|^power · x_max^(2 − power).
     """
-    if chip.dac.mode == "pulse_count":
-        return driven.abs() * dac_limits(chip, signed)[1]
+    full_scale = plane_full_scale(chip, signed)
+    if power == 0:
+        return torch.full_like(driven, float(full_scale**2))
+    if power == 1 or chip.dac.mode == "pulse_count":
+        return driven.abs() * full_scale
     if shift:
         unit = float(1 << shift)
         return driven.square().add_(unit / 2).div_(unit).floor_().mul_(unit)

@@ -12,9 +12,9 @@ from pimc.chip.design import Chip
 from pimc.data.dataset import Dataset
 from pimc.image.golden import golden_model
 from pimc.image.image import Image
-from pimc.passes.recover.distill import DistillOptions
 from pimc.passes.recover.loop import recover
 from pimc.passes.recover.options import RecoverOptions
+from pimc.passes.recover.train.distill import DistillOptions
 from pimc.plan.records import array_nodes, repeated_layers
 from pimc.runtime.capture import CaptureOptions
 from pimc.runtime.die.die import Die

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -290,7 +290,7 @@ def test_gain_and_bias_are_linear() -> None:
     x = normal(1, 2, 6, 7, 7)
     image = compile_model(op.model(normal(0, 8, 3, 3, 3), normal(2, 8)), CHIP, calib=x)
     gain, bias = np.abs(normal(3, 8)) + np.float32(0.5), normal(4, 8)
-    changed = image.updated(columns={0: {"gain": gain, "bias": bias}})
+    changed = image.with_layers([replace(only_layer(image), gain=gain, bias=bias)])
     along = (1, -1, 1, 1)
     plain = run(image, x) - only_layer(image).bias.reshape(along)
     close(run(changed, x), plain * gain.reshape(along) + bias.reshape(along), 1e-5)
@@ -309,7 +309,7 @@ def test_row_correction_is_subtracted_once_a_physical_column(
     layer, planes = only_layer(image), image.codebook.planes
     assert layer.col_blocks > 1
     correction = normal(2, layer.groups, layer.col_blocks, layer.rows)
-    changed = image.updated(columns={0: {"row_correction": correction}})
+    changed = image.with_layers([replace(layer, row_correction=correction)])
 
     codes = quantized(image, x).reshape(len(x), layer.groups, layer.rows)
     wanted = np.zeros((len(x), layer.groups, layer.cols))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -56,21 +57,20 @@ def compiled(tiny_model: Net, tiny_inputs: npt.NDArray[np.float32]) -> Callable[
 
 def in_mode(image: Image, mode: str, **layer: Any) -> Image:
     """The image for a chip of another input mode, with other entries of its layers."""
-    layers = [{**entry, **layer} for entry in image.manifest["layers"]]
-    return image.updated(chip=image.chip.with_(**{"dac.mode": mode}).to_dict(), layers=layers)
+    layers = [replace(own, **layer) for own in image.layers]
+    return image.with_chip(image.chip.with_(**{"dac.mode": mode})).with_layers(layers)
 
 
 def corrected(image: Image) -> Image:
     """With other than trivial gains and row corrections, as a recovery leaves them."""
     rng = np.random.default_rng(2)
-    columns = {}
+    layers = []
     for layer in image.layers:
         shape = (layer.groups, layer.col_blocks, layer.wordlines)
-        columns[layer.index] = {
-            "gain": rng.uniform(0.8, 1.2, layer.gain.shape).astype(np.float32),
-            "row_correction": rng.standard_normal(shape).astype(np.float32),
-        }
-    return image.updated(columns=columns)
+        gain = rng.uniform(0.8, 1.2, layer.gain.shape).astype(np.float32)
+        correction = rng.standard_normal(shape).astype(np.float32)
+        layers.append(replace(layer, gain=gain, row_correction=correction))
+    return image.with_layers(layers)
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -8,14 +8,13 @@ is what a user reads. A package adds its own with an entry point of the group
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
-from importlib.metadata import entry_points
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple, Protocol
 
 from pimc.errors import UsageError
-from pimc.files.strict import did_you_mean
+from pimc.files.entry_points import Extensions
+from pimc.passes.recover.bench.bench import Step
 from pimc.passes.recover.options import RecoverOptions
-from pimc.passes.recover.steps import Step
 from pimc.passes.recover.strategies.affine import Affine
 from pimc.passes.recover.strategies.full_rewrite import FullRewrite
 from pimc.passes.recover.strategies.layerwise import Layerwise
@@ -46,8 +45,9 @@ class Strategy(Protocol):
     def steps(self, options: RecoverOptions, *, chip: bool) -> Sequence[Step]:
         """What is done, one after the other; every state worth keeping is judged.
 
-        A recovery can be cut between steps and within them: one that was cut is done again from
-        its start, so what a step needs to know of earlier ones lies on the bench.
+        A step takes the bench and the state and returns the next state. A recovery can be cut
+        between steps and within them: one that was cut is done again from its start, so what a
+        step needs to know of earlier ones lies in the state.
 
         Args:
             chip: the chip is at hand, not only a capture of it.
@@ -66,6 +66,7 @@ _BUILT_IN: dict[str, type[Strategy]] = {
     kind.name: kind
     for kind in (Nothing, Affine, Vat, VatKd, Layerwise, FullRewrite, Residual, Selective)
 }
+_STRATEGIES = Extensions(ENTRY_POINT_GROUP, "strategy", _BUILT_IN, listed="there are")
 
 
 def strategies() -> list[StrategyInfo]:
@@ -74,8 +75,7 @@ def strategies() -> list[StrategyInfo]:
     Raises:
         UsageError: a strategy of another package cannot be loaded.
     """
-    others = sorted({entry.name for entry in entry_points(group=ENTRY_POINT_GROUP)} - {*_BUILT_IN})
-    return [StrategyInfo(name, _first_line(_kind(name))) for name in (*_BUILT_IN, *others)]
+    return [StrategyInfo(name, _first_line(_STRATEGIES.load(name))) for name in _STRATEGIES.names()]
 
 
 def strategy_named(name: str, *, chip: bool = True) -> Strategy:
@@ -87,7 +87,7 @@ def strategy_named(name: str, *, chip: bool = True) -> Strategy:
     Raises:
         UsageError: there is none, it cannot be loaded, or it needs the chip.
     """
-    found = _kind(name)()
+    found: Strategy = _STRATEGIES.load(name)()
     if found.needs_chip and not chip:
         raise UsageError(
             "this strategy needs the chip, and there is only a capture",
@@ -95,29 +95,6 @@ def strategy_named(name: str, *, chip: bool = True) -> Strategy:
             hint="name a die, or take another strategy",
         )
     return found
-
-
-def _kind(name: str) -> Callable[[], Strategy]:
-    found = _BUILT_IN.get(name)
-    if found is not None:
-        return found
-    entries = {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
-    if name not in entries:
-        known = [*_BUILT_IN, *sorted(entries)]
-        raise UsageError(
-            f"no such strategy{did_you_mean(name, known)}",
-            where=name,
-            hint=f"there are {', '.join(known)}",
-        )
-    try:
-        loaded: Callable[[], Strategy] = entries[name].load()
-    except Exception as cause:  # whatever a foreign module does when imported
-        raise UsageError(
-            f"the strategy cannot be loaded: {cause or type(cause).__name__}",
-            where=name,
-            hint="install its package again",
-        ) from cause
-    return loaded
 
 
 def _first_line(thing: object) -> str:

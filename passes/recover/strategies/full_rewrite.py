@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pimc.passes.recover.knowing import fit_columns
+from pimc.passes.recover.bench.bench import Step
 from pimc.passes.recover.options import RecoverOptions
-from pimc.passes.recover.steps import Step, rewrite_all
+from pimc.passes.recover.steps.correcting import fit_columns
+from pimc.passes.recover.steps.writing import rewrite_all
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar
 
-from pimc.passes.recover.knowing import fit_columns
-from pimc.passes.recover.layerwise import LayerwiseOptions
+from pimc.passes.recover.bench.bench import Step
 from pimc.passes.recover.options import RecoverOptions
-from pimc.passes.recover.steps import Step, write_layer_by_layer
+from pimc.passes.recover.steps.correcting import fit_columns
+from pimc.passes.recover.steps.training import write_layer_by_layer
+from pimc.passes.recover.train.layerwise import LayerwiseOptions
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from pimc.passes.recover.bench.bench import Step
 from pimc.passes.recover.options import RecoverOptions
-from pimc.passes.recover.steps import Step
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
-from pimc.passes.recover.knowing import correct, learn, tune_ranges
+from pimc.passes.recover.bench.bench import Step
 from pimc.passes.recover.options import RecoverOptions
-from pimc.passes.recover.steps import Step, add_digital, rewriting, train_columns, training_levels
+from pimc.passes.recover.steps.correcting import add_digital, correct, tune_ranges
+from pimc.passes.recover.steps.learning import learn
+from pimc.passes.recover.steps.training import train_columns, training_levels
+from pimc.passes.recover.steps.writing import rewriting
 
 
 @dataclass(frozen=True)

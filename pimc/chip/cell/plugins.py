@@ -1,4 +1,4 @@
-"""A laboratory's own physics: one class in one file, found by its entry point.
+"""A laboratory's own programming error: one class in one file, found by its entry point.
 
 An entry point ``programming.NAME`` of the group ``pimc.physics`` names a class that is made of
 the chip file's ``parameters`` and has the methods of
@@ -7,21 +7,13 @@ the chip file's ``parameters`` and has the methods of
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
-from typing import Any
-
-import numpy as np
 
 from pimc.chip.cell.programming_error import Array64, WriteModel
-from pimc.errors import ChipError
-from pimc.files.strict import did_you_mean
+from pimc.chip.plugins.foreign import Foreign
 
-__all__ = ["ENTRY_POINT_GROUP", "Plugin"]
+__all__ = ["Plugin"]
 
-ENTRY_POINT_GROUP = "pimc.physics"
-_PREFIX = "programming."
 _MOST_DRAWS = 64
 
 
@@ -33,6 +25,9 @@ class Plugin:
         name: the entry point's, without ``programming.``.
         parameters: what the class is made of.
 
+    Attributes:
+        draws: standard normal draws that one write takes; 1 where the class does not say.
+
     Raises:
         ChipError: no such entry point, or the class cannot be imported or made; later, that it
             fails or returns something else than finite numbers, one a target.
@@ -40,64 +35,27 @@ class Plugin:
 
     name: str
     parameters: tuple[float, ...]
+    draws: int = field(init=False, compare=False, repr=False)
     _model: WriteModel = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_model", self._call(_installed(self.name), *self.parameters))
-        if not 1 <= self.draws <= _MOST_DRAWS:
-            raise self._wrong(f"takes {self.draws} draws, not 1 to {_MOST_DRAWS}")
+        made = self._foreign.load(f"cell.sigma.plugin = {self.name}")
+        model = self._foreign.call(made, *self.parameters)
+        object.__setattr__(self, "_model", model)
+        object.__setattr__(self, "draws", self._foreign.count(model, "draws", 1, 1, _MOST_DRAWS))
 
     @property
-    def draws(self) -> int:
-        """Standard normal draws that one write takes; 1 where the class does not say."""
-        return int(getattr(self._model, "draws", 1))
+    def _foreign(self) -> Foreign:
+        return Foreign("programming", self.name)
 
     def sigma_us(self, target_us: Array64) -> Array64:
         """The class's standard deviation in µS."""
-        sigma = self._numbers(self._model.sigma_us, target_us)
+        sigma = self._foreign.numbers(self._model.sigma_us, target_us.shape, target_us)
         if (sigma < 0).any():
-            raise self._wrong("returned a negative standard deviation")
-        return sigma
+            raise self._foreign.wrong("returned a negative standard deviation")
+        return sigma.astype("float64")
 
     def sample(self, target_us: Array64, normals: Array64) -> Array64:
         """The class's conductances after a write in µS."""
-        return self._numbers(self._model.sample, target_us, normals)
-
-    def _numbers(self, method: Callable[..., Any], target_us: Array64, *more: Array64) -> Array64:
-        found = np.asarray(self._call(method, target_us, *more))
-        if found.shape != target_us.shape or found.dtype.kind not in "fiu":
-            raise self._wrong(f"returned {found.dtype} of shape {found.shape}, not numbers of "
-                              f"shape {target_us.shape}")  # fmt: skip
-        if not np.isfinite(found).all():
-            raise self._wrong("returned a value that is not finite")
-        return found.astype(np.float64)
-
-    def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        try:
-            return function(*arguments)
-        except Exception as cause:  # whatever a foreign class does
-            raise self._wrong(f"failed: {cause or type(cause).__name__}") from cause
-
-    def _wrong(self, what: str) -> ChipError:
-        return ChipError(f"the plugin {what}", where=f"{_PREFIX}{self.name}")
-
-
-def _installed(name: str) -> Callable[..., Any]:
-    found = {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
-    entry = found.get(f"{_PREFIX}{name}")
-    if entry is None:
-        known = [one.removeprefix(_PREFIX) for one in sorted(found) if one.startswith(_PREFIX)]
-        raise ChipError(
-            f"no such plugin{did_you_mean(name, known)}",
-            where=f"cell.sigma.plugin = {name}",
-            hint=f"installed are {', '.join(known)}" if known else "install its package",
-        )
-    try:
-        made: Callable[..., Any] = entry.load()
-    except Exception as cause:  # whatever a foreign module does when imported
-        raise ChipError(
-            f"the plugin cannot be loaded: {cause or type(cause).__name__}",
-            where=f"{_PREFIX}{name}",
-            hint="install its package again",
-        ) from cause
-    return made
+        found = self._foreign.numbers(self._model.sample, target_us.shape, target_us, normals)
+        return found.astype("float64")

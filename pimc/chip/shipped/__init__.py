@@ -1,0 +1,1 @@
+"""The chip files that come with pimc, TOML beside this file."""

@@ -14,7 +14,7 @@ import click
 from pimc.cli.command import Report, Settings, command
 from pimc.cli.options.chip import ChipOptions
 from pimc.cli.options.data import DataOptions
-from pimc.cli.options.fields import argument, flag, group, option
+from pimc.cli.options.fields import argument, flag, group, option, several
 from pimc.cli.options.partition import PartitionOptions
 from pimc.cli.options.single import explain_option
 from pimc.cli.options.values import FILE, PACKING
@@ -71,6 +71,12 @@ class CompileArguments:
         " recovery follows.",
     )
     explain: bool = explain_option()
+    own_passes: tuple[str, ...] = several(
+        "--pass",
+        type=click.STRING,
+        metavar="NAME[:after=STAGE]",
+        help="Run an installed pass of one's own, too; may be given again.",
+    )
     dump_dir: Path | None = option(
         "--dump-dir", type=FILE, metavar="DIR", help="Write the plan after every pass."
     )
@@ -93,6 +99,7 @@ def compile_(settings: Settings, arguments: CompileArguments) -> Report:
     from pimc.errors import UsageError
     from pimc.image.summary import summarize
     from pimc.passes.graph.frontend import load_model
+    from pimc.passes.own import installed_passes
 
     start = time.perf_counter()
     if arguments.harden and (arguments.calib is None or arguments.no_teacher):
@@ -103,6 +110,7 @@ def compile_(settings: Settings, arguments: CompileArguments) -> Report:
     output = _output(arguments.model, arguments.output)
     chip = arguments.chip.load()
     options = _options(arguments)
+    passes = installed_passes(arguments.own_passes)
     faults = None if arguments.faults is None else FaultMap.load(arguments.faults)
     _check_preprocess(arguments)
     loaded = load_model(arguments.model)
@@ -115,6 +123,7 @@ def compile_(settings: Settings, arguments: CompileArguments) -> Report:
             calib=calib,
             faults=faults,
             options=options,
+            passes=passes,
             dump_dir=arguments.dump_dir,
             stop_after=arguments.stop_after,
             timed=timings.__setitem__,
@@ -127,13 +136,14 @@ def compile_(settings: Settings, arguments: CompileArguments) -> Report:
         calib=calib,
         faults=faults,
         options=options,
+        passes=passes,
         dump_dir=arguments.dump_dir,
         timed=timings.__setitem__,
         progress=settings.progress,
         output=None if arguments.harden else output,
     )
     if arguments.harden and calib is not None:
-        from pimc.passes.recover.harden import hardened
+        from pimc.passes.recover.train.harden import hardened
 
         image = hardened(image, calib, seed=settings.seed, progress=settings.progress)
         image.save(output)

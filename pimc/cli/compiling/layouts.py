@@ -16,7 +16,7 @@ from pimc.cli.options.values import FILE
 from pimc.cli.text import engineering, room, table
 
 if TYPE_CHECKING:
-    from pimc.passes.layout.layouts import Copies, Stage
+    from pimc.passes.layout.copies import Copies, PipelineLayer
 
 __all__ = ["COMMAND", "LayoutsArguments", "layouts"]
 
@@ -43,14 +43,15 @@ def layouts(settings: Settings, arguments: LayoutsArguments) -> Report:
     a pipeline with arrays of its own.
     """
     from pimc import api
-    from pimc.passes.layout.layouts import copies, front, stages
+    from pimc.passes.layout.copies import pipeline_layers, share_out
+    from pimc.passes.layout.packings import pareto_front
     from pimc.passes.layout.tile import Tiling
 
     chip, partition = arguments.chip.load(), arguments.partition
     options = api.Options(digital=partition.digital, array_only=partition.array_only)
     plan = api.plan(arguments.model, chip, options=options, stop_after="partition")
     plan = Tiling()(plan, chip)
-    found = front(plan, chip)
+    found = pareto_front(plan, chip)
     data: dict[str, Any] = {
         "model": plan.model_name,
         "chip": chip.name,
@@ -63,8 +64,8 @@ def layouts(settings: Settings, arguments: LayoutsArguments) -> Report:
     ]  # fmt: skip
     parts = [table(("--packing", "arrays", "steps in turn", "a sample"), rows)]
     if arguments.budget is not None:
-        every = stages(plan, chip)
-        chosen = copies(every, arguments.budget)
+        every = pipeline_layers(plan, chip)
+        chosen = share_out(every, arguments.budget)
         data["pipeline"] = _pipeline(every, chosen)
         parts.append(_pipeline_text(every, chosen, taken=len(rows) + 6))
     return Report(data, "\n\n".join(parts))
@@ -78,7 +79,7 @@ COMMAND = command(
 )
 
 
-def _pipeline(every: list[Stage], chosen: Copies) -> dict[str, Any]:
+def _pipeline(every: list[PipelineLayer], chosen: Copies) -> dict[str, Any]:
     return {
         "arrays": chosen.arrays,
         "interval_ns": chosen.interval_ns,
@@ -89,7 +90,7 @@ def _pipeline(every: list[Stage], chosen: Copies) -> dict[str, Any]:
     }
 
 
-def _pipeline_text(every: list[Stage], chosen: Copies, taken: int) -> str:
+def _pipeline_text(every: list[PipelineLayer], chosen: Copies, taken: int) -> str:
     rows = [
         (stage.layer, stage.arrays, number, _time(stage.busy_ns), stage.buffer_values)
         for stage, number in zip(every, chosen.copies, strict=True)

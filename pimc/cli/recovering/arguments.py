@@ -16,8 +16,8 @@ from pimc.cli.options.workers import WorkerOptions
 from pimc.cli.recovering.dies import CALIB_HELP
 
 if TYPE_CHECKING:
-    from pimc.passes.recover.objective import Task
     from pimc.passes.recover.options import Trained
+    from pimc.passes.recover.twin.goal import Task
 
 __all__ = ["RecoverArguments", "SteeringOptions"]
 

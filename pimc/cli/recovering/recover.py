@@ -19,7 +19,7 @@ from pimc.cli.text import table
 if TYPE_CHECKING:
     from pimc.data.dataset import Dataset
     from pimc.image.image import Image
-    from pimc.passes.recover.checkpoint import Checkpoint
+    from pimc.passes.recover.bench.checkpoint import Checkpoint
     from pimc.passes.recover.options import RecoverOptions
     from pimc.runtime.door.device import Device
     from pimc.studies.evaluate import Batches
@@ -65,8 +65,8 @@ COMMAND = command(
 
 
 def _options(settings: Settings, arguments: RecoverArguments) -> RecoverOptions:
-    from pimc.passes.recover.distill import DistillOptions
     from pimc.passes.recover.options import RecoverOptions
+    from pimc.passes.recover.train.distill import DistillOptions
 
     steering = arguments.steering
     return RecoverOptions(
@@ -91,8 +91,9 @@ def _recovered(
 ) -> Report:
     """Recover one die after the other, by one strategy."""
     from pimc.errors import UsageError
-    from pimc.passes.recover.checkpoint import SUFFIX, Checkpoint
+    from pimc.passes.recover.bench.checkpoint import SUFFIX, Checkpoint
     from pimc.passes.recover.loop import recover as recover_die
+    from pimc.passes.recover.train.harden import HardenedCache
     from pimc.runtime.door.abilities import Resumable, flush, observer
     from pimc.runtime.door.drivers import require_programmed
     from pimc.runtime.session import Session
@@ -117,6 +118,7 @@ def _recovered(
         in_float = accuracy(float_session(image), labelled, progress=progress, description="float")
         ideal = accuracy(Session(image), labelled, progress=progress, description="perfect cells")
     results: list[dict[str, Any]] = []
+    hardened = HardenedCache()
     with _resumable(settings) as begun:
         for job in jobs(image, path, calib, settings.seed, arguments):
             checkpoint = Checkpoint(job.output.with_suffix(SUFFIX), image, strategy)
@@ -138,6 +140,7 @@ def _recovered(
                 strategy=strategy,
                 captured=job.captured,
                 checkpoint=checkpoint,
+                hardened=hardened,
                 announce=lambda floor: note(floor_text(floor), settings),
                 progress=progress,
             )

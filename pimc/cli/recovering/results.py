@@ -12,7 +12,7 @@ from pimc.cli.text import facts, percent, table
 
 if TYPE_CHECKING:
     from pimc.image.image import Image
-    from pimc.passes.recover.options import Floor, Recovery
+    from pimc.passes.recover.recovery import Floor, Recovery
 
 __all__ = ["floor_text", "report_of", "result_of", "write_files"]
 
@@ -38,10 +38,12 @@ def result_of(
         before, after: accuracy on labelled data.
         image: the image that was recovered.
     """
-    from pimc.passes.recover.residual import residual_weights
+    from pimc.passes.recover.write.residual import residual_weights
 
+    note = recovery.image.recovery
+    assert note is not None  # that is what a recovery leaves
     return {
-        "die": recovery.image.manifest["recovery"]["die"],
+        "die": note.die,
         "strategy": recovery.strategy,
         "sha256": recovery.image.sha256,
         "output": str(output),
@@ -51,7 +53,7 @@ def result_of(
         "cells_total": int(image.used.sum()),
         "cells_rewritten": recovery.cells_rewritten,
         "residual_weights": residual_weights(recovery.image),
-        "rounds": recovery.image.manifest["recovery"]["rounds"],
+        "rounds": note.rounds,
         "measured_on_chip": recovery.measured,
         "record": recovery.record,
         "seconds": round(recovery.seconds, 3),

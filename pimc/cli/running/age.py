@@ -28,12 +28,17 @@ def age(settings: Settings, arguments: AgeArguments) -> Report:
 
     What that does to the cells says the chip's [retention].
     """
+    from pimc.chip.element import Place
+    from pimc.chip.elements import acting_on
     from pimc.runtime.die.die import Die
 
     specimen = Die.load(arguments.die)
     specimen.age(arguments.time)
     specimen.save(arguments.die)
-    kind = specimen.attached().retention.kind
+    chip = specimen.attached()
+    kind = chip.retention.kind
+    own = sorted(acting_on(chip, Place.TIME) - {"retention"})
+    changes = ", ".join([kind] * (kind != "none") + own)
     data = {
         "die": str(arguments.die),
         "passed_s": arguments.time,
@@ -43,7 +48,7 @@ def age(settings: Settings, arguments: AgeArguments) -> Report:
     pairs = [
         ("die", f"{specimen.name}, {arguments.die}"),
         ("passed", f"{arguments.time:,.10g} s, {specimen.clock_s:,.10g} s since it was made"),
-        ("retention", "none: the chip's cells do not change" if kind == "none" else kind),
+        ("retention", changes or "none: the chip's cells do not change"),
     ]
     return Report(data, facts(pairs), answer=False)
 

@@ -121,6 +121,8 @@ def _points(lost: Difference) -> str:
 
 
 def _layers(found: Explanation) -> str:
+    from pimc.chip.element import PARTS
+
     rows = [
         (
             layer.name,
@@ -132,7 +134,7 @@ def _layers(found: Explanation) -> str:
         )
         for layer in found.layers
     ]
-    header = ("layer", "network", "own", "cells", "read noise", "ADC", "clipped %")
+    header = ("layer", "network", "own", *PARTS, "clipped %")
     return "signal to noise in dB: in the whole network, and the layer's own\n" + table(
         header, rows, limit=room(24)
     )

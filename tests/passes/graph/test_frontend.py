@@ -5,87 +5,21 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import onnx_ir as ir
-import onnxruntime as ort
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import numpy_helper
 
 from pimc.errors import ModelError
 from pimc.passes.graph.frontend import load_model
-
-OLDEST_OPSET = 7
-NEWEST_OPSET = onnx.defs.onnx_opset_version()
-
-
-def small_model(opset: int = 17, *, weights_as_inputs: bool = False) -> onnx.ModelProto:
-    """Conv, BatchNormalization, Relu, GlobalAveragePool, Flatten, Gemm; batch is dynamic."""
-    rng = np.random.default_rng(0)
-    tensors = {
-        "conv.weight": rng.standard_normal((4, 3, 3, 3)),
-        "bn.scale": rng.uniform(0.5, 1.5, 4),
-        "bn.bias": rng.standard_normal(4),
-        "bn.mean": rng.standard_normal(4),
-        "bn.var": rng.uniform(0.5, 1.5, 4),
-        "fc.weight": rng.standard_normal((5, 4)),
-        "fc.bias": rng.standard_normal(5),
-    }
-    nodes = [
-        helper.make_node("Conv", ["x", "conv.weight"], ["c"], pads=[1, 1, 1, 1]),
-        helper.make_node(
-            "BatchNormalization", ["c", "bn.scale", "bn.bias", "bn.mean", "bn.var"], ["b"]
-        ),
-        helper.make_node("Relu", ["b"], ["r"]),
-        helper.make_node("GlobalAveragePool", ["r"], ["p"]),
-        helper.make_node("Flatten", ["p"], ["f"]),
-        helper.make_node("Gemm", ["f", "fc.weight", "fc.bias"], ["y"], transB=1),
-    ]
-    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 8, 8])]
-    if weights_as_inputs:
-        inputs += [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, array.shape)
-            for name, array in tensors.items()
-        ]
-    graph = helper.make_graph(
-        nodes,
-        "small",
-        inputs,
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 5])],
-        [numpy_helper.from_array(a.astype(np.float32), n) for n, a in tensors.items()],
-    )
-    ir_version = 3 if weights_as_inputs else 8
-    return helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir_version
-    )
-
-
-def run(model: onnx.ModelProto, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    session = ort.InferenceSession(model.SerializeToString())
-    (result,) = session.run(None, {"x": x})
-    return np.asarray(result)
-
-
-def save_external(model: onnx.ModelProto, path: Path) -> None:
-    onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
-
-
-def images() -> np.ndarray[Any, Any]:
-    return np.random.default_rng(1).standard_normal((2, 3, 8, 8)).astype(np.float32)
-
-
-@pytest.mark.parametrize("opset", range(OLDEST_OPSET, NEWEST_OPSET + 1))
-def test_every_opset_is_read_with_the_same_meaning(opset: int) -> None:
-    model = small_model(opset)
-    plan = load_model(model)
-    assert plan.graph.opset_imports[""] >= 13
-    assert [value.name for value in plan.graph.graph.inputs] == ["x"]
-    assert str(plan.graph.graph.inputs[0].shape) == "[N,3,8,8]"
-    np.testing.assert_allclose(
-        run(ir.to_proto(plan.graph), images()), run(model, images()), atol=1e-5
-    )
+from tests.passes.graph.small_models import (
+    images,
+    run,
+    save_external,
+    small_model,
+)
 
 
 def test_old_models_that_list_weights_as_inputs() -> None:
@@ -133,16 +67,6 @@ def test_external_data_is_mapped_and_hashed(tmp_path: Path) -> None:
     digest = hashlib.sha256(path.read_bytes() + (tmp_path / "weights.bin").read_bytes())
     assert plan.model_sha256 == digest.hexdigest()
     expected = numpy_helper.to_array(small_model().graph.initializer[0])
-    np.testing.assert_array_equal(weight.numpy(), expected)
-
-
-def test_external_data_below_opset_13(tmp_path: Path) -> None:
-    path = tmp_path / "net.onnx"
-    save_external(small_model(9), path)
-    plan = load_model(path)
-    weight = plan.graph.graph.initializers["fc.weight"].const_value
-    assert weight is not None
-    expected = numpy_helper.to_array(small_model().graph.initializer[5])
     np.testing.assert_array_equal(weight.numpy(), expected)
 
 
@@ -252,35 +176,3 @@ def test_damaged_tensor_is_named() -> None:
     model.graph.initializer[0].raw_data = model.graph.initializer[0].raw_data[:-8]
     with pytest.raises(ModelError, match=r"conv\.weight"):
         load_model(model)
-
-
-@pytest.mark.parametrize("opset", [0, NEWEST_OPSET + 1])
-def test_unknown_opset(opset: int) -> None:
-    model = small_model()
-    model.opset_import[0].version = opset
-    with pytest.raises(ModelError, match=f"opset {opset} is unknown"):
-        load_model(model)
-
-
-def test_unknown_ir_version() -> None:
-    model = small_model()
-    model.ir_version = onnx.IR_VERSION + 1
-    with pytest.raises(ModelError, match="IR version"):
-        load_model(model)
-
-
-def test_a_model_the_converter_cannot_handle() -> None:
-    model = small_model(9)
-    model.graph.node[2].op_type = "NoSuchOp"
-    with pytest.raises(ModelError, match="opset 13 or newer"):
-        load_model(model)
-
-
-def test_the_long_name_of_the_onnx_domain() -> None:
-    model = small_model()
-    model.opset_import[0].domain = "ai.onnx"
-    for node in model.graph.node:
-        node.domain = "ai.onnx"
-    plan = load_model(model)
-    assert plan.graph.opset_imports[""] == 17
-    assert {node.domain for node in plan.graph.graph} == {""}

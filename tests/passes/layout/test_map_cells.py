@@ -20,7 +20,7 @@ from pimc.files.weight import Weight
 from pimc.passes.layout.map_cells import MapCells, tile_levels
 from pimc.passes.layout.pack import Pack
 from pimc.passes.layout.tile import Tiling
-from pimc.plan import rules
+from pimc.passes.stages import check
 from pimc.plan.records import (
     ARRAY_OP,
     DOMAIN,
@@ -104,7 +104,7 @@ def harm(plan: Plan, chip: Chip, faults: FaultMap) -> float:
 
 def mapped(plan: Plan, chip: Chip, faults: FaultMap | None) -> Plan:
     result = MapCells(faults)(plan, chip)
-    rules.check(result, chip)
+    check(result, chip)
     return result
 
 

@@ -17,7 +17,7 @@ from pimc.chip.design import Chip
 from pimc.errors import UsageError
 from pimc.image.cost import layer_costs
 from pimc.image.image import Image
-from pimc.passes.layout.layouts import copies, stages
+from pimc.passes.layout.copies import pipeline_layers, share_out
 from pimc.passes.layout.tile import Tiling
 from pimc.studies.verify import verify
 from tests.passes.lowered_nets import drawn, golden, in_float, model_of, node
@@ -68,7 +68,7 @@ def test_convolutions_with_copies_are_the_same_network(
 ) -> None:
     model, x = drawn_net
     tiled = Tiling()(api.plan(model, CHIP, stop_after="partition"), CHIP)
-    budget = sum(stage.arrays for stage in stages(tiled, CHIP)) + spare
+    budget = sum(stage.arrays for stage in pipeline_layers(tiled, CHIP)) + spare
     image = with_copies(model, budget)
     assert image.arrays <= budget
     assert_same_network(image, model, x)
@@ -112,8 +112,8 @@ def test_the_image_is_as_fast_as_the_plan_says(budget: int) -> None:
     model, x = network()
     image = with_copies(model, budget, calib=x)
     plan = Tiling()(api.plan(model, CHIP, stop_after="partition"), CHIP)
-    every = stages(plan, CHIP)
-    chosen = copies(every, budget)
+    every = pipeline_layers(plan, CHIP)
+    chosen = share_out(every, budget)
     assert [e.name for e in image.layers] == ["a", "b", "c"]
     assert tuple(e.groups for e in image.layers) == chosen.copies
     times = [cost.latency_ns for cost in layer_costs(image) if cost is not None]

@@ -11,11 +11,9 @@ from pimc.api import Options
 from pimc.chip.design import Chip
 from pimc.data.dataset import Dataset
 from pimc.image.image import Image, ImageLayer
-from pimc.passes.recover.identify import (
-    identify,
-    prior,
-)
-from pimc.passes.recover.sums import identify_sums
+from pimc.passes.recover.estimate import prior
+from pimc.passes.recover.know.codes import identify
+from pimc.passes.recover.know.sums import identify_sums
 from pimc.runtime.capture import CaptureOptions, capture
 from pimc.runtime.die.die import Die
 from pimc.runtime.session import Session

@@ -13,9 +13,10 @@ from pimc.chip.design import Chip
 from pimc.data.dataset import Dataset
 from pimc.errors import CaptureError, UsageError
 from pimc.image.image import Image
-from pimc.passes.recover.distill import DistillOptions
 from pimc.passes.recover.loop import recover
-from pimc.passes.recover.options import RecoverOptions, Recovery
+from pimc.passes.recover.options import RecoverOptions
+from pimc.passes.recover.recovery import Recovery
+from pimc.passes.recover.train.distill import DistillOptions
 from pimc.runtime.capture import Capture, CaptureOptions, Record, capture
 from pimc.runtime.die.die import Die
 from pimc.runtime.door.program import program

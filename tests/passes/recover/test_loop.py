@@ -16,20 +16,19 @@ from pimc.chip.design import Chip
 from pimc.data.dataset import Dataset
 from pimc.errors import CaptureError, DataError, DeviceError, ImageError, ModelError, UsageError
 from pimc.image.image import Image
-from pimc.passes.recover.bench import MIN_SAMPLES
-from pimc.passes.recover.distill import DistillOptions
-from pimc.passes.recover.loop import recover
-from pimc.passes.recover.objective import Goal
-from pimc.passes.recover.options import RecoverOptions, Recovery
+from pimc.passes.recover import DistillOptions, RecoverOptions, Recovery, recover
+from pimc.passes.recover.bench.bench import MIN_SAMPLES
+from pimc.passes.recover.twin.goal import Goal
 from pimc.runtime.capture import CaptureOptions, capture
 from pimc.runtime.die.die import Die
 from pimc.runtime.door.device import Device
+from pimc.runtime.door.program import program
+from pimc.runtime.door.sim import SimDevice
 from pimc.runtime.session import Session
 from pimc.studies.evaluate import float_session
-from tests.passes.recover.closed_bench import Bench
+from tests.passes.recover.closed_device import ClosedDevice
 
 VARIANTS = [(k, p) for k in ("offset", "differential", "sliced") for p in ("reference", "digital")]
-
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -64,11 +63,11 @@ def distance(image: Image, device: Any, x: np.ndarray) -> float:
 def test_every_mapping_recovers(tiny_model, inputs, variant) -> None:
     kind, pedestal = variant
     image = tiny(tiny_model, inputs[:64], **{"mapping.kind": kind, "mapping.pedestal": pedestal})
-    bench = Bench(image, 2)
-    before = distance(image, bench, inputs[128:])
-    recovery = recover(image, bench, Dataset.of(inputs[:128]), TINY)
-    assert distance(recovery.image, bench, inputs[128:]) < 0.4 * before
-    assert len(bench.writes) <= 0.2 * image.used.sum()
+    device = ClosedDevice(image, 2)
+    before = distance(image, device, inputs[128:])
+    recovery = recover(image, device, Dataset.of(inputs[:128]), TINY)
+    assert distance(recovery.image, device, inputs[128:]) < 0.4 * before
+    assert len(device.writes) <= 0.2 * image.used.sum()
 
 
 PAIR = {"mapping.kind": "differential"}
@@ -83,28 +82,28 @@ OTHERS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("keys", OTHERS, ids=["rows", "arrays", "bit_serial", "adc_errors"])
 def test_every_layout_and_converter_recovers(tiny_model, inputs, keys) -> None:
     image = tiny(tiny_model, inputs[:64], **keys)
-    bench = Bench(image, 2)
-    before = distance(image, bench, inputs[128:])
-    recovery = recover(image, bench, Dataset.of(inputs[:128]), TINY)
-    assert distance(recovery.image, bench, inputs[128:]) < 0.4 * before
+    device = ClosedDevice(image, 2)
+    before = distance(image, device, inputs[128:])
+    recovery = recover(image, device, Dataset.of(inputs[:128]), TINY)
+    assert distance(recovery.image, device, inputs[128:]) < 0.4 * before
 
 
 @pytest.mark.parametrize("forward", ["chip", "twin"])
 def test_distilling_through_the_chip_or_the_twin(tiny_noisy, inputs, forward) -> None:
     options = replace(TINY, distill=replace(TINY.distill, forward=forward))
-    bench = Bench(tiny_noisy, 2)
-    before = distance(tiny_noisy, bench, inputs[128:])
-    recovery = recover(tiny_noisy, bench, Dataset.of(inputs[:128]), options)
-    assert distance(recovery.image, bench, inputs[128:]) < 0.4 * before
+    device = ClosedDevice(tiny_noisy, 2)
+    before = distance(tiny_noisy, device, inputs[128:])
+    recovery = recover(tiny_noisy, device, Dataset.of(inputs[:128]), options)
+    assert distance(recovery.image, device, inputs[128:]) < 0.4 * before
 
 
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_dynamic_ranges_and_both_tasks(tiny_model, inputs, task) -> None:
     image = tiny(tiny_model, None)
-    bench = Bench(image, 2)
-    before = distance(image, bench, inputs[128:])
-    recovery = recover(image, bench, Dataset.of(inputs[:128]), replace(TINY, task=task))
-    assert distance(recovery.image, bench, inputs[128:]) < 0.4 * before
+    device = ClosedDevice(image, 2)
+    before = distance(image, device, inputs[128:])
+    recovery = recover(image, device, Dataset.of(inputs[:128]), replace(TINY, task=task))
+    assert distance(recovery.image, device, inputs[128:]) < 0.4 * before
 
 
 def test_stuck_cells_and_dead_lines(tiny_model, inputs) -> None:
@@ -115,10 +114,10 @@ def test_stuck_cells_and_dead_lines(tiny_model, inputs) -> None:
         "faults.dead_col_rate": 0.02,
     }
     image = tiny(tiny_model, inputs[:64], **faults)
-    bench = Bench(image, 5)
-    before = distance(image, bench, inputs[128:])
-    recovery = recover(image, bench, Dataset.of(inputs[:128]), TINY)
-    assert distance(recovery.image, bench, inputs[128:]) < 0.7 * before
+    device = ClosedDevice(image, 5)
+    before = distance(image, device, inputs[128:])
+    recovery = recover(image, device, Dataset.of(inputs[:128]), TINY)
+    assert distance(recovery.image, device, inputs[128:]) < 0.7 * before
 
 
 # --- repeatable, without labels -----------------------------------------------------------------
@@ -131,11 +130,11 @@ def tiny_noisy(tiny_model, inputs) -> Image:
 
 @pytest.fixture(scope="module")
 def reference_run(tiny_noisy, inputs) -> Recovery:
-    return recover(tiny_noisy, Bench(tiny_noisy, 2), Dataset.of(inputs[:128]), TINY)
+    return recover(tiny_noisy, ClosedDevice(tiny_noisy, 2), Dataset.of(inputs[:128]), TINY)
 
 
 def test_same_seed_same_bytes(tiny_noisy, inputs, reference_run) -> None:
-    again = recover(tiny_noisy, Bench(tiny_noisy, 2), Dataset.of(inputs[:128]), TINY)
+    again = recover(tiny_noisy, ClosedDevice(tiny_noisy, 2), Dataset.of(inputs[:128]), TINY)
     assert again.image.to_bytes() == reference_run.image.to_bytes()
     np.testing.assert_array_equal(again.writes, reference_run.writes)
     assert [stage.loss for stage in again.stages] == [stage.loss for stage in reference_run.stages]
@@ -143,31 +142,31 @@ def test_same_seed_same_bytes(tiny_noisy, inputs, reference_run) -> None:
 
 def test_another_seed_another_image(tiny_noisy, inputs, reference_run) -> None:
     options = replace(TINY, seed=1)
-    other = recover(tiny_noisy, Bench(tiny_noisy, 2), Dataset.of(inputs[:128]), options)
+    other = recover(tiny_noisy, ClosedDevice(tiny_noisy, 2), Dataset.of(inputs[:128]), options)
     assert other.image.sha256 != reference_run.image.sha256
 
 
 def test_labels_are_not_used(tiny_noisy, inputs, reference_run) -> None:
     labels = np.random.default_rng(0).integers(0, 4, 128)
     labelled = Dataset.of(inputs[:128], labels)
-    found = recover(tiny_noisy, Bench(tiny_noisy, 2), labelled, TINY)
+    found = recover(tiny_noisy, ClosedDevice(tiny_noisy, 2), labelled, TINY)
     assert found.image.to_bytes() == reference_run.image.to_bytes()
 
 
 def test_a_capture_may_be_given_with_the_device(tiny_noisy, inputs) -> None:
-    bench = Bench(tiny_noisy, 2)
+    device = ClosedDevice(tiny_noisy, 2)
     data = Dataset.of(inputs[:128])
-    captured = capture(Session(tiny_noisy, bench), data, TINY.capture, outputs=False)
-    before = distance(tiny_noisy, bench, inputs[128:])
-    recovery = recover(tiny_noisy, bench, data, TINY, captured=captured)
+    captured = capture(Session(tiny_noisy, device), data, TINY.capture, outputs=False)
+    before = distance(tiny_noisy, device, inputs[128:])
+    recovery = recover(tiny_noisy, device, data, TINY, captured=captured)
     assert recovery.measured
-    assert distance(recovery.image, bench, inputs[128:]) < 0.4 * before
+    assert distance(recovery.image, device, inputs[128:]) < 0.4 * before
 
 
 def test_a_capture_of_some_layers_is_enough_to_begin(tiny_noisy, inputs) -> None:
-    bench = Bench(tiny_noisy, 2)
+    device = ClosedDevice(tiny_noisy, 2)
     data = Dataset.of(inputs[:128])
-    captured = capture(Session(tiny_noisy, bench), data, TINY.capture, only=[1], outputs=False)
+    captured = capture(Session(tiny_noisy, device), data, TINY.capture, only=[1], outputs=False)
     recovery = recover(tiny_noisy, None, data, replace(TINY, rounds=1), captured=captured)
     assert recovery.cells_rewritten > 0
 
@@ -177,11 +176,11 @@ def test_a_capture_of_some_layers_is_enough_to_begin(tiny_noisy, inputs) -> None
     [({"rounds": 0}, False), ({"budget": 0.0}, False), ({"rounds": 1, "budget": 0.02}, True)],
 )
 def test_how_much_may_be_rewritten(tiny_noisy, inputs, changes, writes) -> None:
-    bench = Bench(tiny_noisy, 2)
+    device = ClosedDevice(tiny_noisy, 2)
     options = replace(TINY, distill=replace(TINY.distill, epochs=0), **changes)
-    recovery = recover(tiny_noisy, bench, Dataset.of(inputs[:128]), options)
+    recovery = recover(tiny_noisy, device, Dataset.of(inputs[:128]), options)
     assert (recovery.cells_rewritten > 0) == writes
-    assert len(bench.writes) <= options.budget * tiny_noisy.used.sum()
+    assert len(device.writes) <= options.budget * tiny_noisy.used.sum()
     assert recovery.stages[-1].loss < recovery.stages[0].loss
     assert sum(stage.kept for stage in recovery.stages) == 1
 
@@ -197,15 +196,15 @@ def test_rounds_share_the_budget(tiny_noisy, reference_run) -> None:
 def test_distillation_stops_where_it_no_longer_helps(tiny_noisy, inputs) -> None:
     slow = DistillOptions(epochs=40, batch_size=16, learning_rate=0.6)
     options = replace(TINY, rounds=0, distill=slow, patience=2)
-    bench, data = Bench(tiny_noisy, 2), Dataset.of(inputs[:64])
-    recovery = recover(tiny_noisy, bench, data, options)
+    device, data = ClosedDevice(tiny_noisy, 2), Dataset.of(inputs[:64])
+    recovery = recover(tiny_noisy, device, data, options)
     epochs = [stage for stage in recovery.stages if stage.name.startswith("distilling")]
     kept = next(n for n, stage in enumerate(recovery.stages) if stage.kept)
     assert len(epochs) < 40
     assert len(recovery.stages) - 1 - kept == 2
     # The result is the state that was kept, not the last one.
     held_out, _ = data.split(options.holdout, np.random.default_rng(options.seed))
-    loss = held_out_loss(recovery.image, bench, held_out)
+    loss = held_out_loss(recovery.image, device, held_out)
     assert loss == pytest.approx(recovery.stages[kept].loss, rel=0.3)
     assert recovery.stages[-1].loss > 2 * loss
 
@@ -222,21 +221,21 @@ def test_a_capture_of_another_die(tiny_noisy, inputs) -> None:
     data = Dataset.of(inputs[:32])
     session = Session(tiny_noisy, Die.simulated(9))
     captured = capture(session, data, CaptureOptions(16, 1), outputs=False)
-    bench = Bench(tiny_noisy, 2)
+    device = ClosedDevice(tiny_noisy, 2)
     with pytest.raises(CaptureError, match="sim:9") as caught:
-        recover(tiny_noisy, bench, data, captured=captured)
+        recover(tiny_noisy, device, data, captured=captured)
     assert caught.value.where == "sim:2"
-    assert (bench.reads, bench.writes) == (0, [])
+    assert (device.reads, device.writes) == (0, [])
 
 
 def test_too_few_samples(tiny_noisy, inputs) -> None:
-    bench = Bench(tiny_noisy, 2)
+    device = ClosedDevice(tiny_noisy, 2)
     with pytest.raises(DataError, match="too few") as caught:
-        recover(tiny_noisy, bench, Dataset.of(inputs[: MIN_SAMPLES - 1], name="few.npz"))
+        recover(tiny_noisy, device, Dataset.of(inputs[: MIN_SAMPLES - 1], name="few.npz"))
     assert caught.value.where == "few.npz"
-    assert (bench.reads, bench.writes) == (0, [])
+    assert (device.reads, device.writes) == (0, [])
     least = replace(TINY, rounds=1, capture=CaptureOptions(32, 1))
-    assert recover(tiny_noisy, bench, Dataset.of(inputs[:MIN_SAMPLES]), least).measured
+    assert recover(tiny_noisy, device, Dataset.of(inputs[:MIN_SAMPLES]), least).measured
 
 
 def test_an_image_without_teacher(tiny_model, inputs) -> None:
@@ -244,11 +243,11 @@ def test_an_image_without_teacher(tiny_model, inputs) -> None:
     image = compile_model(
         tiny_model(), chip, calib=inputs[:32], options=Options(teacher=False, feedback=False)
     )
-    bench = Bench(image, 2)
+    device = ClosedDevice(image, 2)
     with pytest.raises(ImageError, match="no float weights") as caught:
-        recover(image, bench, Dataset.of(inputs))
+        recover(image, device, Dataset.of(inputs))
     assert "--no-teacher" in (caught.value.hint or "")
-    assert (bench.reads, bench.writes) == (0, [])
+    assert (device.reads, device.writes) == (0, [])
 
 
 def test_a_network_that_no_gradient_passes_is_refused_before_any_write() -> None:
@@ -272,21 +271,21 @@ def test_a_network_that_no_gradient_passes_is_refused_before_any_write() -> None
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     x = rng.standard_normal((64, 6)).astype(np.float32)
     image = compile_model(model, Chip.default().with_array(16, 8), calib=x)
-    bench = Bench(image, 2)
+    device = ClosedDevice(image, 2)
     with pytest.raises(ModelError, match="Floor"):
-        recover(image, bench, Dataset.of(x), TINY)
-    assert bench.writes == []
+        recover(image, device, Dataset.of(x), TINY)
+    assert device.writes == []
 
 
 def test_a_chip_that_refuses_writes(tiny_noisy, inputs) -> None:
-    class Refuses(Bench):
+    class Refuses(ClosedDevice):
         def program(self, cells: np.ndarray, levels: np.ndarray) -> np.ndarray:
             return np.zeros(len(cells), np.bool_)
 
-    bench = Refuses(tiny_noisy, 2)
-    assert isinstance(bench, Device)
+    device = Refuses(tiny_noisy, 2)
+    assert isinstance(device, Device)
     with pytest.raises(DeviceError, match=r"not one of .* cells could be written"):
-        recover(tiny_noisy, bench, Dataset.of(inputs[:64]), TINY)
+        recover(tiny_noisy, device, Dataset.of(inputs[:64]), TINY)
 
 
 def held_out_loss(image: Image, device: Any, data: Dataset) -> float:
@@ -300,3 +299,37 @@ def test_the_first_stage_is_the_loss_on_held_out_data(tiny_noisy, inputs, refere
     held_out, _ = Dataset.of(inputs[:128]).split(TINY.holdout, np.random.default_rng(TINY.seed))
     loss = held_out_loss(tiny_noisy, Die.simulated(2), held_out)
     assert reference_run.stages[0].loss == pytest.approx(loss, rel=0.1)
+
+
+@pytest.mark.parametrize("counts", [True, False])
+@pytest.mark.parametrize("train", [("gain", "bias"), ("gain", "bias", "levels")])
+def test_no_cell_is_written_more_often_than_it_endures(
+    counts: bool, train: Any, tiny_model, inputs
+) -> None:
+    image = tiny(tiny_model, inputs[:128], **{"programming.endurance_writes": 2})
+    device: Any = ClosedDevice(image, 3)
+    if counts:
+        device = SimDevice(Die.simulated(3), image.chip, image.arrays, read_seed=3)
+        program(image, device)
+    options = replace(TINY, budget=1.0, rounds=3, train=train)
+    found = recover(image, device, Dataset.of(inputs[:128]), options)
+    # Programming is one of the two, where the chip can tell.
+    times = np.bincount(found.writes[:, 0])
+    assert len(found.writes) > 20
+    assert times.max() == (1 if counts else 2)
+    plain = recover(
+        tiny(tiny_model, inputs[:128]), ClosedDevice(image, 3), Dataset.of(inputs[:128]), options
+    )
+    assert np.bincount(plain.writes[:, 0]).max() > times.max()
+
+
+def test_a_strategy_that_writes_all_cells_is_refused_on_a_worn_die(tiny_model, inputs) -> None:
+    image = tiny(tiny_model, inputs[:128], **{"programming.endurance_writes": 1})
+    device = SimDevice(Die.simulated(3), image.chip, image.arrays, read_seed=3)
+    program(image, device)
+    cells = int(image.used.sum())
+    with pytest.raises(DeviceError, match=f": {cells} of {cells} cells .* 1 write,"):
+        recover(image, device, Dataset.of(inputs[:128]), TINY, strategy="full-rewrite")
+    # Where nothing endures a write, the digital side is all that changes.
+    found = recover(image, device, Dataset.of(inputs[:128]), TINY)
+    assert len(found.writes) == 0

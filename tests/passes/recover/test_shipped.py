@@ -12,15 +12,16 @@ from pimc.api import Options
 from pimc.api import compile as compile_model
 from pimc.chip.design import Chip
 from pimc.data.dataset import Dataset, load_data
-from pimc.image.image import Image
-from pimc.passes.recover.distill import DistillOptions
+from pimc.image.image import Image, RecoveryNote
 from pimc.passes.recover.loop import recover
-from pimc.passes.recover.options import RecoverOptions, Recovery
+from pimc.passes.recover.options import RecoverOptions
+from pimc.passes.recover.recovery import Recovery
+from pimc.passes.recover.train.distill import DistillOptions
 from pimc.runtime.capture import Capture, CaptureOptions, capture
 from pimc.runtime.door.program import program
 from pimc.runtime.session import Session
 from pimc.studies.evaluate import accuracy, float_session
-from tests.passes.recover.closed_bench import Bench
+from tests.passes.recover.closed_device import ClosedDevice
 
 QUICK = RecoverOptions(
     rounds=1,
@@ -59,7 +60,7 @@ def shipped(fashion) -> Shipped:
 
 @dataclass(frozen=True)
 class Recovered:
-    bench: Bench
+    device: ClosedDevice
     before: float
     after: float
     bytes_before: bytes
@@ -68,11 +69,11 @@ class Recovered:
 
 @pytest.fixture(scope="module")
 def recovered(shipped) -> Recovered:
-    bench = Bench(shipped.image, 3)
-    before = shipped.accuracy(shipped.image, bench)
+    device = ClosedDevice(shipped.image, 3)
+    before = shipped.accuracy(shipped.image, device)
     content = shipped.image.to_bytes()
-    recovery = recover(shipped.image, bench, shipped.calib, QUICK)
-    return Recovered(bench, before, shipped.accuracy(recovery.image, bench), content, recovery)
+    recovery = recover(shipped.image, device, shipped.calib, QUICK)
+    return Recovered(device, before, shipped.accuracy(recovery.image, device), content, recovery)
 
 
 def test_accuracy_on_data_never_seen_comes_back(shipped, recovered) -> None:
@@ -84,13 +85,13 @@ def test_accuracy_on_data_never_seen_comes_back(shipped, recovered) -> None:
 
 
 def test_writes_stay_within_the_budget_and_are_told(shipped, recovered) -> None:
-    recovery, bench = recovered.recovery, recovered.bench
+    recovery, device = recovered.recovery, recovered.device
     budget = int(QUICK.budget * shipped.image.used.sum())
     assert 0.5 * budget < recovery.cells_rewritten <= budget
-    assert recovery.cells_rewritten == len(bench.writes) == len(recovery.writes)
-    assert sum(stage.cells_written for stage in recovery.stages) == len(bench.writes)
+    assert recovery.cells_rewritten == len(device.writes) == len(recovery.writes)
+    assert sum(stage.cells_written for stage in recovery.stages) == len(device.writes)
     cells, before, after, number = recovery.writes.T
-    assert sorted(zip(cells.tolist(), after.tolist(), strict=True)) == sorted(bench.writes)
+    assert sorted(zip(cells.tolist(), after.tolist(), strict=True)) == sorted(device.writes)
     np.testing.assert_array_equal(before, shipped.image.levels.reshape(-1)[cells])
     assert set(number.tolist()) == {1}
 
@@ -98,16 +99,16 @@ def test_writes_stay_within_the_budget_and_are_told(shipped, recovered) -> None:
 def test_the_next_image_is_what_the_device_holds(shipped, recovered) -> None:
     image = recovered.recovery.image
     cells = np.flatnonzero(shipped.image.used)
-    held = recovered.bench.written(cells)
+    held = recovered.device.written(cells)
     np.testing.assert_array_equal(image.levels.reshape(-1)[cells], held)
-    np.testing.assert_array_equal(image.tensors["tiles"], shipped.image.tensors["tiles"])
-    assert image.manifest["recovery"] == {
-        "parent": shipped.image.sha256,
-        "die": "sim:3",
-        "strategy": "selective",
-        "cells_rewritten": len(recovered.bench.writes),
-        "rounds": 1,
-    }
+    np.testing.assert_array_equal(image.tiles.table(), shipped.image.tiles.table())
+    assert image.recovery == RecoveryNote(
+        parent=shipped.image.sha256,
+        die="sim:3",
+        strategy="selective",
+        cells_rewritten=len(recovered.device.writes),
+        rounds=1,
+    )
     assert Image.build(image.manifest, image.tensors).sha256 == image.sha256 != shipped.image.sha256
 
 
@@ -134,20 +135,22 @@ def test_the_report_tells_the_steps(recovered) -> None:
 
 def test_from_a_capture_alone_a_programmable_image_comes(shipped, tmp_path) -> None:
     """A lab's way: capture, recover without the chip, write the cells, use the image."""
-    bench = Bench(shipped.image, 4)
-    before = shipped.accuracy(shipped.image, bench)
+    device = ClosedDevice(shipped.image, 4)
+    before = shipped.accuracy(shipped.image, device)
     options = QUICK.capture
-    capture(Session(shipped.image, bench), shipped.calib, options).save(tmp_path / "a.pimccap")
+    capture(Session(shipped.image, device), shipped.calib, options).save(tmp_path / "a.pimccap")
     captured = Capture.load(tmp_path / "a.pimccap", shipped.image)
-    reads = bench.reads
+    reads = device.reads
     recovery = recover(
         shipped.image, None, shipped.calib, replace(QUICK, rounds=3), captured=captured
     )
-    assert (bench.reads, bench.writes) == (reads, [])
+    assert (device.reads, device.writes) == (reads, [])
     assert not recovery.measured
-    assert recovery.image.manifest["recovery"]["die"] == "sim:4"
+    note = recovery.image.recovery
+    assert note is not None
+    assert note.die == "sim:4"
     assert set(recovery.writes[:, 3].tolist()) == {1}
     assert 0 < recovery.cells_rewritten <= 0.1 * shipped.image.used.sum()
-    done = program(recovery.image, bench)
+    done = program(recovery.image, device)
     assert done.cells_written == recovery.cells_rewritten
-    assert shipped.accuracy(recovery.image, bench) > before + 0.1
+    assert shipped.accuracy(recovery.image, device) > before + 0.1

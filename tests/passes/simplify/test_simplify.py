@@ -7,166 +7,28 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import onnx_ir as ir
-import onnxruntime as ort
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from pimc.passes.graph.frontend import load_model
 from pimc.passes.simplify.simplify import Simplify
-from pimc.plan.records import Plan
+from tests.passes.simplify.simplified_nets import (
+    batchnorm,
+    bn_node,
+    build,
+    normal,
+    run,
+    same_outputs,
+    simplified,
+)
 
 RESNET = Path(__file__).parents[4] / "shared" / "data" / "cifar10" / "resnet20.onnx"
+
 needs_resnet = pytest.mark.skipif(not RESNET.exists(), reason="no ResNet-20 beside the checkout")
-
-Arrays = dict[str, np.ndarray[Any, Any]]
-Shape = list[int | str]
-
-
-def build(
-    nodes: list[onnx.NodeProto],
-    x_shape: Shape,
-    weights: Arrays,
-    *,
-    outputs: tuple[str, ...] = ("y",),
-    opset: int = 17,
-    functions: list[onnx.FunctionProto] | None = None,
-) -> onnx.ModelProto:
-    graph = helper.make_graph(
-        nodes,
-        "net",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, x_shape)],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
-        [
-            numpy_helper.from_array(a.astype(np.float32) if a.dtype == float else a, n)
-            for n, a in weights.items()
-        ],
-    )
-    imports = [helper.make_opsetid("", opset)]
-    imports += [helper.make_opsetid("local", 1)] if functions else []
-    return helper.make_model(graph, opset_imports=imports, ir_version=9, functions=functions or [])
-
-
-def normal(*shape: int) -> np.ndarray[Any, Any]:
-    return np.random.default_rng(sum(shape)).standard_normal(shape)
-
-
-def batchnorm(prefix: str, channels: int) -> Arrays:
-    rng = np.random.default_rng(channels)
-    return {
-        f"{prefix}.scale": rng.uniform(0.5, 1.5, channels),
-        f"{prefix}.bias": rng.standard_normal(channels),
-        f"{prefix}.mean": rng.standard_normal(channels),
-        f"{prefix}.var": rng.uniform(0.5, 1.5, channels),
-    }
-
-
-def bn_node(prefix: str, x: str, y: str) -> onnx.NodeProto:
-    names = [f"{prefix}.{p}" for p in ("scale", "bias", "mean", "var")]
-    return helper.make_node("BatchNormalization", [x, *names], [y], name=f"{prefix}.node")
-
-
-def run(model: onnx.ModelProto | ir.Model, x: np.ndarray[Any, Any]) -> list[Any]:
-    proto = ir.to_proto(model) if isinstance(model, ir.Model) else model
-    options = ort.SessionOptions()
-    # Fusions of ONNX Runtime compute products of quantized weights in integers.
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = ort.InferenceSession(proto.SerializeToString(), options)
-    return list(session.run(None, {session.get_inputs()[0].name: x}))
-
-
-def simplified(model: onnx.ModelProto | Path) -> Plan:
-    return Simplify()(load_model(model))
-
-
-def same_outputs(
-    model: onnx.ModelProto, shape: tuple[int, ...], tolerance: float = 1e-5
-) -> Counter[str]:
-    """Check that simplification keeps the outputs; returns the ops that are left."""
-    plan = simplified(model)
-    x = normal(*shape).astype(np.float32)
-    for expected, actual in zip(run(model, x), run(plan.graph, x), strict=True):
-        np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance)
-    return Counter(node.op_type for node in plan.graph.graph)
-
-
-@pytest.mark.parametrize("op", ["Conv", "ConvTranspose", "Gemm"])
-def test_batchnorm_after_a_layer_is_fused(op: str) -> None:
-    conv = op != "Gemm"
-    nodes = [helper.make_node(op, ["x", "w"], ["h"]), bn_node("bn", "h", "y")]
-    model = build(
-        nodes,
-        ["N", 4, 8, 8] if conv else ["N", 4],
-        {"w": normal(4, 4, 3, 3) if conv else normal(4, 4), **batchnorm("bn", 4)},
-    )
-    assert same_outputs(model, (2, 4, 8, 8) if conv else (2, 4)) == {op: 1}
-
-
-@pytest.mark.parametrize("shape", [(2, 4), (2, 4, 5), (2, 4, 5, 5)])
-def test_batchnorm_after_add_becomes_affine(shape: tuple[int, ...]) -> None:
-    nodes = [helper.make_node("Add", ["x", "x"], ["h"]), bn_node("bn", "h", "y")]
-    model = build(nodes, ["N", *shape[1:]], batchnorm("bn", 4))
-    assert same_outputs(model, shape) == {"Add": 2, "Mul": 1}
-
-
-def test_batchnorm_before_a_layer_becomes_affine() -> None:
-    nodes = [bn_node("bn", "x", "h"), helper.make_node("Conv", ["h", "w"], ["y"])]
-    model = build(nodes, ["N", 4, 6, 6], {"w": normal(3, 4, 3, 3), **batchnorm("bn", 4)})
-    assert same_outputs(model, (2, 4, 6, 6)) == {"Mul": 1, "Add": 1, "Conv": 1}
-
-
-def test_batchnorm_whose_input_is_an_output_keeps_both() -> None:
-    nodes = [helper.make_node("Conv", ["x", "w"], ["h"]), bn_node("bn", "h", "y")]
-    model = build(
-        nodes,
-        ["N", 4, 6, 6],
-        {"w": normal(4, 4, 3, 3), **batchnorm("bn", 4)},
-        outputs=("h", "y"),
-    )
-    assert same_outputs(model, (2, 4, 6, 6))["BatchNormalization"] == 0
-
-
-def test_training_batchnorm_is_left_alone() -> None:
-    node = helper.make_node(
-        "BatchNormalization",
-        ["x", "bn.scale", "bn.bias", "bn.mean", "bn.var"],
-        ["y", "m", "v"],
-        training_mode=1,
-    )
-    model = build([node], [3, 4, 5], batchnorm("bn", 4), outputs=("y", "m", "v"))
-    assert same_outputs(model, (3, 4, 5)) == {"BatchNormalization": 1}
-
-
-def test_tied_weights_are_fused_each_with_its_own_batchnorm() -> None:
-    nodes = [
-        helper.make_node("Conv", ["x", "w", "b"], ["h1"], pads=[1, 1, 1, 1]),
-        bn_node("bn1", "h1", "h2"),
-        helper.make_node("Conv", ["h2", "w", "b"], ["h3"], pads=[1, 1, 1, 1]),
-        bn_node("bn2", "h3", "y"),
-    ]
-    second = {name: array + 0.5 for name, array in batchnorm("bn2", 4).items()}
-    weights = {"w": normal(4, 4, 3, 3), "b": normal(4), **batchnorm("bn1", 4), **second}
-    assert same_outputs(build(nodes, ["N", 4, 6, 6], weights), (2, 4, 6, 6), 1e-4) == {"Conv": 2}
-
-
-def test_weights_hidden_behind_foldable_ops() -> None:
-    nodes = [
-        helper.make_node("Slice", ["raw", "zero", "six", "zero"], ["cut"]),
-        helper.make_node("Transpose", ["cut"], ["turned"], perm=[1, 0]),
-        helper.make_node("Identity", ["turned"], ["same"]),
-        helper.make_node("MatMul", ["x", "same"], ["y"]),
-    ]
-    weights = {"raw": normal(8, 5), "zero": np.array([0]), "six": np.array([6])}
-    model = build(nodes, ["N", 5], weights)
-    assert same_outputs(model, (3, 5)) == {"MatMul": 1}
-    (node,) = simplified(model).graph.graph
-    weight = node.inputs[1]
-    assert weight is not None
-    assert weight.is_initializer()
 
 
 @pytest.mark.parametrize("opset", [13, 17, 19, 21])
@@ -292,16 +154,6 @@ def test_a_rewrite_that_would_break_the_graph_is_taken_back() -> None:
     ]
     weights = {"yes": np.array(True), "zero": np.array(0), "one": np.array(1), "w": normal(4, 3)}
     assert same_outputs(build(nodes, ["N", 4], weights), (3, 4))["Range"] == 1
-
-
-def test_weights_behind_a_split() -> None:
-    nodes = [
-        helper.make_node("Split", ["both"], ["w1", "w2"], axis=1),
-        helper.make_node("Transpose", ["w2"], ["w3"], perm=[1, 0]),
-        helper.make_node("MatMul", ["x", "w1"], ["h"]),
-        helper.make_node("MatMul", ["h", "w3"], ["y"]),
-    ]
-    assert same_outputs(build(nodes, ["N", 4], {"both": normal(4, 8)}), (3, 4)) == {"MatMul": 2}
 
 
 @needs_resnet

@@ -25,7 +25,7 @@ from pimc.chip.design import (
     Sigma,
 )
 from pimc.errors import ChipError
-from pimc.files.strict import key_table
+from pimc.files.key_table import key_table
 
 SHIPPED = ("cmo", "generic-128", "ihp", "neurram", "taox")
 TABLE = {

@@ -14,7 +14,7 @@ from PIL import Image
 import pimc.data.read
 from pimc.data.dataset import Dataset, Preprocess, load_data
 from pimc.errors import DataError
-from pimc.files.strict import key_table
+from pimc.files.key_table import key_table
 
 IMAGES = np.arange(5 * 3 * 4 * 6, dtype=np.uint8).reshape(5, 3, 4, 6)
 LABELS = np.array([0, 1, 2, 1, 0], dtype=np.uint8)

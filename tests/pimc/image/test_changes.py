@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from pimc.image.changes import Changes, changes
-from pimc.image.image import Image, layer_tensor
+from pimc.image.image import Image
 
 Array = np.ndarray[Any, Any]
 
@@ -19,23 +20,21 @@ def with_tensors(image: Image, **tensors: Array) -> Image:
 
 
 def with_layer(image: Image, **values: Any) -> Image:
-    first, *others = image.manifest["layers"]
-    return image.updated(layers=[{**first, **values}, *others])
+    return image.with_layers([replace(image.layers[0], **values)])
 
 
 def scheduled_apart(image: Image) -> Image:
     """Every tile is read in a step of its own."""
-    schedule = image.tensors["schedule"].copy()
-    schedule[:, 0] = np.arange(len(schedule))
-    return with_tensors(image, schedule=schedule)
+    steps = np.arange(len(image.schedule.step), dtype=np.int32)
+    return with_tensors(image, schedule=replace(image.schedule, step=steps).table())
 
 
 def moved(image: Image) -> Image:
     """The first tile's first two rows change places, on cells that all hold the same level."""
-    rows, cols, first_row, first_col = image.tensors["tiles"][0, [3, 5, 7, 8]].tolist()
-    wordlines = first_row + np.array([1, 0, *range(2, rows)])
-    lines = np.concatenate([wordlines, first_col + np.arange(cols)]).astype(np.int32)
-    offsets = np.full(len(image.tensors["tiles"]), -1, np.int32)
+    tile, place = image.tiles.tile(0), image.tiles.place(0)
+    wordlines = place.row + np.array([1, 0, *range(2, tile.rows)])
+    lines = np.concatenate([wordlines, place.col + np.arange(tile.cols)]).astype(np.int32)
+    offsets = np.full(len(image.tiles), -1, np.int32)
     offsets[0] = 0
     return with_tensors(image, lines=lines, line_offsets=offsets)
 
@@ -57,9 +56,11 @@ def test_an_image_does_not_differ_from_itself(image: Image) -> None:
 
 
 def test_the_teacher_does_not_run(image: Image) -> None:
-    without = {name: t for name, t in image.tensors.items() if "teacher" not in name}
-    assert len(without) < len(image.tensors)
-    assert not changes(image, Image.build(image.manifest, without)).any
+    without = image.with_layers(
+        replace(layer, teacher_weight=None, teacher_bias=None) for layer in image.layers
+    )
+    assert len(without.tensors) < len(image.tensors)
+    assert not changes(image, without).any
 
 
 @pytest.mark.parametrize(
@@ -81,16 +82,17 @@ def test_what_runs_counts_where_the_levels_are_equal(
 
 
 def test_another_window_and_row_correction(image: Image) -> None:
-    window = {**image.manifest["layers"][0]["window"], "strides": [1, 1]}
-    assert names(changes(image, with_layer(image, window=window))) == {"window"}
     layer = image.layers[0]
+    assert layer.window is not None
+    window = replace(layer.window, strides=(1, 1))
+    assert names(changes(image, with_layer(image, window=window))) == {"window"}
     correction = np.zeros((layer.groups, layer.col_blocks, layer.rows), np.float32)
-    other = with_tensors(image, **{layer_tensor(0, "row_correction"): correction})
+    other = with_layer(image, row_correction=correction)
     assert names(changes(image, other)) == {"row_correction"}
 
 
 def test_the_same_tiles_under_other_numbers_are_the_same(image: Image) -> None:
     """Tiles in reverse order with the schedule renumbered read the same cells at the same time."""
-    tiles, schedule = image.tensors["tiles"], image.tensors["schedule"].copy()
-    schedule[:, 1] = len(tiles) - 1 - schedule[:, 1]
-    assert not changes(image, with_tensors(image, tiles=tiles[::-1], schedule=schedule)).any
+    tiles = image.tiles.table()[::-1]
+    schedule = replace(image.schedule, tile=len(tiles) - 1 - image.schedule.tile).table()
+    assert not changes(image, with_tensors(image, tiles=tiles, schedule=schedule)).any

@@ -31,7 +31,7 @@ def image_of(**keys: Any) -> Image:
 
 
 def read_steps(image: Image) -> int:
-    return len(cost.activations(image.tensors["tiles"], image.tensors["schedule"]).step)
+    return len(cost.activations(image.tiles, image.schedule).step)
 
 
 #: Keys, reads a vector, pulses a read, and full-scale reads that a wordline gets on average.
@@ -67,7 +67,7 @@ def test_fewer_active_rows_take_more_reads() -> None:
     assert read_steps(image_of()) == 2
     few = image_of(**{"array.active_rows": 5})
     assert read_steps(few) == 4
-    assert {int(rows) for rows in few.tensors["tiles"][:, 3]} == {5}
+    assert {int(rows) for rows in few.tiles.rows} == {5}
     every, some = (cost.inference(image) for image in (image_of(), few))
     assert every is not None
     assert some is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from onnx import TensorProto, helper
 
 from pimc.chip.design import Chip
 from pimc.errors import ImageError, UsageError
+from pimc.files import container
 from pimc.files.packing import pack_levels
 from pimc.image.image import TILE_FIELDS, Image
 from pimc.plan.records import Window
@@ -307,7 +309,7 @@ def test_lines_move_the_cells_of_a_tile() -> None:
     moved |= {"lines": np.array([1, 0, 3, 0], np.int32), "line_offsets": np.array([0, -1])}
     image = Image.build(tiny().manifest, moved)
     assert image.cells(image.layers[0])[0].tolist() == [[7, 4], [3, 0]]
-    assert len(TILE_FIELDS) == image.tensors["tiles"].shape[1]
+    assert len(TILE_FIELDS) == image.tiles.table().shape[1]
 
 
 def test_levels_of_some_cells_are_those_of_all_cells_with_these_replaced(tiny_image) -> None:
@@ -320,6 +322,79 @@ def test_levels_of_some_cells_are_those_of_all_cells_with_these_replaced(tiny_im
     assert some.levels.tolist() == every.tolist()
     none = tiny_image.updated(cells=cells[:0], levels=levels[:0])
     assert none.to_bytes() == tiny_image.to_bytes()
+
+
+def test_other_layers_are_other_tensors_and_keys() -> None:
+    image = tiny()
+    (layer,) = image.layers
+    bias, gain = np.array([1.0, 2.0], np.float32), np.array([2.0, 1.0], np.float32)
+    wanted = image.updated(
+        columns={0: {"bias": bias, "gain": gain}}, layers=[{**LAYER, "adc_lsb_us": 4.0}]
+    )
+    found = image.with_layers([replace(layer, bias=bias, gain=gain, adc_lsb_us=4.0)])
+    assert found.to_bytes() == wanted.to_bytes()
+    assert found.sha256 == wanted.sha256 != image.sha256
+    assert image.with_layers([layer]).to_bytes() == image.with_layers([]).to_bytes()
+    assert image.with_layers([layer]).to_bytes() == image.to_bytes() == tiny().to_bytes()
+
+
+def test_keys_that_are_not_known_stay_with_other_layers() -> None:
+    image = tiny(layers=[{**LAYER, "new": [1]}], new={})
+    found = image.with_layers([replace(image.layers[0], input_scale=None)])
+    assert found.manifest["layers"] == [{**LAYER, "new": [1], "input_scale": None}]
+    assert found.manifest["new"] == {}
+
+
+def test_what_is_none_is_left_out() -> None:
+    image = tiny()
+    teacher = np.zeros((1, 3, 2), np.float32)
+    taught = image.with_layers([replace(image.layers[0], teacher_weight=teacher)])
+    assert taught.layers[0].teacher_weight is not None
+    again = taught.with_layers([replace(taught.layers[0], teacher_weight=None)])
+    assert again.to_bytes() == image.to_bytes()
+
+
+def test_only_what_changes_is_hashed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, hashed = tiny(), []
+    hashes = container._hashes
+
+    def counted(tensors: Any) -> list[str]:
+        found = [*tensors]
+        hashed.append(len(found))
+        return hashes(found)
+
+    monkeypatch.setattr(container, "_hashes", counted)
+    image.with_layers([replace(image.layers[0], bias=np.zeros(2, np.float32))])
+    image.with_chip(image.chip)
+    image.updated(levels=image.levels)
+    assert hashed == [1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("bias", np.zeros(2)),
+        ("gain", np.ones(3, np.float32)),
+        ("row_correction", np.zeros((1, 1, 4), np.float32)),
+        ("residual_index", np.zeros(1, np.int32)),
+    ],
+)
+def test_a_layer_that_is_not_as_the_format_says_is_refused(name: str, value: Any) -> None:
+    image = tiny()
+    with pytest.raises(ImageError, match=r"layer 0 of .*: .*(expected|residual_value)"):
+        image.with_layers([replace(image.layers[0], **{name: value})])
+
+
+def test_what_changed_since_another_image_makes_it_again() -> None:
+    parent = tiny()
+    levels = parent.levels.copy()
+    levels[0, 0, 0] = 3
+    image = parent.updated(levels=levels)
+    image = image.with_layers([replace(image.layers[0], input_scale=0.25)])
+    layers, changed = image.since(parent)
+    assert set(changed) == {"levels"}
+    assert parent.with_changes(layers, changed).to_bytes() == image.to_bytes()
+    assert parent.since(parent) == ([LAYER], {})
 
 
 def test_updated_is_a_new_image_and_the_old_one_stays() -> None:

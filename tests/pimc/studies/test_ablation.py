@@ -9,7 +9,7 @@ from scipy import stats
 import pimc.studies.ablation
 from pimc.api import Options, compile
 from pimc.chip.design import Chip
-from pimc.chip.elements import NON_IDEALITIES, present, without
+from pimc.chip.elements import ELEMENTS, present, without
 from pimc.data.dataset import Dataset
 from pimc.runtime.die.die import Die
 from pimc.runtime.session import Session
@@ -17,9 +17,10 @@ from pimc.studies.ablation import explain, on_chip
 from pimc.studies.ablation_result import Difference
 from pimc.studies.drawn import Reading
 from pimc.studies.evaluate import Batches, accuracy, float_session
+from tests.lab import install
 
 SEEDS = (3, 4, 5)
-NAMES = [element.name for element in NON_IDEALITIES]
+NAMES = [element.name for element in ELEMENTS]
 QUIET = Chip.default().with_array(16, 8).with_sigma(0.0)
 
 
@@ -200,3 +201,31 @@ def test_intervals_against_scipy() -> None:
     low, high = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
     assert Difference(values).to_dict()["interval_95"] == pytest.approx([low, high])
     assert Difference((0.5,)).half_width is None
+
+
+def test_terms_of_a_laboratorys_own_have_rows(
+    tiny_model, tiny_inputs, tmp_path, monkeypatch
+) -> None:
+    install(tmp_path, monkeypatch)
+    own = {
+        "physics.cell.relax": {"share": 0.4, "sigma": 0.0},
+        "physics.read.shot.factor_us": 40.0,
+        "physics.converter.inl.bow": 3.0,
+        "physics.time.drift.exponent": 0.02,
+    }
+    quiet = QUIET.with_(**{"read_noise.relative": 0.0})
+    image = compile(tiny_model(), quiet.with_(**own), calib=tiny_inputs)
+    labels = float_session(image).run(None, {"x": tiny_inputs})[0].argmax(axis=1)
+    batches = Batches(Dataset.of(tiny_inputs, labels))
+    found = explain(image, batches, SEEDS, reading=Reading(age_s=3600.0), snr_images=4)
+    names = ["DAC", "ADC", "cell.relax", "time.drift", "read.shot", "converter.inl"]
+    assert [cost.element.name for cost in found.costs] == names
+    lost = {cost.element.name: cost.alone.mean for cost in found.costs}
+    assert lost["read.shot"] > 0.02
+    assert max(layer.read_noise for layer in found.layers) > 0
+    # What one costs is what a chip shows that has it alone.
+    chip = quiet.with_(**{"physics.read.shot.factor_us": 40.0, "dac.bits": 16})
+    alone = on_chip(image, chip)
+    seen = [accuracy(Session(alone, Die.simulated(s), seed=s, converters=False), batches)
+            for s in SEEDS]  # fmt: skip
+    assert lost["read.shot"] == pytest.approx(found.quantization.weights - np.mean(seen))

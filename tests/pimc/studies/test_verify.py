@@ -14,7 +14,7 @@ from pimc.api import Options, compile
 from pimc.chip.design import Chip
 from pimc.errors import ImageError, ModelError
 from pimc.image.golden import golden_model, held_weight
-from pimc.image.image import Image, layer_tensor
+from pimc.image.image import Image
 from pimc.runtime.crossbar import CrossbarLayer
 from pimc.runtime.session import Session
 from pimc.studies.verify import Verification, random_inputs, verify
@@ -123,10 +123,7 @@ def test_row_corrections_are_part_of_the_golden_network(tiny_image, tiny_inputs)
     layer = tiny_image.layers[1]
     shape = (layer.groups, layer.col_blocks, layer.rows)
     correction = np.random.default_rng(0).normal(0, 3, shape).astype(np.float32)
-    changed = Image.build(
-        tiny_image.manifest,
-        {**tiny_image.tensors, layer_tensor(layer.index, "row_correction"): correction},
-    )
+    changed = tiny_image.with_layers([replace(layer, row_correction=correction)])
     assert verify(changed, {"x": tiny_inputs[:3]}).ok
     before, after = (held_weight(i, i.layers[1]) for i in (tiny_image, changed))
     assert np.abs(before - after).max() > 0
@@ -135,15 +132,19 @@ def test_row_corrections_are_part_of_the_golden_network(tiny_image, tiny_inputs)
 @pytest.mark.parametrize("calibrated", [True, False])
 def test_a_residual_is_part_of_the_golden_network(tiny_model, tiny_inputs, calibrated) -> None:
     image = compile(tiny_model(), calib=tiny_inputs if calibrated else None)
-    residual = {"residual_index": np.array([0, 3, 17], np.int32)}
-    residual["residual_value"] = np.array([0.5, -0.7, 0.2], np.float32)
-    gain = np.full_like(image.layers[1].gain, 1.25)
-    changed = image.updated(columns={1: residual | {"gain": gain}})
+    values = np.array([0.5, -0.7, 0.2], np.float32)
+    second = replace(
+        image.layers[1],
+        residual_index=np.array([0, 3, 17], np.int32),
+        residual_value=values,
+        gain=np.full_like(image.layers[1].gain, 1.25),
+    )
+    changed = image.with_layers([second])
     assert verify(changed, {"x": tiny_inputs[:3]}).ok
     layer = image.layers[1]
     added = held_weight(changed, changed.layers[1]) - 1.25 * held_weight(image, layer)
     wanted = np.zeros(added.size)
-    wanted[residual["residual_index"]] = 1.25 * residual["residual_value"]
+    wanted[second.residual_index] = 1.25 * values
     np.testing.assert_allclose(added.reshape(-1), wanted, atol=1e-7)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import json
 import re
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,12 @@ import torch
 from pimc.api import compile as compile_model
 from pimc.chip.design import Chip
 from pimc.chip.fault_map import Fault, FaultMap
-from pimc.image.image import Image
+from pimc.files.schema import tensor_rows
+from pimc.image.image import Image, layer_tensor
 from pimc.runtime.capture import Capture
 from pimc.runtime.die.die import Die
 from pimc.runtime.die.region import Region
+from pimc.runtime.door.capture_file import LAYER_CAPTURE
 from pimc.runtime.session import Session
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "capture-format.md"
@@ -58,15 +62,13 @@ def test_a_file_of_the_documented_program_is_a_capture(
     if case == "faults":
         stuck = FaultMap(tuple(Fault(0, row, 0, "stuck_gmax") for row in range(0, 16, 3)))
         image = compile_model(tiny_model(), image.chip, calib=x, faults=stuck)
-        assert "lines" in image.tensors
+        assert image.moves_lines
     if case == "recovered":
         rng = np.random.default_rng(0)
         shapes = [(layer.groups, layer.col_blocks, layer.rows) for layer in image.layers]
-        image = image.updated(
-            columns={
-                index: {"row_correction": rng.standard_normal(shape).astype(np.float32)}
-                for index, shape in enumerate(shapes)
-            }
+        image = image.with_layers(
+            replace(layer, row_correction=rng.standard_normal(shape).astype(np.float32))
+            for layer, shape in zip(image.layers, shapes, strict=True)
         )
     image.save(tmp_path / "a.pimc")
     die = Die.simulated(5)
@@ -94,3 +96,12 @@ def test_a_file_of_the_documented_program_is_a_capture(
         outputs = session.layers[layer.name].outputs_of(wanted, inputs)[0].numpy()
         np.testing.assert_allclose(record.outputs, outputs, rtol=1e-4, atol=1e-4)
         assert np.ptp(outputs) > 0.1
+
+
+def test_the_specification_lists_the_tensors_of_a_layer() -> None:
+    rows = [
+        line
+        for line in DOCUMENT.read_text(encoding="utf-8").splitlines()
+        if line.startswith("| `layer.NNNN.")
+    ]
+    assert rows == [*tensor_rows(LAYER_CAPTURE, partial(layer_tensor, "NNNN"))]

@@ -25,6 +25,7 @@ ABILITIES = {
     "Ageable": ("age",),
     "CountsReads": ("reads",),
     "CountsSaturation": ("saturation",),
+    "CountsWrites": ("times_written",),
     "Observable": ("observer",),
     "ReadsLayers": ("reads_whole", "read_layer"),
     "Resumable": ("state", "restore"),
@@ -96,6 +97,8 @@ def test_abilities_do_what_the_device_does(tiny_image, tiny_inputs, tmp_path) ->
     device.save(tmp_path / "a.die")
     assert Die.load(tmp_path / "a.die").seed == 3
     assert device.reads_change is False
+    cells = np.argwhere(tiny_image.used.reshape(-1))
+    assert (device.times_written(cells) == 1).all()
     device.age(60.0)
     assert inner.die.clock_s == 60.0
     with pytest.raises(UsageError):
@@ -127,6 +130,9 @@ def test_what_no_protocol_knows_of_is_passed_on(tiny_image) -> None:
         ("state", lambda: {"g": [1]}, "state: gave a value of type list for 'g'"),
         ("state", lambda: {"g": np.array(["x"])}, "state: gave str.* for 'g'"),
         ("state", lambda: {"g": np.array([None])}, r"state: gave object \[1\] for 'g'"),
+        ("times_written", lambda cells: 1, "times_written: gave 1 instead of an array"),
+        ("times_written", lambda cells: cells * -1, "times_written: gave counts down to -2"),
+        ("times_written", lambda cells: cells[:1], r"times_written: gave int64 \[1\] instead of"),
         ("observer", lambda seed: None, "name: AttributeError"),
         ("restore", raising(OSError("gone")), "restore: OSError: gone"),
         ("save", raising(OSError("gone")), "save: OSError: gone"),
@@ -152,6 +158,7 @@ def test_abilities_are_checked_too(
         "restore": lambda device: device.restore({}),
         "save": lambda device: device.save(tmp_path / "a"),
         "age": lambda device: device.age(1.0),
+        "times_written": lambda device: device.times_written(np.arange(3)),
         "reads_whole": reads_a_layer,
         "read_layer": reads_a_layer,
     }

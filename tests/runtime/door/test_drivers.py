@@ -10,7 +10,6 @@ import pytest
 
 from pimc.errors import DeviceError, UsageError
 from pimc.image.image import Image
-from pimc.runtime.door import drivers
 from pimc.runtime.door.drivers import open_device, require_simulator, simulates
 
 
@@ -24,10 +23,15 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def install(**found: Any) -> None:
         entries = [
-            SimpleNamespace(name=name, load=fails if thing is None else lambda thing=thing: thing)
+            SimpleNamespace(
+                name=name,
+                value=f"lab:{name}",
+                dist=None,
+                load=fails if thing is None else lambda thing=thing: thing,
+            )
             for name, thing in found.items()
         ]
-        monkeypatch.setattr(drivers, "entry_points", lambda group: entries)
+        monkeypatch.setattr("pimc.files.entry_points.entry_points", lambda group: entries)
 
     return install
 

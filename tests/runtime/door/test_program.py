@@ -136,8 +136,8 @@ def test_cells_that_do_not_take_a_write_are_counted() -> None:
     assert program(image, bench) == Programmed(45, 0, 3, cells_missed=3)
     require_programmed(image, bench)
     cells = np.array([20, 21, 22, 23])
-    assert write(bench, cells, np.zeros(4, np.uint16)) == 2
-    assert write(bench, cells[[0, 3]], np.zeros(2, np.uint16)) == 0
+    assert write(bench, cells, np.zeros(4, np.uint16), limit=99) == 2
+    assert write(bench, cells[[0, 3]], np.zeros(2, np.uint16), limit=99) == 0
 
 
 def test_a_device_that_takes_nothing_is_an_error() -> None:
@@ -148,7 +148,7 @@ def test_a_device_that_takes_nothing_is_an_error() -> None:
 
 
 def test_writing_nothing_does_not_ask_the_device() -> None:
-    assert write(Bench(calls=0), np.zeros(0, np.int64), np.zeros(0, np.uint16)) == 0
+    assert write(Bench(calls=0), np.zeros(0, np.int64), np.zeros(0, np.uint16), limit=99) == 0
 
 
 # --- journal ---------------------------------------------------------------------------------
@@ -285,7 +285,7 @@ def test_what_a_recovery_has_written_must_be_there() -> None:
     assert caught.value.where == "sim:1"
     # Chosen writes may have been done in part.
     for count in range(4):
-        write(bench, cells[:count], levels[:count])
+        write(bench, cells[:count], levels[:count], limit=99)
         require_kept(before, bench, cells, levels)
     require_kept(after, bench, *NONE)
     with pytest.raises(RecoveryError, match="1 of 45 cells"):

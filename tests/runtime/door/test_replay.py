@@ -113,7 +113,7 @@ def test_opening_a_file(taken, tiny_image, tiny_model, tiny_chip, tmp_path) -> N
 def test_the_driver_is_found_without_installed_metadata(
     taken, tiny_image, tmp_path, monkeypatch
 ) -> None:
-    monkeypatch.setattr(drivers, "entry_points", lambda group: ())
+    monkeypatch.setattr("pimc.files.entry_points.entry_points", lambda group: ())
     assert [info.name for info in drivers.devices()] == ["replay", "sim"]
     assert all(info.available and info.description for info in drivers.devices())
     taken.save(tmp_path / "a.pimccap")

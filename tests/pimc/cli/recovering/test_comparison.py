@@ -10,7 +10,7 @@ import pytest
 
 from pimc.data.dataset import load_data
 from pimc.image.image import Image
-from pimc.passes.recover.floor import with_perfect_cells
+from pimc.passes.recover.bench.floor import with_perfect_cells
 from pimc.runtime.die.die import Die
 from pimc.runtime.session import Session
 from pimc.studies.evaluate import Batches, accuracy

@@ -13,7 +13,7 @@ import pytest
 
 from pimc.chip.fault_map import FaultMap
 from pimc.image.image import Image
-from pimc.passes.recover.residual import residual_weights
+from pimc.passes.recover.write.residual import residual_weights
 from pimc.runtime.capture import Capture, CaptureOptions
 from pimc.runtime.capture import capture as take
 from pimc.runtime.die.die import Die
@@ -187,9 +187,9 @@ def test_the_next_round_starts_from_the_next_image(pimc, job, recovered) -> None
                 "--die", "chip.die", *QUICK, "--json")  # fmt: skip
     assert done.code == 0, done.err
     assert done.json["accuracy_before"] == recovered["accuracy_after"]
-    assert Image.load("tiny.r2.pimc").manifest["recovery"]["parent"] == (
-        Image.load("tiny.r1.pimc").sha256
-    )
+    note = Image.load("tiny.r2.pimc").recovery
+    assert note is not None
+    assert note.parent == Image.load("tiny.r1.pimc").sha256
 
 
 def test_without_labels_and_for_people(pimc, job) -> None:
@@ -211,7 +211,7 @@ def test_a_capture_of_the_attached_die_is_taken(pimc, job, noisy, monkeypatch) -
         taken.append(1)
         return take(*arguments, **options)
 
-    monkeypatch.setattr("pimc.passes.recover.knowing.capture", counted)
+    monkeypatch.setattr("pimc.passes.recover.steps.learning.capture", counted)
     given = ("recover", "tiny.pimc", "--calib", "data", "--rounds", 0, "--epochs", 0)
     assert pimc(*given, "--die", "chip.die").code == 0
     assert taken == []

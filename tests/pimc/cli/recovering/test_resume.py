@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pimc.files.atomic import sha256_file
-from pimc.passes.recover.checkpoint import Checkpoint
+from pimc.passes.recover.bench.checkpoint import Checkpoint
 
 #: A few epochs on few images.
 QUICK = ("--epochs", "1", "--rounds", "2")
@@ -44,7 +44,7 @@ def interrupted(*arguments: Any, **options: Any) -> None:
 
 
 def test_after_ctrl_c_resume_ends_as_if_nothing_had_been(pimc, job, monkeypatch) -> None:
-    from pimc.passes.recover import steps
+    from pimc.passes.recover.steps import training as steps
 
     arguments = ("recover", "--calib", "data", "--die", "chip.die", *QUICK)
     die = Path("chip.die").read_bytes()
@@ -69,7 +69,7 @@ def test_after_ctrl_c_resume_ends_as_if_nothing_had_been(pimc, job, monkeypatch)
 
 
 def test_resume_refuses_another_job(pimc, job, monkeypatch) -> None:
-    from pimc.passes.recover import steps
+    from pimc.passes.recover.steps import training as steps
 
     arguments = ("recover", "--calib", "data", "--die", "chip.die", *QUICK)
     with monkeypatch.context() as patch:
@@ -119,7 +119,7 @@ def test_ctrl_c_while_writing_leaves_no_half_file(
 
 
 def test_of_several_dies_those_that_are_done_are_not_done_again(pimc, job, monkeypatch) -> None:
-    from pimc.passes.recover import steps
+    from pimc.passes.recover.steps import training as steps
 
     arguments = ("recover", "tiny.pimc", "--calib", "data", "--dies", 2, "--seed", 3, *QUICK)
     assert pimc(*arguments).code == 0

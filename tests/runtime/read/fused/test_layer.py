@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -118,16 +119,16 @@ def test_both_paths_give_the_same_outputs_after_a_recovery(
         **quiet, **{"mapping.kind": kind, "mapping.pair": pair, "mapping.pedestal": pedestal},
     )  # fmt: skip
     rng = np.random.default_rng(0)
-    columns = {
-        layer.index: {
-            "gain": rng.uniform(0.8, 1.2, len(layer.gain)).astype(np.float32),
-            "row_correction": rng.normal(
+    image = image.with_layers(
+        replace(
+            layer,
+            gain=rng.uniform(0.8, 1.2, len(layer.gain)).astype(np.float32),
+            row_correction=rng.normal(
                 size=(layer.groups, layer.col_blocks, layer.wordlines)
             ).astype(np.float32),
-        }
+        )
         for layer in image.layers
-    }
-    image = image.updated(columns=columns)
+    )
     one, other = (layer_outputs(image, tiny_inputs, fused=fused) for fused in (True, False))
     for name, y in one.items():
         assert y == pytest.approx(other[name], abs=1e-3 * float(np.abs(y).max()))

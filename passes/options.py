@@ -1,0 +1,57 @@
+"""What a user can choose about compiling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pimc.errors import UsageError
+from pimc.passes.layout.pack import Packing
+
+__all__ = ["CALIBRATION_IMAGES", "Options"]
+
+#: Calibration images that the compiler looks at, evenly spread over those given.
+CALIBRATION_IMAGES = 64
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user can choose about compiling; goes into the image's manifest.
+
+    Attributes:
+        packing: ``dense`` (fewest arrays), ``parallel`` (fewest read steps), ``single`` (one tile
+            an array), or the most read steps that an array may take for one input of a layer.
+        feedback: error-feedback rounding where there is calibration data.
+        write_noise: how much of the programming errors' variance the clipping reckons with, 0
+            to 1: a column's scale is chosen for the least squared error of its weights once
+            they are rounded and also written as imprecisely as the chip writes.
+        digital: names or globs of layers that stay off the array.
+        teacher: keep the float weights in the image, which recovery distills from.
+        calibration_images: images that the compiler looks at.
+        array_only: refuse a network with weights that would be computed digitally, but for those
+            in ``digital``; not in the manifest, as it changes no image that comes about.
+        phases: cut a network that is larger than the chip into phases, which are written one after
+            the other for every batch; else it is refused.
+        copies: arrays that may be spent, on copies of the layers that take longest, too; None for
+            no copies. Not with ``dense`` packing, in which copies share arrays and gain nothing.
+
+    Raises:
+        UsageError: less than one array for copies, or copies with dense packing.
+    """
+
+    packing: Packing = "dense"
+    feedback: bool = True
+    write_noise: float = 1.0
+    digital: tuple[str, ...] = ()
+    teacher: bool = True
+    calibration_images: int = CALIBRATION_IMAGES
+    array_only: bool = False
+    phases: bool = False
+    copies: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.copies is not None and self.copies < 1:
+            raise UsageError("copies need arrays", hint="give a number above zero, or None")
+        if self.copies is not None and self.packing == "dense":
+            raise UsageError(
+                "copies that share arrays gain nothing", hint="choose the packing `parallel`"
+            )

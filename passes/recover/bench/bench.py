@@ -1,0 +1,178 @@
+"""The bench: what a recovery works with, the same from its first step to its last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from pimc.data.dataset import Dataset
+from pimc.errors import CaptureError, DataError, ImageError, UsageError
+from pimc.image.image import Image
+from pimc.passes.recover.bench.state import State
+from pimc.passes.recover.options import RecoverOptions
+from pimc.passes.recover.train.harden import HardenedCache
+from pimc.passes.recover.twin.goal import Goal, Outputs
+from pimc.passes.recover.twin.student import Student
+from pimc.passes.recover.twin.twin import Twin
+from pimc.passes.recover.watch.features import Features
+from pimc.passes.recover.watch.network import network_outputs
+from pimc.progress import Progress
+from pimc.runtime.capture import Capture
+from pimc.runtime.door.device import Device
+from pimc.runtime.graph.executor import ArrayCall
+from pimc.runtime.session import Session
+from pimc.runtime.teacher import has_teacher, teacher_array
+
+__all__ = ["MIN_SAMPLES", "Bench", "Step", "source"]
+
+#: Fewest calibration samples a recovery can work with.
+MIN_SAMPLES = 16
+#: Held-out samples on which the layers' errors are measured.
+_FEATURE_IMAGES = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """What lies ready for every step of a recovery; what changes is its :class:`State`.
+
+    Attributes:
+        device: the chip; None where only a capture is at hand.
+        captured: a capture that was taken before; the first step that learns uses it. Its
+            network outputs are those for the training part of the data.
+        options: what the recovery may do.
+        train: the part of the calibration data that is learnt from.
+        held_out: the part by which it is decided what is kept.
+        wanted: the float network's outputs for the held-out data.
+        goal: how far outputs are from those.
+        features: what the float network's layers give for the first of the held-out data.
+        hardened: what recoveries of several dies share.
+        progress: told of long work.
+    """
+
+    device: Device | None
+    captured: Capture | None = field(repr=False)
+    options: RecoverOptions
+    train: Dataset = field(repr=False)
+    held_out: Dataset = field(repr=False)
+    wanted: Outputs = field(repr=False)
+    goal: Goal
+    features: Features
+    hardened: HardenedCache = field(repr=False)
+    progress: Progress = field(repr=False)
+
+    @staticmethod
+    def of(
+        image: Image,
+        device: Device | None,
+        captured: Capture | None,
+        data: Dataset,
+        options: RecoverOptions,
+        hardened: HardenedCache,
+        progress: Progress,
+    ) -> Bench:
+        """The bench for the recovery of a chip that holds ``image``.
+
+        Raises:
+            ImageError: the image holds no float weights to distill from.
+            DataError: there are too few calibration samples.
+            UsageError: ranges are to be tried, and there is no chip.
+            CaptureError: the capture's network outputs are for other calibration data.
+        """
+        if "ranges" in options.train and device is None:
+            raise UsageError(
+                "ranges are tried on the chip, and there is only a capture",
+                where="train",
+                hint="name a die, or leave the ranges as they are",
+            )
+        if not has_teacher(image):
+            raise ImageError(
+                "the image holds no float weights to distill from",
+                hint="compile without --no-teacher",
+            )
+        if len(data) < MIN_SAMPLES:
+            raise DataError(
+                f"{len(data)} calibration samples are too few",
+                where=data.name,
+                hint=f"give at least {MIN_SAMPLES}, better some hundreds",
+            )
+        chosen, rest = data.split_indices(options.holdout, np.random.default_rng(options.seed))
+        held_out, train = data.subset(chosen), data.subset(rest)
+        if captured is not None:
+            captured = _of_samples(captured, len(data), rest)
+        session = Session(image, device)
+        teacher = teacher_array(image)
+        what = "running the float network"
+        wanted = network_outputs(session, held_out, progress, what, teacher)
+        return Bench(
+            device=device,
+            captured=captured,
+            options=options,
+            train=train,
+            held_out=held_out,
+            wanted=wanted,
+            goal=Goal.of(options.task, wanted, options.distill.temperature),
+            features=Features.of(session, teacher, held_out, _FEATURE_IMAGES),
+            hardened=hardened,
+            progress=progress,
+        )
+
+    @property
+    def has_chip(self) -> bool:
+        """Whether the chip is at hand, not only a capture of it."""
+        return self.device is not None
+
+    def session(self, state: State) -> Session:
+        """The present image on the chip, or, without one, on perfect cells for its graph."""
+        return Session(state.image, self.device)
+
+    def array(self, state: State) -> ArrayCall | None:
+        """What stands in for the chip where none is attached: the twin."""
+        return None if self.device is not None else Twin.of(state.image, state.estimates)
+
+    def student(self, state: State) -> Student:
+        """The twin as it is known now, and the float network."""
+        session = self.session(state)
+        return Student(
+            session.executor,
+            Twin.of(state.image, state.estimates),
+            teacher_array(state.image),
+            session.get_inputs()[0].name,
+            tuple(arg.name for arg in session.get_outputs()),
+        )
+
+
+#: What strategies are made of. One that was cut is done again from its start.
+Step = Callable[[Bench, State], State]
+
+
+def source(device: Device | None, captured: Capture | None) -> str:
+    """Name of the die that is to be recovered.
+
+    Raises:
+        UsageError: neither a device nor a capture.
+        CaptureError: the capture is of another die.
+    """
+    names = [name for name in (device and device.name, captured and captured.die) if name]
+    if not names:
+        raise UsageError("there is neither a chip nor a capture", hint="name a die or a capture")
+    if len(set(names)) > 1:
+        raise CaptureError(
+            f"this capture was taken of die {names[1]}", where=names[0], hint="capture this die"
+        )
+    return names[0]
+
+
+def _of_samples(captured: Capture, count: int, chosen: npt.NDArray[np.int64]) -> Capture:
+    """The capture with the network's outputs for the chosen of all calibration samples."""
+    lengths = {len(value) for value in captured.outputs.values()} - {count}
+    if lengths and captured.record == "outputs":
+        raise CaptureError(
+            f"holds outputs for {lengths.pop()} samples, and there are {count} to calibrate with",
+            where=captured.die,
+            hint="recover with the calibration data that the capture was taken with",
+        )
+    kept = {} if lengths else {name: value[chosen] for name, value in captured.outputs.items()}
+    return replace(captured, outputs=kept)

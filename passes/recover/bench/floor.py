@@ -1,0 +1,127 @@
+"""The floor: what no recovery can pass, because every read meets it anew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx_ir as ir
+import torch
+
+from pimc.chip.element import Place
+from pimc.chip.elements import acting_on, without
+from pimc.image.image import Image
+from pimc.passes.recover.bench.bench import Bench
+from pimc.passes.recover.recovery import Floor, LayerCost
+from pimc.passes.recover.twin.twin import Twin
+from pimc.passes.recover.watch.calls import Call, next_call
+from pimc.passes.recover.watch.layers import images_that_fit, read_in_parts
+from pimc.passes.recover.watch.network import network_outputs
+from pimc.plan.records import layer_of, repeated_layers
+from pimc.runtime.die.die import Die
+from pimc.runtime.door.abilities import saturation_of
+from pimc.runtime.door.device import Saturation
+from pimc.runtime.graph.executor import ArrayCall
+from pimc.runtime.session import Session
+from pimc.runtime.teacher import teacher_array
+
+__all__ = ["floor_of", "outputs_noise", "with_perfect_cells"]
+
+#: Least variance of an output: nothing is without rounding.
+_LEAST = 1e-12
+#: Samples that the noise of the network's outputs is measured on.
+_NOISE_IMAGES = 64
+
+
+def with_perfect_cells(image: Image) -> Image:
+    """The image on a chip whose cells hold what they are asked to; reads stay as they are."""
+    # What writing can, at best, make up for.
+    of_cells = acting_on(image.chip, Place.CELL, Place.TIME)
+    return image.with_chip(without(image.chip, of_cells))
+
+
+def _reading(bench: Bench, image: Image) -> Session:
+    """Perfect cells, read as the chip reads; simulated, so nothing is asked of the chip."""
+    seed = bench.options.seed
+    return Session(with_perfect_cells(image), Die.simulated(seed), seed=seed)
+
+
+def outputs_noise(bench: Bench, image: Image, twin: Twin) -> list[float]:
+    """Variance of each output of perfect cells, read as the chip reads, about a twin of them."""
+    some = bench.train.subset(np.arange(min(_NOISE_IMAGES, len(bench.train))))
+    session, what = _reading(bench, image), "estimating the noise of outputs"
+    found = network_outputs(session, some, bench.progress, what)
+    expected = network_outputs(session, some, bench.progress, what, twin)
+    return [
+        max(float((ours - theirs).square().mean()), _LEAST)
+        for ours, theirs in zip(found, expected, strict=True)
+    ]
+
+
+def floor_of(bench: Bench, image: Image) -> Floor:
+    """The floor of an image, by simulation: nothing is asked of the chip.
+
+    Perfect cells under the chip's read noise and converters, with the digital side as compiled.
+    A recovery that also tunes the digital side can come out slightly below this loss.
+    """
+    session = _reading(bench, image)
+    found = network_outputs(session, bench.held_out, bench.progress, "estimating the floor")
+    return Floor(
+        float(bench.goal.loss(found, bench.wanted)),
+        bench.goal.agreement(found, bench.wanted),
+        _costs(bench, image, session),
+    )
+
+
+def _costs(bench: Bench, image: Image, session: Session) -> tuple[LayerCost, ...]:
+    """What each layer alone costs: it is read as the chip reads, all others compute in float."""
+    most = min(bench.options.cost_images, len(bench.held_out))
+    if not most:
+        return ()
+    teacher = teacher_array(image)
+    one = torch.from_numpy(bench.held_out.batch(0, 1))
+    count = images_that_fit(session, teacher, one, most)
+    feed = {session.get_inputs()[0].name: torch.from_numpy(bench.held_out.batch(0, count))}
+    noiseless = Session(image)
+    read: dict[Call, torch.Tensor] = {}
+    noise: dict[str, float] = {}
+    repeated = repeated_layers(image.graph())
+
+    def beside(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
+        name = layer_of(node)
+        y = teacher(node, x)
+        read[next_call(name, read)] = found = read_in_parts(session.layers[name], x)
+        error = (found - y).square().mean()
+        lasting = (read_in_parts(noiseless.layers[name], x) - y).square().mean()
+        noise[name] = max(0.0, 1 - float(lasting / error.clamp_min(1e-30)))
+        return y
+
+    names = [arg.name for arg in session.get_outputs()]
+    values = session.evaluate(feed, want=names, array=beside)
+    wanted = [values[name] for name in names]
+    met = saturation_of(session.device)
+    costs = []
+    for layer in bench.progress(image.layers, "weighing the floor by layer"):
+        if layer.name in repeated:
+            given, array = feed, _replaying(layer.name, read, teacher)
+        else:
+            given, array = {**feed, layer.output: read.pop((layer.name, 0))}, teacher
+        alone = session.evaluate(given, want=names, array=array)
+        found = [alone[name] for name in names]
+        same = bench.goal.agreement(found, wanted)
+        costs.append(
+            LayerCost(
+                layer.name,
+                float(bench.goal.loss(found, wanted)),
+                None if same is None else 1 - same,
+                met.get(layer.name, Saturation()).share,
+                noise[layer.name],
+            )
+        )
+    return tuple(sorted(costs, key=lambda cost: -cost.loss))
+
+
+def _replaying(name: str, read: Mapping[Call, torch.Tensor], others: ArrayCall) -> ArrayCall:
+    """Layer ``name`` gives what was ``read``, use by use."""
+    uses = iter([value for (layer, _), value in read.items() if layer == name])
+    return lambda node, x: next(uses) if layer_of(node) == name else others(node, x)

@@ -1,0 +1,38 @@
+"""Judging: what an image is worth on held-out data, on the chip or, without one, in the twin."""
+
+from __future__ import annotations
+
+import time
+
+from pimc.passes.recover.bench.bench import Bench
+from pimc.passes.recover.bench.state import State
+from pimc.passes.recover.recovery import Stage
+from pimc.passes.recover.watch.network import network_outputs
+
+__all__ = ["enough", "judge"]
+
+
+def judge(bench: Bench, state: State, name: str, written: int = 0) -> State:
+    """Measure the present image and note it as a stage.
+
+    Args:
+        name: of the stage.
+        written: cells that were written on the way to it.
+
+    Raises:
+        DeviceError: the chip failed.
+    """
+    session = bench.session(state)
+    watch = bench.features.watch(bench.array(state) or session.array)
+    found = network_outputs(session, bench.held_out, bench.progress, "judging", watch)
+    loss = float(bench.goal.loss(found, bench.wanted))
+    same = bench.goal.agreement(found, bench.wanted)
+    errors = bench.features.errors(watch.seen)
+    seconds = time.perf_counter() - state.clock
+    return state.judged(Stage(name, loss, same, written, seconds, errors))
+
+
+def enough(bench: Bench, state: State) -> bool:
+    """Whether the present cells serve as well as was asked for."""
+    limit = bench.options.enough
+    return limit is not None and state.kept is not None and state.kept.loss <= limit

@@ -1,0 +1,1 @@
+"""What the digital side makes up for: gains, offsets, rows, ranges."""

@@ -1,0 +1,98 @@
+"""Ranges: how much of a signal the converters take in, chosen by what the chip then gives.
+
+A smaller range is finer and clips more. Layer by layer, in the order in which they run, ranges
+of the DAC and the ADC are tried, and kept where the outputs of the chip, each column fitted to
+the float network's, come clearly nearer to it. They are registers of the converters: setting
+them costs nothing when the network runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import onnx_ir as ir
+import torch
+
+from pimc.image.image import Image, ImageLayer
+from pimc.passes.recover.digital.calibrate import along, fitted_line
+from pimc.passes.recover.watch.layers import layer_outputs, read_in_parts
+from pimc.plan.records import layer_of
+from pimc.runtime.crossbar import CrossbarLayer
+from pimc.runtime.graph.executor import ArrayCall
+from pimc.runtime.session import Session
+
+__all__ = ["fit_ranges"]
+
+#: Ranges that are tried, as parts of the one the layer has.
+_FACTORS = (0.5, 0.7, 0.85, 1.15, 1.4)
+#: Part of the error's power that a change must take off: less may be chance.
+_WORTH = 0.02
+
+
+def fit_ranges(session: Session, teacher: ArrayCall, inputs: torch.Tensor) -> Image:
+    """The image with the ranges that serve ``inputs`` (N, *shape) best on the session's chip.
+
+    Gains and biases are to be fitted again afterwards.
+    """
+    features = layer_outputs(session, teacher, inputs)
+    found: dict[int, ImageLayer] = {}
+
+    def on_chip(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
+        name = layer_of(node)
+        wanted = features.pop((name, 0), None)
+        if wanted is None or (name, 1) in features:
+            return session.layers[name](x)  # several uses of a layer share its ranges
+        best = session.layers[name].layer
+        y, least = _fitted(session, best, x, wanted)
+        start = best
+        for candidates in (_adc_ranges, _dac_ranges):
+            for candidate in candidates(session.image, best):
+                tried, error = _fitted(session, candidate, x, wanted)
+                if error < (1 - _WORTH) * least:
+                    best, y, least = candidate, tried, error
+        if best is not start:
+            found[best.index] = best
+        return y
+
+    session.evaluate({session.get_inputs()[0].name: inputs}, array=on_chip)
+    return session.image.with_layers(found.values())
+
+
+def _fitted(
+    session: Session, layer: ImageLayer, x: torch.Tensor, wanted: torch.Tensor
+) -> tuple[torch.Tensor, float]:
+    """What the chip gives with the ranges of ``layer``, columns fitted, and how far off it is."""
+    bound = CrossbarLayer.of(session.image, layer, session.device, "cpu")
+    y = read_in_parts(bound, x)
+    y = along(layer, y, fitted_line(layer, [y], [wanted]))
+    return y, float((y - wanted).square().mean())
+
+
+def _adc_ranges(image: Image, layer: ImageLayer) -> list[ImageLayer]:
+    """The layer with other ranges of its ADCs; none where the chip fixes them."""
+    if image.chip.adc.range == "fixed":
+        return []
+    return [_with_lsb(layer, factor) for factor in _FACTORS]
+
+
+def _dac_ranges(image: Image, layer: ImageLayer) -> list[ImageLayer]:
+    """The layer with other ranges of its inputs; none where every vector has its own."""
+    scale = layer.input_scale
+    if scale is None:
+        return []
+    fixed = image.chip.adc.range == "fixed"
+    # Smaller codes make smaller currents: where it can, the ADC follows.
+    return [
+        replace(layer if fixed else _with_lsb(layer, 1 / factor), input_scale=scale * factor)
+        for factor in _FACTORS
+    ]
+
+
+def _with_lsb(layer: ImageLayer, factor: float) -> ImageLayer:
+    by_column = layer.adc_column_lsb_us
+    return replace(
+        layer,
+        adc_lsb_us=layer.adc_lsb_us * factor,
+        adc_column_lsb_us=None if by_column is None else (by_column * factor).astype(np.float32),
+    )

@@ -1,0 +1,92 @@
+"""Making up digitally for what is known of the cells; nothing is written."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from pimc.passes.recover.bench.bench import Bench
+from pimc.passes.recover.bench.judge import judge
+from pimc.passes.recover.bench.state import State
+from pimc.passes.recover.digital.calibrate import calibrate
+from pimc.passes.recover.digital.ranges import fit_ranges
+from pimc.passes.recover.digital.rows import row_correction
+from pimc.passes.recover.steps.weighing import influences_of
+from pimc.passes.recover.watch.layers import images_that_fit
+from pimc.passes.recover.write.residual import add_residual
+from pimc.runtime.graph.executor import ArrayCall
+from pimc.runtime.session import Session
+from pimc.runtime.teacher import teacher_array
+
+__all__ = ["add_digital", "correct", "fit_columns", "tune_ranges"]
+
+_COLUMNS = "column gain and offset"
+
+
+def correct(bench: Bench, state: State, name: str = _COLUMNS, written: int = 0) -> State:
+    """Take off what the reference columns are estimated to add, fit the columns, judge.
+
+    Args:
+        name: of the stage.
+        written: cells that were written on the way to it.
+    """
+    return judge(bench, _fitted(bench, _without_row_errors(state)), name, written)
+
+
+def fit_columns(bench: Bench, state: State) -> State:
+    """Fit every column's gain and offset to the float network and judge."""
+    return judge(bench, _fitted(bench, state), _COLUMNS)
+
+
+def tune_ranges(bench: Bench, state: State) -> State:
+    """Where it is asked for, try ranges of the converters, keep what serves, correct and judge."""
+    if "ranges" not in bench.options.train:
+        return state
+    session, teacher, inputs = _calibration(bench, state)
+    return correct(
+        bench, replace(state, image=fit_ranges(session, teacher, inputs)), "converter ranges"
+    )
+
+
+def add_digital(bench: Bench, state: State, *, share: float) -> State:
+    """Let the digital side add the weights that take most off, correct and judge.
+
+    Args:
+        share: weights it may add, as a part of all.
+
+    Raises:
+        ModelError: gradients cannot reach a layer.
+    """
+    count = int(share * sum(v.groups * v.rows * v.cols for v in state.image.layers))
+    state, weights = influences_of(bench, state)
+    image = add_residual(state.image, state.estimates, weights, count, progress=bench.progress)
+    return correct(bench, replace(state, image=image), "digital residual")
+
+
+def _without_row_errors(state: State) -> State:
+    corrections = {
+        layer.index: row_correction(state.estimates[layer.index], state.image, layer)
+        for layer in state.image.layers
+    }
+    layers = (
+        replace(state.image.layers[index], row_correction=value)
+        for index, value in corrections.items()
+        if value is not None
+    )
+    return replace(state, image=state.image.with_layers(layers))
+
+
+def _fitted(bench: Bench, state: State) -> State:
+    session, teacher, inputs = _calibration(bench, state)
+    return replace(state, image=calibrate(session, teacher, inputs, bench.array(state)))
+
+
+def _calibration(bench: Bench, state: State) -> tuple[Session, ArrayCall, torch.Tensor]:
+    """The chip, the float network, and as many inputs as both can be compared on at once."""
+    session, teacher = bench.session(state), teacher_array(state.image)
+    one = torch.from_numpy(bench.train.batch(0, 1))
+    count = images_that_fit(session, teacher, one, bench.options.calibrate_images)
+    chosen = np.linspace(0, len(bench.train) - 1, min(count, len(bench.train))).astype(np.int64)
+    return session, teacher, torch.from_numpy(bench.train.subset(chosen).all())

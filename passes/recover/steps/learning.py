@@ -1,0 +1,97 @@
+"""Learning what the cells hold, from whatever the chip or a capture of it tells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pimc.errors import CaptureError
+from pimc.passes.recover.bench.bench import Bench
+from pimc.passes.recover.bench.floor import outputs_noise
+from pimc.passes.recover.bench.judge import judge
+from pimc.passes.recover.bench.state import State
+from pimc.passes.recover.know.codes import identify
+from pimc.passes.recover.know.outputs import identify_outputs
+from pimc.passes.recover.know.sums import identify_sums
+from pimc.runtime.capture import Capture, capture
+
+__all__ = ["learn"]
+
+
+def learn(
+    bench: Bench, state: State, *, only: Sequence[int] | None = None, number: int = 0
+) -> State:
+    """Bring the estimates up to date: from the capture that was given, later from one taken now.
+
+    Without the chip what was learnt is judged by the twin.
+
+    Args:
+        only: numbers of the layers to capture; all if None.
+        number: each sends probes of its own.
+
+    Raises:
+        CaptureError: an output of the network was not recorded.
+        DeviceError: the chip failed.
+    """
+    captured = _captured(bench, state, only, number)
+    if captured.record == "outputs":
+        state = _from_outputs(bench, state, captured.outputs)
+    else:
+        state = _from_layers(bench, state, captured)
+    state = replace(state, learnt=state.learnt + 1)
+    return state if bench.has_chip else judge(bench, state, "as captured")
+
+
+def _captured(bench: Bench, state: State, only: Sequence[int] | None, number: int) -> Capture:
+    if bench.captured is not None and not state.learnt:
+        return bench.captured
+    return capture(
+        bench.session(state),
+        bench.train,
+        replace(bench.options.capture, seed=bench.options.seed + number),
+        outputs=False,
+        only=only,
+        progress=bench.progress,
+    )
+
+
+def _from_layers(bench: Bench, state: State, captured: Capture) -> State:
+    """From the codes of tiles, or from the sums of layers."""
+    bound = bench.session(state).layers
+    estimates = dict(state.estimates)
+    for index, record in bench.progress(list(captured.layers.items()), "identifying cells"):
+        layer, known = state.image.layers[index], estimates[index]
+        estimates[index] = (
+            identify(known, state.image, layer, record)
+            if len(record.codes)
+            else identify_sums(known, state.image, bound[layer.name], record)
+        )
+    return replace(state, estimates=estimates)
+
+
+def _from_outputs(
+    bench: Bench, state: State, given: Mapping[str, npt.NDArray[np.float32]]
+) -> State:
+    student = bench.student(state)
+    missing = set(student.outputs) - set(given)
+    if missing:
+        raise CaptureError(
+            f"the network's output {missing.pop()} was not recorded",
+            hint="capture again, with all outputs",
+        )
+    generator = state.generator()
+    estimates = identify_outputs(
+        state.image,
+        state.estimates,
+        student,
+        bench.train,
+        [torch.from_numpy(given[name]) for name in student.outputs],
+        outputs_noise(bench, state.image, student.twin),
+        generator,
+        progress=bench.progress,
+    )
+    return replace(state, estimates=estimates).drawn(generator)

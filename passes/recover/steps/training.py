@@ -1,0 +1,163 @@
+"""Training: the digital side of a die, its levels, or the whole network before it is written."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import torch
+
+from pimc.passes.recover.bench.bench import Bench, Step
+from pimc.passes.recover.bench.judge import judge
+from pimc.passes.recover.bench.state import State, Writes
+from pimc.passes.recover.steps.writing import (
+    worn_cells,
+    write_and_look,
+    write_proposed,
+    writes_left,
+)
+from pimc.passes.recover.train.distill import distill
+from pimc.passes.recover.train.harden import HardenOptions
+from pimc.passes.recover.train.layerwise import LayerwiseOptions, train_rest
+from pimc.passes.recover.train.levels import LevelOptions, train_levels
+from pimc.passes.recover.twin.forward import through_chip, with_noise
+from pimc.passes.recover.twin.noisy import NoisyLayer, written
+from pimc.passes.recover.twin.twin import Twin
+from pimc.runtime.graph.executor import ArrayCall
+
+__all__ = ["train_columns", "training_levels", "write_hardened", "write_layer_by_layer"]
+
+
+def train_columns(bench: Bench, state: State) -> State:
+    """Train the digital side through the twin; every epoch is judged on the chip.
+
+    Raises:
+        ModelError: gradients cannot reach a layer.
+        DeviceError: the chip failed.
+    """
+    if not {"gain", "bias"} & set(bench.options.train):
+        return state
+    student, generator = bench.student(state), state.generator()
+
+    def judged(epoch: int) -> bool:
+        """Whether it is worth going on."""
+        nonlocal state
+        image = student.twin.on(state.image)
+        state = judge(bench, replace(state, image=image), f"distilling, epoch {epoch + 1}")
+        return state.stages_since_best < bench.options.patience
+
+    distill(
+        student,
+        bench.goal,
+        bench.train,
+        bench.options.distill,
+        generator,
+        array=_forward(bench, state, student.twin, generator),
+        train=bench.options.train,
+        judge=judged,
+        progress=bench.progress,
+    )
+    return state.drawn(generator)
+
+
+def training_levels(number: int, options: LevelOptions | None = None) -> tuple[Step, ...]:
+    """Steps of training which cells to write and to what, within the budget, and writing them.
+
+    Args:
+        number: of the round.
+    """
+    chosen = partial(_choose_by_training, number=number, options=options or LevelOptions())
+    return chosen, write_and_look
+
+
+def write_hardened(bench: Bench, state: State, *, options: HardenOptions) -> State:
+    """Train the weights under write errors, write every cell that changes, and judge.
+
+    Raises:
+        ModelError: gradients cannot reach a layer.
+        DeviceError: the chip failed.
+    """
+    trained = bench.hardened.hardened(
+        state.image,
+        bench.student(state),
+        bench.goal,
+        bench.train,
+        bench.held_out,
+        options,
+        bench.options.seed,
+        progress=bench.progress,
+    )
+    cells = np.flatnonzero(trained.levels != state.image.levels)
+    proposed = Writes(cells, trained.levels.reshape(-1)[cells], 1)
+    state = write_proposed(bench, replace(state, proposed=proposed))
+    pairs = zip(state.image.layers, trained.layers, strict=True)
+    biased = state.image.with_layers(replace(own, bias=new.bias) for own, new in pairs)
+    state = replace(state, image=biased)
+    return judge(bench, state, "hardened weights written", len(cells))
+
+
+def write_layer_by_layer(bench: Bench, state: State, *, options: LayerwiseOptions) -> State:
+    """Train what follows each layer, then write the next; the first stays. Judge at the end.
+
+    Raises:
+        ModelError: gradients cannot reach a layer.
+        DeviceError: the chip failed.
+    """
+    student, generator = bench.student(state), state.generator()
+    student.check_gradients()
+    _, features = student.teach(torch.from_numpy(bench.train.batch(0, 1)))
+    noisy = {layer.name: NoisyLayer.of(state.image, layer) for layer in state.image.layers}
+    order, before = list(dict.fromkeys(name for name, _ in features)), len(state.all_writes())
+    for number in bench.progress(range(1, len(order)), "layer by layer", len(order) - 1):
+        rest = {name: noisy[name] for name in order[number:]}
+        chip = bench.session(state).layers
+        train_rest(student, rest, chip, bench.goal, bench.train, options, generator)
+        state = _write_layer(bench, state, noisy[order[number]], number)
+    done = len(state.all_writes()) - before
+    return judge(bench, state.drawn(generator), "layer by layer", done)
+
+
+def _write_layer(bench: Bench, state: State, layer: NoisyLayer, number: int) -> State:
+    trained = written(state.image, [layer])
+    cells = np.flatnonzero(trained.levels != state.image.levels)
+    proposed = Writes(cells, trained.levels.reshape(-1)[cells], number)
+    state = write_proposed(bench, replace(state, proposed=proposed))
+    index = layer.twin.layer.index
+    biased = replace(state.image.layers[index], bias=trained.layers[index].bias)
+    return replace(state, image=state.image.with_layers([biased]))
+
+
+def _forward(bench: Bench, state: State, twin: Twin, generator: torch.Generator) -> ArrayCall:
+    """What layers give while the digital side is trained."""
+    if bench.options.distill.forward == "twin":
+        return twin
+    if bench.has_chip:
+        return through_chip(twin, bench.session(state).layers)
+    return with_noise(twin, generator)
+
+
+def _choose_by_training(bench: Bench, state: State, *, number: int, options: LevelOptions) -> State:
+    left = writes_left(bench, state)
+    if left <= 0:
+        return state
+    student, generator = bench.student(state), state.generator()
+    cells, levels, image = train_levels(
+        state.image,
+        state.estimates,
+        student,
+        bench.goal,
+        bench.train,
+        options,
+        generator,
+        left,
+        progress=bench.progress,
+    )
+    endure = ~worn_cells(bench, state, cells)
+    cells, levels = cells[endure], levels[endure]
+    if not bench.has_chip:
+        # The next image is all that says what to write.
+        differ = image.levels.reshape(-1)[cells] != levels
+        cells, levels = cells[differ], levels[differ]
+    proposed = Writes(cells, levels, number)
+    return replace(state, image=image, proposed=proposed).drawn(generator)

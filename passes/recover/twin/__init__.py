@@ -1,0 +1,1 @@
+"""The differentiable stand-in of a die, and what it is held to."""

@@ -1,0 +1,137 @@
+"""What a recovered network is held to: the float network's outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+
+__all__ = ["TEMPERATURE", "Goal", "Objective", "Outputs", "Task"]
+
+Task = Literal["classification", "regression"]
+Outputs = Sequence[torch.Tensor]
+
+#: Temperature of the distillation where nobody says otherwise.
+TEMPERATURE = 3.0
+#: Least probability told apart from zero.
+_LEAST = 1e-7
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Distance of one output from the teacher's; both functions take (student, teacher) first.
+
+    Attributes:
+        classes: the largest value of a row names its class.
+        loss: mean over the batch at a temperature; zero when both agree.
+        probe: a scalar whose squared gradient, in expectation over the generator, is the
+            curvature of the loss (Fisher information; Gauss-Newton for values).
+    """
+
+    classes: bool
+    loss: Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]
+    probe: Callable[[torch.Tensor, torch.Tensor, torch.Generator], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """The objectives of all outputs of a network, added up.
+
+    Attributes:
+        temperature: at which classes are compared (Hinton et al. 2015, DOI
+            10.48550/arXiv.1503.02531).
+    """
+
+    parts: tuple[Objective, ...]
+    temperature: float = TEMPERATURE
+
+    @staticmethod
+    def of(task: Task | None, wanted: Outputs, temperature: float = TEMPERATURE) -> Goal:
+        """The goal of a task; each output is judged by its shape where no task is named."""
+        return Goal(tuple(_OBJECTIVES[_kind(task, output)] for output in wanted), temperature)
+
+    def loss(self, found: Outputs, wanted: Outputs) -> torch.Tensor:
+        """Distance of all outputs from the teacher's."""
+        losses = [
+            part.loss(ours, theirs, self.temperature)
+            for part, ours, theirs in zip(self.parts, found, wanted, strict=True)
+        ]
+        return torch.stack(losses).sum()
+
+    def probe(self, found: Outputs, wanted: Outputs, generator: torch.Generator) -> torch.Tensor:
+        """A scalar whose squared gradient is the loss's curvature in expectation."""
+        probes = [
+            part.probe(ours, theirs, generator)
+            for part, ours, theirs in zip(self.parts, found, wanted, strict=True)
+        ]
+        return torch.stack(probes).sum()
+
+    def agreement(self, found: Outputs, wanted: Outputs) -> float | None:
+        """Share of samples to which the first list of classes gives the same; None without."""
+        for part, ours, theirs in zip(self.parts, found, wanted, strict=True):
+            if part.classes:
+                return float((ours.argmax(1) == theirs.argmax(1)).float().mean())
+        return None
+
+
+def _kind(task: Task | None, output: torch.Tensor) -> str:
+    listed = output.dim() == 2 and output.shape[1] > 1
+    if task == "regression" or not listed:
+        return "values"
+    total = output.sum(dim=1)
+    probable = bool((output >= 0).all()) and bool(torch.allclose(total, torch.ones_like(total)))
+    return "probabilities" if probable else "logits"
+
+
+def _divergence(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
+    return temperature**2 * F.kl_div(
+        F.log_softmax(student / temperature, dim=1),
+        F.log_softmax(teacher / temperature, dim=1),
+        reduction="batchmean",
+        log_target=True,
+    )
+
+
+def _sampled_class(
+    student: torch.Tensor, teacher: torch.Tensor, generator: torch.Generator
+) -> torch.Tensor:
+    labels = torch.multinomial(F.softmax(teacher, dim=1), 1, generator=generator)[:, 0]
+    return F.cross_entropy(student, labels, reduction="sum")
+
+
+def _log_divergence(
+    student: torch.Tensor, teacher: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    student, teacher = student.clamp_min(_LEAST), teacher.clamp_min(_LEAST)
+    return _divergence(student.log(), teacher.log(), temperature)
+
+
+def _log_sampled_class(
+    student: torch.Tensor, teacher: torch.Tensor, generator: torch.Generator
+) -> torch.Tensor:
+    logs = student.clamp_min(_LEAST).log()
+    return _sampled_class(logs, teacher.clamp_min(_LEAST).log(), generator)
+
+
+def _relative_error(
+    student: torch.Tensor, teacher: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    """Values have no temperature."""
+    return F.mse_loss(student, teacher) / teacher.var(correction=0).clamp_min(1e-12)
+
+
+def _random_direction(
+    student: torch.Tensor, teacher: torch.Tensor, generator: torch.Generator
+) -> torch.Tensor:
+    direction = torch.randn(student.shape, generator=generator)
+    return (student * direction).sum()
+
+
+_OBJECTIVES: dict[str, Objective] = {
+    "logits": Objective(True, _divergence, _sampled_class),
+    "probabilities": Objective(True, _log_divergence, _log_sampled_class),
+    "values": Objective(False, _relative_error, _random_direction),
+}

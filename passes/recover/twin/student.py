@@ -1,0 +1,91 @@
+"""The student: twin and float network on one graph, and how far apart they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx_ir as ir
+import torch
+
+from pimc.errors import ModelError
+from pimc.passes.recover.twin.goal import Goal, Outputs
+from pimc.passes.recover.twin.twin import Twin
+from pimc.passes.recover.watch.calls import Call, next_call
+from pimc.plan.records import layer_of
+from pimc.runtime.graph.executor import ArrayCall, Executor
+
+__all__ = ["LayerOutputs", "Run", "Student", "distance", "feature_loss"]
+
+#: What layers give, use by use.
+LayerOutputs = dict[Call, torch.Tensor]
+
+
+#: The network's outputs, and those of all uses of array layers.
+Run = tuple[Outputs, LayerOutputs]
+
+
+@dataclass(frozen=True)
+class Student:
+    """Twin and teacher on one graph.
+
+    Attributes:
+        feed, outputs: names of the network's input and of the outputs that are distilled.
+    """
+
+    executor: Executor
+    twin: Twin
+    teacher: ArrayCall
+    feed: str
+    outputs: tuple[str, ...]
+
+    def check_gradients(self) -> None:
+        """Make sure that every layer can be trained.
+
+        Raises:
+            ModelError: a node without gradient stands between a layer and the output.
+        """
+        outputs = [twin.layer.output for twin in self.twin.layers.values()]
+        breaks = self.executor.gradient_breaks(outputs, self.outputs)
+        if breaks:
+            named = ", ".join(f"{node.op_type} ({node.outputs[0].name})" for node in breaks)
+            raise ModelError(
+                f"no gradient passes through {named}",
+                where=", ".join(self.outputs),
+                hint="these operators run in ONNX Runtime; replace them in the model",
+            )
+
+    def run(self, x: torch.Tensor, array: ArrayCall) -> Run:
+        """Outputs and the outputs of all array layers."""
+        features: LayerOutputs = {}
+
+        def keep(node: ir.Node, value: torch.Tensor) -> torch.Tensor:
+            y = array(node, value)
+            features[next_call(layer_of(node), features)] = y
+            return y
+
+        values = self.executor.run({self.feed: x}, want=self.outputs, array=keep)
+        return [values[name] for name in self.outputs], features
+
+    def teach(self, x: torch.Tensor) -> Run:
+        """The teacher's outputs and features."""
+        with torch.no_grad():
+            return self.run(x, self.teacher)
+
+
+def distance(goal: Goal, found: Run, wanted: Run, features: float) -> torch.Tensor:
+    """What is trained on: distance from the teacher's outputs, and from its layers' outputs.
+
+    Args:
+        features: weight of the layers' outputs; those of ``wanted`` count.
+    """
+    loss = goal.loss(found[0], wanted[0])
+    return loss + features * feature_loss(found[1], wanted[1]) if features else loss
+
+
+def feature_loss(found: LayerOutputs, wanted: LayerOutputs) -> torch.Tensor:
+    """Mean over all uses of layers of the squared error relative to the teacher's variance."""
+    losses = [
+        (found[call] - value).square().mean() / value.var(correction=0).clamp_min(1e-12)
+        for call, value in wanted.items()
+    ]
+    return torch.stack(losses).mean()

@@ -1,0 +1,35 @@
+"""What the whole network gives for a data set."""
+
+from __future__ import annotations
+
+import torch
+
+from pimc.data.dataset import Dataset
+from pimc.progress import Progress
+from pimc.runtime.graph.executor import ArrayCall
+from pimc.runtime.session import BATCH_SIZE, Session
+
+__all__ = ["network_outputs"]
+
+
+def network_outputs(
+    session: Session, data: Dataset, progress: Progress, what: str, array: ArrayCall | None = None
+) -> list[torch.Tensor]:
+    """The network's outputs for all of ``data``, one tensor an output.
+
+    Args:
+        what: what is told of it while it lasts.
+        array: stands in for the session's chip.
+    """
+    feed = session.get_inputs()[0].name
+    names = [arg.name for arg in session.get_outputs()]
+    starts = range(0, len(data), BATCH_SIZE)
+    parts = [
+        session.evaluate(
+            {feed: torch.from_numpy(data.batch(start, start + BATCH_SIZE))},
+            want=names,
+            array=array,
+        )
+        for start in progress(starts, what, len(starts))
+    ]
+    return [torch.cat([part[name] for part in parts]) for name in names]

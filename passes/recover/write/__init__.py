@@ -1,0 +1,1 @@
+"""Which cells to write, and which weights to add digitally."""

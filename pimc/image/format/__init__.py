@@ -1,0 +1,1 @@
+"""The image format: versions, manifest, tensors and tables, each described once."""

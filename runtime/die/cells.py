@@ -1,0 +1,94 @@
+"""The state of a die's cells, and how files of older versions say it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from pimc.chip.design import Chip
+from pimc.files.container import Manifest, Tensor
+from pimc.files.migrate import Step
+from pimc.files.schema import Range, tensor, tensors_of
+from pimc.runtime.physics.disturb import disturbs
+from pimc.runtime.physics.faults import Stuck
+
+__all__ = ["CELL_TENSORS", "STEPS", "UNWRITTEN", "Cells", "cell_ranges", "cell_sizes", "unread"]
+
+#: Level of a cell that was never written.
+UNWRITTEN = -1
+
+_LINE = ("arrays", "rows")
+_CELL = (*_LINE, "cols")
+
+
+@dataclass
+class Cells:
+    """State of a die's cells, (arrays, rows, cols) each; ``reference_us`` is (arrays, rows),
+    zero on dead wordlines. Conductances are those right after the write, ``age_s`` ago.
+
+    ``stress`` is (arrays, rows): what reads did to each wordline so far, in parts of a read at
+    full scale (:mod:`pimc.runtime.physics.disturb`); ``stress_before`` is what of it came before
+    the cell's last write, (arrays, 0, 0) on a chip whose reads disturb nothing.
+    """
+
+    level: npt.NDArray[np.int16] = field(
+        metadata=tensor("int16", _CELL, "level asked for last, −1: never written", values="levels")
+    )
+    writes: npt.NDArray[np.uint32] = field(metadata=tensor("uint32", _CELL, "writes so far"))
+    stuck: npt.NDArray[np.uint8] = field(
+        metadata=tensor("uint8", _CELL, "how it is stuck, 0: it is not", values="faults")
+    )
+    g_us: npt.NDArray[np.float32] = field(
+        metadata=tensor("float32", _CELL, "right after the write", values="not negative")
+    )
+    reference_us: npt.NDArray[np.float32] = field(
+        metadata=tensor("float32", _LINE, "of reference cells", values="not negative")
+    )
+    age_s: npt.NDArray[np.float32] = field(
+        metadata=tensor("float32", _CELL, "seconds since the last write", values="not negative")
+    )
+    stress: npt.NDArray[np.int64] = field(
+        metadata=tensor("int64", _LINE, "what reads did so far", values="not negative")
+    )
+    stress_before: npt.NDArray[np.int64] = field(
+        metadata=tensor(
+            "int64", ("arrays", "rows or 0", "cols or 0"), "before the last write",
+            values="not negative",
+        )
+    )  # fmt: skip
+
+
+#: The tensors of a die file.
+CELL_TENSORS = tensors_of(Cells)
+
+
+def cell_sizes(chip: Chip) -> dict[str, int]:
+    """Sizes of a die's tensors by the names of :class:`Cells`."""
+    return {"rows": chip.array.rows, "cols": chip.array.cols}
+
+
+def cell_ranges(chip: Chip) -> dict[str, Range]:
+    """Ranges of what cells hold, by the names of :class:`Cells`."""
+    return {"levels": (UNWRITTEN, chip.cell.levels - 1), "faults": (min(Stuck), max(Stuck))}
+
+
+def unread(chip: Chip, shape: tuple[int, ...]) -> dict[str, npt.NDArray[np.int64]]:
+    """Stress of (arrays, rows, cols) cells that were never read."""
+    before = shape if disturbs(chip) else (*shape[:1], 0, 0)
+    return {"stress": np.zeros(shape[:2], np.int64), "stress_before": np.zeros(before, np.int64)}
+
+
+def _with_time(
+    manifest: Manifest, tensors: dict[str, Tensor]
+) -> tuple[Manifest, dict[str, Tensor]]:
+    """Version 2 added ages and stress: a die of before was just written and never read."""
+    shape = tensors["level"].shape
+    stress = unread(Chip.from_dict(manifest["chip"]), shape)
+    return manifest, {**tensors, "age_s": np.zeros(shape, np.float32), **stress}
+
+
+#: From each older version of the die file to the next.
+STEPS: Mapping[int, Step] = {1: _with_time}

@@ -1,0 +1,193 @@
+"""A bank ready to be read with torch: its currents, their noise, the converters behind them.
+
+The torch path reads whatever the fused one does not: on any device of torch, non-linear cells,
+read disturb, terms of a laboratory's own that are no fluctuation of conductances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pimc.chip.converters import dac_limits, plane_full_scale
+from pimc.chip.design import Chip
+from pimc.runtime.die.bank import SQUARE, Bank
+from pimc.runtime.die.die import Die
+from pimc.runtime.die.fixed import FixedBank, fits
+from pimc.runtime.die.region import Region
+from pimc.runtime.physics.iv import driven
+from pimc.runtime.physics.read_noise import terms_of
+from pimc.runtime.physics.streams import READ_REFERENCE
+from pimc.runtime.read.adc import Adc
+from pimc.runtime.read.dac import noise_drive
+from pimc.runtime.read.fused import FusedBank
+from pimc.runtime.read.noise import normals, pairs
+from pimc.runtime.read.own import OwnConverters, Vectors
+
+__all__ = ["Loaded", "Loader", "can_fuse"]
+
+
+def can_fuse(die: Die) -> bool:
+    """Whether nothing of a die's chip is beyond the fused read, wherever it is computed."""
+    chip = die.attached()
+    plain = not chip.physics.of_converters and set(terms_of(chip)) <= {SQUARE}
+    return die.perfect or plain
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Noise of reads as tensors, rows last; see :class:`~pimc.runtime.die.bank.Noise`."""
+
+    power: int
+    variance: torch.Tensor | None
+    reference_variance: torch.Tensor | None
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A bank as tensors, ready to multiply, rows last; and the converters behind it.
+
+    Attributes:
+        fused: the same for the fused read; None where codes are too large for fixed point.
+        shift: the drive's squares are rounded as they are there.
+        own: converter terms of a laboratory's own.
+    """
+
+    die: Die
+    signed: bool
+    g: torch.Tensor
+    noises: tuple[Noise, ...]
+    read_of_column: torch.Tensor
+    reads: int
+    adc: Adc
+    fused: FusedBank | None
+    shift: int
+    own: OwnConverters | None
+
+    @cached_property
+    def chip(self) -> Chip:
+        """The die's design."""
+        return self.die.attached()
+
+    def currents(
+        self, inputs: torch.Tensor, keys: torch.Tensor | None, at: Vectors
+    ) -> torch.Tensor:
+        """What columns give in one read: (batch, blocks, columns, positions) µS times DAC code.
+
+        Args:
+            inputs: (batch, blocks, rows, positions) DAC codes, or a bit plane of them.
+            keys: of the input vectors' draws; None without noise.
+            at: which input vectors they are.
+        """
+        if self.own is None:
+            return self._currents(inputs, keys, at.plane)
+        drives = self.own.driven(inputs, plane_full_scale(self.chip, self.signed), at)
+        found = [self._currents(drive, keys, at.plane) for drive in drives]
+        current = found[0]
+        for read, other in enumerate(found[1:], 1):
+            current = torch.where(self.read_of_column[None, :, :, None] == read, other, current)
+        return current
+
+    def _currents(
+        self, inputs: torch.Tensor, keys: torch.Tensor | None, plane: int
+    ) -> torch.Tensor:
+        """The same for what wordlines really get."""
+        chip = self.chip
+        if chip.dac.mode == "parallel" and not self.die.perfect:
+            inputs = driven(inputs, dac_limits(chip, self.signed)[1], chip.cell.iv_alpha)
+        current = torch.matmul(self.g, inputs)
+        if keys is None:
+            return current
+        # Independent Gaussian noise of the cells sums to Gaussian noise of the output with
+        # variance Σ x² σ², so one draw an output is exact.
+        drives = [noise_drive(chip, self.signed, inputs, self.shift, n.power) for n in self.noises]
+        variance = _total([n.variance for n in self.noises], drives)
+        common = _total([n.reference_variance for n in self.noises], drives)
+        if variance is not None:
+            columns, first = self.g.shape[1], plane * len(self.g) * pairs(self.g.shape[1])
+            current.add_(_noise(variance, keys, first, pairs(columns)))
+        if common is not None:
+            first = READ_REFERENCE + plane * common.shape[1] * common.shape[2]
+            which = self.read_of_column[None, :, :, None]
+            current.sub_(_common(common, keys, first).gather(2, which.expand_as(current)))
+        return current
+
+
+@dataclass(frozen=True)
+class Loader:
+    """Makes ready what a device reads; apart from the device, which would else hold itself.
+
+    Args:
+        read_seed: of the draws of a laboratory's own converter terms.
+    """
+
+    die: Die
+    converters: bool
+    device: torch.device
+    read_seed: int
+
+    def __call__(self, region: Region, bank: Bank) -> Loaded:
+        """What a bank is read with."""
+
+        def by_column(values: npt.NDArray[np.float32] | None) -> torch.Tensor | None:
+            if values is None:
+                return None
+            turned = np.ascontiguousarray(values.transpose(0, 2, 1))
+            return torch.from_numpy(turned).to(self.device)
+
+        chip = self.die.attached()
+        adc, fused, shift = Adc.of(self.die, region, self.device), None, 0
+        if self.converters and fits(chip, region.signed):
+            fixed = FixedBank.of(bank, chip, region.signed)
+            fused, shift = FusedBank(fixed, adc, bank.read_of_column), fixed.shift
+            bank = fixed.rounded(bank)
+        noises = [(SQUARE, bank.variance, bank.reference_variance)]
+        noises += [(n.power, n.variance, n.reference_variance) for n in bank.others]
+        current = by_column(bank.g_us)
+        assert current is not None
+        return Loaded(
+            self.die,
+            region.signed,
+            current,
+            tuple(Noise(p, by_column(v), by_column(r)) for p, v, r in noises if v is not None),
+            torch.from_numpy(bank.read_of_column).to(self.device),
+            bank.reads,
+            adc,
+            fused,
+            shift,
+            OwnConverters.of(self.die, region, bank.lines, self.read_seed),
+        )
+
+
+def _total(
+    variances: Sequence[torch.Tensor | None], drives: Sequence[torch.Tensor]
+) -> torch.Tensor | None:
+    """Variance of the currents of cells driven like this; None without any noise."""
+    total = None
+    for variance, drive in zip(variances, drives, strict=True):
+        if variance is not None:
+            part = torch.matmul(variance, drive)
+            total = part if total is None else total + part
+    return total
+
+
+def _noise(
+    variance: torch.Tensor, keys: torch.Tensor, first: int, pairs_a_block: int
+) -> torch.Tensor:
+    """Noise of columns (batch, blocks, columns, positions), from pair ``first`` on."""
+    batch, blocks, columns, positions = variance.shape
+    draws = normals(keys, first, blocks * pairs_a_block)
+    draws = draws.reshape(blocks, 2 * pairs_a_block, batch, positions)[:, :columns]
+    return draws.permute(2, 0, 1, 3) * variance.sqrt()
+
+
+def _common(variance: torch.Tensor, keys: torch.Tensor, first: int) -> torch.Tensor:
+    """Noise of reference columns (batch, blocks, reads, positions): a pair each, one half used."""
+    batch, blocks, reads, positions = variance.shape
+    draws = normals(keys, first, blocks * reads)[:, 0]
+    return draws.reshape(blocks, reads, batch, positions).permute(2, 0, 1, 3) * variance.sqrt()

@@ -1,0 +1,38 @@
+"""How much layers matter to the network's outputs."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from onnx import helper
+
+from pimc.api import compile as compile_model
+from pimc.data.dataset import Dataset
+from pimc.passes.recover.twin.goal import Goal
+from pimc.passes.recover.write.influence import influences
+from tests.passes.recover.students import CHIP, model_of, normal, student_of
+
+
+def test_influences_of_a_linear_network_are_known() -> None:
+    """Two products in a row: the gradient at the first one's outputs is the second's weight."""
+    w1, w2 = normal(6, 5), normal(5, 4, seed=1)
+    nodes = [
+        helper.make_node("MatMul", ["x", "w1"], ["h"]),
+        helper.make_node("Relu", ["h"], ["r"]),
+        helper.make_node("MatMul", ["r", "w2"], ["y"]),
+    ]
+    x = normal(4000, 6, seed=2) * np.arange(1, 7, dtype=np.float32)
+    image = compile_model(
+        model_of(nodes, {"w1": w1, "w2": w2}, ["N", 6], ["N", 4]), CHIP, calib=x[:64]
+    )
+    student = student_of(image)
+    goal = Goal.of("regression", [torch.zeros(2, 4)])
+    generator = torch.Generator().manual_seed(0)
+    found = influences(student, goal, Dataset.of(x), generator, batch_size=500)
+    first, second = (found[layer.index] for layer in image.layers)
+    assert first.moments.shape == (1, 6, 6)
+    assert first.sensitivity.shape == (1, 5)
+    np.testing.assert_allclose(first.moments[0], np.cov(x.T, bias=True), atol=1.5)
+    np.testing.assert_allclose(second.sensitivity[0], 1.0, rtol=0.1)
+    on = (x @ w1 > 0).mean(axis=0)
+    np.testing.assert_allclose(first.sensitivity[0], on * (w2**2).sum(axis=1), rtol=0.15)
