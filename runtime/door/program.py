@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
 
-from pimc.errors import DeviceError
+from pimc.errors import DeviceError, RecoveryError
 from pimc.files.journal import append_line, whole_lines
 from pimc.image.image import Image
-from pimc.runtime.door.abilities import CountsWrites
+from pimc.runtime.door.abilities import CountsWrites, Savable
 from pimc.runtime.door.device import Device
 from pimc.runtime.door.endurance import NONE, require_endurance, worn, worn_out
 
@@ -127,6 +128,48 @@ def write(
             hint="check the connection and the chip's supply",
         )
     return missed
+
+
+def require_kept(
+    image: Image,
+    device: Device,
+    cells: npt.NDArray[np.int64],
+    levels: npt.NDArray[np.uint16],
+) -> None:
+    """Make sure that a device holds what a recovery that was cut has written so far.
+
+    Args:
+        image: what the recovery had made of the image when its checkpoint was saved.
+        cells, levels: writes that it was about to do then, and may have done.
+
+    Raises:
+        RecoveryError: cells were last asked to hold something else: the writes were lost, as
+            those of a device that is savable and not resumable are, or another program wrote.
+    """
+    used = np.flatnonzero(image.used)
+    wanted = image.levels.reshape(-1).astype(np.int64)
+    begun = wanted.copy()
+    begun[cells] = levels
+    found = device.written(used)
+    lost = int(((found != wanted[used]) & (found != begun[used])).sum())
+    if lost:
+        raise RecoveryError(
+            f"{lost:,} of {len(used):,} cells do not hold what this recovery has written",
+            where=device.name,
+            hint="write the image with `pimc program`, and recover without --resume",
+        )
+
+
+def journal_path(die: Path | None, image: Path, device: Device) -> Path:
+    """Where the journal of a device lies that is programmed with ``image``.
+
+    Beside the die file, or the image where none is named. Where ``--die`` is an address with
+    slashes in it there is no such folder; then in the current one, named by the escaped address.
+    """
+    beside = Path(f"{die or image}.journal")
+    if die is None or isinstance(device, Savable) or beside.parent.is_dir():
+        return beside
+    return Path(f"{quote(str(die), safe='')}.journal")
 
 
 class Journal:
