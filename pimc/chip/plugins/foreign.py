@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from typing import Any
 
 import numpy as np
@@ -40,6 +39,8 @@ class Foreign:
         Raises:
             ChipError: it is not installed, or cannot be imported.
         """
+        from importlib.metadata import entry_points  # few chips need it
+
         found = {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
         entry = found.get(str(self))
         if entry is None:
@@ -95,7 +96,7 @@ class Foreign:
         """
         value = getattr(model, attribute, default)
         if not isinstance(value, int | np.integer) or not low <= value <= high:
-            raise self.wrong(f"takes {value} {attribute}, not {low} to {high}")
+            raise self.wrong(f"says {attribute} = {value}, which must be {low} to {high}")
         return int(value)
 
     def wrong(self, what: str, hint: str | None = None) -> ChipError:
