@@ -75,19 +75,25 @@ def program(
     return Programmed(written, kept, touched, missed, tuple(writes.tolist()))
 
 
+def _cells(image: Image, array: int) -> npt.NDArray[np.int64]:
+    """Cells of an array that the image uses."""
+    size = image.chip.array.rows * image.chip.array.cols
+    return np.flatnonzero(image.used[array]) + array * size
+
+
 def _wanted(
     image: Image, device: Device, array: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint16], npt.NDArray[np.bool_]]:
-    """Cells of an array that the image uses, their levels, and which of them are to be written."""
-    inside = np.flatnonzero(image.used[array])
-    cells = inside + array * image.chip.array.rows * image.chip.array.cols
-    levels = image.levels[array].reshape(-1)[inside]
+    """Cells of an array, their levels, and which of them are to be written."""
+    cells = _cells(image, array)
+    levels = image.levels.reshape(-1)[cells]
     return cells, levels, device.written(cells) != levels
 
 
 def _require_endurance(image: Image, device: Device, arrays: list[int], limit: int) -> None:
     """Nothing is written where not all can be; of a device that does not count, all can."""
-    if not isinstance(device, CountsWrites):
+    counted = isinstance(device, CountsWrites)
+    if not counted or not any(worn(device, _cells(image, n), limit).any() for n in arrays):
         return
     tired = total = 0
     for array in arrays:
