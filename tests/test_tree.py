@@ -48,6 +48,7 @@ ELSEWHERE: dict[str, str] = {
     "pimc/chip/plugins/foreign.py": "tests/pimc/chip/cell/test_plugins.py",
     "pimc/chip/plugins/protocols.py": "protocols; tests/runtime/read/test_own.py holds terms to them",
     "pimc/chip/plugins/terms.py": "tests/pimc/chip/plugins/test_physics.py",
+    "pimc/chip/reading.py": "tests/pimc/chip/test_design.py",
     "pimc/chip/section.py": "tests/pimc/chip/test_design.py",
     "pimc/chip/sections.py": "tests/pimc/chip/test_design.py",
     "pimc/chip/write_cost.py": "tests/pimc/chip/cell/test_write_verify.py",
