@@ -74,15 +74,20 @@ def test_variation_draws_by_address_by_line_and_by_column() -> None:
     same(cells.reference_us, MIDDLE_US * (1 + reference + row))
 
 
-def test_retention_draws_once_a_write() -> None:
+@pytest.mark.parametrize("dead_rows", [0.0, 0.3])
+def test_retention_draws_once_a_write(dead_rows: float) -> None:
     keys = {"kind": "log", "log_shift_us": -0.1, "log_sigma_us": 0.05, "sigma_1s_us": 0.2}
     for writes in (1, 3):
-        die = die_of(writes, retention=keys)
+        die = die_of(writes, retention=keys, **{"faults.dead_row_rate": dead_rows})
         before, reference = die.cells.g_us.copy(), die.cells.reference_us.copy()
+        alive = reference > 0
+        assert alive.all() == (dead_rows == 0)
         die.age(1000.0)
         shift, sigma = -0.1 * np.log(1000.0), 0.05 * np.log(1000.0) + 0.2
-        same(die.held_us(CELL), before + shift + sigma * normal(SEED, 10, CELL, writes - 1))
-        same(die.reference_held_us(LINE), reference + shift + sigma * normal(SEED, 11, LINE))
+        cells = before + shift + sigma * normal(SEED, 10, CELL, writes - 1)
+        same(die.held_us(CELL), np.where(alive[:, :, None], cells, 0.0))
+        references = reference + shift + sigma * normal(SEED, 11, LINE)
+        same(die.reference_held_us(LINE), np.where(alive, references, 0.0))
 
 
 def test_traps_and_their_states() -> None:
