@@ -329,7 +329,7 @@ def test_levels_of_some_cells_are_those_of_all_cells_with_these_replaced(tiny_im
 def test_as_many_arrays_are_there_at_once_as_the_largest_phase_takes(phases, once) -> None:
     """Six arrays: the chip must have room for its fullest phase, first, last or in between."""
     levels = np.tile(tensors()["levels"], (6, 1))
-    manifest = tiny().manifest | ({} if phases is None else {"phases": phases})
+    manifest = {**tiny().manifest, **({} if phases is None else {"phases": phases})}
     image = Image.build(manifest, tensors() | {"levels": levels})
     assert image.arrays == 6
     assert image.arrays_at_once == summarize(image)["arrays_at_once"] == once
