@@ -87,7 +87,6 @@ ELSEWHERE: dict[str, str] = {
     "pimc/studies/compare.py": "tests/passes/recover/strategies/test_strategies.py",
     "pimc/studies/drawn.py": "tests/pimc/studies/test_ablation.py",
     "pimc/work/processes.py": "tests/pimc/work/test_pool.py",
-    "runtime/die/fixed.py": "tests/runtime/read/fused/test_layout.py",
     "runtime/die/region.py": "tests/runtime/door/test_sim.py",
     "runtime/die/site.py": "tests/runtime/physics/test_ir_drop.py",
     "runtime/door/device.py": "a protocol; tests/runtime/door/test_sim.py holds a device to it",
