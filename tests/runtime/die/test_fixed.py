@@ -33,7 +33,9 @@ def bank_of(rows: int = 64, noisy: bool = True, size_us: float = 40.0) -> Bank:
         values(2, rows, 5) - np.float32(size_us / 2),
         values(2, rows, 5) if noisy else None,
         values(2, rows, 1) if noisy else None,
+        (),
         np.zeros((2, 5), np.int64),
+        np.arange(2 * rows).reshape(2, rows, 1),
         2,
     )
 
@@ -112,7 +114,8 @@ def test_steps_of_evenly_spaced_levels_are_exact(levels: int, spacing: str) -> N
     chip = Chip.default().with_(**keys)
     levels_us = np.asarray(chip.cell.g_levels_us)
     held = levels_us[RNG.integers(0, levels, (1, 60, 4))] - levels_us[levels // 2]
-    bank = Bank(held.astype(np.float32), None, None, np.zeros((1, 4), np.int64), 1)
+    lines = np.arange(60).reshape(1, 60, 1)
+    bank = Bank(held.astype(np.float32), None, None, (), np.zeros((1, 4), np.int64), lines, 1)
     current = FixedBank.of(bank, chip, True).current
     if spacing == "linear":
         units = (levels_us[1] - levels_us[0]) / current.quantum
