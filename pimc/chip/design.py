@@ -22,18 +22,17 @@ import numpy.typing as npt
 
 from pimc.chip.cell.tables import Retention, Sigma, Variation
 from pimc.chip.plugins.physics import Physics
+from pimc.chip.reading import Disturb, ReadNoise
 from pimc.chip.section import Section
 from pimc.chip.sections import (
     Adc,
     Array,
     Cell,
     Dac,
-    Disturb,
     Faults,
     Hierarchy,
     Mapping,
     Programming,
-    ReadNoise,
 )
 from pimc.errors import ChipError
 from pimc.files.strict import (

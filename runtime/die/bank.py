@@ -34,7 +34,7 @@ SQUARE = 2
 
 
 @dataclass(frozen=True)
-class Noise:
+class NoiseBank:
     """Noise of reads whose variance goes with the voltage in one way.
 
     Attributes:
@@ -47,7 +47,7 @@ class Noise:
     reference_variance: Array32 | None = field(repr=False)
 
 
-_SILENT = Noise(SQUARE, None, None)
+_SILENT = NoiseBank(SQUARE, None, None)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Bank:
     g_us: Array32 = field(repr=False)
     variance: Array32 | None = field(repr=False)
     reference_variance: Array32 | None = field(repr=False)
-    others: tuple[Noise, ...] = field(repr=False)
+    others: tuple[NoiseBank, ...] = field(repr=False)
     read_of_column: Ints = field(repr=False)
     lines: Ints = field(repr=False)
     reads: int
@@ -173,13 +173,13 @@ def _noise(
     terms: Iterable[ReadTerm],
     g: Floats,
     reference: Floats,
-) -> Noise:
+) -> NoiseBank:
     """What terms add to the reads of cells that hold ``g``, behind the wires."""
     own, beside = _variance(terms, g, site.age_s, site.conducting, site.cell_wires), None
     if die.attached().mapping.pedestal == "reference":
         age_s, sound = np.asarray(die.clock_s), reference > 0
         beside = _variance(terms, reference, age_s, sound, site.reference_wires)
-    return Noise(power, own, beside)
+    return NoiseBank(power, own, beside)
 
 
 def _variance(

@@ -129,7 +129,7 @@ class Savable(Protocol):
     array is noted as done), when it has written (``program``, ``recover``), and when it has read
     (``run``, ``eval``, ``capture``) where that changed anything. Without it, or without ``--die``,
     the chip is taken to keep its cells by itself. A recovery that is cut has saved nothing yet, so
-    what is savable should be resumable, too.
+    what is savable should be resumable, too; else ``recover --resume`` refuses what was lost.
     """
 
     @property

@@ -2,7 +2,8 @@
 
 A laboratory adds its own driver by implementing :class:`Device` and registering it under
 the entry-point group ``pimc.devices``. The executor does not know which one it talks to. What a
-device can do besides stands in :mod:`pimc.runtime.door.abilities`.
+device can do besides stands in :mod:`pimc.runtime.door.abilities`; how its answers are looked at,
+in :mod:`pimc.runtime.door.checked`.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Device(Protocol):
 
     @property
     def name(self) -> str:
-        """Which specimen this is; captures carry it."""
+        """Which specimen this is, the same every time; captures carry it."""
         ...
 
     def program(
@@ -64,7 +65,8 @@ class Device(Protocol):
     def written(self, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """The level each cell was last asked to hold, −1 where it never was.
 
-        That is the level asked for, also where the write did not go through.
+        That is the level asked for, also where the write did not go through. What was asked for
+        by an image of another chip is −1, too.
         """
         ...
 
@@ -78,7 +80,8 @@ class Device(Protocol):
 
         Returns:
             (batch, blocks, columns, positions) ADC codes, whole numbers as floats; of a
-            bit-serial input the codes of the bit planes, shifted and added.
+            bit-serial input the codes of the bit planes, shifted and added. An array of NumPy
+            or integers will do.
 
         Raises:
             DeviceError: the chip does not answer.

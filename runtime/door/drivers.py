@@ -18,7 +18,9 @@ from pimc.errors import DeviceError, PimcError, UsageError
 from pimc.files.entry_points import Extensions
 from pimc.image.image import Image
 from pimc.runtime.door.abilities import Simulator
+from pimc.runtime.door.checked import checked
 from pimc.runtime.door.device import ENTRY_POINT_GROUP, Device, Driver
+from pimc.runtime.door.foreign import on_stderr, said
 from pimc.runtime.door.replay import ReplayDevice
 from pimc.runtime.door.sim_driver import SimDriver
 from pimc.runtime.physics.ir_drop import Method
@@ -48,6 +50,8 @@ class DeviceInfo(NamedTuple):
 #: Drivers of our own, which need no installed metadata to be found.
 _BUILT_IN: dict[str, Driver | Opens] = {"sim": SimDriver, "replay": ReplayDevice}
 _DRIVERS = Extensions(ENTRY_POINT_GROUP, "device", _BUILT_IN, loaded="driver", broken=DeviceError)
+#: Those whose devices need no checks; a recording gives means of codes, which are not whole.
+_OWN = tuple(_BUILT_IN.values())
 
 
 def open_device(
@@ -61,6 +65,9 @@ def open_device(
     converters: bool = True,
 ) -> Device:
     """The device that driver ``name`` gives for an image.
+
+    That of another package comes behind a proxy that checks its answers
+    (:mod:`pimc.runtime.door.checked`).
 
     Args:
         ir_drop: how a simulated chip's wires are taken into account; others have real ones.
@@ -76,22 +83,26 @@ def open_device(
     if ir_drop is not None and simulator is None:
         raise UsageError("IR drop is worked out for the simulated chip only", where=name)
     try:
-        if simulator is None:
-            return driver.open(image, die=die, seed=seed)
-        return simulator.simulate(
-            image,
-            die=die,
-            seed=seed,
-            ir_drop=ir_drop or "first",
-            processor=processor,
-            converters=converters,
-        )
-    except (PimcError, MemoryError):
+        with on_stderr():
+            device = (
+                driver.open(image, die=die, seed=seed)
+                if simulator is None
+                else simulator.simulate(
+                    image,
+                    die=die,
+                    seed=seed,
+                    ir_drop=ir_drop or "first",
+                    processor=processor,
+                    converters=converters,
+                )
+            )
+    except (PimcError, MemoryError, KeyboardInterrupt):
         raise
-    except Exception as cause:
-        raise DeviceError(
-            f"the driver failed to open: {cause or type(cause).__name__}", where=name
-        ) from cause
+    except BaseException as cause:
+        raise DeviceError(f"the driver failed to open: {said(cause)}", where=name) from cause
+    if driver in _OWN:
+        return device
+    return checked(device, name, image.chip, converters=simulator is None or converters)
 
 
 def driver_named(name: str) -> Driver:
@@ -101,7 +112,8 @@ def driver_named(name: str) -> Driver:
         UsageError: none of this name is installed.
         DeviceError: it cannot be loaded.
     """
-    found = _DRIVERS.load(name)
+    with on_stderr():
+        found = _DRIVERS.load(name)
     return found if hasattr(found, "open") else _Function(found)
 
 
@@ -151,7 +163,9 @@ def devices() -> list[DeviceInfo]:
 
 def _info(name: str) -> DeviceInfo:
     try:
-        return DeviceInfo(name, _first_line(_DRIVERS.load(name)), True)
+        with on_stderr():
+            found = _DRIVERS.load(name)
+        return DeviceInfo(name, _first_line(found), True)
     except DeviceError as cause:
         return DeviceInfo(name, cause.message.removeprefix("the driver "), False)
 

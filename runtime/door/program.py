@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
 
-from pimc.errors import DeviceError
+from pimc.errors import DeviceError, RecoveryError
 from pimc.files.journal import append_line, whole_lines
 from pimc.image.image import Image
-from pimc.runtime.door.abilities import CountsWrites
+from pimc.runtime.door.abilities import CountsWrites, Savable
 from pimc.runtime.door.device import Device
 from pimc.runtime.door.endurance import NONE, require_endurance, worn, worn_out
 
@@ -74,19 +75,25 @@ def program(
     return Programmed(written, kept, touched, missed, tuple(writes.tolist()))
 
 
+def _cells(image: Image, array: int) -> npt.NDArray[np.int64]:
+    """Cells of an array that the image uses."""
+    size = image.chip.array.rows * image.chip.array.cols
+    return np.flatnonzero(image.used[array]) + array * size
+
+
 def _wanted(
     image: Image, device: Device, array: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint16], npt.NDArray[np.bool_]]:
-    """Cells of an array that the image uses, their levels, and which of them are to be written."""
-    inside = np.flatnonzero(image.used[array])
-    cells = inside + array * image.chip.array.rows * image.chip.array.cols
-    levels = image.levels[array].reshape(-1)[inside]
+    """Cells of an array, their levels, and which of them are to be written."""
+    cells = _cells(image, array)
+    levels = image.levels.reshape(-1)[cells]
     return cells, levels, device.written(cells) != levels
 
 
 def _require_endurance(image: Image, device: Device, arrays: list[int], limit: int) -> None:
     """Nothing is written where not all can be; of a device that does not count, all can."""
-    if not isinstance(device, CountsWrites):
+    counted = isinstance(device, CountsWrites)
+    if not counted or not any(worn(device, _cells(image, n), limit).any() for n in arrays):
         return
     tired = total = 0
     for array in arrays:
@@ -127,6 +134,48 @@ def write(
             hint="check the connection and the chip's supply",
         )
     return missed
+
+
+def require_kept(
+    image: Image,
+    device: Device,
+    cells: npt.NDArray[np.int64],
+    levels: npt.NDArray[np.uint16],
+) -> None:
+    """Make sure that a device holds what a recovery that was cut has written so far.
+
+    Args:
+        image: what the recovery had made of the image when its checkpoint was saved.
+        cells, levels: writes that it was about to do then, and may have done.
+
+    Raises:
+        RecoveryError: cells were last asked to hold something else: the writes were lost, as
+            those of a device that is savable and not resumable are, or another program wrote.
+    """
+    used = np.flatnonzero(image.used)
+    wanted = image.levels.reshape(-1).astype(np.int64)
+    begun = wanted.copy()
+    begun[cells] = levels
+    found = device.written(used)
+    lost = int(((found != wanted[used]) & (found != begun[used])).sum())
+    if lost:
+        raise RecoveryError(
+            f"{lost:,} of {len(used):,} cells do not hold what this recovery has written",
+            where=device.name,
+            hint="write the image with `pimc program`, and recover without --resume",
+        )
+
+
+def journal_path(die: Path | None, image: Path, device: Device) -> Path:
+    """Where the journal of a device lies that is programmed with ``image``.
+
+    Beside the die file, or the image where none is named. Where ``--die`` is an address with
+    slashes in it there is no such folder; then in the current one, named by the escaped address.
+    """
+    beside = Path(f"{die or image}.journal")
+    if die is None or isinstance(device, Savable) or beside.parent.is_dir():
+        return beside
+    return Path(f"{quote(str(die), safe='')}.journal")
 
 
 class Journal:

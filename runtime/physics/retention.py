@@ -23,8 +23,8 @@ __all__ = [
     "REFERENCE",
     "Logarithmic",
     "RetentionModel",
+    "RetentionStreams",
     "SigmaAt",
-    "Streams",
     "aged_us",
     "changes",
     "retention_of",
@@ -118,21 +118,21 @@ def changes(chip: Chip) -> bool:
     return retention_of(chip) is not None or bool(chip.physics.of_time)
 
 
-class Streams(NamedTuple):
+class RetentionStreams(NamedTuple):
     """Random streams of one kind of cell: the chip's retention, a laboratory's own terms."""
 
     retention: Stream
     own: Stream
 
 
-CELL = Streams(Stream.RETENTION, Stream.OWN)
-REFERENCE = Streams(Stream.RETENTION_REFERENCE, Stream.OWN_REFERENCE)
+CELL = RetentionStreams(Stream.RETENTION, Stream.OWN)
+REFERENCE = RetentionStreams(Stream.RETENTION_REFERENCE, Stream.OWN_REFERENCE)
 
 
 def aged_us(
     chip: Chip,
     seed: int,
-    streams: Streams,
+    streams: RetentionStreams,
     cells: npt.NDArray[np.int64],
     g_us: npt.NDArray[np.floating],
     target_us: Array64,

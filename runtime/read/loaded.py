@@ -40,8 +40,8 @@ def can_fuse(die: Die) -> bool:
 
 
 @dataclass(frozen=True)
-class Noise:
-    """Noise of reads as tensors, rows last; see :class:`~pimc.runtime.die.bank.Noise`."""
+class LoadedNoise:
+    """Noise of reads as tensors, rows last; see :class:`~pimc.runtime.die.bank.NoiseBank`."""
 
     power: int
     variance: torch.Tensor | None
@@ -61,7 +61,7 @@ class Loaded:
     die: Die
     signed: bool
     g: torch.Tensor
-    noises: tuple[Noise, ...]
+    noises: tuple[LoadedNoise, ...]
     read_of_column: torch.Tensor
     reads: int
     adc: Adc
@@ -154,7 +154,9 @@ class Loader:
             self.die,
             region.signed,
             current,
-            tuple(Noise(p, by_column(v), by_column(r)) for p, v, r in noises if v is not None),
+            tuple(
+                LoadedNoise(p, by_column(v), by_column(r)) for p, v, r in noises if v is not None
+            ),
             torch.from_numpy(bank.read_of_column).to(self.device),
             bank.reads,
             adc,

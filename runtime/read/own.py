@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from pimc.chip.plugins.protocols import Floats
-from pimc.chip.plugins.terms import Converter
+from pimc.chip.plugins.terms import CheckedConverter
 from pimc.runtime.die.die import Die
 from pimc.runtime.die.region import Region
 from pimc.runtime.physics.streams import Stream, own_seed
@@ -52,7 +53,7 @@ class OwnConverters:
         lines: (blocks, rows, reads) numbers of the wordlines.
     """
 
-    terms: tuple[Converter, ...]
+    terms: tuple[CheckedConverter, ...]
     seed: int
     read_seed: int
     region: int
@@ -80,42 +81,36 @@ class OwnConverters:
             return [codes]
         found = []
         for read in range(self.lines.shape[2]):
-            values = codes
+            values, where = codes, (Stream.OWN_DAC, self.lines[:, :, read], f"dac {read}")
             for term in terms:
-
-                def method(
-                    given: Floats, fixed: Floats, anew: Floats, term: Converter = term
-                ) -> Floats:
-                    return term.dac(given, float(full_scale), fixed, anew)
-
-                where = Stream.OWN_DAC, self.lines[:, :, read], f"dac {read}"
+                method = partial(term.dac, full_scale=float(full_scale))
                 values = self._through(method, term, values, where, at)
             found.append(values)
         return found
 
     def converted(self, values: torch.Tensor, at: Vectors) -> torch.Tensor:
         """What is rounded for currents in codes (batch, blocks, columns, positions)."""
+        where = Stream.OWN_ADC, self.columns, "adc"
         for term in self.terms:
             if term.has_adc:
-                where = Stream.OWN_ADC, self.columns, "adc"
                 values = self._through(term.adc, term, values, where, at)
         return values
 
     def _through(
         self,
         method: Callable[[Floats, Floats, Floats], Floats],
-        term: Converter,
+        term: CheckedConverter,
         values: torch.Tensor,
         where: tuple[Stream, Ints, str],
         at: Vectors,
     ) -> torch.Tensor:
+        """What ``method`` makes of values; ``where``: draws that stay, whose, and what for."""
         stream, converters, use = where
         seed = own_seed(self.seed, term.name)
         fixed = fixed_normals(term.fixed, seed, stream, converters)[:, None, :, :, None]
-        names = [f"{term.name} {use} {draw}" for draw in range(term.draws)]
-        anew = np.zeros((term.draws, *values.shape), np.float32)
-        for number, name in enumerate(names):
-            anew[number] = self._anew(name, values.shape, at)
+        anew = np.empty((term.draws, *values.shape), np.float32)
+        for number in range(term.draws):
+            anew[number] = self._anew(f"{term.name} {use} {number}", values.shape, at)
         found = method(values.cpu().numpy(), fixed.astype(np.float32), anew)
         return torch.from_numpy(np.asarray(found, np.float32)).to(values.device)
 

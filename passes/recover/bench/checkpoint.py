@@ -24,6 +24,7 @@ from pimc.passes.recover.bench.bench import Bench
 from pimc.passes.recover.bench.state import State
 from pimc.passes.recover.bench.stored import restored, stored, under
 from pimc.runtime.door.abilities import Resumable
+from pimc.runtime.door.program import require_kept
 
 __all__ = ["SUFFIX", "Checkpoint"]
 
@@ -75,7 +76,8 @@ class Checkpoint:
             How many steps were done, and the state after them; ``first`` where there is no file.
 
         Raises:
-            RecoveryError: the file is damaged, of another recovery, or of an earlier pimc.
+            RecoveryError: the file is damaged, of another recovery, or of an earlier pimc, or the
+                device does not hold what it was asked to.
         """
         if not self.path.exists():
             return 0, first
@@ -95,6 +97,8 @@ class Checkpoint:
             raise RecoveryError(message, str(self.path), _HINT) from cause
         if isinstance(bench.device, Resumable):
             bench.device.restore(under("device.", tensors))
+        if bench.device is not None:
+            require_kept(state.image, bench.device, *state.proposed[:2])
         return int(manifest["done"]), state
 
     def remove(self) -> None:

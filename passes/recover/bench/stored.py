@@ -31,11 +31,11 @@ class Stored(NamedTuple):
 
     Attributes:
         note: JSON.
-        tensors: by name, without that of the field.
+        arrays: by name, without that of the field.
     """
 
     note: Any
-    tensors: Tensors
+    arrays: Tensors
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def stored(state: State, parent: Image) -> Stored:
     """The whole state: notes by field, and tensors by field and name."""
     parts = {name: form.stored(getattr(state, name), parent) for name, form in FORMS.items()}
     tensors = {
-        f"{n}.{key}": value for n, part in parts.items() for key, value in part.tensors.items()
+        f"{n}.{key}": value for n, part in parts.items() for key, value in part.arrays.items()
     }
     return Stored({name: part.note for name, part in parts.items()}, tensors)
 
@@ -80,7 +80,7 @@ def _stored_image(image: Image, parent: Image) -> Stored:
 
 
 def _restored_image(found: Stored, parent: Image) -> Image:
-    return parent.with_changes(found.note, found.tensors)
+    return parent.with_changes(found.note, found.arrays)
 
 
 def _stored_kept(best: Best[Kept] | None, parent: Image) -> Stored:
@@ -95,7 +95,7 @@ def _restored_kept(found: Stored, parent: Image) -> Best[Kept] | None:
     note = found.note
     if note is None:
         return None
-    image = _restored_image(Stored(note["layers"], found.tensors), parent)
+    image = _restored_image(Stored(note["layers"], found.arrays), parent)
     return Best(note["loss"], Kept(note["stage"], image), note["since"])
 
 
@@ -110,13 +110,13 @@ def _stored_estimates(estimates: Mapping[int, CellEstimate], _: Image) -> Stored
 
 def _restored_estimates(found: Stored, _: Image) -> dict[int, CellEstimate]:
     return {
-        index: CellEstimate(**{n: found.tensors[f"{index}.{n}"].copy() for n in _ESTIMATE})
+        index: CellEstimate(**{n: found.arrays[f"{index}.{n}"].copy() for n in _ESTIMATE})
         for index in found.note
     }
 
 
 def _restored_writes(found: Stored, _: Image) -> Writes:
-    return Writes(found.tensors["cells"], found.tensors["levels"], found.note)
+    return Writes(found.arrays["cells"], found.arrays["levels"], found.note)
 
 
 def _stored_arrays(arrays: tuple[npt.NDArray[Any], ...], _: Image) -> Stored:
@@ -129,7 +129,7 @@ FORMS: dict[str, Form[Any]] = {
     "estimates": Form(_stored_estimates, _restored_estimates),
     "random": Form(
         lambda random, _: Stored(None, {"state": random}),
-        lambda found, _: found.tensors["state"].copy(),
+        lambda found, _: found.arrays["state"].copy(),
     ),
     # What lies between the cut and the resumption is no part of a stage.
     "clock": Form(lambda clock, _: Stored(None, {}), lambda found, _: time.perf_counter()),
@@ -145,6 +145,6 @@ FORMS: dict[str, Form[Any]] = {
     ),
     "writes": Form(
         _stored_arrays,
-        lambda found, _: tuple(found.tensors[str(n)] for n in range(found.note)),
+        lambda found, _: tuple(found.arrays[str(n)] for n in range(found.note)),
     ),
 }

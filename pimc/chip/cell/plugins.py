@@ -42,7 +42,9 @@ class Plugin:
         made = self._foreign.load(f"cell.sigma.plugin = {self.name}")
         model = self._foreign.call(made, *self.parameters)
         object.__setattr__(self, "_model", model)
-        object.__setattr__(self, "draws", self._foreign.count(model, "draws", 1, 1, _MOST_DRAWS))
+        object.__setattr__(self, "draws", int(getattr(model, "draws", 1)))
+        if not 1 <= self.draws <= _MOST_DRAWS:
+            raise self._foreign.wrong(f"takes {self.draws} draws, not 1 to {_MOST_DRAWS}")
 
     @property
     def _foreign(self) -> Foreign:

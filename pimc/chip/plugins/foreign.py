@@ -84,7 +84,7 @@ class Foreign:
         """
         value = getattr(model, attribute, default)
         if not isinstance(value, int | np.integer) or not low <= value <= high:
-            raise self.wrong(f"takes {value} {attribute}, not {low} to {high}")
+            raise self.wrong(f"says {attribute} = {value}, which must be {low} to {high}")
         return int(value)
 
     def wrong(self, what: str, hint: str | None = None) -> ChipError:

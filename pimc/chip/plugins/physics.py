@@ -8,7 +8,16 @@ from functools import cached_property
 from typing import Any
 
 from pimc.chip.plugins.foreign import Foreign
-from pimc.chip.plugins.terms import KINDS, Cell, Converter, Read, Term, Time, Values, class_of
+from pimc.chip.plugins.terms import (
+    KINDS,
+    CheckedCell,
+    CheckedConverter,
+    CheckedRead,
+    CheckedTime,
+    Term,
+    Values,
+    class_of,
+)
 from pimc.chip.section import Section
 from pimc.errors import ChipError
 from pimc.files.strict import Key, as_lists, key, read_table
@@ -86,24 +95,24 @@ class Physics(Section):
         )
 
     @cached_property
-    def of_cells(self) -> tuple[Cell, ...]:
+    def of_cells(self) -> tuple[CheckedCell, ...]:
         """Terms in what a written cell holds."""
-        return tuple(term for term in self.terms if isinstance(term, Cell))
+        return tuple(term for term in self.terms if isinstance(term, CheckedCell))
 
     @cached_property
-    def of_time(self) -> tuple[Time, ...]:
+    def of_time(self) -> tuple[CheckedTime, ...]:
         """Terms in what time does to it."""
-        return tuple(term for term in self.terms if isinstance(term, Time))
+        return tuple(term for term in self.terms if isinstance(term, CheckedTime))
 
     @cached_property
-    def of_reads(self) -> tuple[Read, ...]:
+    def of_reads(self) -> tuple[CheckedRead, ...]:
         """Terms in the noise of reads."""
-        return tuple(term for term in self.terms if isinstance(term, Read))
+        return tuple(term for term in self.terms if isinstance(term, CheckedRead))
 
     @cached_property
-    def of_converters(self) -> tuple[Converter, ...]:
+    def of_converters(self) -> tuple[CheckedConverter, ...]:
         """Terms in the errors of converters."""
-        return tuple(term for term in self.terms if isinstance(term, Converter))
+        return tuple(term for term in self.terms if isinstance(term, CheckedConverter))
 
     def __post_init__(self) -> None:
         super().__post_init__()

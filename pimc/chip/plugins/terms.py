@@ -13,7 +13,15 @@ from pimc.chip.plugins.foreign import Array64, Foreign
 from pimc.chip.plugins.protocols import Floats
 from pimc.files.strict import described
 
-__all__ = ["KINDS", "Cell", "Converter", "Read", "Term", "Time", "class_of"]
+__all__ = [
+    "KINDS",
+    "CheckedCell",
+    "CheckedConverter",
+    "CheckedRead",
+    "CheckedTime",
+    "Term",
+    "class_of",
+]
 
 _MOST_DRAWS = 64
 
@@ -110,7 +118,7 @@ class Term:
 
 
 @dataclass(frozen=True)
-class Cell(Term):
+class CheckedCell(Term):
     """See :class:`~pimc.chip.plugins.protocols.CellTerm`."""
 
     METHODS = ("sigma_us", "sample")
@@ -128,7 +136,7 @@ class Cell(Term):
 
 
 @dataclass(frozen=True)
-class Time(Term):
+class CheckedTime(Term):
     """See :class:`~pimc.chip.plugins.protocols.TimeTerm`."""
 
     METHODS = ("aged_us",)
@@ -144,7 +152,7 @@ class Time(Term):
 
 
 @dataclass(frozen=True)
-class Read(Term):
+class CheckedRead(Term):
     """See :class:`~pimc.chip.plugins.protocols.ReadTerm`."""
 
     METHODS = ("variance_us2",)
@@ -174,7 +182,7 @@ class Read(Term):
 
 
 @dataclass(frozen=True)
-class Converter(Term):
+class CheckedConverter(Term):
     """See :class:`~pimc.chip.plugins.protocols.ConverterTerm`."""
 
     METHODS = ("dac", "adc")
@@ -213,7 +221,7 @@ class Converter(Term):
         """It is about what column currents become."""
         return callable(getattr(self._model, "adc", None))
 
-    def dac(self, codes: Floats, full_scale: float, fixed: Floats, normals: Floats) -> Floats:
+    def dac(self, codes: Floats, fixed: Floats, normals: Floats, *, full_scale: float) -> Floats:
         """What the class makes of codes."""
         method = self._model.dac
         return self.foreign.numbers(method, codes.shape, codes, full_scale, fixed, normals)
@@ -225,5 +233,8 @@ class Converter(Term):
 
 #: The kinds by the first part of their entry points' names.
 KINDS: Mapping[str, type[Term]] = {
-    "cell": Cell, "time": Time, "read": Read, "converter": Converter,
-}  # fmt: skip
+    "cell": CheckedCell,
+    "time": CheckedTime,
+    "read": CheckedRead,
+    "converter": CheckedConverter,
+}

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pimc.runtime.door.device import Device
     from pimc.runtime.physics.ir_drop import Method
 
-__all__ = ["CALIB_HELP", "programmed", "shape_of"]
+__all__ = ["CALIB_HELP", "opened", "programmed", "shape_of"]
 
 CALIB_HELP = "Calibration data; labels are not used. A folder may also hold captures."
 
@@ -26,9 +26,28 @@ def shape_of(image: Image) -> Shape:
 def programmed(
     image: Image, driver: str, die: Path | None, seed: int, ir_drop: Method | None = None
 ) -> Device:
-    """The device, holding the image; a die that is only now drawn is written first."""
+    """The device, holding the image; a die that is only now drawn is written first.
+
+    Raises:
+        UsageError: it does not hold the image, or there is no such die file.
+    """
+    from pimc.runtime.door.drivers import require_programmed
+
+    device = opened(image, driver, die, seed, ir_drop)
+    require_programmed(image, device)
+    return device
+
+
+def opened(
+    image: Image, driver: str, die: Path | None, seed: int, ir_drop: Method | None = None
+) -> Device:
+    """The device, whatever it holds; a die that is only now drawn is written first.
+
+    Raises:
+        UsageError: there is no such die file.
+    """
     from pimc.errors import UsageError
-    from pimc.runtime.door.drivers import open_device, require_programmed, simulates
+    from pimc.runtime.door.drivers import open_device, simulates
     from pimc.runtime.door.program import program
 
     simulated = simulates(driver)
@@ -39,5 +58,4 @@ def programmed(
     device = open_device(driver, image, die=die, seed=seed, ir_drop=ir_drop)
     if die is None and simulated:
         program(image, device)
-    require_programmed(image, device)
     return device

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pimc.cli.recovering.arguments import RecoverArguments
-from pimc.cli.recovering.dies import programmed
+from pimc.cli.recovering.dies import opened
 
 if TYPE_CHECKING:
     from pimc.data.dataset import Dataset
@@ -94,14 +94,14 @@ def jobs(
         yield Job(None, captured, output, None)
         return
     if dies is None:
-        device = programmed(image, driver, die, seed)
+        device = opened(image, driver, die, seed)
         fitting = captured if captured is not None and captured.die == device.name else None
         drawn = output.with_suffix(".die") if simulated else None
         yield Job(device, fitting, output, die or drawn)
         return
     for number in range(seed, seed + dies):
         one = output if dies == 1 else output.with_name(f"{output.stem}.die{number}.pimc")
-        device = programmed(image, driver, None, number)
+        device = opened(image, driver, None, number)
         yield Job(device, None, one, one.with_suffix(".die"))
 
 

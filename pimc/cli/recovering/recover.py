@@ -94,7 +94,8 @@ def _recovered(
     from pimc.passes.recover.bench.checkpoint import SUFFIX, Checkpoint
     from pimc.passes.recover.loop import recover as recover_die
     from pimc.passes.recover.train.harden import HardenedCache
-    from pimc.runtime.door.abilities import flush, observer
+    from pimc.runtime.door.abilities import Resumable, flush, observer
+    from pimc.runtime.door.drivers import require_programmed
     from pimc.runtime.session import Session
     from pimc.studies.evaluate import accuracy, float_session
 
@@ -121,10 +122,16 @@ def _recovered(
     with _resumable(settings) as begun:
         for job in jobs(image, path, calib, settings.seed, arguments):
             checkpoint = Checkpoint(job.output.with_suffix(SUFFIX), image, strategy)
+            goes_on = arguments.resume and checkpoint.path.exists()
+            # A recovery that goes on says itself what the chip must hold by now.
+            if job.device is not None and not goes_on:
+                require_programmed(image, job.device)
             begun.append(checkpoint)
             if not arguments.resume:
                 checkpoint.remove()
-            before = measure(image, job.device)
+            # What was before is gone where the chip stayed as the cut left it.
+            gone = goes_on and not isinstance(job.device, Resumable)
+            before = None if gone else measure(image, job.device)
             recovery = recover_die(
                 image,
                 job.device,

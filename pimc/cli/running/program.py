@@ -48,7 +48,7 @@ def program(settings: Settings, arguments: ProgramArguments) -> Report:
     from pimc.image.image import Image
     from pimc.progress import ticking
     from pimc.runtime.door.drivers import open_device, simulates
-    from pimc.runtime.door.program import Journal
+    from pimc.runtime.door.program import Journal, journal_path
     from pimc.runtime.door.program import program as write
 
     path = find_image(arguments.image)
@@ -57,7 +57,7 @@ def program(settings: Settings, arguments: ProgramArguments) -> Report:
     if die is None and simulates(device):
         raise UsageError("a simulated die needs a file", hint="name it: --die chip7.die")
     chip = open_device(device, loaded, die=die, seed=settings.seed)
-    journal = Journal(Path(f"{die or path}.journal"), loaded, chip)
+    journal = Journal(journal_path(die, path, chip), loaded, chip)
     finished = _still_held(loaded, chip, journal) if resume else frozenset[int]()
     start = time.perf_counter()
     try:

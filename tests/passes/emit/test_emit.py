@@ -39,8 +39,8 @@ def test_an_image_holds_what_the_plan_says(plan_with) -> None:
     assert image.manifest["provenance"] == plan.provenance
     assert image.chip == SMALL
     assert "phases" not in image.manifest
-    np.testing.assert_array_equal(image.tensors["tiles"], tile_table(plan))
-    np.testing.assert_array_equal(image.tensors["schedule"], schedule_table(plan))
+    np.testing.assert_array_equal(image.tiles.table(), tile_table(plan).table())
+    np.testing.assert_array_equal(image.schedule.table(), schedule_table(plan).table())
     for ours, layer, entry in zip(image.layers, plan.layers, plan.quantized, strict=True):
         assert (ours.name, ours.output, ours.op) == (layer.name, layer.output, layer.op)
         assert (ours.groups, ours.rows, ours.cols) == (layer.groups, layer.rows, layer.cols)

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pimc.errors import PlanError
+from pimc.files import container
 from pimc.files.container import Content, Deferred
 from pimc.passes.emit import parts
-from pimc.passes.emit.parts import get_tables, put_codes, put_tables
+from pimc.passes.emit.parts import (
+    get_constants,
+    get_tables,
+    put_codes,
+    put_constants,
+    put_tables,
+)
 from pimc.plan.records import Lines, Place, Plan, Quantized, ReadStep, Tile
 from tests.passes.layout.made_plans import plan_of
 
@@ -70,3 +80,30 @@ def test_codes_are_written_in_parts_of_any_size(monkeypatch) -> None:
             (deferred,) = contents.values()
             assert isinstance(deferred, Deferred)
             np.testing.assert_array_equal(deferred.array(), codes)
+
+
+def test_constants_keep_the_order_in_which_they_lie(tmp_path: Path) -> None:
+    """What was folded into a view of another array is read column by column again."""
+    weights = {
+        "turned": np.arange(12, dtype=np.float32).reshape(4, 3).T,
+        "plain": np.arange(12, dtype=np.float32).reshape(3, 4),
+    }
+    values = [
+        ir.Value(name=name, const_value=ir.Tensor(array, name=name))
+        for name, array in weights.items()
+    ]
+    graph = ir.Graph([], [], nodes=[], initializers=values, opset_imports={"": 17})
+    model = ir.Model(graph, ir_version=10)
+    contents: dict[str, Content] = {}
+    entries = put_constants(model, contents)
+    assert list(entries) == ["turned"]
+    container.stream(tmp_path / "a", "test", 1, {}, contents)
+    again = ir.from_proto(ir.to_proto(model))
+    tensors = container.load(tmp_path / "a", "test", 1, PlanError, in_place=True)[1]
+    get_constants(again, entries, tensors)
+    for name, array in weights.items():
+        found = again.graph.initializers[name].const_value
+        assert found is not None
+        np.testing.assert_array_equal(found.numpy(), array)
+        assert found.numpy().flags.c_contiguous == (name == "plain")
+        assert found.name == name

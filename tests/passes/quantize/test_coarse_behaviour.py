@@ -22,7 +22,7 @@ from pimc.passes.quantize.rounding import (
     weights_of,
 )
 from pimc.runtime.die.die import Die
-from pimc.runtime.door.device import saturation_of
+from pimc.runtime.door.abilities import saturation_of
 from pimc.runtime.session import Session
 from tests.passes.lowered_nets import model_of, node
 
@@ -82,8 +82,8 @@ def test_the_grid_of_few_rows_is_that_of_all_of_them(
     book, weight = codebook(chip), drawn(*shape)
     found = coarse_grid(Weight(weight), book, share)
     wanted = choose_grid(weight.astype(np.float64), np.ones(shape[:2]), book, share)
-    costs = [cost(weight, grid, book, share) for grid in (found, wanted)]
-    np.testing.assert_allclose(*costs, rtol=1e-4, atol=1e-9)
+    own, best = (cost(weight, grid, book, share) for grid in (found, wanted))
+    np.testing.assert_allclose(own, best, rtol=1e-4, atol=1e-9)
     assert np.isclose(found.scale, wanted.scale).mean() > 0.99
     assert found.zero.dtype == np.uint16
 

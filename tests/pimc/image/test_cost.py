@@ -16,7 +16,7 @@ from pimc.image.image import TILE_FIELDS, Image
 CHIP = Chip.default().with_array(16, 8)
 
 
-def image_of(outputs: int = 6, **keys: Any) -> Image:
+def image_of(outputs: int = 6, /, **keys: Any) -> Image:
     """A matrix of 20 signed inputs and 6 outputs: two row blocks in one or two arrays."""
     weight = np.random.default_rng(0).standard_normal((20, outputs)).astype(np.float32)
     graph = helper.make_graph(
@@ -114,7 +114,7 @@ def counted(image: Image) -> tuple[int, int, int, int]:
 )
 def test_a_step_takes_as_long_as_its_slowest_converter(keys: dict[str, Any], turns: int) -> None:
     """Arrays of a step convert side by side, an ADC its columns one after the other."""
-    image = image_of(outputs=12, **keys)
+    image = image_of(12, **keys)
     chip, found = image.chip, cost.inference(image)
     rows, cols, steps, in_a_row = counted(image)
     # Eight columns of the first block of columns, four of the second, at the same time.

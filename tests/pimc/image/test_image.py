@@ -404,7 +404,7 @@ def test_what_changed_since_another_image_makes_it_again() -> None:
 def test_as_many_arrays_are_there_at_once_as_the_largest_phase_takes(phases, once) -> None:
     """Six arrays: the chip must have room for its fullest phase, first, last or in between."""
     levels = np.tile(tensors()["levels"], (6, 1))
-    manifest = tiny().manifest | ({} if phases is None else {"phases": phases})
+    manifest = {**tiny().manifest, **({} if phases is None else {"phases": phases})}
     image = Image.build(manifest, tensors() | {"levels": levels})
     assert image.arrays == 6
     assert image.arrays_at_once == summarize(image)["arrays_at_once"] == once

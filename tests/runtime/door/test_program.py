@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pimc.chip.design import Chip
-from pimc.errors import DeviceError
+from pimc.errors import DeviceError, RecoveryError
 from pimc.files.container import Tensor
 from pimc.files.weights.packing import pack_levels
 from pimc.image.image import Image
@@ -20,7 +20,9 @@ from pimc.runtime.door.drivers import require_programmed
 from pimc.runtime.door.program import (
     Journal,
     Programmed,
+    journal_path,
     program,
+    require_kept,
     write,
 )
 from pimc.runtime.door.sim import SimDevice
@@ -249,3 +251,42 @@ def test_a_file_that_is_no_journal_is_refused(tmp_path: Path, content: bytes) ->
 def test_a_folder_is_no_journal(tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match="not a journal"):
         Journal(tmp_path, image_of(), Bench()).finished()
+
+
+def test_the_journal_of_an_address_lies_in_the_current_folder(tmp_path: Path) -> None:
+    image, folder = Path("model.pimc"), tmp_path
+    kept = Bench()  # has no file of its own
+    assert journal_path(None, image, kept) == Path("model.pimc.journal")
+    assert journal_path(Path("a.die"), image, kept) == Path("a.die.journal")
+    assert journal_path(folder / "a.die", image, kept) == folder / "a.die.journal"
+    assert journal_path(Path("tcp:1"), image, kept) == Path("tcp:1.journal")
+    found = {journal_path(Path(f"visa://host/{n}"), image, kept) for n in ("a/b", "a_b", "a%2Fb")}
+    assert len(found) == 3
+    assert all(len(path.parts) == 1 for path in found)
+    # A folder that is missing is a mistake where the die is a file.
+    gone = folder / "gone" / "a.die"
+    assert journal_path(gone, image, kept.inner) == folder / "gone" / "a.die.journal"
+
+
+# --- what a recovery has written ---------------------------------------------------------------
+
+NONE = np.zeros(0, np.int64), np.zeros(0, np.uint16)
+
+
+def test_what_a_recovery_has_written_must_be_there() -> None:
+    before, bench = image_of(), Bench()
+    program(before, bench)
+    cells = np.array([0, 21, 44])
+    levels = (before.levels.reshape(-1)[cells] + 1) % 16
+    after = before.updated(cells=cells, levels=levels)
+    require_kept(before, bench, *NONE)
+    with pytest.raises(RecoveryError, match="3 of 45 cells do not hold") as caught:
+        require_kept(after, bench, *NONE)
+    assert caught.value.where == "sim:1"
+    # Chosen writes may have been done in part.
+    for count in range(4):
+        write(bench, cells[:count], levels[:count], limit=99)
+        require_kept(before, bench, cells, levels)
+    require_kept(after, bench, *NONE)
+    with pytest.raises(RecoveryError, match="1 of 45 cells"):
+        require_kept(before, bench, cells[:2], levels[:2])

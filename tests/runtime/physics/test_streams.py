@@ -18,6 +18,7 @@ from pimc.runtime.physics.philox import normal, uniform
 from pimc.runtime.physics.streams import Stream, normals
 from pimc.runtime.read.adc import adc_gain, adc_offset_lsb
 
+Keys = dict[str, Any]
 SEED, ARRAYS, ROWS, COLS = 2**40 + 17, 3, 10, 7
 CELL = np.arange(ARRAYS * ROWS * COLS).reshape(ARRAYS, ROWS, COLS)
 LINE = np.arange(ARRAYS * ROWS).reshape(ARRAYS, ROWS)
@@ -53,7 +54,8 @@ def test_reference_cells_draw_by_wordline() -> None:
 
 def test_faults_draw_by_address_and_by_line() -> None:
     rates = {"stuck_gmax": 0.1, "stuck_gmin": 0.2, "dead_row": 0.1, "dead_col": 0.15}
-    cells = die_of(**{f"faults.{name}_rate": rate for name, rate in rates.items()}).cells
+    keys: Keys = {f"faults.{name}_rate": rate for name, rate in rates.items()}
+    cells = die_of(**keys).cells
     draw = uniform(SEED, 1, CELL)
     wanted = np.where(draw < 0.3, Stuck.AT_G_MIN, Stuck.FREE)
     wanted[draw < 0.1] = Stuck.AT_G_MAX
@@ -65,8 +67,9 @@ def test_faults_draw_by_address_and_by_line() -> None:
 
 def test_variation_draws_by_address_by_line_and_by_column() -> None:
     shares = {"cell": 0.02, "row": 0.03, "col": 0.04}
-    exact = {"cell.sigma": {"kind": "constant", "constant_us": 0.0}}
-    cells = die_of(**exact, **{f"variation.{n}_relative": s for n, s in shares.items()}).cells
+    exact: Keys = {"cell.sigma": {"kind": "constant", "constant_us": 0.0}}
+    keys: Keys = {f"variation.{name}_relative": share for name, share in shares.items()}
+    cells = die_of(**exact, **keys).cells
     row = 0.03 * normal(SEED, 6, LINE)
     own = 0.02 * normal(SEED, 5, CELL) + 0.04 * normal(SEED, 7, COLUMN)[:, None]
     same(cells.g_us, TARGET_US * (1 + own + row[:, :, None]))
@@ -74,15 +77,21 @@ def test_variation_draws_by_address_by_line_and_by_column() -> None:
     same(cells.reference_us, MIDDLE_US * (1 + reference + row))
 
 
-def test_retention_draws_once_a_write() -> None:
+@pytest.mark.parametrize("dead_rows", [0.0, 0.3])
+def test_retention_draws_once_a_write(dead_rows: float) -> None:
     keys = {"kind": "log", "log_shift_us": -0.1, "log_sigma_us": 0.05, "sigma_1s_us": 0.2}
+    chip: Keys = {"retention": keys, "faults.dead_row_rate": dead_rows}
     for writes in (1, 3):
-        die = die_of(writes, retention=keys)
+        die = die_of(writes, **chip)
         before, reference = die.cells.g_us.copy(), die.cells.reference_us.copy()
+        alive = reference > 0
+        assert alive.all() == (dead_rows == 0)
         die.age(1000.0)
         shift, sigma = -0.1 * np.log(1000.0), 0.05 * np.log(1000.0) + 0.2
-        same(die.held_us(CELL), before + shift + sigma * normal(SEED, 10, CELL, writes - 1))
-        same(die.reference_held_us(LINE), reference + shift + sigma * normal(SEED, 11, LINE))
+        cells = before + shift + sigma * normal(SEED, 10, CELL, writes - 1)
+        same(die.held_us(CELL), np.where(alive[:, :, None], cells, 0.0))
+        references = reference + shift + sigma * normal(SEED, 11, LINE)
+        same(die.reference_held_us(LINE), np.where(alive, references, 0.0))
 
 
 def test_traps_and_their_states() -> None:
@@ -104,7 +113,8 @@ def test_traps_and_their_states() -> None:
 
 
 def test_converters_draw_by_column() -> None:
-    die = die_of(**{"adc.gain_error": 0.02, "adc.offset_error_lsb": 1.5})
+    keys: Keys = {"adc.gain_error": 0.02, "adc.offset_error_lsb": 1.5}
+    die = die_of(**keys)
     same(adc_gain(die, COLUMN), 1 + 0.02 * normal(SEED, 32, COLUMN))
     same(adc_offset_lsb(die, COLUMN), 1.5 * normal(SEED, 33, COLUMN))
 

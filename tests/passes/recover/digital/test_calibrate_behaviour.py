@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 import torch
@@ -124,10 +122,8 @@ def test_slopes_are_those_of_least_squares(image, tiny_inputs) -> None:
         assert found.bias[column] == pytest.approx(wanted_bias, rel=1e-3, abs=1e-3)
 
 
-def test_a_layer_of_several_uses_has_one_line_for_all(
-    tiny_chip, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    nodes: list[Callable[..., object]] = [
+def test_a_layer_of_several_uses_has_one_line_for_all(tiny_chip) -> None:
+    nodes = [
         node("MatMul", ["x", "w"], ["a"]),
         node("Tanh", ["a"], ["b"]),
         node("MatMul", ["b", "w"], ["y"]),

@@ -52,7 +52,7 @@ def test_cells_are_conditioned_on_their_currents(
     vectors: int, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More vectors than rows or fewer; all columns at once or one at a time."""
-    monkeypatch.setattr("pimc.passes.recover.identify._SOLVE_ELEMENTS", at_once)
+    monkeypatch.setattr("pimc.passes.recover.know.regression._SOLVE_ELEMENTS", at_once)
     rng = np.random.default_rng(0)
     inputs = rng.standard_normal((2, vectors, 9))
     current = rng.standard_normal((2, vectors, 4)) * 5

@@ -58,10 +58,9 @@ def far_cells(image: Image, g_us: float, count: int) -> list[tuple[int, int]]:
 def addresses(image: Image, places: list[tuple[int, int]]) -> set[tuple[int, int, int]]:
     array = image.chip.array
     cells = image.cells(image.layers[0])[0]
-    return {
-        tuple(int(n) for n in np.unravel_index(cells[at], (image.arrays, array.rows, array.cols)))
-        for at in places
-    }
+    shape = (image.arrays, array.rows, array.cols)
+    found = (np.unravel_index(cells[at], shape) for at in places)
+    return {(int(a), int(row), int(col)) for a, row, col in found}
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,7 @@ def by_evidence(image: Image, record: LayerCapture) -> tuple[Array64, Array64, A
     mean, variance = (
         values.reshape(-1, layer.cols)[: layer.rows] for values in (before.mean_us, before.variance)
     )
+    assert layer.input_scale is not None
     scale = layer.scale.astype(np.float64) * layer.gain * layer.input_scale
     pedestal = image.codebook.pedestal_us(layer.zero)
     current = (record.outputs.T - layer.bias) / scale + pedestal * x.sum(axis=1)[:, None]

@@ -197,7 +197,7 @@ def test_blocks_of_rows_do_not_change_the_choice(monkeypatch: pytest.MonkeyPatch
     influence, estimate = influence_of(layer), of_a_die(image)
     found: list[Proposal] = []
     for block in (1, 7, 64):
-        monkeypatch.setattr("pimc.passes.recover.rewrite._BLOCK", block)
+        monkeypatch.setattr("pimc.passes.recover.write.problem._BLOCK", block)
         found.append(propose(image, layer, estimate, influence, share=0.5))
     for other in found[1:]:
         assert np.array_equal(other.cells, found[0].cells)

@@ -103,7 +103,7 @@ def test_a_table_that_is_taken_away_leaves_nothing() -> None:
         ({"physics.read.idle": {}}, "read.idle: the plugin has no method variance_us2"),
         ({"physics.converter.idle": {}}, "converter.idle: the plugin has no method dac"),
         ({"physics.read.broken": {}}, "read.broken: the plugin failed: no calibration"),
-        ({"physics.read.cubic": {}}, "read.cubic: the plugin takes 3 power, not 0 to 2"),
+        ({"physics.read.cubic": {}}, "read.cubic: the plugin says power = 3, which must be 0 to 2"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_at_once(keys: dict[str, Any], message: str) -> None:

@@ -1,0 +1,134 @@
+"""Fixed-point banks: whole numbers as fine as 16 and 32 bits let them be, near what they stand for.
+
+That no sum overflows is tested where they are read (``tests/runtime/read/fused``).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pimc.chip.converters import dac_limits
+from pimc.chip.design import Chip
+from pimc.runtime.die.bank import Bank
+from pimc.runtime.die.fixed import LARGEST_CODE, Fixed, FixedBank, fits
+
+RNG = np.random.default_rng(0)
+BITS = [2, 6, 8, 9, 10]
+CASES: list[tuple[dict[str, Any], bool]] = [
+    ({"dac.bits": bits, "dac.mode": mode}, signed)
+    for bits in BITS
+    for mode in ("parallel", "bit_serial", "pulse_count")
+    for signed in (True, False)
+]
+
+
+def bank_of(rows: int = 64, noisy: bool = True, size_us: float = 40.0) -> Bank:
+    def values(*shape: int) -> np.ndarray:
+        return (size_us * RNG.random(shape)).astype(np.float32)
+
+    return Bank(
+        values(2, rows, 5) - np.float32(size_us / 2),
+        values(2, rows, 5) if noisy else None,
+        values(2, rows, 1) if noisy else None,
+        (),
+        np.zeros((2, 5), np.int64),
+        np.arange(2 * rows).reshape(2, rows, 1),
+        2,
+    )
+
+
+@pytest.mark.parametrize(("rows", "largest"), [(1, 1), (64, 127), (128, 255), (1000, 1023)])
+def test_numbers_are_as_fine_as_they_can_be(rows: int, largest: int) -> None:
+    """Halved, the quantum would break 16 bits or, of the longest sum, 32."""
+    values = RNG.uniform(-40, 40, (2, rows, 5))
+    found = Fixed.nearest(values, largest)
+    finer = np.rint(values / (0.5 * found.quantum))
+    beyond = np.abs(finer).max() > 2**15 or np.abs(finer).sum(axis=1).max() * largest > 2**31 * 0.9
+    assert beyond
+    np.testing.assert_allclose(found.values, values, atol=0.51 * found.quantum)
+    assert found.values.dtype == np.float32
+    positive = np.abs(values)
+    carried = Fixed.carried(positive, largest)
+    # Each is rounded by what its neighbours left: at most one unit off.
+    np.testing.assert_allclose(carried.values, positive, atol=1.01 * carried.quantum)
+    assert carried.quantum <= 2 * found.quantum
+
+
+def test_nothing_is_held_as_nothing() -> None:
+    for found in (
+        Fixed.nearest(np.zeros((1, 4, 2)), 255, 2.5),
+        Fixed.carried(np.zeros((1, 4, 2)), 9),
+    ):
+        assert not found.whole.any()
+        assert not found.values.any()
+        assert found.quantum > 0
+
+
+@pytest.mark.parametrize(("keys", "signed"), CASES)
+def test_a_bank_stands_for_its_currents_and_for_the_noise_of_its_squares(
+    keys: dict[str, Any], signed: bool
+) -> None:
+    chip = Chip.default().with_(**keys)
+    bank = bank_of()
+    found = FixedBank.of(bank, chip, signed)
+    rounded = found.rounded(bank)
+    np.testing.assert_allclose(rounded.g_us, bank.g_us, atol=0.51 * found.current.quantum)
+    assert found.variance is not None
+    assert found.common is not None
+    assert rounded.variance is not None
+    assert rounded.reference_variance is not None
+    for fixed, got, wanted in (
+        (found.variance, rounded.variance, bank.variance),
+        (found.common, rounded.reference_variance, bank.reference_variance),
+    ):
+        assert wanted is not None
+        np.testing.assert_allclose(got.sum(axis=1), wanted.sum(axis=1), rtol=1e-3)
+        # The noise of a column whose wordlines are all driven by the largest code.
+        high = 1 if chip.dac.mode == "bit_serial" else dac_limits(chip, signed)[1]
+        units = high if chip.dac.mode == "pulse_count" else round(high**2 / found.square_unit)
+        assert units < 2**15
+        variance = fixed.whole.astype(np.int64).sum(axis=1) * units
+        assert variance.max() < 2**31
+        real = variance * fixed.quantum * found.square_unit
+        np.testing.assert_allclose(real, wanted.sum(axis=1) * high**2, rtol=1e-3)
+        # No coarser than the bits ask for: a finer unit of squares would not fit.
+        assert found.square_unit == 1 or chip.dac.mode == "pulse_count" or 2 * units >= 2**15
+
+
+def test_without_noise_there_is_none_in_fixed_point() -> None:
+    bank = bank_of(noisy=False)
+    found = FixedBank.of(bank, Chip.default(), True)
+    assert (found.variance, found.common) == (None, None)
+    assert found.rounded(bank).variance is None
+    assert found.rounded(bank).reference_variance is None
+
+
+@pytest.mark.parametrize(("levels", "spacing"), [(16, "linear"), (5, "table")])
+def test_steps_of_evenly_spaced_levels_are_exact(levels: int, spacing: str) -> None:
+    keys: dict[str, Any] = {"cell.levels": levels, "cell.spacing": spacing}
+    if spacing == "table":
+        keys["cell.g_levels_us"] = [2.0, 3.0, 7.0, 18.0, 40.0]
+    chip = Chip.default().with_(**keys)
+    levels_us = np.asarray(chip.cell.g_levels_us)
+    held = levels_us[RNG.integers(0, levels, (1, 60, 4))] - levels_us[levels // 2]
+    lines = np.arange(60).reshape(1, 60, 1)
+    bank = Bank(held.astype(np.float32), None, None, (), np.zeros((1, 4), np.int64), lines, 1)
+    current = FixedBank.of(bank, chip, True).current
+    if spacing == "linear":
+        units = (levels_us[1] - levels_us[0]) / current.quantum
+        assert units == pytest.approx(round(units), abs=1e-6)
+        assert np.array_equal(current.whole % round(units), np.zeros(held.shape))
+
+
+def test_what_fits_is_whole_codes_of_linear_cells() -> None:
+    chip = Chip.default()
+    assert fits(chip, True)
+    assert not fits(chip.with_(**{"cell.iv_alpha": 1.0}), True)
+    ten, eleven = (chip.with_(**{"dac.bits": bits}) for bits in (10, 11))
+    assert dac_limits(ten, False)[1] == LARGEST_CODE == dac_limits(eleven, True)[1]
+    assert fits(ten, False)
+    assert fits(eleven, True)
+    assert not fits(eleven, False)
