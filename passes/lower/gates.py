@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -51,7 +52,8 @@ class Activation:
     def __call__(self, emit: Emitter, value: ir.Value, dtype: np.dtype) -> ir.Value:
         """What it makes of ``value``, whose elements are of ``dtype``."""
         if self.name not in ("ScaledTanh", "Affine"):
-            return emit.op(self.name, value, **self.parameters)
+            attributes: dict[str, Any] = dict(self.parameters)
+            return emit.op(self.name, value, **attributes)
         alpha, beta = (emit.constant(np.asarray(v, dtype)) for v in self.parameters.values())
         if self.name == "Affine":
             return emit.op("Add", emit.op("Mul", alpha, value), beta)

@@ -216,7 +216,8 @@ def _expected_error(currents: Array64, weight: Array64, steps: Array64, high: in
     inside = np.maximum(sums[0][clipped] - sums[0][lost], 0.0)
     error = sums[2][np.minimum(lost, clipped)] + inside * steps**2 / 12
     error += beyond[2] - 2 * steps * high * beyond[1] + (steps * high) ** 2 * beyond[0]
-    return error / max(sums[2][-1], np.finfo(float).tiny)
+    relative: Array64 = error / max(float(sums[2][-1]), float(np.finfo(float).tiny))
+    return relative
 
 
 def _as_range(lsb: Array64, by_column: bool) -> AdcRange:

@@ -81,10 +81,8 @@ def layer_model(image: Image, layer: ImageLayer) -> onnx.ModelProto:
     opset = 17
     parts = _Parts("pimc", "y", opset)
     _layer(image, layer, "x", parts)
-    ends = (
-        [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)] for name in ("x", "y")
-    )
-    graph = helper.make_graph(parts.nodes, "layer", *ends, parts.constants)
+    x, y = (helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, None) for n in ("x", "y"))
+    graph = helper.make_graph(parts.nodes, "layer", [x], [y], parts.constants)
     opsets = [helper.make_opsetid("", opset)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=8)
 
