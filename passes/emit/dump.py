@@ -88,6 +88,7 @@ def dump(plan: Plan, chip: Chip, folder: Path, before: Dumped | None = None) -> 
         "phases": list(plan.phases),
         "quantized": put_quantized(plan.quantized, contents),
         "provenance": plan.provenance,
+        "notes": list(plan.notes),
         "own_passes": list(plan.own_passes),
         "files": digests,
     }

@@ -74,6 +74,7 @@ def _plan(folder: Path, manifest: Mapping[str, Any], tensors: Mapping[str, Tenso
         arrays=manifest["arrays"],
         phases=tuple(manifest["phases"]),
         provenance=manifest["provenance"],
+        notes=tuple(manifest["notes"]),
         own_passes=tuple(manifest["own_passes"]),
     )
     if LAYERS in files:

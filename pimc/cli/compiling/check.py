@@ -45,6 +45,7 @@ def check(settings: Settings, arguments: CheckArguments) -> Report:
         "model": plan.model_name,
         **counts,
         "array_share": share,
+        "notes": list(plan.notes),
         "nodes": [asdict(report) for report in reports],
     }
     unknown = "unknown, as not all shapes and numbers of steps are known"
@@ -53,6 +54,7 @@ def check(settings: Settings, arguments: CheckArguments) -> Report:
         f"{plan.model_name}: " + ", ".join(f"{n} {kind}" for kind, n in counts.items()),
         f"multiply-accumulates on the array: {total}",
     ]
+    parts += [f"note: {told}" for told in plan.notes]
     for kind in ("refused", "array", "digital"):
         told = [
             r

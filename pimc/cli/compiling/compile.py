@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pimc.cli.command import Report, Settings, command
+from pimc.cli.command import Report, Settings, command, note
 from pimc.cli.options.chip import ChipOptions
 from pimc.cli.options.data import DataOptions
 from pimc.cli.options.fields import argument, flag, group, option, several
@@ -28,6 +28,13 @@ if TYPE_CHECKING:
     from pimc.plan.records import Plan
 
 __all__ = ["COMMAND", "CompileArguments", "compile_"]
+
+
+#: What a network compiled without data pays for it.
+_WITHOUT_DATA = (
+    "compiled without --calib: every input vector is scaled on its own, and ADC ranges have room "
+    "for inputs of any kind, so that outputs are coarser than with data"
+)
 
 
 @dataclass(frozen=True)
@@ -148,10 +155,13 @@ def compile_(settings: Settings, arguments: CompileArguments) -> Report:
         image = hardened(image, calib, seed=settings.seed, progress=settings.progress)
         image.save(output)
     summary = summarize(image) | {"output": str(output), "passes": timings}
+    summary["notes"] = [*loaded.notes, *([] if calib is not None else [_WITHOUT_DATA])]
     summary |= _resources(time.perf_counter() - start)
     text = _compiled(summary)
     if arguments.explain:
         text += explanations(summary, chip)
+    for told in summary["notes"]:
+        note(f"note: {told}", settings)
     return Report(summary, text, answer=False)
 
 

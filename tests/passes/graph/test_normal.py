@@ -120,7 +120,8 @@ def test_functions_that_call_themselves_are_refused(functions: list[onnx.Functio
 def test_external_data_at_no_place_are_refused(
     tmp_path: Path, entries: dict[str, str], problem: str
 ) -> None:
-    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[4, 3], data_location=1)
+    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[4, 3])
+    tensor.data_location = TensorProto.EXTERNAL
     for key, value in entries.items():
         tensor.external_data.add(key=key, value=value)
     path = tmp_path / "net.onnx"

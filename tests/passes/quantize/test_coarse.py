@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pimc.chip.codebook import Codebook, codebook
-from pimc.chip.converters import fixed_lsb_us
+from pimc.chip.converters import dac_limits, fixed_lsb_us
 from pimc.chip.design import Chip
 from pimc.files.weights.weight import Weight
 from pimc.passes.quantize.coarse import NearestCodes, coarse_grid, coarse_range, weight_error
@@ -159,7 +159,9 @@ def test_a_range_is_positive_and_the_same_each_time(
 ) -> None:
     book, made = codebook(BASE), layer(*shape)
     grid = coarse_grid(made.weight, book, 1.0)
-    first, second = (coarse_range(made, grid, BASE, book, signed, rng) for _ in "ab")
+    first, second = (
+        coarse_range(made, grid, BASE, book, dac_limits(BASE, signed), rng) for _ in "ab"
+    )
     assert first == second
     assert first.lsb_us > 0
     assert first.column_lsb_us is None
@@ -169,7 +171,7 @@ def test_every_column_may_have_a_range_of_its_own() -> None:
     chip = BASE.with_(**{"adc.range": "column"}).with_mapping("sliced")
     book, made = codebook(chip), layer(2, 20, 50)
     grid = coarse_grid(made.weight, book, 1.0)
-    found = coarse_range(made, grid, chip, book, True, rng)
+    found = coarse_range(made, grid, chip, book, dac_limits(chip, True), rng)
     assert found.column_lsb_us is not None
     assert found.column_lsb_us.shape == (2, 50 * book.col_planes)
     assert found.lsb_us == found.column_lsb_us.max()
@@ -179,4 +181,6 @@ def test_a_fixed_range_is_the_chips() -> None:
     chip = BASE.with_(**{"adc.range": "fixed", "adc.full_scale_us": 1000.0})
     made, book = layer(1, 20, 6), codebook(chip)
     grid = coarse_grid(made.weight, book, 1.0)
-    assert coarse_range(made, grid, chip, book, True, rng).lsb_us == fixed_lsb_us(chip, True)
+    assert coarse_range(made, grid, chip, book, dac_limits(chip, True), rng).lsb_us == fixed_lsb_us(
+        chip, True
+    )

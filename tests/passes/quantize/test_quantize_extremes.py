@@ -27,7 +27,7 @@ def test_data_that_leave_a_layer_no_rows() -> None:
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
         [
-            numpy_helper.from_array(np.float32(9), "big"),
+            numpy_helper.from_array(np.array(9, np.float32), "big"),
             numpy_helper.from_array(weight, "w"),
         ],
     )

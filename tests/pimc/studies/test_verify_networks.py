@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ WEIGHT = (RNG.normal(size=(8, 8)) / 3).astype(np.float32)
 
 def model_of(
     nodes: list[onnx.NodeProto],
-    inputs: dict[str, tuple[list[int | str], int]],
+    inputs: Mapping[str, tuple[Sequence[Any], int]],
     constants: dict[str, Any],
     kind: int = TensorProto.FLOAT,
 ) -> onnx.ModelProto:
@@ -109,7 +110,7 @@ def lstm(lengths: bool = True) -> onnx.ModelProto:
         "one": np.array([1]),
         "v": RNG.normal(size=(5, 3)).astype(np.float32),
     }
-    inputs: dict[str, tuple[list[int | str], int]] = {"x": ([7, "N", 4], TensorProto.FLOAT)}
+    inputs: dict[str, tuple[Sequence[Any], int]] = {"x": ([7, "N", 4], TensorProto.FLOAT)}
     if lengths:
         inputs["lengths"] = (["N"], TensorProto.INT32)
     return model_of(nodes, inputs, constants)
@@ -188,7 +189,7 @@ def in_training_mode(op: str) -> onnx.ModelProto:
         )
         constants = {name: np.abs(RNG.normal(size=8)).astype(np.float32) for name in "sbmv"}
     nodes = [helper.make_node("MatMul", ["x", "w"], ["t"]), node]
-    inputs: dict[str, tuple[list[int | str], int]] = {"x": (["N", 8], TensorProto.FLOAT)}
+    inputs: dict[str, tuple[Sequence[Any], int]] = {"x": (["N", 8], TensorProto.FLOAT)}
     return model_of(nodes, inputs, {"w": WEIGHT} | constants)
 
 
