@@ -180,7 +180,7 @@ def safe_range(
     seen = []
     for vectors in kinds:
         currents, weight = _currents(chip, book, codes, vectors, signed, rng(), by_column)
-        weight = weight[:, None] * np.ones(currents.shape[2])
+        weight = np.broadcast_to(weight[:, None], currents.shape)
         if not by_column:
             weight = weight * _column_weight(book, grid)[:, None, :]
             currents, weight = currents.reshape(1, -1, 1), weight.reshape(1, -1, 1)
