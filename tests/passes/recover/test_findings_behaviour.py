@@ -106,7 +106,7 @@ def test_lines_are_named_once_and_not_cell_by_cell(image: Image) -> None:
 
 
 def test_a_line_of_few_cells_is_not_judged_as_one() -> None:
-    """Five cells beside the reference's level may be chance; they are told one by one, if at all."""
+    """Five cells beside the reference's level may be chance; they count one by one."""
     model = model_of([node("MatMul", ["x", "v"], ["y"])], {"x": ["N", 24]}, {"v": drawn(24, 5)})
     chip = chip_of(("offset", "reference")).with_array(32, 32).with_sigma(0.02)
     few = compile_model(model, chip, options=UNCLIPPED)
