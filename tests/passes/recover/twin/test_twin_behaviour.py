@@ -10,8 +10,8 @@ import pytest
 
 from pimc.api import compile as compile_model
 from pimc.image.image import Image
-from pimc.passes.recover.identify import CellEstimate, prior
-from pimc.passes.recover.twin import noise_current, offset_current
+from pimc.passes.recover.estimate import CellEstimate, prior
+from pimc.passes.recover.twin.twin import noise_current, offset_current
 from tests.passes.lowered_nets import drawn, model_of, node
 from tests.passes.recover.known_dies import UNCLIPPED, VARIANTS, chip_of
 
