@@ -105,6 +105,17 @@ def test_lines_are_named_once_and_not_cell_by_cell(image: Image) -> None:
     assert both.counts() == {"dead_cols": 1, "dead_rows": 1}
 
 
+def test_a_line_of_few_cells_is_not_judged_as_one() -> None:
+    """Five cells beside the reference's level may be chance; they count one by one."""
+    model = model_of([node("MatMul", ["x", "v"], ["y"])], {"x": ["N", 24]}, {"v": drawn(24, 5)})
+    chip = chip_of(("offset", "reference")).with_array(32, 32).with_sigma(0.02)
+    few = compile_model(model, chip, options=UNCLIPPED)
+    row = dict.fromkeys([(3, col) for col in range(5)], few.codebook.reference_us)
+    found = findings(few, held(few, row))
+    assert "dead_rows" not in found.counts()
+    assert found.off_target > 2
+
+
 def test_a_column_that_holds_the_lowest_level_is_not_dead(image: Image) -> None:
     rows = image.layers[0].rows
     found = findings(image, held(image, dict.fromkeys([(row, 7) for row in range(rows)], LOW_US)))

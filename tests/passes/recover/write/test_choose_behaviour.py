@@ -179,6 +179,25 @@ def test_what_is_not_known_is_worth_a_write_and_what_is_known_well_is_not() -> N
     assert well.gain.sum() < 0.1 * badly.gain.sum()
 
 
+def test_a_column_that_holds_nothing_is_written_toward_its_weights() -> None:
+    image = image_of(("offset", "digital"))
+    (layer,) = image.layers
+    known = prior(image, layer)
+    mean = known.mean_us.copy()
+    mean[0, :, 1] = image.codebook.values_us[layer.zero[1]]
+    nothing = replace(known, mean_us=mean, variance=0.01 * known.variance)
+    assert not effective_weight(image, layer, nothing)[:, :, 1].any()
+    found = propose(image, layer, nothing, influence_of(layer), share=1.0)
+    cells = image.cells(layer)[0, :, 1]
+    assert np.isfinite(found.gain).all()
+    assert set(cells.tolist()) & set(found.cells[:3].tolist())
+    asked = dict(zip(cells.tolist(), image.levels.reshape(-1)[cells].tolist(), strict=True))
+    middle = int(layer.zero[1])
+    for cell, level in zip(found.cells.tolist(), found.levels.tolist(), strict=True):
+        if cell in asked and abs(asked[cell] - middle) > 3:
+            assert (level > middle) == (asked[cell] > middle)
+
+
 def test_gains_never_rise_and_follow_the_unit_of_the_loss() -> None:
     image = image_of(("offset", "digital"), rows=40, cols=8)
     (layer,) = image.layers
