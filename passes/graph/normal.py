@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 import numpy as np
 import onnx
@@ -44,7 +44,8 @@ def deployed_form(proto: onnx.ModelProto) -> list[str]:
     """Take a network for what is meant by deploying it, in place.
 
     In training mode a batch norm takes the statistics of the batch at hand, and a dropout is
-    random: no chip computes that, and nobody who deploys a network means it. A ZipMap makes a
+    random: no chip computes that, and nobody who deploys a network means it. A batch norm whose
+    statistics are read is left as it is. A ZipMap makes a
     dictionary of every sample's probabilities; the tensor that holds them is what is wanted.
 
     Returns:
@@ -62,12 +63,14 @@ def _without_training(proto: onnx.ModelProto) -> list[str]:
         for attribute in node.attribute
         if attribute.name == "value"
     }
+    read = {name for node in _nodes(proto.graph.node) for name in node.input}
+    read |= {value.name for value in proto.graph.output}
     changed = {"BatchNormalization": 0, "Dropout": 0}
     for node in _nodes(proto.graph.node):
         if node.domain not in ("", "ai.onnx"):
             continue
         if node.op_type == "BatchNormalization":
-            changed[node.op_type] += _in_inference(node)
+            changed[node.op_type] += _in_inference(node, read)
         elif node.op_type == "Dropout" and len(node.input) == 3:
             mode = constants.get(node.input[2])
             if mode is not None and numpy_helper.to_array(mode).any():
@@ -105,7 +108,9 @@ def _refuse_maps(proto: onnx.ModelProto, where: str) -> None:
             )
 
 
-def _in_inference(node: onnx.NodeProto) -> bool:
+def _in_inference(node: onnx.NodeProto, read: Set[str]) -> bool:
+    if read.intersection(filter(None, node.output[1:])):
+        return False
     for attribute in node.attribute:
         if attribute.name == "training_mode" and attribute.i:
             attribute.i = 0
