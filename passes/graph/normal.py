@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
 
 import numpy as np
 import onnx
@@ -108,7 +108,7 @@ def _refuse_maps(proto: onnx.ModelProto, where: str) -> None:
             )
 
 
-def _in_inference(node: onnx.NodeProto, read: Set[str]) -> bool:
+def _in_inference(node: onnx.NodeProto, read: set[str]) -> bool:
     if read.intersection(filter(None, node.output[1:])):
         return False
     for attribute in node.attribute:
