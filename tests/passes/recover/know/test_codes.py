@@ -57,7 +57,7 @@ def test_the_rank_of_the_known_inputs_is_told(image, tiny_inputs) -> None:
         few = replace(
             few, inputs=few.inputs[:, :, :5], codes=few.codes[..., :5], outputs=few.outputs[:, :5]
         )
-        driven = few.inputs * before.present.any(axis=2)[:, :, None]
+        driven = few.inputs * np.asarray(before.present.any(axis=2))[:, :, None]
         spanned = np.linalg.matrix_rank(driven.astype(np.float64))
         assert 3 < spanned.max() <= 5
         np.testing.assert_array_equal(identify(before, image, layer, few).rank, spanned)
