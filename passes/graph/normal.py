@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import onnx
@@ -45,8 +45,8 @@ def deployed_form(proto: onnx.ModelProto) -> list[str]:
 
     In training mode a batch norm takes the statistics of the batch at hand, and a dropout is
     random: no chip computes that, and nobody who deploys a network means it. A batch norm whose
-    statistics are read is left as it is. A ZipMap makes a
-    dictionary of every sample's probabilities; the tensor that holds them is what is wanted.
+    statistics are read is left as it is. A ZipMap makes a dictionary of every sample's
+    probabilities; the tensor that holds them is what is wanted.
 
     Returns:
         A sentence for each kind of operator that was changed.
@@ -141,8 +141,8 @@ def _check_functions(proto: onnx.ModelProto, where: str) -> None:
         raise ModelError("two functions have one name", where=where, hint="export the model again")
 
 
-def _nodes(nodes: object) -> Iterator[onnx.NodeProto]:
-    for node in nodes:  # type: ignore[attr-defined]  # a container of protobuf's
+def _nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    for node in nodes:
         yield node
         for attribute in node.attribute:
             for graph in (attribute.g, *attribute.graphs):
