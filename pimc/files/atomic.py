@@ -21,7 +21,7 @@ from pimc.errors import UsageError
 try:
     import fcntl
 except ImportError:  # not on Windows
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # tested for before it is used
 
 _CHUNK_BYTES = 1 << 20
 _LEFTOVER = re.compile(r"\..{1,50}\.[0-9a-f]{16}\.tmp")

@@ -41,7 +41,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatc
     (info / "entry_points.txt").write_text(f"[pimc.devices]\n{entries}")
     monkeypatch.syspath_prepend(site)
     monkeypatch.delitem(sys.modules, "lab_driver", raising=False)
-    import lab_driver  # type: ignore[import-not-found, unused-ignore]
+    import lab_driver  # type: ignore[import-not-found, unused-ignore]  # on the path only here
 
     yield lab_driver
     sys.modules.pop("lab_driver", None)

@@ -247,7 +247,7 @@ def test_a_fault_in_one_read_leaves_the_next_ones_as_they_were(tiny_image, tiny_
     bad = Session(tiny_image, lab(Faulty(inner, READ[0], after=1), tiny_image))
     with pytest.raises(DeviceError, match="not finite"):
         bad.run(None, {"x": tiny_inputs})
-    bad.device.inner.restore(programmed(tiny_image).state())  # type: ignore[attr-defined]
+    bad.device.inner.restore(programmed(tiny_image).state())  # type: ignore[attr-defined]  # the fake has it
     good = Session(tiny_image, lab(Faulty(inner), tiny_image))
     wanted = Session(tiny_image, Faulty(programmed(tiny_image)))
     np.testing.assert_array_equal(

@@ -53,7 +53,7 @@ class Simulating:
 
 def test_a_driver_is_a_function_a_class_or_a_module(tiny_image: Image, installed: Any) -> None:
     module = ModuleType("lab")
-    module.open = opens  # type: ignore[attr-defined]
+    module.open = opens  # type: ignore[attr-defined]  # a module made here
     installed(function=opens, class_=type("Lab", (), {"open": staticmethod(opens)}), module=module)
     for name in ("function", "class_", "module"):
         device = open_device(name, tiny_image, die=Path("tcp:1"), seed=3)
@@ -67,7 +67,7 @@ def test_how_a_chip_is_simulated_goes_to_simulators_only(tiny_image: Image, inst
     device: Any = open_device("lab", tiny_image, seed=2)
     assert device.how == how
     chosen = {"ir_drop": "exact", "processor": "cuda", "converters": False}
-    device = open_device("lab", tiny_image, seed=2, **chosen)  # type: ignore[arg-type]
+    device = open_device("lab", tiny_image, seed=2, **chosen)  # type: ignore[arg-type]  # by case
     assert device.how == how | chosen
     with pytest.raises(UsageError, match="the simulated chip only"):
         open_device("bench", tiny_image, ir_drop="first")
