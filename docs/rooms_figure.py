@@ -6,6 +6,7 @@ Run ``python docs/rooms_figure.py``.
 from __future__ import annotations
 
 import ast
+import textwrap
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -95,7 +96,7 @@ def _room(
     name_at = bottom + height - _FLOOR / 2 if inner else bottom + height / 2
     size = 9 if container == "pimc" else 8
     axes.text(left + 1.2, name_at, room, fontsize=size, fontweight="bold", va="center")
-    text = _cut(says(container, room), width - _NAMES)
+    text = _wrapped(says(container, room), width - _NAMES)
     axes.text(left + _NAMES, name_at, text, fontsize=7, va="center")
     step = _FLOOR * 0.85
     for floor, rooms in enumerate(inner):
@@ -112,10 +113,9 @@ def _room(
             )
 
 
-def _cut(text: str, width: float) -> str:
-    """As much of a sentence as a box of this width holds."""
-    most = int(width * 1.36)
-    return text if len(text) <= most else text[: most - 1].rsplit(" ", 1)[0] + " …"
+def _wrapped(text: str, width: float) -> str:
+    """A sentence on as many of two lines as a box of this width needs."""
+    return textwrap.fill(text, int(width * 1.4), max_lines=2, placeholder=" …")
 
 
 if __name__ == "__main__":

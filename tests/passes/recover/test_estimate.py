@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 
-from pimc.api import compile as compile_model
 from pimc.data.dataset import Dataset
-from pimc.image.image import Image
 from pimc.passes.recover.digital.rows import row_correction
 from pimc.passes.recover.estimate import prior, reference_error, reference_variance, rewritten
 from pimc.passes.recover.know.codes import identify
@@ -19,18 +16,7 @@ from pimc.runtime.die.die import Die
 from pimc.runtime.door.program import program, write
 from pimc.runtime.door.sim import SimDevice
 from pimc.runtime.session import Session
-from tests.passes.recover.known_dies import VARIANTS, chip_of, truth
-
-
-@pytest.fixture(scope="module")
-def images(tiny_model, tiny_inputs) -> dict[Any, Image]:
-    return {v: compile_model(tiny_model(), chip_of(v), calib=tiny_inputs) for v in VARIANTS}
-
-
-@pytest.fixture(scope="module")
-def image(images) -> Image:
-    return images["offset", "reference"]
-
+from tests.passes.recover.known_dies import VARIANTS, truth
 
 # --- what is known before ----------------------------------------------------------------------
 

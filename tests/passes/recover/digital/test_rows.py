@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -21,17 +20,7 @@ from pimc.runtime.die.die import Die
 from pimc.runtime.door.program import program
 from pimc.runtime.door.sim import SimDevice
 from pimc.runtime.session import Session
-from tests.passes.recover.known_dies import UNCLIPPED, VARIANTS, chip_of, truth
-
-
-@pytest.fixture(scope="module")
-def images(tiny_model, tiny_inputs) -> dict[Any, Image]:
-    return {v: compile_model(tiny_model(), chip_of(v), calib=tiny_inputs) for v in VARIANTS}
-
-
-@pytest.fixture(scope="module")
-def image(images) -> Image:
-    return images["offset", "reference"]
+from tests.passes.recover.known_dies import UNCLIPPED, chip_of, truth
 
 
 def exact_cells(image: Image, seed: int) -> SimDevice:

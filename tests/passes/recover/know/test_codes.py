@@ -11,7 +11,6 @@ import torch
 
 from pimc.api import compile as compile_model
 from pimc.data.dataset import Dataset
-from pimc.image.image import Image
 from pimc.passes.recover.estimate import prior
 from pimc.passes.recover.know.codes import identify
 from pimc.runtime.capture import CaptureOptions, capture, capture_layer
@@ -19,17 +18,6 @@ from pimc.runtime.die.die import Die
 from pimc.runtime.read.adc import adc_offset_lsb
 from pimc.runtime.session import Session
 from tests.passes.recover.known_dies import UNCLIPPED, VARIANTS, chip_of, errors, truth
-
-
-@pytest.fixture(scope="module")
-def images(tiny_model, tiny_inputs) -> dict[Any, Image]:
-    return {v: compile_model(tiny_model(), chip_of(v), calib=tiny_inputs) for v in VARIANTS}
-
-
-@pytest.fixture(scope="module")
-def image(images) -> Image:
-    return images["offset", "reference"]
-
 
 # --- what a capture tells ----------------------------------------------------------------------
 

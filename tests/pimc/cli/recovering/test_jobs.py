@@ -5,33 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
-
 from pimc.files.atomic import sha256_file
-from pimc.image.image import Image
-from pimc.runtime.capture import CaptureOptions
-from pimc.runtime.capture import capture as take
 from pimc.runtime.die.die import Die
-from pimc.runtime.session import Session
-
-#: A few epochs on few images.
-QUICK = ("--epochs", "1", "--rounds", "2")
-
-
-@pytest.fixture
-def job(recovery_job: Path) -> Path:
-    return recovery_job
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in folder.iterdir())
-
-
-def write_capture(image: Image, path: Path, seed: int = 7) -> None:
-    from pimc.data.dataset import load_data
-
-    session = Session(image, Die.simulated(seed))
-    take(session, load_data(path.parent), CaptureOptions(128, 2), outputs=False).save(path)
+from tests.pimc.cli.recovering.quick import QUICK, names, write_capture
 
 
 def test_several_dies(pimc, job) -> None:

@@ -14,10 +14,11 @@ import pytest
 from pimc.chip.fault_map import FaultMap
 from pimc.image.image import Image
 from pimc.passes.recover.write.residual import residual_weights
-from pimc.runtime.capture import Capture, CaptureOptions
+from pimc.runtime.capture import Capture
 from pimc.runtime.capture import capture as take
 from pimc.runtime.die.die import Die
 from pimc.runtime.session import Session
+from tests.pimc.cli.recovering.quick import QUICK, names, write_capture
 
 KEYS = {
     "float_accuracy",
@@ -29,24 +30,6 @@ KEYS = {
     "rounds",
     "seconds",
 }
-#: A few epochs on few images.
-QUICK = ("--epochs", "1", "--rounds", "2")
-
-
-@pytest.fixture
-def job(recovery_job: Path) -> Path:
-    return recovery_job
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in folder.iterdir())
-
-
-def write_capture(image: Image, path: Path, seed: int = 7) -> None:
-    from pimc.data.dataset import load_data
-
-    session = Session(image, Die.simulated(seed))
-    take(session, load_data(path.parent), CaptureOptions(128, 2), outputs=False).save(path)
 
 
 @pytest.fixture
