@@ -60,7 +60,7 @@ def evaluate(settings: Settings, arguments: EvalArguments) -> Report:
     """Accuracy of IMAGE on labelled data: over several drawn dies, one programmed or ideal one.
 
     The float accuracy is that of the weights the image was compiled from. The confidence
-    interval is Student's over dies, or Wilson's over samples for a single die.
+    interval holds what dies and samples leave open; for a single die, samples alone.
     """
     from pimc.cli.lookup import find_image
     from pimc.cli.running.element_costs import check_options, element_costs
@@ -182,6 +182,7 @@ def _text(result: Mapping[str, Any]) -> str:
     values, names = result["accuracy_per_die"], result["dies"]
     low, high = result["accuracy_interval_95"]
     spread = f" ± {percent(result['accuracy_std'])} over {len(values)} dies" * (len(values) > 1)
+    drawn_from = "dies and samples" if len(values) > 1 else "samples"
     each = "  ".join(f"{n} {percent(v)}" for n, v in zip(names, values, strict=True))
     wanted = result["min_accuracy"]
     verdict = "reached" if result["ok"] else "NOT reached"
@@ -189,7 +190,7 @@ def _text(result: Mapping[str, Any]) -> str:
         ("samples", f"{result['samples']:,}"),
         ("float", percent(result["float_accuracy"])),
         ("accuracy", percent(result["accuracy_mean"]) + spread),
-        ("95 % interval", f"{percent(low)} to {percent(high)}"),
+        ("95 % interval", f"{percent(low)} to {percent(high)}, over {drawn_from}"),
         ("dies", each),
         ("saturation", _saturated(result["saturation"])),
         ("speed", f"{result['images_per_second']:,.0f} images a second"),
