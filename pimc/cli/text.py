@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-__all__ = ["engineering", "facts", "percent", "room", "table"]
+__all__ = ["clipping_layers", "engineering", "facts", "percent", "room", "table"]
+
+#: Share of clipped conversions above which a layer is named, and how many are.
+_CLIPPING, _NAMED = 1e-3, 4
 
 _PREFIXES = (
     (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""),
@@ -61,6 +64,18 @@ def facts(pairs: Sequence[tuple[str, str]]) -> str:
 def percent(value: float | None, digits: int = 2) -> str:
     """A share as per cent; a dash where it is not known."""
     return "–" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def clipping_layers(shares: Mapping[str, float]) -> str:
+    """The layers whose converters clip most, where any clips noticeably; else nothing.
+
+    Args:
+        shares: by layer, the share of conversions whose current lay outside the ADC's range.
+    """
+    found = sorted((-share, layer) for layer, share in shares.items() if share > _CLIPPING)
+    shown = "  ".join(f"{layer} {percent(-share)}" for share, layer in found[:_NAMED])
+    more = len(found) - _NAMED
+    return f"{shown}  and {more} more" if more > 0 else shown
 
 
 def engineering(value: float | None, unit: str) -> str:

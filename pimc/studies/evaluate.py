@@ -16,6 +16,7 @@ from pimc.data.inputs import input_shape, only_input
 from pimc.errors import DataError, UsageError
 from pimc.image.image import Image
 from pimc.progress import Progress, silent
+from pimc.runtime.finite import require_finite
 from pimc.runtime.graph.executor import Executor
 from pimc.runtime.session import BATCH_SIZE, NodeArg, inputs_of
 from pimc.runtime.teacher import teacher_array
@@ -152,6 +153,7 @@ def accuracy(
 
     Raises:
         DataError: no labels, labels beyond the classes, or inputs that do not fit.
+        ModelError: scores that are not finite.
         UsageError: a model with several inputs or a fixed number of samples, or a first output
             that is no list of classes.
     """
@@ -161,6 +163,7 @@ def accuracy(
     right = 0
     for x, labels in progress(batches, description, len(batches)):
         scores = session.run(None, {name: x})[0]
+        require_finite({"0": scores}, description)
         right += int((_classes(scores, len(labels), labels, batches.data.name) == labels).sum())
     return right / len(batches.data)
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -24,16 +24,15 @@ from pimc.image.golden import array_values, golden_model, layer_model
 from pimc.image.image import Image, ImageLayer
 from pimc.passes.graph.normal import deployed_form
 from pimc.runtime.die.die import Die
+from pimc.runtime.door.abilities import saturation_of
+from pimc.runtime.finite import require_finite
 from pimc.runtime.graph.executor import Executor
 from pimc.runtime.session import Session
 from pimc.runtime.teacher import has_teacher, teacher_array
 from pimc.studies.golden_run import golden_outputs, outputs_in_batches
 from pimc.studies.verify_inputs import ATTEMPTS, random_inputs
 
-if TYPE_CHECKING:
-    pass
-
-__all__ = ["Comparison", "Verification", "verify", "verify_drawn"]
+__all__ = ["Comparison", "Converted", "Verification", "verify", "verify_drawn"]
 
 Values = Mapping[str, npt.NDArray[Any]]
 Part = Literal["digital", "array", "output", "network", "source"]
@@ -81,10 +80,25 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Converted:
+    """What perfect cells give when the chip's converters read them.
+
+    Attributes:
+        relative_error: root mean square difference of an output from the golden network, over
+            the root mean square of that output; of the output where it is largest.
+        saturation: by layer, the share of conversions whose current lay outside the ADC's range.
+    """
+
+    relative_error: float
+    saturation: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Verification:
-    """All comparisons, in the order in which the network runs."""
+    """All comparisons, in the order in which the network runs; and what converters add."""
 
     comparisons: tuple[Comparison, ...]
+    converted: Converted
 
     @property
     def ok(self) -> bool:
@@ -112,11 +126,13 @@ def verify(image: Image, inputs: Values, *, model: Path | None = None) -> Verifi
 
     Raises:
         ImageError: ``model`` was given, but the image holds no float weights.
-        ModelError: ONNX Runtime cannot run one of the networks on these inputs.
+        ModelError: ONNX Runtime cannot run one of the networks on these inputs, or the golden
+            network's outputs are not finite.
     """
     golden = _golden(image, inputs)
     session = Session(image, Die.ideal(), converters=False)
     outputs = [arg.name for arg in session.get_outputs()]
+    require_finite({name: golden[name] for name in outputs}, "the golden network")
     wires = list(array_values(image))
     tolerance = _part_tolerance(image)
     found = _parts(session, wires, outputs, golden, tolerance)
@@ -127,7 +143,7 @@ def verify(image: Image, inputs: Values, *, model: Path | None = None) -> Verifi
     found += [_compare(name, "network", ours[name], golden[name], whole) for name in outputs]
     if model is not None:
         found += _against_source(image, inputs, outputs, model, tolerance)
-    return Verification(tuple(found))
+    return Verification(tuple(found), _converted(image, inputs, outputs, golden))
 
 
 def verify_drawn(
@@ -140,6 +156,18 @@ def verify_drawn(
         with suppress(ModelError):
             return verify(image, inputs, model=model)
     return verify(image, random_inputs(args, image, samples, seed, ATTEMPTS[-1]), model=model)
+
+
+def _converted(image: Image, inputs: Values, outputs: Sequence[str], golden: Values) -> Converted:
+    """The whole network on perfect cells, read by the chip's converters."""
+    session = Session(image, Die.ideal())
+    given = dict(zip(outputs, session.run(outputs, inputs), strict=True))
+    errors = [_compare(name, "network", given[name], golden[name], 1.0) for name in outputs]
+    met = saturation_of(session.device)
+    return Converted(
+        max(entry.relative_error for entry in errors),
+        {layer: found.share for layer, found in met.items()},
+    )
 
 
 def _golden(image: Image, inputs: Values) -> Values:

@@ -13,7 +13,7 @@ from pimc.cli.options.data import DataOptions
 from pimc.cli.options.fields import group, option
 from pimc.cli.options.single import image_argument
 from pimc.cli.options.values import FILE
-from pimc.cli.text import room, table
+from pimc.cli.text import clipping_layers, room, table
 
 if TYPE_CHECKING:
     from pimc.studies.verify import Verification
@@ -76,6 +76,8 @@ def verify(settings: Settings, arguments: VerifyArguments) -> Report:
         "first_diverging_part": None if first is None else first.part,
         "image": str(path),
         "model": None if model is None else str(model),
+        "relative_error_converted": _finite(found.converted.relative_error),
+        "saturation": found.converted.saturation,
         "comparisons": [
             {
                 "name": entry.name,
@@ -133,6 +135,11 @@ def _text(found: Verification, model: Path | None) -> str:
             if not entry.ok
         ]
         lines.append(table(("name", "part", "largest", "relative"), rows, limit=room(8)))
+    error = found.converted.relative_error
+    lines.append(f"with the chip's converters: relative error of the outputs {error:.2g}")
+    clipped = clipping_layers(found.converted.saturation)
+    if clipped:
+        lines.append(f"codes that the ADC range clips: {clipped}")
     lines.append(
         "source model: not compared (not found; name it with --model)"
         if model is None

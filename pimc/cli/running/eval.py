@@ -18,7 +18,7 @@ from pimc.cli.options.single import image_argument
 from pimc.cli.options.values import FILE
 from pimc.cli.options.workers import WorkerOptions
 from pimc.cli.running.dies import DRAWN, DieOptions, one_of, session
-from pimc.cli.text import facts, percent
+from pimc.cli.text import clipping_layers, facts, percent
 
 if TYPE_CHECKING:
     from pimc.image.image import Image
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from pimc.studies.montecarlo import Trial
 
 __all__ = ["COMMAND", "EvalArguments", "evaluate"]
-
-#: Share of clipped conversions above which a layer is named, and how many are.
-SATURATION_SHOWN, SATURATED_SHOWN = 1e-3, 4
 
 
 @dataclass(frozen=True)
@@ -192,16 +189,8 @@ def _text(result: Mapping[str, Any]) -> str:
         ("accuracy", percent(result["accuracy_mean"]) + spread),
         ("95 % interval", f"{percent(low)} to {percent(high)}, over {drawn_from}"),
         ("dies", each),
-        ("saturation", _saturated(result["saturation"])),
+        ("saturation", clipping_layers(result["saturation"])),
         ("speed", f"{result['images_per_second']:,.0f} images a second"),
         ("minimum", "" if wanted is None else f"{percent(wanted)} {verdict}"),
     ]
     return facts(pairs)
-
-
-def _saturated(shares: Mapping[str, float]) -> str:
-    """The layers whose converters clip most, where any clips noticeably."""
-    found = sorted((-share, layer) for layer, share in shares.items() if share > SATURATION_SHOWN)
-    shown = "  ".join(f"{layer} {percent(-share)}" for share, layer in found[:SATURATED_SHOWN])
-    more = len(found) - SATURATED_SHOWN
-    return f"{shown}  and {more} more" if more > 0 else shown

@@ -11,7 +11,7 @@ from pimc.cli.options.fields import group, option
 from pimc.cli.options.single import batch_size_option, image_argument
 from pimc.cli.options.values import FILE
 from pimc.cli.running.dies import DieOptions, one_of, session
-from pimc.cli.text import facts
+from pimc.cli.text import clipping_layers, facts
 
 __all__ = ["COMMAND", "RunArguments", "run"]
 
@@ -40,7 +40,8 @@ def run(settings: Settings, arguments: RunArguments) -> Report:
     from pimc.cli.lookup import find_image
     from pimc.cli.running.arrays import file_keys, load_inputs, run_in_batches, save_outputs
     from pimc.image.image import Image
-    from pimc.runtime.door.abilities import keep_disturb
+    from pimc.runtime.door.abilities import keep_disturb, saturation_of
+    from pimc.runtime.finite import require_finite
 
     loaded = Image.load(find_image(arguments.image))
     target = arguments.output or Path(f"{arguments.source.stem}.out.npz")
@@ -51,10 +52,13 @@ def run(settings: Settings, arguments: RunArguments) -> Report:
     feed = load_inputs(arguments.source, on_die.get_inputs())
     start = time.perf_counter()
     found = run_in_batches(on_die, feed, arguments.batch_size, settings.progress)
+    require_finite(found, on_die.device.name)
     outputs = {keys[name]: value for name, value in found.items()}
     seconds = time.perf_counter() - start
     save_outputs(target, outputs)
     keep_disturb(on_die.device, dies.die)
+    met = saturation_of(on_die.device)
+    saturation = {layer: found.share for layer, found in met.items()}
     data = {
         "device": on_die.device.name,
         "output": str(target),
@@ -62,11 +66,12 @@ def run(settings: Settings, arguments: RunArguments) -> Report:
             name: {"shape": list(value.shape), "dtype": str(value.dtype)}
             for name, value in outputs.items()
         },
+        "saturation": saturation,
         "seconds": round(seconds, 3),
     }
     pairs = [("device", on_die.device.name)]
     pairs += [(name, f"{list(value.shape)} {value.dtype}") for name, value in outputs.items()]
-    pairs.append(("written", str(target)))
+    pairs += [("saturation", clipping_layers(saturation)), ("written", str(target))]
     return Report(data, facts(pairs), answer=False)
 
 

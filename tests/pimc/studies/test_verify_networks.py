@@ -13,6 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import pimc
+from pimc.errors import ModelError
 from pimc.image.image import Image
 from pimc.passes.graph.frontend import load_model
 from pimc.studies import golden_run
@@ -169,14 +170,53 @@ def test_a_wrong_layer_in_a_body_is_found(tmp_path: Path, monkeypatch: pytest.Mo
     assert (found.first_diverging.name, found.first_diverging.part) == (inside, "array")
 
 
-def test_nan_is_equal_to_nothing(tmp_path: Path) -> None:
+def test_nan_is_equal_to_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pimc.runtime.crossbar import CrossbarLayer
+
+    path = tmp_path / "net.onnx"
+    onnx.save(half(), path)
+    image = pimc.compile(path)
+    call = CrossbarLayer.__call__
+
+    def wrong(self: CrossbarLayer, x: Any) -> Any:
+        y = call(self, x)
+        return y * float("nan") if self.layer.name == "v" else y
+
+    monkeypatch.setattr(CrossbarLayer, "__call__", wrong)
+    found = verify_drawn(image, 4, 0)
+    assert found.first_diverging is not None
+    assert (found.first_diverging.name, found.first_diverging.part) == ("v", "array")
+
+
+@pytest.mark.parametrize("divisor", ["zero", "x"])
+def test_a_network_whose_outputs_are_no_numbers_has_no_result(divisor: str, tmp_path: Path) -> None:
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["t"]),
         helper.make_node("Sub", ["t", "t"], ["zero"]),
-        helper.make_node("Div", ["zero", "zero"], ["y"]),
+        helper.make_node("Div", ["x", divisor], ["z"]),
+        helper.make_node("Add", ["z", "t"], ["y"]),
     ]
     model = model_of(nodes, {"x": (["N", 8], TensorProto.FLOAT)}, {"w": WEIGHT})
-    assert not verified(model, tmp_path).ok
+    if divisor == "x":  # finite, as long as no input is zero
+        assert verified(model, tmp_path).ok
+        return
+    with pytest.raises(ModelError, match="of output y are NaN or infinite") as raised:
+        verified(model, tmp_path)
+    assert raised.value.where == "the golden network"
+
+
+def test_what_converters_add_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    onnx.save(half(), path)
+    fixed = {"adc.range": "fixed", "adc.full_scale_us": 600.0, "adc.bits": 12}
+    wide = pimc.Chip.default().with_(**fixed)
+    narrow = wide.with_(**{"adc.full_scale_us": 10.0})
+    fine, coarse = (verify_drawn(pimc.compile(path, chip), 4, 0) for chip in (wide, narrow))
+    assert fine.ok
+    assert coarse.ok  # the same network: what is compared part by part leaves the ADC out
+    assert fine.converted.saturation == {"w": 0.0, "v": 0.0}
+    assert min(coarse.converted.saturation.values()) > 0.01
+    assert fine.converted.relative_error < 0.1 < coarse.converted.relative_error
 
 
 def in_training_mode(op: str) -> onnx.ModelProto:

@@ -30,10 +30,7 @@ def test_eval_over_dies(pimc, image, data) -> None:
     assert 0.5 < result["float_accuracy"] <= 1
 
 
-def test_eval_tells_which_layers_saturate(pimc, tiny_model, tiny_inputs, data) -> None:
-    narrow = {"adc.range": "fixed", "adc.full_scale_us": 10.0}
-    chip = Chip.default().with_array(16, 8).with_(**narrow)
-    compile_model(tiny_model(), chip, calib=tiny_inputs).save("narrow.pimc")
+def test_eval_tells_which_layers_saturate(pimc, narrow, tiny_inputs, data) -> None:
     arguments = ["eval", "narrow.pimc", "--data", "data.npz", "--dies", "2"]
     shares = pimc(*arguments, "--json").json["saturation"]
     assert set(shares) == {"w1", "w2", "w3"}
@@ -50,6 +47,12 @@ def test_eval_tells_which_layers_saturate(pimc, tiny_model, tiny_inputs, data) -
     line = next(line for line in text.splitlines() if line.startswith("saturation"))
     for name, share in shares.items():
         assert (name in line) == (share > 0.001)
+
+
+def test_eval_refuses_scores_that_are_no_numbers(pimc, data, undefined) -> None:
+    done = pimc("eval", "undefined.pimc", "--data", "data.npz", "--ideal")
+    assert (done.code, done.out) == (2, "")
+    assert "are NaN or infinite" in done.err
 
 
 def test_eval_keeps_quiet_about_what_does_not_saturate(pimc, tiny_model, tiny_inputs, data) -> None:

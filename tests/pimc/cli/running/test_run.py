@@ -107,3 +107,21 @@ def test_run_refuses_bad_inputs(pimc, image, tiny_inputs, here) -> None:
         assert message in done.err, arguments
         assert done.out == ""
     assert {entry.name for entry in here.iterdir()} == files
+
+
+def test_run_tells_which_layers_saturate(pimc, narrow, tiny_inputs) -> None:
+    np.save("x.npy", tiny_inputs)
+    shares = pimc("run", "narrow.pimc", "--input", "x.npy", "--ideal", "--json").json["saturation"]
+    assert set(shares) == {"w1", "w2", "w3"}
+    assert max(shares.values()) > 0.001
+    lines = pimc("run", "narrow.pimc", "--input", "x.npy", "--ideal").out.splitlines()
+    (line,) = [line for line in lines if line.startswith("saturation")]
+    assert all(name in line for name, share in shares.items() if share > 0.001)
+
+
+def test_run_refuses_outputs_that_are_no_numbers(pimc, undefined, tiny_inputs, here) -> None:
+    np.save("x.npy", tiny_inputs)
+    done = pimc("run", "undefined.pimc", "--input", "x.npy", "--ideal")
+    assert (done.code, done.out) == (2, "")
+    assert "values of output scores are NaN or infinite" in done.err
+    assert not (here / "x.out.npz").exists()
