@@ -48,6 +48,7 @@ def plan(
     passes: OwnPasses | None = None,
     dump_dir: str | Path | None = None,
     stop_after: str | None = None,
+    follow_links: bool = False,
     timed: Callable[[str, float], None] = lambda name, seconds: None,
     progress: Progress = silent,
 ) -> Plan:
@@ -60,7 +61,7 @@ def plan(
     ``stop_after`` names no pass.
     """
     options = options or Options()
-    first = model if isinstance(model, Plan) else load_model(model)
+    first = model if isinstance(model, Plan) else load_model(model, follow_links=follow_links)
     calibration = None if calib is None else calibration_on(first, calib, options, progress)
     return run(
         first,
@@ -81,6 +82,7 @@ def compile(
     options: Options | None = None,
     passes: OwnPasses | None = None,
     dump_dir: str | Path | None = None,
+    follow_links: bool = False,
     timed: Callable[[str, float], None] = lambda name, seconds: None,
     progress: Progress = silent,
     output: str | Path | None = None,
@@ -97,6 +99,7 @@ def compile(
         passes: passes of one's own, by the stage that they follow: ``{"tile": [Mine()]}``. The
             image's options note them.
         dump_dir: where to write the plan after every pass.
+        follow_links: take external data of ``model`` behind symbolic links, wherever they lead.
         timed: told each pass's name and seconds.
         progress: told of the layers while the network runs on the calibration data.
         output: where to write the image as it is worked out, so that it need not fit in memory;
@@ -119,6 +122,7 @@ def compile(
         options=options,
         passes=passes,
         dump_dir=dump_dir,
+        follow_links=follow_links,
         timed=timed,
         progress=progress,
     )

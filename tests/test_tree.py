@@ -54,6 +54,7 @@ ELSEWHERE: dict[str, str] = {
     "pimc/chip/write_cost.py": "tests/pimc/chip/cell/test_write_verify.py",
     "pimc/cli/options/chip.py": "tests/pimc/cli/compiling/test_compile.py",
     "pimc/cli/options/data.py": "tests/pimc/cli/running/test_eval.py",
+    "pimc/cli/options/model.py": "tests/pimc/cli/compiling/test_check.py",
     "pimc/cli/options/partition.py": "tests/pimc/cli/compiling/test_check.py",
     "pimc/cli/options/samples.py": "tests/pimc/cli/running/test_eval.py",
     "pimc/cli/options/single.py": "tests/pimc/cli/test_commands_page.py",

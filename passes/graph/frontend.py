@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from pimc.passes.graph.opset import upgraded
 from pimc.passes.graph.quiet import quiet
 from pimc.plan.records import Plan
 
+_LINK = "is a link out of the model's folder"
 _REEXPORT = "export the model again, or copy it again if it was downloaded"
 
 
@@ -33,7 +34,9 @@ class _Source:
     folder: Path | None
 
 
-def load_model(model: str | Path | bytes | onnx.ModelProto | ir.Model) -> Plan:
+def load_model(
+    model: str | Path | bytes | onnx.ModelProto | ir.Model, *, follow_links: bool = False
+) -> Plan:
     """Read ``model`` and return a plan of stage ``frontend``.
 
     The user's file or object is never changed. Large weights are memory-mapped, not read, whether
@@ -43,17 +46,19 @@ def load_model(model: str | Path | bytes | onnx.ModelProto | ir.Model) -> Plan:
 
     Args:
         model: path of an ``.onnx`` file, its bytes, or a model in memory.
+        follow_links: take external data behind symbolic links that leave the model's folder,
+            too. Without, a model that was received as a folder can make no other file be read.
 
     Raises:
         ModelError: the file is missing, not ONNX, truncated or of an unknown opset, external
-            data is missing or short, or the graph is malformed (no output, undefined names,
-            cycles).
+            data is missing, short or behind a link that is not followed, or the graph is
+            malformed (no output, undefined names, cycles).
     """
     source = _source(model)
     proto = _parse(source)
     notes = normal(proto, source.name)
     files = {} if source.folder is None else external_files(proto, source.folder)
-    graph = _graph(proto, source)
+    graph = _graph(proto, source, follow_links)
     digest = fingerprint(source.data, files)
     return Plan(graph, model_name=source.name, model_sha256=digest, notes=tuple(notes))
 
@@ -68,12 +73,38 @@ def read_graph(path: Path) -> ir.Model:
     return _graph(_parse(source), source)
 
 
-def _graph(proto: onnx.ModelProto, source: _Source) -> ir.Model:
+def complete_model(path: Path, *, follow_links: bool = False) -> onnx.ModelProto:
+    """The network in an ``.onnx`` file as it stands there, with its external data inside.
+
+    Args:
+        path: of the file.
+        follow_links: as of :func:`load_model`.
+
+    Raises:
+        ModelError: the file is missing or not ONNX, or external data cannot be used.
+    """
+    source = _source_from_file(path)
+    model = _deserialize(_whole(source), source)
+    external = _external_tensors(model)
+    _check_external(external, source, follow_links)
+    _resolve_links(model)
+    return ir.to_proto(ir.external_data.load_to_model(model)) if external else _whole(source)
+
+
+def _whole(source: _Source) -> onnx.ModelProto:
+    try:
+        return onnx.ModelProto.FromString(bytes(source.data))
+    except DecodeError:
+        raise _not_onnx(source) from None
+
+
+def _graph(proto: onnx.ModelProto, source: _Source, follow_links: bool = False) -> ir.Model:
     with quiet():
         model = _deserialize(upgraded(proto, source.name), source)
         RemoveInitializersFromInputsPass()(model)
     _read_embedded(model, source)
-    _check_external(_external_tensors(model), source)
+    _check_external(_external_tensors(model), source, follow_links)
+    _resolve_links(model)
     _check_graph(model, source)
     return model
 
@@ -132,9 +163,7 @@ def _parse(source: _Source) -> onnx.ModelProto:
     try:
         proto = outline(source.data)
     except DecodeError:
-        raise ModelError(
-            "not an ONNX file, or truncated", where=source.name, hint=_REEXPORT
-        ) from None
+        raise _not_onnx(source) from None
     if not proto.HasField("graph") or not proto.ir_version:
         raise ModelError("not an ONNX model: it holds no graph", where=source.name, hint=_REEXPORT)
     if not proto.graph.output:
@@ -142,6 +171,10 @@ def _parse(source: _Source) -> onnx.ModelProto:
             "the graph has no outputs", where=source.name, hint="export it with its outputs"
         )
     return proto
+
+
+def _not_onnx(source: _Source) -> ModelError:
+    return ModelError("not an ONNX file, or truncated", where=source.name, hint=_REEXPORT)
 
 
 def _deserialize(proto: onnx.ModelProto, source: _Source) -> ir.Model:
@@ -179,25 +212,33 @@ def _external_tensors(model: ir.Model) -> list[ir.ExternalTensor]:
     return [t for _, t in _tensors(model) if isinstance(t, ir.ExternalTensor)]
 
 
-def _check_external(tensors: list[ir.ExternalTensor], source: _Source) -> None:
-    problems = [problem for t in tensors if (problem := _external_problem(t, source.folder))]
+def _check_external(tensors: list[ir.ExternalTensor], source: _Source, follow_links: bool) -> None:
+    problems = [
+        problem for t in tensors if (problem := _external_problem(t, source.folder, follow_links))
+    ]
     if problems:
+        hint = "keep the data file beside the .onnx file, complete"
+        if any(_LINK in problem for problem in problems):
+            hint += "; if you trust the model, --follow-links takes data behind symbolic links"
         raise ModelError(
             "external data cannot be used:\n  " + "\n  ".join(problems),
             where=source.name,
-            hint="keep the data file beside the .onnx file, complete",
+            hint=hint,
         )
 
 
-def _external_problem(tensor: ir.ExternalTensor, folder: Path | None) -> str | None:
+def _external_problem(
+    tensor: ir.ExternalTensor, folder: Path | None, follow_links: bool
+) -> str | None:
     """What is wrong with the data file of ``tensor``, or None."""
     location = os.fspath(tensor.location)
     if folder is None:
         return f"{tensor.name}: in {location!r}, but the model was not given as a path"
-    inside = os.path.realpath(folder)
-    path = os.path.realpath(tensor.path)
-    if os.path.isabs(location) or os.path.commonpath([inside, path]) != inside:
+    if not _lies_in(folder, folder / location):
         return f"{tensor.name}: {location!r} is outside the model's folder"
+    path = os.path.realpath(tensor.path)
+    if not follow_links and not _lies_in(os.path.realpath(folder), path):
+        return f"{tensor.name}: {location!r} {_LINK}"
     try:
         status = os.stat(path)
     except OSError as error:
@@ -211,6 +252,47 @@ def _external_problem(tensor: ir.ExternalTensor, folder: Path | None) -> str | N
     if missing > 0:
         return f"{tensor.name}: {location!r} is {missing} bytes too short"
     return None
+
+
+def _resolve_links(model: ir.Model) -> None:
+    """Name the files that links lead to: those are what tensors may be read from."""
+
+    def resolved(_: str, tensor: ir.TensorProtocol) -> ir.TensorProtocol:
+        if not isinstance(tensor, ir.ExternalTensor):
+            return tensor
+        folder, name = os.path.split(os.path.realpath(tensor.path))
+        return ir.ExternalTensor(
+            name,
+            tensor.offset,
+            tensor.length,
+            tensor.dtype,
+            shape=tensor.shape,
+            name=tensor.name,
+            base_dir=folder,
+        )
+
+    _replace(model, resolved)
+
+
+def _replace(
+    model: ir.Model, change: Callable[[str, ir.TensorProtocol], ir.TensorProtocol]
+) -> None:
+    """Put what ``change`` makes of each named constant in its place."""
+    for graph in _graphs(model):
+        for name, value in graph.initializers.items():
+            if value.const_value is not None:
+                value.const_value = change(name, value.const_value)
+    for node in model.graph.all_nodes():
+        for name, attribute in list(node.attributes.items()):
+            if not attribute.is_ref() and attribute.type == ir.AttributeType.TENSOR:
+                label = node.outputs[0].name or node.name or ""
+                node.attributes[name] = ir.AttrTensor(name, change(label, attribute.as_tensor()))
+
+
+def _lies_in(folder: str | Path, path: str | Path) -> bool:
+    """Whether a path leads into a folder; links are not looked at."""
+    folder, path = os.path.normpath(folder), os.path.normpath(path)
+    return os.path.commonpath([folder, path]) == folder
 
 
 def _read_embedded(model: ir.Model, source: _Source) -> None:
@@ -236,15 +318,7 @@ def _read_embedded(model: ir.Model, source: _Source) -> None:
             return tensor
         return ir.Tensor(array, tensor.dtype, name=tensor.name)
 
-    for graph in _graphs(model):
-        for name, value in graph.initializers.items():
-            if value.const_value is not None:
-                value.const_value = read(name, value.const_value)
-    for node in model.graph.all_nodes():
-        for name, attribute in list(node.attributes.items()):
-            if not attribute.is_ref() and attribute.type == ir.AttributeType.TENSOR:
-                label = node.outputs[0].name or node.name or ""
-                node.attributes[name] = ir.AttrTensor(name, read(label, attribute.as_tensor()))
+    _replace(model, read)
     if problems:
         raise ModelError(
             "damaged tensors:\n  " + "\n  ".join(problems), where=source.name, hint=_REEXPORT

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import onnx_ir as ir
 import torch
 
@@ -22,6 +23,7 @@ from pimc.chip.converters import dac_limits
 from pimc.errors import ImageError, ModelError
 from pimc.image.golden import array_values, golden_model, layer_model
 from pimc.image.image import Image, ImageLayer
+from pimc.passes.graph.frontend import complete_model
 from pimc.passes.graph.normal import deployed_form
 from pimc.runtime.die.die import Die
 from pimc.runtime.door.abilities import saturation_of
@@ -116,13 +118,16 @@ class Verification:
         return max(entry.max_abs_error for entry in self.comparisons if entry.part == "network")
 
 
-def verify(image: Image, inputs: Values, *, model: Path | None = None) -> Verification:
+def verify(
+    image: Image, inputs: Values, *, model: Path | None = None, follow_links: bool = False
+) -> Verification:
     """Compare an image on perfect cells with its golden network on ``inputs``.
 
     Args:
         image: the image.
         inputs: the network's inputs by name.
         model: the source model; the image's float weights are compared with it too.
+        follow_links: take external data of ``model`` behind symbolic links, wherever they lead.
 
     Raises:
         ImageError: ``model`` was given, but the image holds no float weights.
@@ -142,20 +147,27 @@ def verify(image: Image, inputs: Values, *, model: Path | None = None) -> Verifi
     whole = max(NETWORK_TOLERANCE, 1 / dac_limits(image.chip, signed=True)[1])
     found += [_compare(name, "network", ours[name], golden[name], whole) for name in outputs]
     if model is not None:
-        found += _against_source(image, inputs, outputs, model, tolerance)
+        source = complete_model(model, follow_links=follow_links)
+        found += _against_source(image, inputs, outputs, source, tolerance, str(model))
     return Verification(tuple(found), _converted(image, inputs, outputs, golden))
 
 
 def verify_drawn(
-    image: Image, samples: int, seed: int, *, model: Path | None = None
+    image: Image,
+    samples: int,
+    seed: int,
+    *,
+    model: Path | None = None,
+    follow_links: bool = False,
 ) -> Verification:
     """:func:`verify` on drawn inputs, the first of some on which the networks run."""
     args = Session(image).get_inputs()
     for attempt in ATTEMPTS[:-1]:
         inputs = random_inputs(args, image, samples, seed, attempt)
         with suppress(ModelError):
-            return verify(image, inputs, model=model)
-    return verify(image, random_inputs(args, image, samples, seed, ATTEMPTS[-1]), model=model)
+            return verify(image, inputs, model=model, follow_links=follow_links)
+    inputs = random_inputs(args, image, samples, seed, ATTEMPTS[-1])
+    return verify(image, inputs, model=model, follow_links=follow_links)
 
 
 def _converted(image: Image, inputs: Values, outputs: Sequence[str], golden: Values) -> Converted:
@@ -223,21 +235,20 @@ def _parts(
 
 
 def _against_source(
-    image: Image, inputs: Values, outputs: Sequence[str], model: Path, tolerance: float
+    image: Image,
+    inputs: Values,
+    outputs: Sequence[str],
+    source: onnx.ModelProto,
+    tolerance: float,
+    name: str,
 ) -> list[Comparison]:
     if not has_teacher(image):
         raise ImageError(
             "the image holds no float weights to compare with the model",
             hint="compile without --no-teacher, or verify without --model",
         )
-    import onnx
-
-    try:
-        source = onnx.load(model)
-    except Exception as cause:  # protobuf, missing external data, permissions
-        raise ModelError(f"cannot be read: {cause}", where=str(model)) from cause
     deployed_form(source)
-    wanted = outputs_in_batches(source, inputs, str(model))
+    wanted = outputs_in_batches(source, inputs, name)
     executor = Executor(image.graph(), array=teacher_array(image))
     tensors = {name: torch.from_numpy(np.array(value)) for name, value in inputs.items()}
     with torch.inference_mode():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pimc.cli.command import Report, Settings, command
 from pimc.cli.options.fields import argument, flag, group
+from pimc.cli.options.model import ModelOptions
 from pimc.cli.options.partition import PartitionOptions
 from pimc.cli.options.values import FILE
 from pimc.cli.text import percent
@@ -20,6 +21,7 @@ class CheckArguments:
     """What ``pimc check`` takes."""
 
     model: Path = argument(type=FILE)
+    reading: ModelOptions = group(ModelOptions)
     partition: PartitionOptions = group(PartitionOptions)
     every: bool = flag("--all", help="List nodes without weights one by one, too.")
 
@@ -34,7 +36,8 @@ def check(settings: Settings, arguments: CheckArguments) -> Report:
     from pimc.passes.lower.lowering import Lower
     from pimc.passes.simplify.simplify import Simplify
 
-    plan = Lower()(Simplify()(load_model(arguments.model)))
+    loaded = load_model(arguments.model, follow_links=arguments.reading.follow_links)
+    plan = Lower()(Simplify()(loaded))
     partition = arguments.partition
     reports = classify(plan, partition.digital, array_only=partition.array_only)
     share = array_share(reports)

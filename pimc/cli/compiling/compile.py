@@ -15,6 +15,7 @@ from pimc.cli.command import Report, Settings, command, note
 from pimc.cli.options.chip import ChipOptions
 from pimc.cli.options.data import DataOptions
 from pimc.cli.options.fields import argument, flag, group, option, several
+from pimc.cli.options.model import ModelOptions
 from pimc.cli.options.partition import PartitionOptions
 from pimc.cli.options.single import explain_option
 from pimc.cli.options.values import FILE, PACKING
@@ -42,6 +43,7 @@ class CompileArguments:
     """What ``pimc compile`` takes."""
 
     model: Path = argument(type=FILE)
+    reading: ModelOptions = group(ModelOptions)
     chip: ChipOptions = group(ChipOptions)
     calib: Path | None = option(
         "--calib", type=FILE, metavar="DATA", help="Inputs to choose the ranges on."
@@ -120,7 +122,7 @@ def compile_(settings: Settings, arguments: CompileArguments) -> Report:
     passes = installed_passes(arguments.own_passes)
     faults = None if arguments.faults is None else FaultMap.load(arguments.faults)
     _check_preprocess(arguments)
-    loaded = load_model(arguments.model)
+    loaded = load_model(arguments.model, follow_links=arguments.reading.follow_links)
     timings: dict[str, float] = {}
     calib = _calibration(loaded, arguments)
     if arguments.stop_after is not None:

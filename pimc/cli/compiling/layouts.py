@@ -11,6 +11,7 @@ import click
 from pimc.cli.command import Report, Settings, command
 from pimc.cli.options.chip import ChipOptions
 from pimc.cli.options.fields import argument, group, option
+from pimc.cli.options.model import ModelOptions
 from pimc.cli.options.partition import PartitionOptions
 from pimc.cli.options.values import FILE
 from pimc.cli.text import engineering, room, table
@@ -26,6 +27,7 @@ class LayoutsArguments:
     """What ``pimc layouts`` takes."""
 
     model: Path = argument(type=FILE)
+    reading: ModelOptions = group(ModelOptions)
     chip: ChipOptions = group(ChipOptions)
     partition: PartitionOptions = group(PartitionOptions)
     budget: int | None = option(
@@ -49,7 +51,13 @@ def layouts(settings: Settings, arguments: LayoutsArguments) -> Report:
 
     chip, partition = arguments.chip.load(), arguments.partition
     options = api.Options(digital=partition.digital, array_only=partition.array_only)
-    plan = api.plan(arguments.model, chip, options=options, stop_after="partition")
+    plan = api.plan(
+        arguments.model,
+        chip,
+        options=options,
+        stop_after="partition",
+        follow_links=arguments.reading.follow_links,
+    )
     plan = Tiling()(plan, chip)
     found = pareto_front(plan, chip)
     data: dict[str, Any] = {

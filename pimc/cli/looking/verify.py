@@ -11,6 +11,7 @@ import click
 from pimc.cli.command import Report, Settings, command
 from pimc.cli.options.data import DataOptions
 from pimc.cli.options.fields import group, option
+from pimc.cli.options.model import ModelOptions
 from pimc.cli.options.single import image_argument
 from pimc.cli.options.values import FILE
 from pimc.cli.text import clipping_layers, room, table
@@ -32,6 +33,7 @@ class VerifyArguments:
         metavar="MODEL.onnx",
         help="The source model; found by itself beside the image or in the current folder.",
     )
+    reading: ModelOptions = group(ModelOptions)
     data: Path | None = option(
         "--data", type=FILE, metavar="DATA", help="Inputs; without, random ones are drawn."
     )
@@ -61,13 +63,16 @@ def verify(settings: Settings, arguments: VerifyArguments) -> Report:
     model = arguments.model
     if model is None and has_teacher(loaded):
         model = find_model(loaded, path)
+    links = arguments.reading.follow_links
     if arguments.data is None:
-        found = verify_drawn(loaded, arguments.samples, settings.seed, model=model)
+        found = verify_drawn(
+            loaded, arguments.samples, settings.seed, model=model, follow_links=links
+        )
     else:
         args = inputs_of(loaded)
         given = arguments.preprocess.load(arguments.data, input_shape(args))
         inputs = {only_input(args): given.batch(0, arguments.samples)}
-        found = compare(loaded, inputs, model=model)
+        found = compare(loaded, inputs, model=model, follow_links=links)
     first = found.first_diverging
     result = {
         "ok": found.ok,

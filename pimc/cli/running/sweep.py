@@ -15,6 +15,7 @@ import click
 from pimc.cli.command import Report, Settings, command
 from pimc.cli.options.data import DataOptions
 from pimc.cli.options.fields import argument, group, option, several
+from pimc.cli.options.model import ModelOptions
 from pimc.cli.options.samples import SampleOptions
 from pimc.cli.options.single import ir_drop_option
 from pimc.cli.options.values import DURATION, FILE
@@ -40,6 +41,7 @@ class SweepArguments:
     """What ``pimc sweep`` takes."""
 
     model: Path = argument(type=FILE)
+    reading: ModelOptions = group(ModelOptions)
     over: tuple[str, ...] = several(
         "--over",
         type=click.STRING,
@@ -122,7 +124,7 @@ def _setup(settings: Settings, base: Chip, arguments: SweepArguments) -> Setup:
     from pimc.studies.evaluate import input_shape
     from pimc.studies.sweep import Setup
 
-    loaded = load_model(arguments.model)
+    loaded = load_model(arguments.model, follow_links=arguments.reading.follow_links)
     parted = api.plan(loaded, base, stop_after="partition")
     preprocess, calib = arguments.preprocess, None
     if arguments.calib is not None:

@@ -13,7 +13,7 @@ import pytest
 from onnx import numpy_helper
 
 from pimc.errors import ModelError
-from pimc.passes.graph.frontend import load_model
+from pimc.passes.graph.frontend import complete_model, load_model
 from tests.passes.graph.small_models import (
     images,
     run,
@@ -104,6 +104,50 @@ def test_damaged_external_data_is_refused(tmp_path: Path, damage: str) -> None:
         load_model(path)
     named = "fc.bias" if damage == "short" else "conv.weight"
     assert named in str(caught.value)
+
+
+def test_data_behind_links_are_read_where_the_user_allows_it(tmp_path: Path) -> None:
+    folder, blobs = tmp_path / "model", tmp_path / "blobs"
+    folder.mkdir()
+    blobs.mkdir()
+    path, data = folder / "net.onnx", folder / "weights.bin"
+    save_external(small_model(), path)
+    sha256 = load_model(path).model_sha256
+    for file in (path, data):  # as a model hub's cache has them
+        file.rename(blobs / file.name)
+        file.symlink_to(blobs / file.name)
+    with pytest.raises(ModelError, match="link") as refused:
+        load_model(path)
+    assert "--follow-links" in str(refused.value.hint)
+    linked = load_model(path, follow_links=True)
+    assert linked.model_sha256 == sha256
+    stored = {t.name: numpy_helper.to_array(t) for t in small_model().graph.initializer}
+    found = linked.graph.graph.initializers["conv.weight"].const_value
+    assert found is not None
+    np.testing.assert_array_equal(found.numpy(), stored["conv.weight"])
+    with pytest.raises(ModelError, match="link"):
+        complete_model(path)
+    whole = complete_model(path, follow_links=True)
+    inside = {t.name: numpy_helper.to_array(t) for t in whole.graph.initializer}
+    assert inside.keys() == stored.keys()
+    assert all(np.array_equal(inside[name], stored[name]) for name in stored)
+
+
+def test_links_do_not_make_other_places_allowed(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    path = folder / "net.onnx"
+    save_external(small_model(), path)
+    model = onnx.load(path, load_external_data=False)
+    for tensor in model.graph.initializer:
+        next(e for e in tensor.external_data if e.key == "location").value = "../model/weights.bin"
+    path.write_bytes(model.SerializeToString())
+    assert load_model(path).model_sha256  # the same folder after all
+    for tensor in model.graph.initializer:
+        next(e for e in tensor.external_data if e.key == "location").value = "../weights.bin"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match="outside the model's folder"):
+        load_model(path, follow_links=True)
 
 
 def test_external_data_needs_a_path(tmp_path: Path) -> None:

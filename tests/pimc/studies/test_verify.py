@@ -205,7 +205,7 @@ def test_source_model_without_teacher_and_broken_source_are_refused(
     with pytest.raises(ImageError, match="no float weights"):
         verify(plain, {"x": tiny_inputs[:2]}, model=path)
     path.write_bytes(b"no model")
-    with pytest.raises(ModelError, match="cannot be read"):
+    with pytest.raises(ModelError, match="not an ONNX file"):
         verify(tiny_image, {"x": tiny_inputs[:2]}, model=path)
 
 
