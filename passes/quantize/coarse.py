@@ -166,7 +166,7 @@ def coarse_range(
         together_codes(limits, layer.rows, window, len(groups), rng(layer), count),
         at_full_scale(weights.transpose(0, 2, 1), limits),
     )
-    return safe_range(chip, book, held, chosen, kinds, limits[0] < 0, lambda: rng(layer))
+    return safe_range(chip, book, held, chosen, kinds, limits[0] < 0, rng(layer))
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -86,13 +86,15 @@ def together_codes(
         window: rows of one channel.
     """
     parts = rng.dirichlet((1.0, 1.0, 1.0), (groups, count)) ** 0.5
-    shared = rng.choice((-1.0, 1.0), (groups, count, 1)) * np.ones(rows)
-    channels = rng.standard_normal((groups, count, -(-rows // window)))
-    channels = np.repeat(channels, window, axis=2)[..., :rows]
-    own = rng.standard_normal((groups, count, rows))
-    values = parts[..., :1] * shared + parts[..., 1:2] * channels + parts[..., 2:] * own
+    sign = rng.choice((-1.0, 1.0), (groups, count, 1))
     if limits[0] == 0:  # or most vectors with a negative part in common would be empty
-        values = parts[..., :1] + parts[..., 1:2] * channels + parts[..., 2:] * own
+        sign = 1.0
+    channels = rng.standard_normal((groups, count, -(-rows // window)))
+    shared = parts[..., :1] * sign + parts[..., 1:2] * channels
+    values = np.repeat(shared, window, axis=2)[..., :rows]
+    own = rng.standard_normal((groups, count, rows))
+    own *= parts[..., 2:]
+    values += own
     return at_full_scale(values, limits)
 
 
@@ -101,8 +103,11 @@ def at_full_scale(values: Array64, limits: tuple[int, int]) -> Array64:
     low, high = limits
     if low == 0:
         values = np.maximum(values, 0.0)
-    peak = np.abs(values).max(axis=2, keepdims=True)
-    return np.rint(values / np.where(peak > 0, peak, 1.0) * high).clip(low, high)
+    peak = np.maximum(values.max(axis=2, keepdims=True), -values.min(axis=2, keepdims=True))
+    codes = values / np.where(peak > 0, peak, 1.0)
+    codes *= high
+    np.rint(codes, out=codes)
+    return np.clip(codes, low, high, out=codes)
 
 
 @dataclass(frozen=True)
@@ -138,7 +143,8 @@ def adc_range(
     if fixed is not None:
         return AdcRange(fixed)
     by_column = chip.adc.range == "column"
-    currents, weight = _currents(chip, book, codes, vectors, signed, rng, by_column)
+    specimens = _specimens(chip, book, codes, rng, by_column)
+    currents, weight = _currents(chip, book, specimens, vectors, signed)
     weight = weight[:, None] * np.ones(currents.shape[2])
     if not by_column:
         weight = weight * _column_weight(book, grid)[:, None, :]
@@ -161,7 +167,7 @@ def safe_range(
     grid: Grid,
     kinds: Sequence[Array64],
     signed: bool,
-    rng: Callable[[], np.random.Generator],
+    rng: np.random.Generator,
 ) -> AdcRange:
     """The ADC's range where it is not known which kind of input the layer will get.
 
@@ -171,15 +177,15 @@ def safe_range(
 
     Args:
         kinds: of each kind of input some vectors (groups, vectors, rows) of DAC codes.
-        rng: makes the generator that the write errors are drawn from, the same each time.
+        rng: what write errors are drawn from; they are the same for all kinds.
     """
     fixed = fixed_lsb_us(chip, signed)
     if fixed is not None:
         return AdcRange(fixed)
     by_column = chip.adc.range == "column"
-    seen = []
+    seen, specimens = [], _specimens(chip, book, codes, rng, by_column)
     for vectors in kinds:
-        currents, weight = _currents(chip, book, codes, vectors, signed, rng(), by_column)
+        currents, weight = _currents(chip, book, specimens, vectors, signed)
         weight = np.broadcast_to(weight[:, None], currents.shape)
         if not by_column:
             weight = weight * _column_weight(book, grid)[:, None, :]
@@ -205,17 +211,22 @@ def _expected_error(currents: Array64, weight: Array64, steps: Array64, high: in
     """Squared error of currents (reads,) at each LSB, as a part of the currents' own square.
 
     What is beyond the range is clipped, what is below half an LSB vanishes, and between them an
-    LSB's twelfth of a square is the variance of rounding; sums over sorted currents give all three.
+    LSB's twelfth of a square is the variance of rounding; sums over the currents below each of
+    these borders give all three.
     """
     size = np.abs(currents)
-    order = np.argsort(size)
-    size, weight = size[order], weight[order]
-    sums = [np.append(0.0, np.cumsum(weight * size**power)) for power in range(3)]
-    lost, clipped = np.searchsorted(size, steps / 2), np.searchsorted(size, steps * high)
+    vanishing, ends = steps / 2, steps * high
+    borders = np.sort(np.concatenate([vanishing, ends]))
+    place = np.searchsorted(borders, size, side="right")
+    # Of the currents below each border, and of all: the sums of their powers 0, 1 and 2.
+    sums = [
+        np.cumsum(np.bincount(place, weight * size**power, len(borders) + 1)) for power in range(3)
+    ]
+    lost, clipped = np.searchsorted(borders, vanishing), np.searchsorted(borders, ends)
     beyond = [total[-1] - total[clipped] for total in sums]
     inside = np.maximum(sums[0][clipped] - sums[0][lost], 0.0)
     error = sums[2][np.minimum(lost, clipped)] + inside * steps**2 / 12
-    error += beyond[2] - 2 * steps * high * beyond[1] + (steps * high) ** 2 * beyond[0]
+    error += beyond[2] - 2 * ends * beyond[1] + ends**2 * beyond[0]
     relative: Array64 = error / max(float(sums[2][-1]), float(np.finfo(float).tiny))
     return relative
 
@@ -228,32 +239,39 @@ def _as_range(lsb: Array64, by_column: bool) -> AdcRange:
     return AdcRange(float(filled.max()), filled if by_column else None)
 
 
+def _specimens(
+    chip: Chip, book: Codebook, codes: Codes, rng: np.random.Generator, by_column: bool
+) -> list[Array64]:
+    """Cells that hold ``codes`` as well as they can be written, (groups, wordlines, bitlines)."""
+    target_us = np.asarray(chip.cell.g_levels_us)[book.levels[codes]]
+    sigma_us = chip.cell.sigma.sigma_us(target_us)
+    return [
+        on_lines(
+            target_us + rng.standard_normal(target_us.shape) * sigma_us - book.reference_us,
+            book.layout,
+        )
+        for _ in range(_SPECIMENS if by_column else 1)
+    ]
+
+
 def _currents(
-    chip: Chip,
-    book: Codebook,
-    codes: Codes,
-    vectors: Array64,
-    signed: bool,
-    rng: np.random.Generator,
-    by_column: bool,
+    chip: Chip, book: Codebook, specimens: Sequence[Array64], vectors: Array64, signed: bool
 ) -> tuple[Array64, Array64]:
     """What the ADC converts, (groups, reads, bitlines), and the squared weight of each read."""
     if two_phases(chip, signed):
         vectors = np.concatenate([vectors.clip(0), (-vectors).clip(0)], axis=1)
     planes = plane_weights(chip, signed)
-    converted = codes.size // codes.shape[1] * -(-codes.shape[1] // block_size(chip)[0])
+    height = block_size(chip)[0]
+    groups, rows, columns = vectors.shape[0], vectors.shape[2], specimens[0].shape[2]
+    converted = groups * (columns // book.col_planes) * -(-rows // height)
     count = max(
         _VECTORS if len(planes) == 1 else _PLANE_VECTORS,
         _CURRENTS // (len(planes) * converted),
     )
     some = vectors[:, :: max(1, vectors.shape[1] // count)]
     lines = (some[..., None] * book.drive).reshape(*some.shape[:2], -1)
-    levels_us = np.asarray(chip.cell.g_levels_us)
-    target_us = levels_us[book.levels[codes]]
-    height, found, weights = block_size(chip)[0], [], []
-    for _ in range(_SPECIMENS if by_column else 1):
-        error_us = rng.standard_normal(target_us.shape) * chip.cell.sigma.sigma_us(target_us)
-        cells = on_lines(target_us + error_us - book.reference_us, book.layout)
+    found, weights = [], []
+    for cells in specimens:
         for weight, plane in zip(planes, bit_planes(lines, planes), strict=True):
             for k in range(0, plane.shape[2], height):
                 found.append(plane[:, :, k : k + height] @ cells[:, k : k + height])

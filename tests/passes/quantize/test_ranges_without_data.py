@@ -128,9 +128,7 @@ def test_independent_inputs_pay_little_for_the_room(signed: bool) -> None:
     alone = synthetic_codes(limits, 126, 1, rng)
     kinds = (alone, together_codes(limits, 126, 9, 1, rng))
     fitted = adc_range(chip, book, codes, grid, alone, signed, np.random.default_rng(1)).lsb_us
-    safe = safe_range(
-        chip, book, codes, grid, kinds, signed, lambda: np.random.default_rng(1)
-    ).lsb_us
+    safe = safe_range(chip, book, codes, grid, kinds, signed, np.random.default_rng(1)).lsb_us
     assert fitted < safe < 3 * fitted
 
 
@@ -144,7 +142,7 @@ def test_the_range_holds_what_goes_together() -> None:
         synthetic_codes(limits, 100, 1, np.random.default_rng(0)),
         np.full((1, 4, 100), float(limits[1])),
     )
-    lsb = safe_range(FINE, book, codes, grid, kinds, False, lambda: np.random.default_rng(1)).lsb_us
+    lsb = safe_range(FINE, book, codes, grid, kinds, False, np.random.default_rng(1)).lsb_us
     level = np.asarray(FINE.cell.g_levels_us)[book.levels[codes]][0, :, 0, 0]
     largest = float((level - book.reference_us).sum() * limits[1])
     assert lsb * adc_limits(FINE, False)[1] >= 0.99 * abs(largest)
