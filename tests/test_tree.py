@@ -13,6 +13,7 @@ FOLDERS = ("pimc", "passes", "runtime")
 
 #: Modules without a test file of their name, and the tests that reach them, or why there are none.
 ELSEWHERE: dict[str, str] = {
+    "passes/graph/external_data.py": "tests/passes/graph/test_frontend.py",
     "passes/recover/bench/bench.py": "tests/passes/recover/test_loop.py",
     "passes/recover/bench/judge.py": "tests/passes/recover/test_loop.py",
     "passes/recover/know/clipping.py": "tests/passes/recover/know/test_codes.py",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,15 +11,21 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 
 from pimc.errors import ModelError
-from pimc.files.fingerprint import external_files, fingerprint
+from pimc.files.fingerprint import external_files, fingerprint, stored_tensors
 from pimc.files.memory_map import Buffer, mapped
 from pimc.files.weights.onnx_outline import ITSELF, in_place, outline
+from pimc.passes.graph.external_data import (
+    check_external,
+    external_tensors,
+    place_of,
+    replace,
+    resolve_links,
+)
 from pimc.passes.graph.normal import normal
 from pimc.passes.graph.opset import upgraded
 from pimc.passes.graph.quiet import quiet
 from pimc.plan.records import Plan
 
-_LINK = "is a link out of the model's folder"
 _REEXPORT = "export the model again, or copy it again if it was downloaded"
 
 
@@ -84,18 +88,23 @@ def complete_model(path: Path, *, follow_links: bool = False) -> onnx.ModelProto
         ModelError: the file is missing or not ONNX, or external data cannot be used.
     """
     source = _source_from_file(path)
-    model = _deserialize(_whole(source), source)
-    external = _external_tensors(model)
-    _check_external(external, source, follow_links)
-    _resolve_links(model)
-    return ir.to_proto(ir.external_data.load_to_model(model)) if external else _whole(source)
-
-
-def _whole(source: _Source) -> onnx.ModelProto:
     try:
-        return onnx.ModelProto.FromString(bytes(source.data))
+        proto: onnx.ModelProto = onnx.ModelProto.FromString(bytes(source.data))
     except DecodeError:
         raise _not_onnx(source) from None
+    outside = [t for t in stored_tensors(proto.graph) if t.data_location == t.EXTERNAL]
+    try:
+        places = [place_of(tensor, path.absolute().parent) for tensor in outside]
+    except Exception as error:
+        raise _malformed(error, source) from error
+    check_external(places, source.name, source.folder, follow_links=follow_links)
+    for tensor, place in zip(outside, places, strict=True):
+        with open(place.path, "rb") as stream:
+            stream.seek(place.offset or 0)
+            tensor.raw_data = stream.read(place.nbytes)
+        tensor.ClearField("external_data")
+        tensor.data_location = tensor.DEFAULT
+    return proto
 
 
 def _graph(proto: onnx.ModelProto, source: _Source, follow_links: bool = False) -> ir.Model:
@@ -103,8 +112,8 @@ def _graph(proto: onnx.ModelProto, source: _Source, follow_links: bool = False) 
         model = _deserialize(upgraded(proto, source.name), source)
         RemoveInitializersFromInputsPass()(model)
     _read_embedded(model, source)
-    _check_external(_external_tensors(model), source, follow_links)
-    _resolve_links(model)
+    check_external(external_tensors(model), source.name, source.folder, follow_links=follow_links)
+    resolve_links(model)
     _check_graph(model, source)
     return model
 
@@ -116,7 +125,7 @@ def _source(model: str | Path | bytes | onnx.ModelProto | ir.Model) -> _Source:
         case onnx.ModelProto():
             return _Source(_serialized(model), f"{model.graph.name or 'model'}.onnx", None)
         case ir.Model():
-            folders = {Path(t.base_dir) for t in _external_tensors(model)}
+            folders = {Path(t.base_dir) for t in external_tensors(model)}
             if len(folders) > 1:
                 raise ModelError(
                     "external data lies in several folders",
@@ -177,122 +186,20 @@ def _not_onnx(source: _Source) -> ModelError:
     return ModelError("not an ONNX file, or truncated", where=source.name, hint=_REEXPORT)
 
 
+def _malformed(error: Exception, source: _Source) -> ModelError:
+    told = f"malformed ONNX: {type(error).__name__}: {error}"
+    return ModelError(told, where=source.name, hint=_REEXPORT)
+
+
 def _deserialize(proto: onnx.ModelProto, source: _Source) -> ir.Model:
     try:
         model = ir.from_proto(proto)
     except Exception as error:
         # onnx_ir names no class for malformed protos: KeyError, ValueError and others occur.
-        raise ModelError(
-            f"malformed ONNX: {type(error).__name__}: {error}", where=source.name, hint=_REEXPORT
-        ) from error
+        raise _malformed(error, source) from error
     if source.folder is not None:
         ir.external_data.set_base_dir(model.graph, source.folder)
     return model
-
-
-def _graphs(model: ir.Model) -> Iterator[ir.Graph]:
-    for graph in model.graphs():
-        if isinstance(graph, ir.Graph):
-            yield graph
-
-
-def _tensors(model: ir.Model) -> Iterator[tuple[str, ir.TensorProtocol]]:
-    """Every named constant of the model, initializers first, then attributes of nodes."""
-    for graph in _graphs(model):
-        for name, value in graph.initializers.items():
-            if value.const_value is not None:
-                yield name, value.const_value
-    for node in model.graph.all_nodes():
-        for attribute in node.attributes.values():
-            if not attribute.is_ref() and attribute.type == ir.AttributeType.TENSOR:
-                yield node.outputs[0].name or node.name or "", attribute.as_tensor()
-
-
-def _external_tensors(model: ir.Model) -> list[ir.ExternalTensor]:
-    return [t for _, t in _tensors(model) if isinstance(t, ir.ExternalTensor)]
-
-
-def _check_external(tensors: list[ir.ExternalTensor], source: _Source, follow_links: bool) -> None:
-    problems = [
-        problem for t in tensors if (problem := _external_problem(t, source.folder, follow_links))
-    ]
-    if problems:
-        hint = "keep the data file beside the .onnx file, complete"
-        if any(_LINK in problem for problem in problems):
-            hint += "; if you trust the model, --follow-links takes data behind symbolic links"
-        raise ModelError(
-            "external data cannot be used:\n  " + "\n  ".join(problems),
-            where=source.name,
-            hint=hint,
-        )
-
-
-def _external_problem(
-    tensor: ir.ExternalTensor, folder: Path | None, follow_links: bool
-) -> str | None:
-    """What is wrong with the data file of ``tensor``, or None."""
-    location = os.fspath(tensor.location)
-    if folder is None:
-        return f"{tensor.name}: in {location!r}, but the model was not given as a path"
-    if not _lies_in(folder, folder / location):
-        return f"{tensor.name}: {location!r} is outside the model's folder"
-    path = os.path.realpath(tensor.path)
-    if not follow_links and not _lies_in(os.path.realpath(folder), path):
-        return f"{tensor.name}: {location!r} {_LINK}"
-    try:
-        status = os.stat(path)
-    except OSError as error:
-        return f"{tensor.name}: {location!r}: {error.strerror}"
-    if status.st_nlink > 1:
-        return f"{tensor.name}: {location!r} is a hard link; copy the file"
-    declared = tensor.length if tensor.length is not None else tensor.nbytes
-    if declared < tensor.nbytes:
-        return f"{tensor.name}: {declared} bytes stated, its shape needs {tensor.nbytes}"
-    missing = (tensor.offset or 0) + tensor.nbytes - status.st_size
-    if missing > 0:
-        return f"{tensor.name}: {location!r} is {missing} bytes too short"
-    return None
-
-
-def _resolve_links(model: ir.Model) -> None:
-    """Name the files that links lead to: those are what tensors may be read from."""
-
-    def resolved(_: str, tensor: ir.TensorProtocol) -> ir.TensorProtocol:
-        if not isinstance(tensor, ir.ExternalTensor):
-            return tensor
-        folder, name = os.path.split(os.path.realpath(tensor.path))
-        return ir.ExternalTensor(
-            name,
-            tensor.offset,
-            tensor.length,
-            tensor.dtype,
-            shape=tensor.shape,
-            name=tensor.name,
-            base_dir=folder,
-        )
-
-    _replace(model, resolved)
-
-
-def _replace(
-    model: ir.Model, change: Callable[[str, ir.TensorProtocol], ir.TensorProtocol]
-) -> None:
-    """Put what ``change`` makes of each named constant in its place."""
-    for graph in _graphs(model):
-        for name, value in graph.initializers.items():
-            if value.const_value is not None:
-                value.const_value = change(name, value.const_value)
-    for node in model.graph.all_nodes():
-        for name, attribute in list(node.attributes.items()):
-            if not attribute.is_ref() and attribute.type == ir.AttributeType.TENSOR:
-                label = node.outputs[0].name or node.name or ""
-                node.attributes[name] = ir.AttrTensor(name, change(label, attribute.as_tensor()))
-
-
-def _lies_in(folder: str | Path, path: str | Path) -> bool:
-    """Whether a path leads into a folder; links are not looked at."""
-    folder, path = os.path.normpath(folder), os.path.normpath(path)
-    return os.path.commonpath([folder, path]) == folder
 
 
 def _read_embedded(model: ir.Model, source: _Source) -> None:
@@ -318,7 +225,7 @@ def _read_embedded(model: ir.Model, source: _Source) -> None:
             return tensor
         return ir.Tensor(array, tensor.dtype, name=tensor.name)
 
-    _replace(model, read)
+    replace(model, read)
     if problems:
         raise ModelError(
             "damaged tensors:\n  " + "\n  ".join(problems), where=source.name, hint=_REEXPORT

@@ -88,7 +88,7 @@ def together_codes(
     parts = rng.dirichlet((1.0, 1.0, 1.0), (groups, count)) ** 0.5
     sign = rng.choice((-1.0, 1.0), (groups, count, 1))
     if limits[0] == 0:  # or most vectors with a negative part in common would be empty
-        sign = 1.0
+        sign = np.ones_like(sign)
     channels = rng.standard_normal((groups, count, -(-rows // window)))
     shared = parts[..., :1] * sign + parts[..., 1:2] * channels
     values = np.repeat(shared, window, axis=2)[..., :rows]

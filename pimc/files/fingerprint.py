@@ -18,7 +18,7 @@ from pimc.files.weights.onnx_outline import ITSELF, outline
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["external_files", "file_fingerprint", "fingerprint"]
+__all__ = ["external_files", "file_fingerprint", "fingerprint", "stored_tensors"]
 
 #: Bytes hashed together; more would be in memory for nothing.
 _CHUNK_BYTES = 1 << 24
