@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 
-__all__ = ["engineering", "facts", "percent", "room", "table"]
+__all__ = ["engineering", "facts", "percent", "percents", "room", "table"]
 
 _PREFIXES = (
     (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""),
@@ -61,6 +61,11 @@ def facts(pairs: Sequence[tuple[str, str]]) -> str:
 def percent(value: float | None, digits: int = 2) -> str:
     """A share as per cent; a dash where it is not known."""
     return "–" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def percents(low: float | None, high: float | None) -> str:
+    """The ends of an interval of shares: ``52.20 to 93.68 %``; a dash where there is none."""
+    return "–" if low is None or high is None else f"{100 * low:.2f} to {percent(high)}"
 
 
 def engineering(value: float | None, unit: str) -> str:

@@ -18,7 +18,7 @@ from pimc.cli.options.single import image_argument
 from pimc.cli.options.values import FILE
 from pimc.cli.options.workers import WorkerOptions
 from pimc.cli.running.dies import DRAWN, DieOptions, one_of, session
-from pimc.cli.text import facts, percent
+from pimc.cli.text import facts, percent, percents
 
 if TYPE_CHECKING:
     from pimc.image.image import Image
@@ -91,7 +91,7 @@ def evaluate(settings: Settings, arguments: EvalArguments) -> Report:
             batches,
             settings,
             dies,
-            accuracies=[trial.accuracy for trial in trials],
+            known=[trial.right for trial in trials],
             in_float=in_float,
             output=arguments.output,
         )
@@ -115,7 +115,7 @@ def _result(
     import numpy as np
 
     from pimc.runtime.door.device import Saturation
-    from pimc.studies.evaluate import deviation, interval
+    from pimc.studies.intervals import deviation, interval
 
     samples = len(batches.data)
     values = [trial.accuracy for trial in trials]
@@ -190,7 +190,7 @@ def _text(result: Mapping[str, Any]) -> str:
         ("samples", f"{result['samples']:,}"),
         ("float", percent(result["float_accuracy"])),
         ("accuracy", percent(result["accuracy_mean"]) + spread),
-        ("95 % interval", f"{percent(low)} to {percent(high)}, over {drawn_from}"),
+        ("95 % interval", f"{percents(low, high)}, over {drawn_from}"),
         ("dies", each),
         ("saturation", _saturated(result["saturation"])),
         ("speed", f"{result['images_per_second']:,.0f} images a second"),
