@@ -191,12 +191,14 @@ def lines_picture(
     values = list(dict.fromkeys(value for line in lines.values() for value in line))
     numbers = all(isinstance(value, int | float) for value in values)
     place = {value: value if numbers else number for number, value in enumerate(values)}
+    reach = max(place.values()) - min(place.values())
     if in_float is not None:
         label = f"float {in_float:.1%}"
         axes.axhline(100 * in_float, color=REFERENCE, linewidth=1, linestyle=":", label=label)
     for number, (label, line) in enumerate(lines.items()):
         at = sorted(line, key=place.__getitem__)
-        shift = 0.0 if numbers else 0.06 * (number - (len(lines) - 1) / 2)
+        # Side by side, so that no bar hides another.
+        shift = (0.01 * reach if numbers else 0.06) * (number - (len(lines) - 1) / 2)
         means = [float(np.mean(line[value])) for value in at]
         axes.errorbar(
             [place[value] + shift for value in at],
@@ -206,6 +208,7 @@ def lines_picture(
             markersize=4,
             linewidth=1.2,
             linestyle="-" if numbers else "",
+            elinewidth=0.8,
             capsize=3,
             label=label or "mean",
         )

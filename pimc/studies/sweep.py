@@ -74,7 +74,7 @@ class Setup:
             "samples": len(self.batches.data),
             "dies": len(self.seeds),
             "seed": self.seeds[0],
-            "age_s": self.reading.age_s,
+            "age_s": max(self.reading.age_s, self.base.retention.youngest_s),
             "ir_drop": self.reading.ir_drop,
         }
 

@@ -28,6 +28,9 @@ _HEADER = (
     "digital weights", "array reads", "time",
 )  # fmt: skip
 
+#: What stands in brackets.
+_BRACKETS = "95 % intervals over dies and samples, of points won those of paired differences"
+
 
 def compared(
     settings: Settings,
@@ -102,9 +105,10 @@ def compared(
     }
     with replacing(output) as stream:
         stream.write((json.dumps(data, indent=1) + "\n").encode())
-    counts = _counts(len(seeds), samples, len(calib))
+    counts = f"{stands_on(len(seeds), samples or None)}, {len(calib):,} calibration samples"
+    in_brackets = f"; in brackets {_BRACKETS}" if samples else ""
     with replacing(output.with_suffix(".md")) as stream:
-        stream.write(f"{counts}\n\n{_markdown(rows)}".encode())
+        stream.write(f"{counts}{in_brackets}\n\n{_markdown(rows)}".encode())
     if in_float is not None:
         _picture(output.with_suffix(".png"), by_name, total, samples, (in_float, floor))
     layers_picture(
@@ -117,7 +121,8 @@ def compared(
             ("float", percent(in_float)),
             ("quantized", percent(ideal)),
             ("floor", percent(floor)),
-            ("figures", counts),
+            ("dies", counts),
+            ("brackets", _BRACKETS if samples else ""),
         ]
     )
     return Report(data, f"{head}\n\n{table(_HEADER, rows)}", answer=False)
@@ -174,16 +179,6 @@ def _accuracy(values: Sequence[float | None], samples: int) -> str:
     if found is None:
         return percent(None)
     return f"{100 * found['mean']:.2f} ({percents(*found['interval_95'])})"
-
-
-def _counts(dies: int, samples: int, calibration: int) -> str:
-    """What the table stands on."""
-    if not samples:
-        return f"{stands_on(dies)}, {calibration:,} calibration samples"
-    return (
-        f"{stands_on(dies, samples)}, {calibration:,} calibration samples; in brackets 95 %"
-        " intervals over dies and samples, of points won those of paired differences; ± over dies"
-    )
 
 
 def _counted(reads: Sequence[int | None]) -> str:
