@@ -227,7 +227,8 @@ def _around(
 ) -> npt.NDArray[np.float64]:
     """(2, points) distances of the ends of intervals from the means, shares as per cent."""
     ends = np.asarray(intervals, np.float64).T
-    return 100 * np.abs(ends - np.asarray(means))
+    distances: npt.NDArray[np.float64] = 100 * np.abs(ends - np.asarray(means))
+    return distances
 
 
 def _colours(name: str, count: int) -> Colormap:
