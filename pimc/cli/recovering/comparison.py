@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from pimc.cli.command import Report, Settings
 from pimc.cli.recovering.arguments import RecoverArguments
 from pimc.cli.text import facts, percent, percents, table
-from pimc.pictures.canvas import stands_on
 
 if TYPE_CHECKING:
     from pimc.data.dataset import Dataset
@@ -46,6 +45,7 @@ def compared(
     from pimc.files.atomic import replacing
     from pimc.passes.recover.bench.floor import with_perfect_cells
     from pimc.passes.recover.strategies import strategies, strategy_named
+    from pimc.pictures.canvas import stands_on
     from pimc.pictures.recovery import layers_picture
     from pimc.runtime.die.die import Die
     from pimc.runtime.door.drivers import simulates

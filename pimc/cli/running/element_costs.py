@@ -10,7 +10,6 @@ from pimc.cli.command import Settings
 from pimc.cli.running.dies import DieOptions
 from pimc.cli.text import facts, percent, room, table
 from pimc.errors import UsageError
-from pimc.pictures.canvas import stands_on
 
 if TYPE_CHECKING:
     from pimc.image.image import Image
@@ -104,6 +103,8 @@ def _quantization(found: Explanation) -> str:
 
 
 def _elements(found: Explanation) -> str:
+    from pimc.pictures.canvas import stands_on
+
     rows = [
         (cost.element.name, _points(cost.switched_off), _points(cost.alone)) for cost in found.costs
     ]
@@ -124,6 +125,7 @@ def _points(lost: Difference) -> str:
 
 def _layers(found: Explanation) -> str:
     from pimc.chip.element import PARTS
+    from pimc.pictures.canvas import stands_on
 
     rows = [
         (

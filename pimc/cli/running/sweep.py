@@ -21,7 +21,6 @@ from pimc.cli.options.values import DURATION, FILE
 from pimc.cli.options.workers import WorkerOptions
 from pimc.cli.running.dies import DRAWN
 from pimc.cli.text import engineering, facts, percent, percents, room, table
-from pimc.pictures.canvas import stands_on
 
 if TYPE_CHECKING:
     from pimc.chip.design import Chip
@@ -188,6 +187,7 @@ def _float_accuracy(rows: Sequence[Row]) -> float | None:
 
 def _text(data: Mapping[str, Any], axes: Sequence[Axis]) -> str:
     from pimc.chip.grid import as_text
+    from pimc.pictures.canvas import stands_on
 
     names = [axis.name for axis in axes]
     header = [

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
 from pimc.pictures import canvas, plots, recovery
@@ -33,6 +34,7 @@ def bars(figure: Figure) -> list[tuple[float, float]]:
     (axes,) = figure.axes
     found = []
     for container in axes.containers:
+        assert isinstance(container, ErrorbarContainer)
         (segments,) = container.lines[2]
         found += [(float(low), float(high)) for (_, low), (_, high) in segments.get_segments()]
     return found

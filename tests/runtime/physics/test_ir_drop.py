@@ -260,7 +260,7 @@ def test_cells_that_were_never_written_take_less_the_less_they_conduct() -> None
         bank_of(partly_written(one), region()).g_us
         for one in (BASE, BASE.with_(**{"cell.virgin_us": 0.05}))
     ]
-    assert np.array_equal(*dry)
+    assert np.array_equal(dry[0], dry[1])
 
 
 def test_virgin_cells_are_those_that_no_fault_holds() -> None:
