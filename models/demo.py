@@ -43,6 +43,7 @@ def run(out: Path, dies: int) -> None:
     from pimc.cli.text import percent, table
     from pimc.data.dataset import load_data
     from pimc.passes.recover import RecoverOptions, recover
+    from pimc.pictures.canvas import stands_on
     from pimc.pictures.plots import accuracy_picture, level_map_picture
     from pimc.progress import progress
     from pimc.runtime.door.abilities import flush
@@ -93,7 +94,9 @@ def run(out: Path, dies: int) -> None:
         print(f"{names[-1]}: {percent(before[-1])} → {percent(after[-1])}", flush=True)
     print()
     print(table(["", "as programmed", "after recovery", "cells rewritten", "time"], rows))
-    accuracy_picture(out / "accuracy.png", names, before, after, in_float, quantized)
+    samples = len(labelled.data)
+    print(f"accuracy on {samples:,} labelled samples, of {stands_on(dies)}")
+    accuracy_picture(out / "accuracy.png", names, before, after, in_float, quantized, samples)
     fullest = int(np.argmax(image.used.reshape(image.arrays, -1).sum(axis=1)))
     level_map_picture(out / "levels.png", recovery.image, fullest, recovery.writes[:, 0])
     print(f"\nimages, dies and pictures are in {out} ({time.perf_counter() - start:.0f} s)")

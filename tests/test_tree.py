@@ -83,7 +83,6 @@ ELSEWHERE: dict[str, str] = {
     "pimc/image/golden.py": "tests/pimc/studies/test_verify.py",
     "pimc/image/layer.py": "tests/pimc/image/test_image.py",
     "pimc/image/summary.py": "tests/pimc/cli/compiling/test_compile.py",
-    "pimc/pictures/canvas.py": "tests/pimc/cli/running/test_sweep.py",
     "pimc/pictures/plots.py": "tests/pimc/cli/running/test_sweep.py",
     "pimc/pictures/recovery.py": "tests/pimc/cli/recovering/test_recover.py",
     "pimc/progress.py": "tests/pimc/test_api.py",

@@ -195,17 +195,24 @@ class Chip(Section):
     def spread_us(self, g_us: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Standard deviation in µS of what a cell of any die holds after a write to ``g_us``.
 
-        √(σ² + (r G)²) with the programming error σ(G) and r² the sum of the squared shares of the
-        variation, and with the variances of a laboratory's own terms; :meth:`Sigma.sigma_us` is
-        the part that another write draws anew.
+        √(σ² + (r G)²) with what another write draws anew σ(G), see :meth:`redrawn_us`, and r² the
+        sum of the squared shares of the variation; and with the variances of a laboratory's own
+        terms.
         """
         shares = (self.variation.cell_relative, self.variation.row_relative,
                   self.variation.col_relative)  # fmt: skip
         lasting = math.hypot(*shares) * np.asarray(g_us, dtype=np.float64)
-        spread = np.asarray(np.hypot(self.cell.sigma.sigma_us(g_us), lasting))
+        spread = np.asarray(np.hypot(self.redrawn_us(g_us), lasting))
         for term in self.physics.of_cells:
             spread = np.hypot(spread, term.sigma_us(np.asarray(g_us, dtype=np.float64)))
         return spread
+
+    def redrawn_us(self, g_us: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """The part of it that another write draws anew: programming error and, where the chip has
+        a least age, the relaxation until then.
+        """
+        relaxed = self.retention.youngest_sigma_us
+        return np.asarray(np.hypot(self.cell.sigma.sigma_us(g_us), relaxed))
 
     @functools.cached_property
     def fingerprint(self) -> str:

@@ -117,10 +117,12 @@ ELEMENTS: tuple[Element, ...] = (
     Element(
         "retention",
         "cells change in the time since they were written",
-        "time changes nothing (with `--age`, without which it shows nothing)",
+        "time changes nothing (it shows with `--age`, or where the chip has a "
+        "`retention.least_age_s`)",
         Place.TIME,
         ("retention",),
         _always({"retention": {"kind": "none"}}),
+        seen=True,
     ),
     Element(
         "read noise",
@@ -164,7 +166,7 @@ ELEMENTS: tuple[Element, ...] = (
         "wires take a part of the voltage",
         "wires have no resistance (`--ir-drop` says how it is computed)",
         Place.WIRES,
-        ("array.wire_ohm",),
+        ("array.wire_ohm", "cell.virgin_us"),
         _zero("array.wire_ohm"),
         drawn=False,
     ),
@@ -232,10 +234,11 @@ def elements_of(chip: Chip) -> tuple[Element, ...]:
 
 def present(chip: Chip, age_s: float = 0.0) -> tuple[Element, ...]:
     """The elements of a chip that show ``age_s`` after the write, in the order of the table."""
+    aged = max(age_s, chip.retention.youngest_s) > 0
     return tuple(
         element
         for element in elements_of(chip)
-        if element.in_chip(chip) and (age_s > 0 or element.place is not Place.TIME)
+        if element.in_chip(chip) and (aged or element.place is not Place.TIME)
     )
 
 

@@ -88,6 +88,13 @@ class Cell(Section):
     g_levels_us: tuple[float, ...] = setting(
         (), "floats", 'the levels where spacing = "table"', low=0
     )
+    virgin_us: float | None = setting(
+        None,
+        "float",
+        "conductance of a cell that was never written; g_min_us if not given",
+        low=0,
+        high=1e6,
+    )
     iv_alpha: float = setting(
         0.0, "float", "I ∝ sinh(alpha·v)/sinh(alpha), v over full scale; 0 = linear", low=0, high=20
     )

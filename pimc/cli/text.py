@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 
-__all__ = ["clipping_layers", "engineering", "facts", "percent", "room", "table"]
+__all__ = ["clipping_layers", "engineering", "facts", "percent", "percents", "room", "table"]
 
 #: Share of clipped conversions above which a layer is named, and how many are.
 _CLIPPING, _NAMED = 1e-3, 4
@@ -76,6 +76,11 @@ def clipping_layers(shares: Mapping[str, float]) -> str:
     shown = "  ".join(f"{layer} {percent(-share)}" for share, layer in found[:_NAMED])
     more = len(found) - _NAMED
     return f"{shown}  and {more} more" if more > 0 else shown
+
+
+def percents(low: float | None, high: float | None) -> str:
+    """The ends of an interval of shares: ``52.20 to 93.68 %``; a dash where there is none."""
+    return "–" if low is None or high is None else f"{100 * low:.2f} to {percent(high)}"
 
 
 def engineering(value: float | None, unit: str) -> str:

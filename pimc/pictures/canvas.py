@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from pimc.files.atomic import replacing
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["REFERENCE", "new_figure", "save_figure"]
+__all__ = ["REFERENCE", "caption", "new_figure", "save_figure", "stands_on"]
 
 #: Colour of what results are held against.
 REFERENCE = "#444444"
@@ -22,6 +23,24 @@ def new_figure(width: float, height: float) -> Figure:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def stands_on(dies: int | Collection[int], samples: int | None = None) -> str:
+    """What figures stand on: ``5 dies, 2,000 samples``.
+
+    Args:
+        dies: how many; of several points the number of each.
+        samples: that every die met; None where they are not what it is about.
+    """
+    counts = [dies] if isinstance(dies, int) else sorted(set(dies))
+    several = f"{counts[0]:,} to {counts[-1]:,}" if len(counts) > 1 else f"{counts[0]:,}"
+    text = f"{several} die{'s' * (counts[-1] != 1)}"
+    return text if samples is None else f"{text}, {samples:,} sample{'s' * (samples != 1)}"
+
+
+def caption(figure: Figure, text: str) -> None:
+    """Write below a figure what it stands on."""
+    figure.supxlabel(text, fontsize=8, color=REFERENCE)
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:

@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from pimc.chip.measured import Measurement
 from pimc.image.image import Image
-from pimc.pictures.canvas import REFERENCE, new_figure, save_figure
+from pimc.pictures.canvas import REFERENCE, caption, new_figure, save_figure, stands_on
 from pimc.studies.ablation_result import Explanation
+from pimc.studies.intervals import interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,8 +38,13 @@ def accuracy_picture(
     after: Sequence[float],
     in_float: float,
     quantized: float,
+    samples: int,
 ) -> None:
     """Accuracy of several dies before and after recovery, as bars (shares 0…1).
+
+    Args:
+        dies: their names.
+        samples: that each of them was measured on.
 
     Raises:
         UsageError: the file cannot be written.
@@ -66,11 +72,12 @@ def accuracy_picture(
     axes.set_ylabel("accuracy in %")
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize=9)
+    caption(figure, stands_on(len(dies), samples))
     save_figure(figure, path)
 
 
 def explain_picture(path: str | Path, found: Explanation) -> None:
-    """What each element costs, with 95 % intervals over dies; the layers' noise and clipping.
+    """What each element costs, with 95 % intervals over dies and samples; the layers' noise.
 
     Raises:
         UsageError: the file cannot be written.
@@ -79,6 +86,12 @@ def explain_picture(path: str | Path, found: Explanation) -> None:
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.15))
     _costs(left, found)
     _layers(right, found)
+    counts = stands_on(len(found.accuracies), found.samples)
+    caption(
+        figure,
+        f"{counts}, {found.snr_samples:,} for signal to noise; bars: 95 % interval of the paired "
+        "differences",
+    )
     save_figure(figure, path)
 
 
@@ -145,6 +158,8 @@ def measured_picture(path: str | Path, found: Measurement) -> None:
     axes.set_ylabel("conductance in µS")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=9)
+    count = sum(len(level.samples_us) for level in found.levels)
+    caption(figure, f"{count:,} measured conductances")
     save_figure(figure, path)
 
 
@@ -152,17 +167,21 @@ def lines_picture(
     path: str | Path,
     name: str,
     lines: Mapping[str, Mapping[Any, Sequence[float]]],
+    samples: int,
     title: str = "",
     in_float: float | None = None,
+    among: str = "",
 ) -> None:
-    """Accuracy against a parameter: mean ± standard deviation over dies, one line a label.
+    """Accuracy against a parameter: mean and 95 % interval, one line a label.
 
     Args:
         name: of the parameter.
         lines: by label and value of the parameter the accuracies (shares 0…1) of the dies. Where
             all values are numbers they are placed by their size, else side by side.
+        samples: that each die was measured on.
         title: what the labels are.
         in_float: accuracy of the float network, drawn across.
+        among: what else a point stands on.
 
     Raises:
         UsageError: the file cannot be written.
@@ -172,29 +191,44 @@ def lines_picture(
     values = list(dict.fromkeys(value for line in lines.values() for value in line))
     numbers = all(isinstance(value, int | float) for value in values)
     place = {value: value if numbers else number for number, value in enumerate(values)}
+    reach = max(place.values()) - min(place.values())
     if in_float is not None:
         label = f"float {in_float:.1%}"
         axes.axhline(100 * in_float, color=REFERENCE, linewidth=1, linestyle=":", label=label)
     for number, (label, line) in enumerate(lines.items()):
         at = sorted(line, key=place.__getitem__)
-        shift = 0.0 if numbers else 0.06 * (number - (len(lines) - 1) / 2)
+        # Side by side, so that no bar hides another.
+        shift = (0.01 * reach if numbers else 0.06) * (number - (len(lines) - 1) / 2)
+        means = [float(np.mean(line[value])) for value in at]
         axes.errorbar(
             [place[value] + shift for value in at],
-            [100 * float(np.mean(line[value])) for value in at],
-            [100 * float(np.std(line[v], ddof=1)) if len(line[v]) > 1 else 0.0 for v in at],
+            [100 * mean for mean in means],
+            _around(means, [interval(line[value], samples) for value in at]),
             marker="o",
             markersize=4,
             linewidth=1.2,
             linestyle="-" if numbers else "",
+            elinewidth=0.8,
             capsize=3,
-            label=label or "mean ± std",
+            label=label or "mean",
         )
     axes.set_xticks(list(place.values()), [str(value) for value in values])
     axes.set_xlabel(name)
     axes.set_ylabel("accuracy in %")
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside right upper", frameon=False, fontsize=8, title=title or None)
+    counts = stands_on([len(found) for line in lines.values() for found in line.values()], samples)
+    caption(figure, f"a point: {counts}{among}; bars: 95 % interval over dies and samples")
     save_figure(figure, path)
+
+
+def _around(
+    means: Sequence[float], intervals: Sequence[tuple[float, float]]
+) -> npt.NDArray[np.float64]:
+    """(2, points) distances of the ends of intervals from the means, shares as per cent."""
+    ends = np.asarray(intervals, np.float64).T
+    distances: npt.NDArray[np.float64] = 100 * np.abs(ends - np.asarray(means))
+    return distances
 
 
 def _colours(name: str, count: int) -> Colormap:
@@ -213,7 +247,7 @@ def _costs(axes: Axes, found: Explanation) -> None:
             position + shift,
             [100 * entry.mean for entry in lost],
             0.36,
-            xerr=[100 * (entry.half_width or 0.0) for entry in lost],
+            xerr=_around([entry.mean for entry in lost], [entry.interval for entry in lost]),
             error_kw={"elinewidth": 1, "capsize": 2},
             color=colour,
             label=label,

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pimc.pictures.canvas import REFERENCE, new_figure, save_figure
+from pimc.pictures.canvas import REFERENCE, caption, new_figure, save_figure, stands_on
+from pimc.studies.intervals import interval
 
 __all__ = ["layers_picture", "strategies_picture"]
 
@@ -16,12 +17,14 @@ def strategies_picture(
     path: str | Path,
     points: Mapping[str, Sequence[tuple[float, float]]],
     in_float: float,
+    samples: int,
     floor: float | None = None,
 ) -> None:
     """Accuracy against cells rewritten: every die a faint point, every strategy's mean a large one.
 
     Args:
         points: by strategy (part of the cells rewritten, accuracy) of its dies; shares 0…1.
+        samples: that each die was measured on.
         in_float: accuracy of the float network, drawn across.
         floor: accuracy of perfect cells under the chip's read noise and converters, likewise.
 
@@ -34,10 +37,10 @@ def strategies_picture(
         rewritten, reached = (100 * np.asarray(values) for values in zip(*dies, strict=True))
         colour = f"C{number}"
         axes.scatter(rewritten, reached, s=10, color=colour, alpha=0.4)
-        spread = float(np.std(reached, ddof=1)) if len(dies) > 1 else 0.0
-        axes.errorbar(
-            rewritten.mean(), reached.mean(), spread, fmt="o", color=colour, capsize=3, label=name
-        )
+        low, high = interval([share for _, share in dies], samples)
+        mean = reached.mean()
+        around = [[mean - 100 * low], [100 * high - mean]]
+        axes.errorbar(rewritten.mean(), mean, around, fmt="o", color=colour, capsize=3, label=name)
     axes.axhline(
         100 * in_float, color=REFERENCE, linewidth=1, linestyle=":", label=f"float {in_float:.1%}"
     )
@@ -53,11 +56,16 @@ def strategies_picture(
     axes.set_ylabel("accuracy in %")
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    counts = stands_on([len(dies) for dies in points.values()], samples)
+    caption(figure, f"a strategy: {counts}; bars: 95 % interval over dies and samples")
     save_figure(figure, path)
 
 
 def layers_picture(
-    path: str | Path, before: Mapping[str, float], after: Mapping[str, Mapping[str, float]]
+    path: str | Path,
+    before: Mapping[str, float],
+    after: Mapping[str, Mapping[str, float]],
+    text: str,
 ) -> None:
     """Error of every layer's outputs, as programmed and after each strategy.
 
@@ -65,6 +73,7 @@ def layers_picture(
         before: by layer name; root mean square over the standard deviation of the float
             network's.
         after: the same, by strategy.
+        text: what they stand on.
 
     Raises:
         UsageError: the file cannot be written.
@@ -83,4 +92,5 @@ def layers_picture(
     axes.set_ylabel("error of a layer's outputs")
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    caption(figure, text)
     save_figure(figure, path)

@@ -15,12 +15,12 @@ from pimc.progress import Progress, silent, ticking
 from pimc.runtime.teacher import has_teacher
 from pimc.studies.ablation_result import (
     Cost,
-    Difference,
     Explanation,
     Quantization,
 )
 from pimc.studies.drawn import FRESH, Reading
-from pimc.studies.evaluate import Batches, accuracy, float_session
+from pimc.studies.evaluate import Batches, accuracy, float_session, right
+from pimc.studies.intervals import Difference, Right
 from pimc.studies.snr import SNR_IMAGES, layer_snr
 
 __all__ = ["explain", "on_chip"]
@@ -34,7 +34,7 @@ def explain(
     batches: Batches,
     seeds: Sequence[int],
     *,
-    accuracies: Sequence[float] | None = None,
+    known: Sequence[Right] | None = None,
     in_float: float | None = None,
     reading: Reading = FRESH,
     snr_images: int = SNR_IMAGES,
@@ -48,7 +48,7 @@ def explain(
     Args:
         batches: labelled samples.
         seeds: of the dies, one at least, and of their read noise.
-        accuracies: of these dies with everything on, where they are known already.
+        known: the samples that these dies get right with everything on, where that is known.
         in_float: accuracy of the float network, likewise.
         reading: how the dies are read.
         snr_images: samples that the signal-to-noise ratios are measured on.
@@ -64,8 +64,8 @@ def explain(
     settings += [names - {name} for name in sorted(names)]
     settings += [Setting({name}) for name in sorted(names)]
     found = _Measured(image, batches, tuple(seeds), reading)
-    if accuracies is not None:
-        found.known |= {(names, seed): a for seed, a in zip(seeds, accuracies, strict=True)}
+    if known is not None:
+        found.known |= {(names, seed): one for seed, one in zip(seeds, known, strict=True)}
     found.measure(settings, progress)
     if in_float is None and has_teacher(image):
         in_float = accuracy(float_session(image), batches)
@@ -87,6 +87,7 @@ def explain(
         layers=layer_snr(
             image, seeds, batches.data, snr_images, reading=reading, progress=progress
         ),
+        snr_samples=min(snr_images, len(batches.data)),
     )
 
 
@@ -114,12 +115,12 @@ def on_chip(image: Image, chip: Chip) -> Image:
 
 
 class _Measured:
-    """Accuracies by setting and die; what no die differs in is measured once."""
+    """Samples that are right by setting and die; what no die differs in is measured once."""
 
     def __init__(
         self, image: Image, batches: Batches, seeds: tuple[int, ...], reading: Reading
     ) -> None:
-        self.known: dict[tuple[Setting, int], float] = {}
+        self.known: dict[tuple[Setting, int], Right] = {}
         self._image, self._batches, self._seeds, self._reading = image, batches, seeds, reading
         elements = present(image.chip, reading.age_s)
         self._all = Setting(element.name for element in elements)
@@ -134,17 +135,19 @@ class _Measured:
                 image = on_chip(self._image, without(self._image.chip, self._all - setting))
                 for _, seed in keys:
                     session = self._reading.session(image, seed, converters=ADC.name in setting)
-                    self.known[setting, seed] = accuracy(session, self._batches)
+                    self.known[setting, seed] = right(session, self._batches)
                     tick()
 
     def on_each_die(self, setting: Setting) -> tuple[float, ...]:
         """Accuracy of every die."""
-        return tuple(self.known[key] for key in self._keys(setting))
+        return tuple(int(one.sum()) / len(one) for one in self._right(setting))
 
     def lost(self, better: Setting, worse: Setting) -> Difference:
         """Accuracy lost on every die from one setting to the other."""
-        pairs = zip(self.on_each_die(better), self.on_each_die(worse), strict=True)
-        return Difference(tuple(one - two for one, two in pairs))
+        return Difference.between(self._right(better), self._right(worse))
+
+    def _right(self, setting: Setting) -> list[Right]:
+        return [self.known[key] for key in self._keys(setting)]
 
     def _keys(self, setting: Setting) -> list[tuple[Setting, int]]:
         """What is known of each die; without an element that is drawn all are like the first."""

@@ -6,43 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from pimc.chip.element import Element
+from pimc.studies.intervals import Difference
 
-__all__ = ["Cost", "Difference", "Explanation", "LayerSnr", "Quantization"]
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Accuracy lost on each of several dies, as shares; a loss is positive."""
-
-    per_die: tuple[float, ...]
-
-    @property
-    def mean(self) -> float:
-        """Mean over the dies."""
-        return float(np.mean(self.per_die))
-
-    @property
-    def half_width(self) -> float | None:
-        """Half of the 95 % confidence interval of the mean: t(0.975, n − 1) · s / √n.
-
-        Over dies, on the same samples; None for a single die.
-        """
-        from scipy.stats import t
-
-        count = len(self.per_die)
-        if count < 2:
-            return None
-        error = float(np.std(self.per_die, ddof=1)) / math.sqrt(count)
-        return float(t.ppf(0.975, count - 1)) * error
-
-    def to_dict(self) -> dict[str, Any]:
-        """``mean``, ``interval_95`` (None for a single die) and ``per_die``."""
-        mean, half = self.mean, self.half_width
-        interval = None if half is None else [mean - half, mean + half]
-        return {"mean": mean, "interval_95": interval, "per_die": list(self.per_die)}
+__all__ = ["Cost", "Explanation", "LayerSnr", "Quantization"]
 
 
 @dataclass(frozen=True)
@@ -132,6 +99,7 @@ class Explanation:
         costs: of the elements that the chip has.
         together: accuracy lost on each die from rounded weights to everything on.
         layers: signal-to-noise ratios, in the order of the network.
+        snr_samples: that these were measured on.
     """
 
     accuracies: tuple[float, ...]
@@ -139,11 +107,20 @@ class Explanation:
     costs: tuple[Cost, ...]
     together: Difference
     layers: tuple[LayerSnr, ...]
+    snr_samples: int
+
+    @property
+    def samples(self) -> int:
+        """That accuracies were measured on, the same ones on every die."""
+        return self.together.samples
 
     def to_dict(self) -> dict[str, Any]:
         """The object ``explain`` of ``pimc eval --json``; its keys stand in docs/commands.md."""
         accuracy = self.quantization
         return {
+            "dies": len(self.accuracies),
+            "samples": self.samples,
+            "snr_samples": self.snr_samples,
             "quantization": {
                 "float": accuracy.in_float,
                 "weights": accuracy.weights,

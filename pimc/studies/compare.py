@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 from pimc.data.dataset import Dataset
 from pimc.image.image import Image
@@ -18,11 +19,12 @@ from pimc.runtime.door.device import Device
 from pimc.runtime.door.drivers import open_device
 from pimc.runtime.door.program import program
 from pimc.runtime.session import Session
-from pimc.studies.evaluate import Batches, accuracy
+from pimc.studies.evaluate import Batches, right
+from pimc.studies.intervals import Difference, Right
 from pimc.studies.montecarlo import shareable
 from pimc.work.pool import Here, Pool, completed
 
-__all__ = ["Outcome", "compare"]
+__all__ = ["Outcome", "compare", "gained"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Outcome:
 
     Attributes:
         seed: of the die.
-        accuracy_before, accuracy_after: on the labelled data; None without.
+        right_before, right_after: which labelled samples the die gets right; None without.
         loss, agreement: of the result on held-out calibration data; agreement is None for
             values.
         errors_before, errors_after: of every layer's outputs, see
@@ -44,8 +46,8 @@ class Outcome:
 
     strategy: str
     seed: int
-    accuracy_before: float | None
-    accuracy_after: float | None
+    right_before: Right | None = field(repr=False, compare=False)
+    right_after: Right | None = field(repr=False, compare=False)
     loss: float
     agreement: float | None
     errors_before: Mapping[str, float]
@@ -54,6 +56,34 @@ class Outcome:
     residual_weights: int
     reads: int | None
     seconds: float
+
+    @property
+    def accuracy_before(self) -> float | None:
+        """On the labelled data, as programmed; None without."""
+        return None if self.right_before is None else float(self.right_before.mean())
+
+    @property
+    def accuracy_after(self) -> float | None:
+        """The same after the strategy."""
+        return None if self.right_after is None else float(self.right_after.mean())
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but single samples, in plain types."""
+        table = {item.name: getattr(self, item.name) for item in fields(self)}
+        before, after = self.accuracy_before, self.accuracy_after
+        del table["right_before"], table["right_after"]
+        head = {"strategy": self.strategy, "seed": self.seed}
+        return head | {"accuracy_before": before, "accuracy_after": after} | table
+
+
+def gained(outcomes: Sequence[Outcome]) -> Difference | None:
+    """What a strategy won over its dies as they were programmed; None without labelled data."""
+    pairs = [
+        (one.right_after, one.right_before)
+        for one in outcomes
+        if one.right_after is not None and one.right_before is not None
+    ]
+    return Difference.between(*zip(*pairs, strict=True)) if pairs else None
 
 
 def compare(
@@ -138,8 +168,8 @@ def follow(
     )
 
 
-def _measured(image: Image, device: Device, labelled: Batches | None, seed: int) -> float | None:
-    """Accuracy; looking at the labelled data must not change what the recovery reads."""
+def _measured(image: Image, device: Device, labelled: Batches | None, seed: int) -> Right | None:
+    """What is right; looking at the labelled data must not change what the recovery reads."""
     if labelled is None:
         return None
-    return accuracy(Session(image, observer(device, seed)), labelled)
+    return right(Session(image, observer(device, seed)), labelled)

@@ -20,24 +20,21 @@ from pimc.runtime.finite import require_finite
 from pimc.runtime.graph.executor import Executor
 from pimc.runtime.session import BATCH_SIZE, NodeArg, inputs_of
 from pimc.runtime.teacher import teacher_array
+from pimc.studies.intervals import Right
 
 __all__ = [
     "Batches",
     "Runs",
     "accuracy",
-    "deviation",
     "float_session",
     "input_shape",
     "inputs_of",
-    "interval",
-    "mean_interval",
     "only_input",
-    "wilson_interval",
+    "right",
 ]
 
 #: Prepared inputs are kept for the next die up to this size.
 CACHE_BYTES = 1 << 30
-CONFIDENCE = 0.95
 
 
 class Runs(Protocol):
@@ -144,6 +141,22 @@ def accuracy(
 ) -> float:
     """Share of samples whose largest value of the first output is at the label.
 
+    Arguments and errors are those of :func:`right`.
+    """
+    found = right(session, data, batch_size, progress, description=description)
+    return int(found.sum()) / len(found)
+
+
+def right(
+    session: Runs,
+    data: Dataset | Batches,
+    batch_size: int = BATCH_SIZE,
+    progress: Progress = silent,
+    *,
+    description: str = "accuracy",
+) -> Right:
+    """Which samples have the largest value of the first output at their label.
+
     Args:
         session: what runs the network.
         data: labelled samples; give :class:`Batches` to measure several sessions on them.
@@ -160,63 +173,12 @@ def accuracy(
     batches = data if isinstance(data, Batches) else Batches(data, batch_size)
     name = only_input(session.get_inputs())
     input_shape(session.get_inputs())  # refuses a network of a fixed number of samples
-    right = 0
+    parts = []
     for x, labels in progress(batches, description, len(batches)):
         scores = session.run(None, {name: x})[0]
         require_finite({"0": scores}, description)
-        right += int((_classes(scores, len(labels), labels, batches.data.name) == labels).sum())
-    return right / len(batches.data)
-
-
-def mean_interval(values: Sequence[float]) -> tuple[float, float]:
-    """95 % confidence interval of the mean over dies, on the samples at hand: Student's t.
-
-    mean ± t(0.975, n − 1) · s / √n with the sample standard deviation s; two values at least.
-    """
-    from scipy.stats import t
-
-    mean, count = float(np.mean(values)), len(values)
-    error = float(np.std(values, ddof=1)) / math.sqrt(count)
-    half = float(t.ppf((1 + CONFIDENCE) / 2, count - 1)) * error
-    return mean - half, mean + half
-
-
-def interval(values: Sequence[float], samples: int) -> tuple[float, float]:
-    """95 % confidence interval of the accuracy of any die on any samples, cut to 0…1.
-
-    Dies and samples are both drawn from many. The distances of the limits from the mean over dies
-    (:func:`mean_interval`) and over samples (:func:`wilson_interval`) are added in squares, as of
-    independent errors (G. Y. Zou and A. Donner, Stat. Med. 27 (2008), doi:10.1002/sim.3095). Of a
-    single die it is the interval over samples, which says nothing of other dies.
-
-    Args:
-        values: accuracy of each die.
-        samples: that each of them was measured on, the same ones.
-    """
-    mean = float(np.mean(values))
-    parts = [wilson_interval(mean, samples)]
-    if len(values) > 1:
-        parts.append(mean_interval(values))
-    below = math.hypot(*(mean - low for low, _ in parts))
-    above = math.hypot(*(high - mean for _, high in parts))
-    return max(mean - below, 0.0), min(mean + above, 1.0)
-
-
-def deviation(values: Sequence[float]) -> float:
-    """Sample standard deviation over dies; 0 for a single one."""
-    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-
-
-def wilson_interval(share: float, samples: int) -> tuple[float, float]:
-    """95 % confidence interval of a share of ``samples``: Wilson's score interval.
-
-    E. B. Wilson, J. Am. Stat. Assoc. 22 (1927), doi:10.1080/01621459.1927.10502953.
-    """
-    z = 1.959963984540054
-    centre = (share + z**2 / (2 * samples)) / (1 + z**2 / samples)
-    half = z / (1 + z**2 / samples)
-    half *= math.sqrt(share * (1 - share) / samples + z**2 / (4 * samples**2))
-    return max(centre - half, 0.0), min(centre + half, 1.0)
+        parts.append(_classes(scores, len(labels), labels, batches.data.name) == labels)
+    return np.concatenate(parts)
 
 
 def _classes(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pimc.image.image import Image
 from pimc.progress import Progress, silent
@@ -12,7 +12,8 @@ from pimc.runtime.door.abilities import saturation_of
 from pimc.runtime.door.device import Saturation
 from pimc.runtime.session import Session
 from pimc.studies.drawn import FRESH, Reading
-from pimc.studies.evaluate import Batches, accuracy
+from pimc.studies.evaluate import Batches, right
+from pimc.studies.intervals import Right
 from pimc.work.pool import Here, Pool, completed
 
 __all__ = ["Trial", "measure_die", "measure_dies", "measure_session", "shareable"]
@@ -27,12 +28,14 @@ class Trial:
         accuracy: share of samples that it gets right.
         seconds: how long it took.
         saturation: of the converters, by layer.
+        right: which samples it gets right.
     """
 
     die: str
     accuracy: float
     seconds: float
     saturation: Mapping[str, Saturation]
+    right: Right = field(repr=False, compare=False)
 
 
 def measure_dies(
@@ -72,8 +75,9 @@ def measure_dies(
 def measure_session(session: Session, batches: Batches, progress: Progress = silent) -> Trial:
     """Measure the die or chip of a session; what is raised is what ``accuracy`` raises."""
     start, name = time.perf_counter(), session.device.name
-    share = accuracy(session, batches, progress=progress, description=name)
-    return Trial(name, share, time.perf_counter() - start, saturation_of(session.device))
+    found = right(session, batches, progress=progress, description=name)
+    seconds, share = time.perf_counter() - start, int(found.sum()) / len(found)
+    return Trial(name, share, seconds, saturation_of(session.device), found)
 
 
 def measure_die(image: Image, batches: Batches, reading: Reading, seed: int) -> Trial:

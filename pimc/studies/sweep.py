@@ -25,13 +25,8 @@ from pimc.image.summary import summarize
 from pimc.plan.records import Plan
 from pimc.progress import Progress, silent
 from pimc.studies.drawn import FRESH, Reading
-from pimc.studies.evaluate import (
-    Batches,
-    accuracy,
-    deviation,
-    float_session,
-    interval,
-)
+from pimc.studies.evaluate import Batches, accuracy, float_session
+from pimc.studies.intervals import deviation, interval
 from pimc.studies.montecarlo import Trial, measure_die, shareable
 from pimc.studies.sweep_table import (
     COLUMNS,
@@ -79,7 +74,7 @@ class Setup:
             "samples": len(self.batches.data),
             "dies": len(self.seeds),
             "seed": self.seeds[0],
-            "age_s": self.reading.age_s,
+            "age_s": max(self.reading.age_s, self.base.retention.youngest_s),
             "ir_drop": self.reading.ir_drop,
         }
 

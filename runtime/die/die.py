@@ -157,7 +157,8 @@ class Die:
         g = state.g_us.reshape(-1)[cells]
         if self.perfect or not retention.changes(chip):
             return g
-        level, age = state.level.reshape(-1)[cells], state.age_s.reshape(-1)[cells]
+        level = state.level.reshape(-1)[cells]
+        age = np.maximum(state.age_s.reshape(-1)[cells], chip.retention.youngest_s)
         moved = (state.stuck.reshape(-1)[cells] == Stuck.FREE) & (level != UNWRITTEN) & (age > 0)
         target = np.asarray(chip.cell.g_levels_us)[level[moved]]
         write = state.writes.reshape(-1)[cells[moved]] - 1
@@ -171,12 +172,12 @@ class Die:
         They were written when the die was made.
         """
         chip, g = self.attached(), self.cells.reference_us.reshape(-1)[lines]
-        moved = g > 0
-        if self.perfect or not retention.changes(chip) or self.clock_s == 0:
+        moved, clock_s = g > 0, max(self.clock_s, chip.retention.youngest_s)
+        if self.perfect or not retention.changes(chip) or clock_s == 0:
             return g
         levels_us = chip.cell.g_levels_us
         target = np.full(int(moved.sum()), levels_us[len(levels_us) // 2])
-        age = np.full(target.shape, self.clock_s)
+        age = np.full(target.shape, clock_s)
         streams = retention.REFERENCE
         g[moved] = aged_us(chip, self.seed, streams, lines[moved], g[moved], target, age)
         return g
@@ -227,7 +228,8 @@ class Die:
         cell = np.arange(first * rows * cols, arrays * rows * cols).reshape(shape)
         line = np.arange(first * rows, arrays * rows).reshape(shape[:2])
         stuck, dead_row = np.zeros(shape, np.uint8), np.zeros(shape[:2], np.bool_)
-        levels_us = chip.cell.g_levels_us
+        levels_us, virgin_us = chip.cell.g_levels_us, chip.cell.virgin_us
+        virgin_us = chip.cell.g_min_us if virgin_us is None else virgin_us
         reference = np.full(shape[:2], levels_us[len(levels_us) // 2])
         if not self.perfect:
             stuck, dead_row = draw_faults(chip, self.seed, cell, line)
@@ -236,7 +238,7 @@ class Die:
             level=np.full(shape, UNWRITTEN, np.int16),
             writes=np.zeros(shape, np.uint32),
             stuck=stuck,
-            g_us=with_faults(chip, stuck, chip.cell.g_min_us).astype(np.float32),
+            g_us=with_faults(chip, stuck, virgin_us).astype(np.float32),
             reference_us=np.where(dead_row, 0.0, reference).astype(np.float32),
             age_s=np.zeros(shape, np.float32),
             **unread(chip, shape),

@@ -141,7 +141,8 @@ def aged_us(
 ) -> Array64:
     """Conductances now in µS, 0 or more, of cells that held ``g_us`` right after their write.
 
-    Every draw belongs to a write and is the same at every age.
+    Every draw belongs to a write and is the same at every age. Where the chip says so, what the
+    chip's own retention leaves is cut off at the ends of the range.
 
     Args:
         chip: the design.
@@ -157,6 +158,8 @@ def aged_us(
         (drawn,) = normals(1, seed, streams.retention, cells, write)
         change = model.shift_us(target_us, age) + model.sigma_us(target_us, age) * drawn
         held = np.maximum(g_us + change, 0.0)
+        if chip.retention.within_range:
+            held = np.clip(held, chip.cell.g_min_us, chip.cell.g_max_us)
     for term in chip.physics.of_time:
         draws = normals(term.draws, own_seed(seed, term.name), streams.own, cells, write)
         held = np.maximum(term.aged_us(held, target_us, age, draws), 0.0)

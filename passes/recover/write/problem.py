@@ -75,7 +75,7 @@ class Problem:
         match = np.einsum("gkn,gkn->gn", wanted, image_of)
         fallback = (layer.scale * layer.gain).astype(np.float64).reshape(match.shape)
         fit = np.where(match > 0, match / np.where(power > 0, power, 1.0), fallback)[:, None, :]
-        sigma = np.asarray(chip.cell.sigma.sigma_us(np.asarray(chip.cell.g_levels_us)))
+        sigma = chip.redrawn_us(np.asarray(chip.cell.g_levels_us))
         sound = ~stuck(image, layer, estimate)
         return Problem(
             held_us=held + book.reference_us,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Callable
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass
@@ -224,8 +225,10 @@ class Variation(Section):
 
 _RETENTION_KEYS: MappingType[str, frozenset[str]] = {
     "none": frozenset(),
-    "log": frozenset({"log_shift_us", "log_sigma_us", "sigma_1s_us"}),
-    "sigma_at": frozenset({"at_s", "coefficients_us"}),
+    "log": frozenset(
+        {"log_shift_us", "log_sigma_us", "sigma_1s_us", "least_age_s", "within_range"}
+    ),
+    "sigma_at": frozenset({"at_s", "coefficients_us", "within_range"}),
 }
 
 
@@ -236,7 +239,7 @@ def _only_own_retention(retention: Any) -> bool:
 
 @dataclass(frozen=True)
 class Retention(Section):
-    """What time does to a written cell; nothing at the moment of the write."""
+    """What time does to a written cell; nothing at the moment of the write, if not said else."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule("kind", _only_own_retention, "keys of another kind of retention are set"),
@@ -262,6 +265,12 @@ class Retention(Section):
     )
     log_sigma_us: float | None = setting(None, "float", "log: growth of σ over ln(t/s), µS", low=0)
     sigma_1s_us: float | None = setting(None, "float", "log: σ one second after the write", low=0)
+    least_age_s: float | None = setting(
+        None, "float", "log: the age that younger cells are taken to have, s", above=0
+    )
+    within_range: bool | None = setting(
+        None, "bool", "cells that time has moved are cut off at g_min and g_max"
+    )
     at_s: tuple[float, ...] = setting(
         (), "floats", "sigma_at: seconds after the write at which σ(G) is known", above=0
     )
@@ -271,3 +280,16 @@ class Retention(Section):
     variable: str = setting(
         "g_us", "str", "sigma_at: G in µS, or x = G/g_max", choices=("g_us", "x")
     )
+
+    @property
+    def youngest_s(self) -> float:
+        """The least age that any written cell has, s: 0 if ``least_age_s`` does not say else."""
+        return self.least_age_s or 0.0
+
+    @property
+    def youngest_sigma_us(self) -> float:
+        """Standard deviation in µS of the change at that age."""
+        if self.least_age_s is None:
+            return 0.0
+        growth = (self.log_sigma_us or 0.0) * math.log(self.least_age_s)
+        return max(growth + (self.sigma_1s_us or 0.0), 0.0)

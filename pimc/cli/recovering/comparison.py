@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from statistics import mean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pimc.cli.command import Report, Settings
 from pimc.cli.recovering.arguments import RecoverArguments
-from pimc.cli.text import facts, percent, table
+from pimc.cli.text import facts, percent, percents, table
 
 if TYPE_CHECKING:
     from pimc.data.dataset import Dataset
@@ -24,9 +23,12 @@ if TYPE_CHECKING:
 __all__ = ["compared"]
 
 _HEADER = (
-    "strategy", "before", "after", "agrees with float", "cells rewritten", "digital weights",
-    "array reads", "time",
+    "strategy", "before", "after", "points won", "agrees with float", "cells rewritten",
+    "digital weights", "array reads", "time",
 )  # fmt: skip
+
+#: What stands in brackets.
+_BRACKETS = "95 % intervals over dies and samples, of points won those of paired differences"
 
 
 def compared(
@@ -43,6 +45,7 @@ def compared(
     from pimc.files.atomic import replacing
     from pimc.passes.recover.bench.floor import with_perfect_cells
     from pimc.passes.recover.strategies import strategies, strategy_named
+    from pimc.pictures.canvas import stands_on
     from pimc.pictures.recovery import layers_picture
     from pimc.runtime.die.die import Die
     from pimc.runtime.door.drivers import simulates
@@ -84,48 +87,98 @@ def compared(
         )
     output = arguments.output or path.with_suffix(".compare.json")
     total = int(image.used.sum())
-    rows = [_row([one for one in outcomes if one.strategy == name], total) for name in names]
+    by_name = {name: [one for one in outcomes if one.strategy == name] for name in names}
+    samples = 0 if labelled is None else len(labelled.data)
+    rows = [_row(found, total, samples) for found in by_name.values()]
     data = {
         "output": str(output),
         "float_accuracy": in_float,
         "quantized_accuracy": ideal,
         "floor_accuracy": floor,
+        "samples": samples or None,
         "calibration_samples": len(calib),
         "cells_total": total,
         "dies": seeds,
-        "outcomes": [asdict(outcome) for outcome in outcomes],
+        "strategies": [_over_both(found, samples) for found in by_name.values()],
+        "outcomes": [outcome.to_dict() for outcome in outcomes],
         "seconds": round(time.perf_counter() - start, 3),
     }
     with replacing(output) as stream:
         stream.write((json.dumps(data, indent=1) + "\n").encode())
+    counts = f"{stands_on(len(seeds), samples or None)}, {len(calib):,} calibration samples"
+    in_brackets = f"; in brackets {_BRACKETS}" if samples else ""
     with replacing(output.with_suffix(".md")) as stream:
-        stream.write(_markdown(rows).encode())
+        stream.write(f"{counts}{in_brackets}\n\n{_markdown(rows)}".encode())
     if in_float is not None:
-        _picture(output.with_suffix(".png"), names, outcomes, total, (in_float, floor))
-    layers_picture(output.with_suffix(".layers.png"), *_layer_errors(names, outcomes))
+        _picture(output.with_suffix(".png"), by_name, total, samples, (in_float, floor))
+    layers_picture(
+        output.with_suffix(".layers.png"),
+        *_layer_errors(names, outcomes),
+        f"means over {stands_on(len(seeds))}; {len(calib):,} calibration samples",
+    )
     head = facts(
         [
             ("float", percent(in_float)),
             ("quantized", percent(ideal)),
             ("floor", percent(floor)),
-            ("dies", str(len(seeds))),
+            ("dies", counts),
+            ("brackets", _BRACKETS if samples else ""),
         ]
     )
     return Report(data, f"{head}\n\n{table(_HEADER, rows)}", answer=False)
 
 
-def _row(outcomes: Sequence[Outcome], total: int) -> tuple[str, ...]:
-    """A strategy's line: means, and standard deviations over dies of the accuracies."""
+def _row(outcomes: Sequence[Outcome], total: int, samples: int) -> tuple[str, ...]:
+    """A strategy's line: means over the dies; what is of accuracy with its 95 % interval."""
+    from pimc.studies.compare import gained
+
+    won = gained(outcomes)
+    points = percent(None)
+    if won is not None:
+        low, high = won.interval
+        points = f"{100 * won.mean:.2f} ({100 * low:.2f} to {100 * high:.2f})"
     return (
         outcomes[0].strategy,
-        _over_dies([one.accuracy_before for one in outcomes]),
-        _over_dies([one.accuracy_after for one in outcomes]),
+        _accuracy([one.accuracy_before for one in outcomes], samples),
+        _accuracy([one.accuracy_after for one in outcomes], samples),
+        points,
         _over_dies([one.agreement for one in outcomes]),
         percent(mean(one.cells_rewritten for one in outcomes) / total, 1),
         f"{mean(one.residual_weights for one in outcomes):,.0f}",
         _counted([one.reads for one in outcomes]),
         f"{mean(one.seconds for one in outcomes):.0f} s",
     )
+
+
+def _over_both(outcomes: Sequence[Outcome], samples: int) -> dict[str, Any]:
+    """What a strategy's outcomes say of any dies and samples."""
+    from pimc.studies.compare import gained
+
+    won = gained(outcomes)
+    return {
+        "strategy": outcomes[0].strategy,
+        "accuracy_before": _interval_of([one.accuracy_before for one in outcomes], samples),
+        "accuracy_after": _interval_of([one.accuracy_after for one in outcomes], samples),
+        "gained": won and won.to_dict(),
+    }
+
+
+def _interval_of(values: Sequence[float | None], samples: int) -> dict[str, Any] | None:
+    """``mean`` and ``interval_95`` over dies and samples; None without labelled data."""
+    from pimc.studies.intervals import interval
+
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    return {"mean": mean(known), "interval_95": list(interval(known, samples))}
+
+
+def _accuracy(values: Sequence[float | None], samples: int) -> str:
+    """Mean and 95 % interval over dies and samples."""
+    found = _interval_of(values, samples)
+    if found is None:
+        return percent(None)
+    return f"{100 * found['mean']:.2f} ({percents(*found['interval_95'])})"
 
 
 def _counted(reads: Sequence[int | None]) -> str:
@@ -135,7 +188,7 @@ def _counted(reads: Sequence[int | None]) -> str:
 
 
 def _over_dies(values: Sequence[float | None]) -> str:
-    from pimc.studies.evaluate import deviation
+    from pimc.studies.intervals import deviation
 
     known = [value for value in values if value is not None]
     if not known:
@@ -167,9 +220,9 @@ def _layer_errors(
 
 def _picture(
     path: Path,
-    names: Sequence[str],
-    outcomes: Sequence[Outcome],
+    outcomes: Mapping[str, Sequence[Outcome]],
     total: int,
+    samples: int,
     across: tuple[float, float | None],
 ) -> None:
     from pimc.pictures.recovery import strategies_picture
@@ -177,9 +230,10 @@ def _picture(
     points = {
         name: [
             (one.cells_rewritten / total, one.accuracy_after)
-            for one in outcomes
-            if one.strategy == name and one.accuracy_after is not None
+            for one in found
+            if one.accuracy_after is not None
         ]
-        for name in names
+        for name, found in outcomes.items()
     }
-    strategies_picture(path, points, *across)
+    in_float, floor = across
+    strategies_picture(path, points, in_float, samples, floor)

@@ -13,8 +13,9 @@ from pimc.errors import UsageError
 
 if TYPE_CHECKING:
     from pimc.image.image import Image
-    from pimc.studies.ablation_result import Difference, Explanation
+    from pimc.studies.ablation_result import Explanation
     from pimc.studies.evaluate import Batches
+    from pimc.studies.intervals import Difference, Right
 
 __all__ = ["check_options", "element_costs"]
 
@@ -57,14 +58,14 @@ def element_costs(
     settings: Settings,
     dies: DieOptions,
     *,
-    accuracies: Sequence[float],
+    known: Sequence[Right],
     in_float: float | None,
     output: Path | None,
 ) -> tuple[dict[str, Any], str]:
     """The JSON object ``explain`` and its text; a picture, too, where ``output`` names one.
 
     Args:
-        accuracies: of the dies drawn from ``settings.seed`` on, with everything on.
+        known: the samples that the dies drawn from ``settings.seed`` on get right.
         in_float: accuracy of the float network; None in an image without it.
     """
     from pimc.studies.ablation import explain
@@ -72,8 +73,8 @@ def element_costs(
     found = explain(
         image,
         batches,
-        settings.seeds(len(accuracies)),
-        accuracies=accuracies,
+        settings.seeds(len(known)),
+        known=known,
         in_float=in_float,
         reading=dies.reading(),
         progress=settings.progress,
@@ -91,7 +92,7 @@ def element_costs(
 
 def _quantization(found: Explanation) -> str:
     steps = found.quantization
-    return "accuracy with perfect cells\n" + facts(
+    return f"accuracy with perfect cells, {found.samples:,} samples\n" + facts(
         [
             ("  float", percent(steps.in_float)),
             ("  weights rounded", percent(steps.weights)),
@@ -102,6 +103,8 @@ def _quantization(found: Explanation) -> str:
 
 
 def _elements(found: Explanation) -> str:
+    from pimc.pictures.canvas import stands_on
+
     rows = [
         (cost.element.name, _points(cost.switched_off), _points(cost.alone)) for cost in found.costs
     ]
@@ -110,18 +113,19 @@ def _elements(found: Explanation) -> str:
     together = _points(found.together)
     rows += [("sum", f"{100 * off:6.2f}", f"{100 * alone:6.2f}")]
     rows += [("all together", together, together)]
-    return f"points of accuracy an element costs, {len(found.accuracies)} dies\n" + table(
-        ("element", "won without it", "lost with it alone"), rows
-    )
+    counts = stands_on(len(found.accuracies), found.samples)
+    head = f"points of accuracy an element costs and their 95 % intervals, {counts}\n"
+    return head + table(("element", "won without it", "lost with it alone"), rows)
 
 
 def _points(lost: Difference) -> str:
-    half = lost.half_width
-    return f"{100 * lost.mean:6.2f}" + ("" if half is None else f" ± {100 * half:.2f}")
+    low, high = lost.interval
+    return f"{100 * lost.mean:6.2f} ({100 * low:.2f} to {100 * high:.2f})"
 
 
 def _layers(found: Explanation) -> str:
     from pimc.chip.element import PARTS
+    from pimc.pictures.canvas import stands_on
 
     rows = [
         (
@@ -135,9 +139,9 @@ def _layers(found: Explanation) -> str:
         for layer in found.layers
     ]
     header = ("layer", "network", "own", *PARTS, "clipped %")
-    return "signal to noise in dB: in the whole network, and the layer's own\n" + table(
-        header, rows, limit=room(24)
-    )
+    head = "signal to noise in dB: in the whole network, and the layer's own, "
+    counts = stands_on(len(found.accuracies), found.snr_samples)
+    return f"{head}{counts}\n" + table(header, rows, limit=room(24))
 
 
 def _decibels(value: float | None) -> str:

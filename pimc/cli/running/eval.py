@@ -18,7 +18,7 @@ from pimc.cli.options.single import image_argument
 from pimc.cli.options.values import FILE
 from pimc.cli.options.workers import WorkerOptions
 from pimc.cli.running.dies import DRAWN, DieOptions, one_of, session
-from pimc.cli.text import clipping_layers, facts, percent
+from pimc.cli.text import clipping_layers, facts, percent, percents
 
 if TYPE_CHECKING:
     from pimc.image.image import Image
@@ -80,15 +80,17 @@ def evaluate(settings: Settings, arguments: EvalArguments) -> Report:
     start = time.perf_counter()
     trials = _trials(loaded, batches, settings, arguments)
     seconds = time.perf_counter() - start
+    youngest_s = loaded.chip.retention.youngest_s
     result = _result(trials, batches, in_float, arguments, seconds)
-    text = _text(result)
+    result["age_s"] = _age_s(dies, youngest_s)
+    text = _text(result, youngest_s)
     if arguments.explain:
         result["explain"], more = element_costs(
             loaded,
             batches,
             settings,
             dies,
-            accuracies=[trial.accuracy for trial in trials],
+            known=[trial.right for trial in trials],
             in_float=in_float,
             output=arguments.output,
         )
@@ -112,7 +114,7 @@ def _result(
     import numpy as np
 
     from pimc.runtime.door.device import Saturation
-    from pimc.studies.evaluate import deviation, interval
+    from pimc.studies.intervals import deviation, interval
 
     samples = len(batches.data)
     values = [trial.accuracy for trial in trials]
@@ -130,7 +132,6 @@ def _result(
         "accuracy_interval_95": list(interval(values, samples)),
         "accuracy_per_die": values,
         "dies": [trial.die for trial in trials],
-        "age_s": arguments.dies.age or 0.0,
         "saturation": {layer: found.share for layer, found in saturation.items()},
         "images_per_second": len(trials) * samples / max(seconds, 1e-9),
         "min_accuracy": wanted,
@@ -170,12 +171,25 @@ def _trials(
         )
 
 
+def _age_s(dies: DieOptions, youngest_s: float) -> float:
+    """How long ago drawn dies were written; 0 for any other chip, which has a time of its own."""
+    from pimc.runtime.door.drivers import simulates
+    from pimc.runtime.read.processor import driver_and_processor
+
+    drawn = dies.die is None and not dies.ideal
+    if not drawn or not simulates(driver_and_processor(dies.device)[0]):
+        return 0.0
+    return max(dies.age or 0.0, youngest_s)
+
+
 def _share(value: float | None) -> float | None:
     """A share; numbers above 1 are per cent."""
     return value / 100 if value is not None and value > 1 else value
 
 
-def _text(result: Mapping[str, Any]) -> str:
+def _text(result: Mapping[str, Any], youngest_s: float) -> str:
+    age_s = result["age_s"]
+    least = ", the least age that the chip has figures for" * (age_s == youngest_s)
     values, names = result["accuracy_per_die"], result["dies"]
     low, high = result["accuracy_interval_95"]
     spread = f" ± {percent(result['accuracy_std'])} over {len(values)} dies" * (len(values) > 1)
@@ -187,8 +201,9 @@ def _text(result: Mapping[str, Any]) -> str:
         ("samples", f"{result['samples']:,}"),
         ("float", percent(result["float_accuracy"])),
         ("accuracy", percent(result["accuracy_mean"]) + spread),
-        ("95 % interval", f"{percent(low)} to {percent(high)}, over {drawn_from}"),
+        ("95 % interval", f"{percents(low, high)}, over {drawn_from}"),
         ("dies", each),
+        ("age", f"{age_s:,.10g} s{least}" if age_s else ""),
         ("saturation", clipping_layers(result["saturation"])),
         ("speed", f"{result['images_per_second']:,.0f} images a second"),
         ("minimum", "" if wanted is None else f"{percent(wanted)} {verdict}"),

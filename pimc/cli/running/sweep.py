@@ -21,7 +21,7 @@ from pimc.cli.options.single import ir_drop_option
 from pimc.cli.options.values import DURATION, FILE
 from pimc.cli.options.workers import WorkerOptions
 from pimc.cli.running.dies import DRAWN
-from pimc.cli.text import engineering, facts, percent, room, table
+from pimc.cli.text import engineering, facts, percent, percents, room, table
 
 if TYPE_CHECKING:
     from pimc.chip.design import Chip
@@ -97,6 +97,8 @@ def sweep(settings: Settings, arguments: SweepArguments) -> Report:
     data = {
         "output": str(output),
         "pictures": [str(path) for path in _pictures(output, axes, done.rows)],
+        "dies": arguments.dies,
+        "samples": len(setup.batches.data),
         "points": len(done.rows),
         "measured": done.measured,
         "failed": sum(bool(row["error"]) for row in done.rows),
@@ -147,7 +149,10 @@ def _pictures(output: Path, axes: Sequence[Axis], rows: Sequence[Row]) -> list[P
         if len(axis.values) > 1 and lines:
             path = output.with_name(f"{output.stem}.{axis.name}.png")
             title = ", ".join(other.name for other in others)
-            lines_picture(path, axis.name, lines, title, _float_accuracy(rows))
+            samples, in_float = rows[0]["samples"], _float_accuracy(rows)
+            pooled = any(len(one.values) > 1 for one in axes if one not in (axis, *others))
+            among = ", means over the other parameters" if pooled else ""
+            lines_picture(path, axis.name, lines, samples, title, in_float, among)
             written.append(path)
     return written
 
@@ -161,16 +166,21 @@ def _others(number: int, axes: Sequence[Axis]) -> list[Axis]:
 def _lines(
     axis: Axis, others: Sequence[Axis], rows: Sequence[Row]
 ) -> dict[str, dict[Any, list[float]]]:
-    """Accuracies of all dies by line and value of a parameter; of points that have any."""
+    """Accuracies of the dies by line and value of a parameter; means over points of both."""
+    import numpy as np
+
     from pimc.chip.grid import as_text
 
-    lines: dict[str, dict[Any, list[float]]] = {}
+    found: dict[str, dict[Any, list[list[float]]]] = {}
     for row in rows:
         if not row["error"]:
             label = ", ".join(as_text(row[other.name]) for other in others)
-            line = lines.setdefault(label, {})
-            line.setdefault(row[axis.name], []).extend(row["accuracy_per_die"])
-    return lines
+            line = found.setdefault(label, {})
+            line.setdefault(row[axis.name], []).append(row["accuracy_per_die"])
+    return {
+        label: {value: np.mean(points, axis=0).tolist() for value, points in line.items()}
+        for label, line in found.items()
+    }
 
 
 def _float_accuracy(rows: Sequence[Row]) -> float | None:
@@ -179,14 +189,18 @@ def _float_accuracy(rows: Sequence[Row]) -> float | None:
 
 def _text(data: Mapping[str, Any], axes: Sequence[Axis]) -> str:
     from pimc.chip.grid import as_text
+    from pimc.pictures.canvas import stands_on
 
     names = [axis.name for axis in axes]
-    header = [*names, "accuracy", "± dies", "arrays", "read steps", "energy", "latency"]
+    header = [
+        *names, "accuracy", "± dies", "95 % interval", "arrays", "read steps", "energy", "latency",
+    ]  # fmt: skip
     shown = [
         [
             *(as_text(row[name]) for name in names),
             percent(row["accuracy_mean"]),
             percent(row["accuracy_std"]),
+            percents(row["accuracy_low"], row["accuracy_high"]),
             row["arrays"],
             row["read_steps"],
             engineering(_scaled(row["energy_pj"], 1e-12), "J"),
@@ -198,6 +212,7 @@ def _text(data: Mapping[str, Any], axes: Sequence[Axis]) -> str:
     pairs = [
         ("points", f"{data['points']} ({data['measured']} measured now)"),
         *(("not compiled", f"{count}: {error}") for error, count in errors.items()),
+        ("a point", f"{stands_on(data['dies'], data['samples'])}, interval over both"),
         ("float", percent(data["float_accuracy"])),
         ("took", f"{data['seconds']:.1f} s"),
         ("written", ", ".join([data["output"], *data["pictures"]])),

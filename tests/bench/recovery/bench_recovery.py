@@ -112,14 +112,17 @@ def measured(
 
 
 def lines(chip: str, found: Mapping[str, Any]) -> list[str]:
-    """Rows of the table for one chip."""
+    """Rows of the table for one chip; one that is not as it is shipped says its array."""
+    options = CHIPS[chip]
+    size = options[options.index("--array") + 1] if "--array" in options else ""
+    label = f"{chip}, {size.replace('x', '×')}" if size else chip
     rows = []
     for name in dict.fromkeys(one["strategy"] for one in found["outcomes"]):
         dies = [one for one in found["outcomes"] if one["strategy"] == name]
         share = statistics.mean(one["cells_rewritten"] for one in dies) / found["cells_total"]
         seconds = statistics.mean(one["seconds"] for one in dies)
         rows.append(
-            f"| {chip} | {name} | {len(dies)} | {over_dies(dies, 'accuracy_before')} "
+            f"| {label} | {name} | {len(dies)} | {over_dies(dies, 'accuracy_before')} "
             f"| {over_dies(dies, 'accuracy_after')} | {100 * share:.1f} % "
             f"| {statistics.mean(one['reads'] for one in dies):.2g} | {seconds:.0f} |"
         )
@@ -150,7 +153,8 @@ def write_docs(results: Mapping[str, Mapping[str, Mapping[str, Any]]], output: P
         one = next(iter(by_chip.values()))
         parts.append(
             f"\n{network}, float {100 * one['float_accuracy']:.2f} %, "
-            f"{one['calibration_samples']:,} calibration images:\n\n{HEAD}"
+            f"{one['calibration_samples']:,} calibration images, {one['samples']:,} test images; "
+            f"mean ± standard deviation over the dies:\n\n{HEAD}"
         )
         parts += [f"{line}\n" for chip, found in by_chip.items() for line in lines(chip, found)]
         if len(reached) > 1:
@@ -165,6 +169,7 @@ def write_docs(results: Mapping[str, Mapping[str, Mapping[str, Any]]], output: P
                         ("recovered", "accuracy_after"),
                     )
                 },
+                one["samples"],
                 in_float=one["float_accuracy"],
             )
             parts.append(f"\n![Accuracy against the programming error](images/{name})\n")

@@ -47,7 +47,13 @@ MUCH = Chip.default().with_(
         "variation.cell_relative": 0.02,
         "variation.row_relative": 0.02,
         "variation.col_relative": 0.02,
-        "retention": {"kind": "log", "log_shift_us": -0.1, "log_sigma_us": 0.1, "sigma_1s_us": 0.2},
+        "retention": {
+            "kind": "log",
+            "log_shift_us": -0.1,
+            "log_sigma_us": 0.1,
+            "sigma_1s_us": 1.0,
+            "least_age_s": 1.0,
+        },
         "adc.gain_error": 0.02,
         "adc.offset_error_lsb": 0.5,
     }
@@ -96,7 +102,11 @@ def test_a_chip_has_what_makes_a_difference_in_it() -> None:
     exact = Chip.default().with_sigma(0.0)
     assert names(exact) == ["read noise", "DAC", "ADC"]
     assert names(exact.with_(**{"mapping.reference_sigma_us": 1.0}))[0] == "reference column"
-    assert "retention" not in [element.name for element in present(WORST)]
+    # Where no cell is read as younger than a second, time always shows.
+    assert "retention" in [element.name for element in present(WORST)]
+    fresh = WORST.with_(**{"retention.least_age_s": None})
+    assert "retention" not in [element.name for element in present(fresh)]
+    assert names(fresh) == NAMES
     digital = Chip.default().with_(**{"mapping.pedestal": "digital"})
     assert "reference column" not in names(digital)
     assert "DAC" not in names(Chip.default().with_(**{"dac.bits": 16}))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import stats
 
 import pimc.studies.ablation
 from pimc.api import Options, compile
@@ -14,9 +13,9 @@ from pimc.data.dataset import Dataset
 from pimc.runtime.die.die import Die
 from pimc.runtime.session import Session
 from pimc.studies.ablation import explain, on_chip
-from pimc.studies.ablation_result import Difference
 from pimc.studies.drawn import Reading
-from pimc.studies.evaluate import Batches, accuracy, float_session
+from pimc.studies.evaluate import Batches, accuracy, float_session, right
+from pimc.studies.intervals import Difference
 from tests.lab import install
 
 SEEDS = (3, 4, 5)
@@ -119,9 +118,10 @@ def test_a_chip_without_any_error_has_nothing_to_explain(tiny_model, tiny_inputs
     found = explain(image, Batches(Dataset.of(tiny_inputs, np.zeros(64, int))), (1,))
     assert [cost.element.name for cost in found.costs] == ["DAC", "ADC"]
     assert found.accuracies == (found.quantization.adc,)
-    # A single die has no interval, and cells without an error no ratio.
+    # A single die has the interval over its samples; cells without an error have no ratio.
     table = found.to_dict()
-    assert table["together"]["interval_95"] is None
+    low, high = table["together"]["interval_95"]
+    assert low < table["together"]["mean"] < high
     assert all(layer["cells_snr_db"] is None for layer in table["layers"])
     assert all(layer["adc_snr_db"] == layer["own_snr_db"] for layer in table["layers"])
 
@@ -145,12 +145,11 @@ def test_what_is_known_is_not_measured_again(tiny_image, batches, found, monkeyp
 
     def counted(session, data):
         calls.append(session)
-        return accuracy(session, data)
+        return right(session, data)
 
-    monkeypatch.setattr(pimc.studies.ablation, "accuracy", counted)
-    again = explain(
-        tiny_image, batches, SEEDS, accuracies=found.accuracies, in_float=1.0, snr_images=8
-    )
+    monkeypatch.setattr(pimc.studies.ablation, "right", counted)
+    known = [right(Session(tiny_image, Die.simulated(s), seed=s), batches) for s in SEEDS]
+    again = explain(tiny_image, batches, SEEDS, known=known, in_float=1.0, snr_images=8)
     assert again == found
     # Five elements switched off on three dies; three drawn ones alone on three; two converters
     # alone, both, and none, which are the same on every die.
@@ -196,11 +195,30 @@ def test_on_chip_keeps_ranges_in_every_mode(mode, adc_range, tiny_model, tiny_in
     assert np.abs(fine - exact).max() < 0.2 * np.ptp(exact)
 
 
-def test_intervals_against_scipy() -> None:
-    values = (0.02, -0.01, 0.04, 0.03)
-    low, high = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
-    assert Difference(values).to_dict()["interval_95"] == pytest.approx([low, high])
-    assert Difference((0.5,)).half_width is None
+def test_intervals_are_those_of_paired_differences(found, tiny_image, batches) -> None:
+    full = [right(Session(tiny_image, Die.simulated(s), seed=s), batches) for s in SEEDS]
+    for cost in found.costs:
+        changed = on_chip(tiny_image, without(tiny_image.chip, {cost.element.name}))
+        converters = cost.element.name != "ADC"
+        off = [
+            right(Session(changed, Die.simulated(s), seed=s, converters=converters), batches)
+            for s in SEEDS
+        ]
+        assert cost.switched_off == Difference.between(off, full)
+        assert cost.switched_off.to_dict()["interval_95"] == list(cost.switched_off.interval)
+
+
+def test_what_figures_stand_on_is_told(found, batches) -> None:
+    table = found.to_dict()
+    assert (table["dies"], table["samples"], table["snr_samples"]) == (3, 64, 8)
+
+
+def test_what_costs_nothing_on_few_samples_may_cost_something(found, tiny_image, batches) -> None:
+    """Without anything that is drawn all dies agree, which makes no sample certain."""
+    alone = {cost.element.name: cost.alone for cost in found.costs}["DAC"]
+    assert set(alone.per_die) == {alone.mean}
+    low, high = alone.interval
+    assert high - low > 2 / 64
 
 
 def test_terms_of_a_laboratorys_own_have_rows(

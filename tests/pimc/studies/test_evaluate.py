@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
-import statistics
-
 import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from scipy.stats import norm, t
 
 import pimc
 from pimc.api import Options, compile
@@ -21,13 +17,10 @@ from pimc.runtime.teacher import has_teacher, teacher_array
 from pimc.studies.evaluate import (
     Batches,
     accuracy,
-    deviation,
     float_session,
     input_shape,
-    interval,
-    mean_interval,
     only_input,
-    wilson_interval,
+    right,
 )
 
 
@@ -45,6 +38,7 @@ def test_accuracy_counts_right_answers_in_batches_of_any_size(
     session = Session(tiny_image)
     data = labelled(session, tiny_inputs, wrong=16)
     assert accuracy(session, data, batch_size) == (64 - 16) / 64
+    assert right(session, data, batch_size).tolist() == [False] * 16 + [True] * 48
 
 
 def test_accuracy_works_with_onnx_runtime_itself(tiny_model, tiny_inputs) -> None:
@@ -135,56 +129,6 @@ def test_input_helpers(tiny_image) -> None:
     assert input_shape(inputs_of(tiny_image)) == (None, 2, 8, 8)
     with pytest.raises(UsageError, match="inputs a, b"):
         only_input([onnx.ValueInfoProto(name="a"), onnx.ValueInfoProto(name="b")])
-
-
-def test_intervals_against_scipy_and_the_textbook() -> None:
-    values = [0.8, 0.85, 0.9, 0.7]
-    wanted = t.interval(0.95, 3, np.mean(values), np.std(values, ddof=1) / 2)
-    np.testing.assert_allclose(mean_interval(values), wanted, rtol=1e-12)
-    # Wilson's interval is where the score test just accepts the share.
-    low, high = wilson_interval(0.9, 200)
-    for bound in (low, high):
-        z = abs(0.9 - bound) / np.sqrt(bound * (1 - bound) / 200)
-        assert 2 * norm.sf(z) == pytest.approx(0.05, abs=1e-9)
-    assert low < 0.9 < high
-
-
-def test_dies_that_agree_do_not_make_samples_certain() -> None:
-    """Two dies of equal accuracy on 100 samples say no more of the network than one does."""
-    assert interval([0.78, 0.78], 100) == pytest.approx(wilson_interval(0.78, 100))
-    assert interval([0.78], 100) == pytest.approx(wilson_interval(0.78, 100))
-
-
-def test_an_interval_holds_dies_and_samples() -> None:
-    """Simulated experiments: 95 % of the intervals hold the accuracy of all dies on all samples."""
-    rng = np.random.default_rng(0)
-    samples, dies, held = 200, 5, 0
-    for _ in range(600):
-        hard = rng.normal(size=samples)
-        scores = 1.0 + 0.2 * rng.normal(size=dies)
-        right = scores[:, None] + 0.5 * rng.normal(size=(dies, samples)) > hard
-        low, high = interval(right.mean(axis=1).tolist(), samples)
-        # Of score 1, all variances together: 1.04 + 0.25 + 1 − 1.
-        held += low <= norm.cdf(1 / np.sqrt(1 + 0.2**2 + 0.5**2)) <= high
-    assert 0.93 <= held / 600 <= 0.995
-
-
-def test_the_deviation_over_dies_is_not_smaller_than_that_of_all_dies() -> None:
-    """Its square is right on average over all samples, however few dies each of them has."""
-    every = [0.91, 0.88, 0.93, 0.75, 0.86]
-    for count in (2, 3):
-        samples = itertools.product(every, repeat=count)
-        mean = statistics.fmean(deviation(sample) ** 2 for sample in samples)
-        assert mean == pytest.approx(statistics.pvariance(every))
-    assert deviation(every) == pytest.approx(statistics.stdev(every))
-    assert deviation([0.9]) == 0.0
-
-
-def test_intervals_stay_shares() -> None:
-    assert interval([0.1, 0.99], 50) == (0.0, 1.0)
-    assert wilson_interval(1.0, 10)[1] == pytest.approx(1.0)
-    assert wilson_interval(0.0, 10)[0] == pytest.approx(0.0)
-    assert wilson_interval(1.0, 10)[0] < 0.75
 
 
 def test_progress_passes_all_items_and_writes_to_stderr_only(capsys) -> None:

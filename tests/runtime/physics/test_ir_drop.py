@@ -12,14 +12,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pimc.api import compile
 from pimc.chip.design import Chip
 from pimc.errors import ChipError, UsageError
 from pimc.runtime.die.bank import Bank, bank_of
 from pimc.runtime.die.die import Die, Stuck
 from pimc.runtime.die.region import Region
 from pimc.runtime.die.site import site_of
+from pimc.runtime.door.program import program
 from pimc.runtime.door.sim import SimDevice
 from pimc.runtime.physics.ir_drop import METHODS
+from pimc.runtime.session import Session
 
 Array64 = npt.NDArray[np.float64]
 
@@ -212,6 +215,91 @@ def test_the_bank_holds_what_the_whole_array_answers(pedestal: str) -> None:
     ideal = bank(chip.with_(**{"array.wire_ohm": 0.0})).g_us[0]
     assert np.abs(expected - ideal).max() > 0.05
     assert bank(chip, "first").g_us[0] == pytest.approx(expected, abs=5e-3)
+
+
+def partly_written(chip: Chip) -> Die:
+    """Only the cells of the region hold a write, and those of bitline 2 of array 1."""
+    die = Die.simulated(3)
+    die.attach(chip, 2)
+    cells = region().cells[region().cells >= 0]
+    cells = np.concatenate([cells, (8 + np.arange(8)) * 6 + 2])
+    die.program(cells, (np.arange(len(cells)) % 16).astype(np.uint16))
+    return die
+
+
+@pytest.mark.parametrize("virgin_us", [None, 0.0, 0.05, 30.0])
+def test_unwritten_cells_load_the_lines_with_what_they_conduct(virgin_us: float | None) -> None:
+    """Of a partly filled array: the nodal solution with the virgin cells as the chip has them."""
+    chip = WIRED.with_(**{"mapping.pedestal": "digital", "cell.virgin_us": virgin_us})
+    die = partly_written(chip)
+    state = die.cells
+    expected = np.zeros((4, 3))
+    for columns, array, bitlines in (([0, 1], 1, [1, 4]), ([2], 0, [0])):
+        virgin = state.level[array] == -1
+        assert 0 < virgin.sum() < virgin.size
+        held = np.where(virgin, 2.0 if virgin_us is None else virgin_us, state.g_us[array])
+        driven = np.zeros((8, 6))
+        driven[[6, 1, 3]] = held[[6, 1, 3]]
+        expected[:3, columns] = plain(driven, 20.0)[[6, 1, 3]][:, bitlines]
+    assert bank(chip, die=die).g_us[0] == pytest.approx(expected, rel=1e-5, abs=1e-5)
+    assert bank(chip, "first", die).g_us[0] == pytest.approx(expected, abs=2e-2)
+
+
+def test_cells_that_were_never_written_take_less_the_less_they_conduct() -> None:
+    chips = [
+        WIRED.with_(**{"mapping.pedestal": "digital", "cell.virgin_us": virgin_us})
+        for virgin_us in (0.0, 0.05, None, 30.0)
+    ]
+    for method in METHODS:
+        arrives = [bank(chip, method, partly_written(chip)).g_us[0].sum() for chip in chips]
+        assert (np.diff(arrives) < 0).all()
+    # Once a cell is written it holds what it was written to, and without wires none is seen.
+    chip = WIRED.with_(**{"cell.virgin_us": 0.05})
+    assert np.array_equal(written(chip).cells.g_us, written(WIRED).cells.g_us)
+    dry = [
+        bank_of(partly_written(one), region()).g_us
+        for one in (BASE, BASE.with_(**{"cell.virgin_us": 0.05}))
+    ]
+    assert np.array_equal(dry[0], dry[1])
+
+
+def test_virgin_cells_are_those_that_no_fault_holds() -> None:
+    rates = {
+        "faults.stuck_gmax_rate": 0.2,
+        "faults.stuck_gmin_rate": 0.2,
+        "faults.dead_row_rate": 0.2,
+    }
+    chip = BASE.with_(**{"cell.virgin_us": 0.05}).with_(**rates)
+    die = Die.simulated(1)
+    die.attach(chip, 4)
+    held = {
+        kind: set(die.cells.g_us[die.cells.stuck == kind].tolist())
+        for kind in (Stuck.FREE, Stuck.AT_G_MIN, Stuck.AT_G_MAX, Stuck.OPEN)
+    }
+    assert held == {
+        Stuck.FREE: {float(np.float32(0.05))}, Stuck.AT_G_MIN: {2.0}, Stuck.AT_G_MAX: {40.0},
+        Stuck.OPEN: {0.0},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_both_ways_to_read_see_virgin_cells(method: Any, tiny_model, tiny_inputs) -> None:
+    """The fused read and the torch path give the same codes, which are not those of G_min."""
+    outputs = {}
+    for virgin_us in (None, 0.01):
+        chip = Chip.default().with_array(32, 32)
+        wired = {"array.wire_ohm": 100.0, "read_noise.relative": 0.0, "cell.virgin_us": virgin_us}
+        image = compile(tiny_model(), chip.with_(**wired), calib=tiny_inputs)
+        for fused in (True, False):
+            device = SimDevice(
+                Die.simulated(2), image.chip, image.arrays, ir_drop=method, fused=fused
+            )
+            program(image, device)
+            assert (device.die.cells.level == -1).any()
+            outputs[virgin_us, fused] = Session(image, device).run(None, {"x": tiny_inputs})[0]
+    for virgin_us in (None, 0.01):
+        assert np.allclose(outputs[virgin_us, True], outputs[virgin_us, False], atol=1e-4)
+    assert np.abs(outputs[None, True] - outputs[0.01, True]).max() > 1e-2
 
 
 def test_wires_carry_what_cells_hold_by_now() -> None:

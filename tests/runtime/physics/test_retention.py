@@ -22,6 +22,8 @@ from pimc.runtime.physics.retention import retention_of
 ERRORS = 4.5
 DAY = 86_400.0
 CELLS = 40_000
+#: The laws of the shipped chip alone, at any age and without ends of the range.
+CMO = Chip.load("cmo").with_(**{"retention.least_age_s": None, "retention.within_range": None})
 
 
 def filled(chip: Chip, level: int, *, arrays: int = 1, seed: int = 1) -> Die:
@@ -107,7 +109,7 @@ def test_between_two_instants_variances_grow_with_the_logarithm() -> None:
 @pytest.mark.parametrize("seconds", [1.0, 60.0, DAY, 3e7])
 @pytest.mark.parametrize("level", [3, 28])
 def test_cmo_moves_as_published(level: int, seconds: float) -> None:
-    die = filled(Chip.load("cmo"), level)
+    die = filled(CMO, level)
     before = now(die)
     die.age(seconds)
     log = np.log(seconds)
@@ -118,7 +120,7 @@ def test_cmo_moves_as_published(level: int, seconds: float) -> None:
 
 
 def test_in_the_first_second_the_mean_stays_and_the_spread_runs_out() -> None:
-    die = filled(Chip.load("cmo"), 20)
+    die = filled(CMO, 20)
     before = now(die)
     die.age(1e-6)  # ln t = −13.8, where b ln t + c is negative
     assert np.array_equal(now(die), before)
@@ -126,11 +128,77 @@ def test_in_the_first_second_the_mean_stays_and_the_spread_runs_out() -> None:
     agrees(now(die) - before, 0.0, 0.042 * np.log(0.01) + 0.412)
 
 
+# --- the first instant that there are figures for, and the ends of the range ---------------------
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e-6, 0.5, 1.0])
+def test_no_cell_of_cmo_is_read_as_younger_than_its_figures(seconds: float) -> None:
+    """In the first second the spread is that after one: of the write and of the relaxation."""
+    die = filled(Chip.load("cmo"), 12)
+    die.age(seconds)
+    target = die.attached().cell.g_levels_us[12]
+    agrees(now(die) - target, 0.0, np.hypot(0.01129 * target + 0.0112, 0.412))
+    lines = np.arange(200)
+    relaxed = die.reference_held_us(lines) - die.cells.reference_us[0]
+    agrees(relaxed.astype(np.float64), 0.0, 0.412)
+
+
+def test_a_clock_starts_at_the_write_whatever_the_least_age() -> None:
+    die, plain = filled(Chip.load("cmo"), 12), filled(CMO, 12)
+    assert (die.clock_s, die.cells.age_s.max()) == (0.0, 0.0)
+    written = now(die)
+    die.age(1.0)
+    assert np.array_equal(now(die), written)
+    die.age(59.0)
+    plain.age(60.0)
+    assert np.array_equal(now(die), now(plain))
+    die.program(np.arange(5), np.full(5, 12))
+    assert set(die.cells.age_s.reshape(-1)[:5]) == {0.0}
+    assert (now(die)[:5] != die.cells.g_us.reshape(-1)[:5]).all()
+
+
+def test_cells_that_were_never_written_and_perfect_dies_have_no_age() -> None:
+    chip = Chip.load("cmo").with_array(10, 10)
+    die, perfect = Die.simulated(1), Die.ideal()
+    for one in (die, perfect):
+        one.attach(chip, 1)
+    assert (now(die) == 9.0).all()
+    perfect.program(np.arange(100), np.full(100, 31))
+    assert (now(perfect) == 88.0).all()
+
+
+@pytest.mark.parametrize("level", [0, 15, 31])
+def test_what_time_has_moved_in_cmo_is_cut_off_at_the_ends_of_the_range(level: int) -> None:
+    die, free = filled(Chip.load("cmo"), level), filled(CMO, level)
+    for one in (die, free):
+        one.age(DAY)
+    cut = np.clip(now(free), 9.0, 88.0)
+    assert np.array_equal(now(die), cut)
+    assert (now(free) != cut).any() == (level != 15)
+    # Right after the write nothing is: the fit cuts off what time has moved.
+    assert np.array_equal(die.cells.g_us, free.cells.g_us)
+    if level == 31:
+        assert die.cells.g_us.max() > 88.0
+
+
+def test_the_chip_reckons_with_the_relaxation_until_its_least_age() -> None:
+    chip, g_us = Chip.load("cmo"), np.array([9.0, 40.0, 88.0])
+    sigma_us = chip.cell.sigma.sigma_us(g_us)
+    assert chip.redrawn_us(g_us) == pytest.approx(np.hypot(sigma_us, 0.412))
+    assert chip.spread_us(g_us) == pytest.approx(np.hypot(sigma_us, 0.412))
+    later = chip.with_(**{"retention.least_age_s": 60.0})
+    relaxed = 0.042 * np.log(60.0) + 0.412
+    assert later.redrawn_us(g_us) == pytest.approx(np.hypot(sigma_us, relaxed))
+    varied = later.with_(**{"variation.cell_relative": 0.1})
+    assert varied.spread_us(g_us) == pytest.approx(np.hypot(varied.redrawn_us(g_us), 0.1 * g_us))
+    assert np.array_equal(CMO.spread_us(g_us), sigma_us)
+
+
 # --- one change a write ------------------------------------------------------------------------
 
 
 def test_the_change_is_drawn_once_a_write() -> None:
-    die = filled(Chip.load("cmo"), 20)
+    die = filled(CMO, 20)
     written = now(die)
     die.age(100.0)
     early = now(die) - written
@@ -152,7 +220,7 @@ def test_the_change_is_drawn_once_a_write() -> None:
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=6))
 def test_only_the_time_since_the_write_counts(steps: list[int]) -> None:
-    chip = Chip.load("cmo").with_array(4, 5)
+    chip = CMO.with_array(4, 5)
     parts, whole = Die.simulated(3), Die.simulated(3)
     for die in (parts, whole):
         die.attach(chip, 1)
@@ -165,7 +233,7 @@ def test_only_the_time_since_the_write_counts(steps: list[int]) -> None:
 
 
 def test_each_cell_has_an_age_of_its_own() -> None:
-    die = filled(Chip.load("cmo"), 20)
+    die = filled(CMO, 20)
     die.age(50.0)
     die.program(np.array([7]), np.array([20]))
     assert die.clock_s == 50.0
@@ -179,7 +247,7 @@ def test_each_cell_has_an_age_of_its_own() -> None:
 
 def test_cells_that_hold_no_write_do_not_move() -> None:
     rates = {"faults.stuck_gmax_rate": 0.2, "faults.dead_row_rate": 0.1}
-    chip = Chip.load("cmo").with_(**rates)
+    chip = CMO.with_(**rates)
     die = Die.simulated(1)
     die.attach(chip.with_array(50, 40), 1)
     die.program(np.arange(1000), np.full(1000, 20))
@@ -211,7 +279,7 @@ def test_no_cell_falls_below_zero() -> None:
 
 
 def test_the_reference_column_ages_since_the_die_was_made() -> None:
-    chip = Chip.load("cmo").with_array(40_000, 1)
+    chip = CMO.with_array(40_000, 1)
     die = Die.simulated(1)
     die.attach(chip, 1)
     lines = np.arange(40_000)
@@ -232,7 +300,7 @@ def test_the_reference_column_ages_since_the_die_was_made() -> None:
 
 
 def test_a_device_reads_what_the_cells_hold_by_then() -> None:
-    chip = Chip.load("cmo").with_(**{"read_noise.log_us": 0.0}).with_array(8, 4)
+    chip = CMO.with_(**{"read_noise.log_us": 0.0}).with_array(8, 4)
     die = Die.simulated(1)
     device = SimDevice(die, chip, 1, converters=False)
     device.program(np.arange(32), np.full(32, 20, np.uint16))
@@ -274,7 +342,7 @@ def test_a_file_from_before_dies_aged_is_a_die_just_written(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf"), 1e13])
 def test_impossible_times_are_refused(seconds: float) -> None:
-    die = filled(Chip.load("cmo"), 3)
+    die = filled(CMO, 3)
     with pytest.raises(UsageError, match="does not age by"):
         die.age(seconds)
     assert die.clock_s == 0.0
@@ -309,6 +377,17 @@ def test_impossible_times_are_refused(seconds: float) -> None:
             "must be a list of lists of numbers",
         ),
         ({"kind": "sigma_at", "at_s": [0.0, 2.0]}, r"at_s: must be a list of numbers above 0"),
+        ({"kind": "none", "within_range": True}, "keys of another kind of retention"),
+        (
+            {
+                "kind": "sigma_at",
+                "at_s": [1.0, 2.0],
+                "coefficients_us": [[1.0], [2.0]],
+                "least_age_s": 1.0,
+            },
+            "keys of another kind of retention",
+        ),
+        ({"kind": "log", "least_age_s": 0.0}, r"least_age_s: must be a number above 0"),
     ],
 )
 def test_impossible_retention_is_refused(table: dict[str, Any], message: str) -> None:

@@ -19,7 +19,7 @@ from tests.lab import install
 
 #: What the shipped chips' canonical forms hash to: no such term is named in them.
 FINGERPRINTS = {
-    "cmo": "32c0ac76",
+    "cmo": "f1b937c8",
     "generic-128": "bfe4029d",
     "ihp": "fa82d625",
     "neurram": "ea264b9d",

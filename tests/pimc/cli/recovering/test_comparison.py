@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from pimc.passes.recover.bench.floor import with_perfect_cells
 from pimc.runtime.die.die import Die
 from pimc.runtime.session import Session
 from pimc.studies.evaluate import Batches, accuracy
+from pimc.studies.intervals import interval
 
 QUICK = ("--epochs", "1", "--rounds", "1")
 
@@ -67,9 +69,46 @@ def test_table_and_picture_of_all_dies_are_written(pimc, job) -> None:
         assert one["accuracy_before"] == one["accuracy_after"]
     assert json.loads((job / "tiny.compare.json").read_text())["outcomes"] == result["outcomes"]
     lines = (job / "tiny.compare.md").read_text().splitlines()
-    assert [line.split(" | ")[0] for line in lines[2:]] == ["| none", "| affine"]
+    assert lines[0].startswith("2 dies, 64 samples, 64 calibration samples; in brackets 95 % inter")
+    assert [line.split(" | ")[0] for line in lines[4:]] == ["| none", "| affine"]
     assert (job / "tiny.compare.png").read_bytes().startswith(b"\x89PNG")
     assert not list(job.glob("*.r1.*"))
+
+
+def test_intervals_are_over_dies_and_samples(pimc, job) -> None:
+    """Dies of the same accuracies do not make samples certain; what is won is paired."""
+    arguments = [
+        "recover", "--compare", "--calib", "data", "--data", "data", "--dies", 2, "--seed", 5,
+        "--strategy", "none", "--strategy", "affine", *QUICK,
+    ]  # fmt: skip
+    result = pimc(*arguments, "--json").json
+    assert result["samples"] == 64
+    nothing, affine = result["strategies"]
+    assert [nothing["strategy"], affine["strategy"]] == ["none", "affine"]
+    for found in (nothing, affine):
+        of = [one for one in result["outcomes"] if one["strategy"] == found["strategy"]]
+        for key in ("accuracy_before", "accuracy_after"):
+            values = [one[key] for one in of]
+            assert found[key]["mean"] == pytest.approx(np.mean(values))
+            assert found[key]["interval_95"] == list(interval(values, 64))
+        won = [one["accuracy_after"] - one["accuracy_before"] for one in of]
+        assert found["gained"]["per_die"] == pytest.approx(won)
+    # Nothing was done, which says little of samples that were not looked at.
+    low, high = nothing["gained"]["interval_95"]
+    assert (nothing["gained"]["mean"], low) == (0.0, pytest.approx(-high))
+    assert high == pytest.approx(1.96 / 66, rel=1e-3)
+    text = pimc(*arguments).out
+    assert "2 dies, 64 samples, 64 calibration samples" in text
+    assert re.search(
+        r"\nnone +\d+\.\d\d \(\d+\.\d\d to \d+\.\d\d %\) .* 0\.00 \(-2\.97 to 2\.97\)", text
+    )
+
+
+def test_without_labels_there_is_no_accuracy(pimc, job) -> None:
+    done = pimc("recover", "--compare", "--calib", "data", "--strategy", "none", "--json")
+    assert (done.json["samples"], done.json["strategies"][0]["gained"]) == (None, None)
+    assert done.json["outcomes"][0]["accuracy_after"] is None
+    assert (job / "tiny.compare.md").read_text().startswith("1 die, 64 calibration samples\n")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from PIL import Image as Picture
@@ -41,11 +43,13 @@ def test_explanation_as_text(pimc, tiny_image, data) -> None:
         assert f"\n{name} " in out
     for layer in tiny_image.layers:
         assert f"\n{layer.name} " in out
-    assert "accuracy with perfect cells" in out
-    assert " ± " in out
+    assert "accuracy with perfect cells, 16 samples\n" in out
+    assert "costs and their 95 % intervals, 2 dies, 16 samples\n" in out
+    assert "the layer's own, 2 dies, 16 samples\n" in out
+    assert re.search(r"all together +\S+ \(-?\d+\.\d\d to -?\d+\.\d\d\)", out)
     assert "picture" not in out
     single = pimc("eval", "--data", "data.npz", "--dies", "1", "--limit", "4", "--explain").out
-    assert " ± " not in single
+    assert "95 % intervals, 1 die, 4 samples\n" in single
 
 
 def test_the_check_that_was_asked_for_still_counts(pimc, data) -> None:

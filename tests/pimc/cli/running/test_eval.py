@@ -30,6 +30,33 @@ def test_eval_over_dies(pimc, image, data) -> None:
     assert 0.5 < result["float_accuracy"] <= 1
 
 
+def test_eval_takes_the_least_age_of_a_chip(pimc, tiny_model, tiny_inputs, data) -> None:
+    """Fresh dies of a chip whose figures begin a second after the write are a second old."""
+    chip = Chip.load("cmo").with_array(16, 8).with_(**{"retention.sigma_1s_us": 20.0})
+    compile_model(tiny_model(), chip, calib=tiny_inputs).save("cmo.pimc")
+    arguments = ["eval", "cmo.pimc", "--data", "data.npz", "--dies", "2"]
+    fresh = pimc(*arguments, "--json").json
+    assert fresh["age_s"] == 1.0
+    assert (
+        "\nage            1 s, the least age that the chip has figures for\n"
+        in pimc(*arguments).out
+    )
+    for age in ("0s", "1s"):
+        again = pimc(*arguments, "--age", age, "--json").json
+        assert (again["age_s"], again["accuracy_per_die"]) == (1.0, fresh["accuracy_per_die"])
+    older = pimc(*arguments, "--age", "1h", "--json").json
+    assert older["age_s"] == 3600.0
+    assert older["accuracy_per_die"] != fresh["accuracy_per_die"]
+    assert "\nage            3,600 s\n" in pimc(*arguments, "--age", "1h").out
+    # A die that is programmed and read is the same as one that is drawn.
+    assert pimc("program", "cmo.pimc", "--die", "a.die", "--seed", "0").code == 0
+    written = pimc("eval", "cmo.pimc", "--data", "data.npz", "--die", "a.die", "--json").json
+    assert written["accuracy_per_die"] == fresh["accuracy_per_die"][:1]
+    pimc("age", "1h", "--die", "a.die")
+    aged = pimc("eval", "cmo.pimc", "--data", "data.npz", "--die", "a.die", "--json").json
+    assert aged["accuracy_per_die"] == older["accuracy_per_die"][:1]
+
+
 def test_eval_tells_which_layers_saturate(pimc, narrow, tiny_inputs, data) -> None:
     arguments = ["eval", "narrow.pimc", "--data", "data.npz", "--dies", "2"]
     shares = pimc(*arguments, "--json").json["saturation"]

@@ -88,7 +88,12 @@ def test_one_row_a_point_and_what_it_says(pimc, files, tiny_inputs) -> None:
         "eval", "same.pimc", "--data", "data.npz", "--dies", "3", "--seed", "4", "--json"
     )
     assert first["float_accuracy"] == evaluated.json["float_accuracy"] == data["float_accuracy"]
-    assert "float" in pimc(*ALWAYS, *grid, "--seed", "4").out
+    text = pimc(*ALWAYS, *grid, "--seed", "4").out
+    assert "float" in text
+    assert "a point  3 dies, 64 samples, interval over both\n" in text
+    low, high = first["accuracy_low"], first["accuracy_high"]
+    assert f" {100 * low:.2f} to {100 * high:.2f} % " in text
+    assert (data["dies"], data["samples"]) == (3, 64)
 
 
 def test_finished_points_are_not_measured_again(pimc, files, counted) -> None:
@@ -124,6 +129,10 @@ def test_dies_are_read_as_they_are_for_eval(pimc, files) -> None:
     assert aged["rows"][0]["age_s"] == wanted["age_s"] > 3e7
     assert aged["rows"][0]["accuracy_per_die"] == wanted["accuracy_per_die"]
     assert fresh["accuracy_per_die"] != wanted["accuracy_per_die"]
+    # No cell of this chip is read as younger than a second, whoever reads it.
+    young = pimc("eval", "--data", "data.npz", "--dies", "3", "--json").json
+    assert fresh["age_s"] == young["age_s"] == 1.0
+    assert fresh["accuracy_per_die"] == young["accuracy_per_die"]
 
 
 @pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
@@ -308,4 +317,6 @@ def test_lines_of_a_picture() -> None:
     }
     many = [*axes, parse_axis("dac.bits=2,3,4,5,6")]
     assert command._others(0, many) == [axes[1]]
-    assert command._lines(axes[2], [], found) == {"": {8: [0.08, 0.08, 0.16]}}
+    # Of each die the mean over what a picture has no line for: dies are what an interval is over.
+    mean = pytest.approx((0.08 + 0.08 + 0.16) / 3)
+    assert command._lines(axes[2], [], found) == {"": {8: [mean]}}
