@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from pimc.errors import PimcError
+from pimc.files.memory_map import let_go
 from pimc.files.tensor_file import Content, Tensor
 
 __all__ = [
@@ -38,12 +39,21 @@ T = TypeVar("T")
 
 _SPEC = "pimc.tensor"
 _LARGEST = float(np.finfo(np.float32).max)
+#: Entries that are looked at together, so that mapped memory can be given back in between.
+_BLOCK = 1 << 22
 #: Ranges of values by name, both ends included. What is not a number lies in none.
 _RANGES: Mapping[str, Range] = {
     "numbers": (-math.inf, math.inf),
     "finite": (-_LARGEST, _LARGEST),
     "not negative": (0.0, _LARGEST),
     "positive": (float(np.finfo(np.float32).smallest_subnormal), _LARGEST),
+}
+#: What an entry outside of such a range is; of any other the limits are told.
+_FAULTS: Mapping[str, str] = {
+    "numbers": "no numbers",
+    "finite": "not finite",
+    "not negative": "negative or not finite",
+    "positive": "not above zero or not finite",
 }
 
 
@@ -56,7 +66,8 @@ class TensorSpec:
         shape: the dimensions: a number, or the name of a size. A name is known to who checks,
             or a product ``a · b`` of such names, or else any size, the same wherever it stands.
         doc: what it holds.
-        values: name of the range that its entries lie in.
+        values: name of the range that its entries lie in, one of those that hold everywhere
+            (``numbers``, ``finite``, ``not negative``, ``positive``) or one that who checks knows.
         optional: a file may leave it out.
         needs: a tensor without which this one means nothing.
         runs: what a chip computes depends on it.
@@ -165,6 +176,7 @@ def require(
     error: type[PimcError],
     where: str,
     *,
+    ranges: Mapping[str, Range] | None = None,
     named: Callable[[str], str] = str,
     hint: str = "write the file again",
 ) -> None:
@@ -174,6 +186,8 @@ def require(
         contents: by name; others than those described are not looked at.
         sizes: sizes that are known.
         where: what the tensors are of, in messages.
+        ranges: where given, values must lie in the ranges that are described; those among them
+            that depend on the file, by the names that specs call them.
         named: the name in the file.
 
     Raises:
@@ -184,6 +198,15 @@ def require(
         raise error(f"has no tensor {', '.join(map(named, absent))}", where, hint)
     for name, problem in misfits(specs, contents, sizes):
         raise error(f"tensor {named(name)} {problem}", where, hint)
+    if ranges is None:
+        return
+    for name, spec in specs.items():
+        values = contents.get(name)
+        if isinstance(values, np.ndarray) and outside(spec, values, ranges) is not None:
+            fault = _FAULTS.get(spec.values) or "outside {:.10g} to {:.10g}".format(
+                *ranges[spec.values]
+            )
+            raise error(f"tensor {named(name)} holds values that are {fault}", where, hint)
 
 
 def _size(dim: str | int, sizes: Mapping[str, int]) -> int | None:
@@ -201,13 +224,22 @@ def outside(
 ) -> Range | None:
     """The range that an entry lies outside of, or is no number; None if all lie within.
 
+    Nothing is copied, and of a mapped file no more than a block is held.
+
     Args:
         ranges: those that depend on the file, by the names that specs call them.
     """
     low, high = {**_RANGES, **(ranges or {})}[spec.values]
-    # NaN fails every comparison.
-    fits = not values.size or bool(values.min() >= low and values.max() <= high)
-    return None if fits else (low, high)
+    flat = values.reshape(-1)
+    for start in range(0, flat.size, _BLOCK):
+        block = flat[start : start + _BLOCK]
+        # NaN fails every comparison.
+        fits = bool(block.min() >= low and block.max() <= high)
+        if flat.size > _BLOCK:
+            let_go(block)
+        if not fits:
+            return low, high
+    return None
 
 
 def tensor_rows(specs: Specs, named: Callable[[str], str] = str) -> Iterator[str]:
