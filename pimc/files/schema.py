@@ -38,6 +38,8 @@ Range = tuple[float, float]
 T = TypeVar("T")
 
 _SPEC = "pimc.tensor"
+#: At the end of a shape: any further dimensions.
+_MORE = ("…",)
 _LARGEST = float(np.finfo(np.float32).max)
 #: Entries that are looked at together, so that mapped memory can be given back in between.
 _BLOCK = 1 << 22
@@ -65,6 +67,7 @@ class TensorSpec:
         dtypes: NumPy's names of the types it may have.
         shape: the dimensions: a number, or the name of a size. A name is known to who checks,
             or a product ``a · b`` of such names, or else any size, the same wherever it stands.
+            ``…`` at the end stands for any further dimensions.
         doc: what it holds.
         values: name of the range that its entries lie in, one of those that hold everywhere
             (``numbers``, ``finite``, ``not negative``, ``positive``) or one that who checks knows.
@@ -90,9 +93,12 @@ class TensorSpec:
 
     def misfit(self, content: Content, sizes: Mapping[str, int]) -> str | None:
         """What is wrong with type or shape of ``content``; None if nothing is."""
-        wanted = tuple(dim if (size := _size(dim, sizes)) is None else size for dim in self.shape)
-        if content.dtype.name in self.dtypes and content.shape == wanted:
+        named = self.shape[:-1] if self.shape[-1:] == _MORE else self.shape
+        wanted = tuple(dim if (size := _size(dim, sizes)) is None else size for dim in named)
+        found = content.shape[: len(named)] if named is not self.shape else content.shape
+        if content.dtype.name in self.dtypes and found == wanted:
             return None
+        wanted = (*wanted, *self.shape[len(named) :])
         expected = f"{' or '.join(self.dtypes)} ({', '.join(map(str, wanted))}"
         expected += ",)" if len(wanted) == 1 else ")"
         return f"is {content.dtype} {content.shape}, expected {expected}"
@@ -162,7 +168,7 @@ def misfits(
         if content is None:
             continue
         for dim, size in zip(spec.shape, content.shape, strict=False):
-            if isinstance(dim, str) and _size(dim, known) is None:
+            if isinstance(dim, str) and (dim,) != _MORE and _size(dim, known) is None:
                 known[dim] = size
         problem = spec.misfit(content, known)
         if problem is not None:
@@ -203,10 +209,17 @@ def require(
     for name, spec in specs.items():
         values = contents.get(name)
         if isinstance(values, np.ndarray) and outside(spec, values, ranges) is not None:
-            fault = _FAULTS.get(spec.values) or "outside {:.10g} to {:.10g}".format(
-                *ranges[spec.values]
-            )
+            fault = _fault(spec, values, ranges)
             raise error(f"tensor {named(name)} holds values that are {fault}", where, hint)
+
+
+def _fault(spec: TensorSpec, values: Tensor, ranges: Mapping[str, Range]) -> str:
+    """What values outside of their range are."""
+    if spec.values in _FAULTS:
+        return _FAULTS[spec.values]
+    low, high = ranges[spec.values]
+    either = "no numbers or " if values.dtype.kind == "f" else ""
+    return f"{either}outside {low:.10g} to {high:.10g}"
 
 
 def _size(dim: str | int, sizes: Mapping[str, int]) -> int | None:

@@ -3,8 +3,7 @@
 Each field of a described dataclass carries a :class:`Key` in its metadata and
 the class may carry ``RULES`` for what holds between keys. One description
 serves the reader of files, Python callers and the key tables in the documentation
-(:mod:`pimc.files.key_table`).
-All problems of a table are found before any is reported.
+(:mod:`pimc.files.key_table`). All problems of a table are found before any is reported.
 """
 
 from __future__ import annotations
@@ -26,7 +25,9 @@ from pimc.errors import PimcError
 _INF = math.inf
 _KEY = "pimc.key"
 
-Kind = Literal["int", "float", "bool", "str", "floats", "ints", "rows", "table", "tables"]
+Kind = Literal[
+    "int", "float", "bool", "str", "floats", "ints", "strs", "rows", "table", "tables"
+]  # fmt: skip
 
 _KIND_NAMES: Mapping[str, str] = {
     "int": "a whole number",
@@ -35,6 +36,7 @@ _KIND_NAMES: Mapping[str, str] = {
     "str": "a string",
     "floats": "a list of numbers",
     "ints": "a list of whole numbers",
+    "strs": "a list of strings",
     "rows": "a list of lists of numbers",
     "table": "a table",
     "tables": "tables by name",
@@ -107,8 +109,8 @@ def _is_float(value: object) -> bool:
     return _is_int(value) or isinstance(value, float | np.floating)
 
 
-def _is_list(value: object) -> bool:
-    return isinstance(value, list | tuple)
+def _is_list(value: object, of: str) -> bool:
+    return isinstance(value, list | tuple) and all(map(_KIND_TESTS[of], value))
 
 
 _KIND_TESTS: Mapping[str, Callable[[Any], bool]] = {
@@ -116,9 +118,10 @@ _KIND_TESTS: Mapping[str, Callable[[Any], bool]] = {
     "float": _is_float,
     "bool": lambda value: isinstance(value, bool),
     "str": lambda value: isinstance(value, str),
-    "floats": lambda value: _is_list(value) and all(map(_is_float, value)),
-    "ints": lambda value: _is_list(value) and all(map(_is_int, value)),
-    "rows": lambda value: _is_list(value) and all(map(_KIND_TESTS["floats"], value)),
+    "floats": lambda value: _is_list(value, "float"),
+    "ints": lambda value: _is_list(value, "int"),
+    "strs": lambda value: _is_list(value, "str"),
+    "rows": lambda value: _is_list(value, "floats"),
 }
 _KIND_CASTS: Mapping[str, Callable[[Any], Any]] = {
     "int": int,
@@ -127,6 +130,7 @@ _KIND_CASTS: Mapping[str, Callable[[Any], Any]] = {
     "str": str,
     "floats": lambda value: tuple(float(item) for item in value),
     "ints": lambda value: tuple(int(item) for item in value),
+    "strs": tuple,
     "rows": lambda value: tuple(tuple(float(item) for item in row) for row in value),
 }
 
@@ -146,7 +150,7 @@ def allowed(item: Key) -> str:
 
 
 def _within(item: Key, value: Any) -> bool:
-    if item.kind in ("str", "bool"):
+    if item.kind in ("str", "bool", "strs"):
         return not item.choices or value in item.choices
     numbers = value if isinstance(value, tuple) else (value,)
     if item.kind == "rows":
