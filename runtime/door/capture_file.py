@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,9 @@ from pimc.files.schema import (
 from pimc.files.strict import key
 from pimc.files.tensor_file import Tensor
 from pimc.image.image import Image, layer_tensor
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 FORMAT = "pimc-capture"
 VERSION = 1
@@ -188,8 +191,9 @@ class Capture:
                 hint="capture again with the image you recover",
             )
         _require_names(image, entry, tensors, where)
+        declared = {value.name: value.shape for value in image.graph().graph.outputs}
         for name in entry["outputs"]:
-            output = {f"output.{name}": OUTPUT}
+            output = {f"output.{name}": _output(declared[name])}
             require(output, tensors, {}, CaptureError, where, ranges={}, hint=_HINT)
         return Capture(
             image.sha256,
@@ -222,6 +226,14 @@ def _require_names(
     ]
     if left:
         raise CaptureError(f"{left[0]} is of nothing that is named", where=where, hint=_HINT)
+
+
+def _output(declared: ir.Shape | None) -> TensorSpec:
+    """The description of a network's output, as far as the graph declares its shape."""
+    if not declared:
+        return OUTPUT
+    sizes = [dim if isinstance(dim, int) else f"size {n}" for n, dim in enumerate(declared)]
+    return replace(OUTPUT, shape=("samples", *sizes[1:]))
 
 
 def _layer(image: Image, index: int, tensors: Mapping[str, Tensor], where: str) -> LayerCapture:
