@@ -19,6 +19,7 @@ __all__ = [
     "CELL_TENSORS",
     "OLDEST_S",
     "STEPS",
+    "STRESS",
     "UNWRITTEN",
     "Cells",
     "cell_ranges",
@@ -30,6 +31,8 @@ __all__ = [
 UNWRITTEN = -1
 #: The greatest age of a die in seconds: thirty million years.
 OLDEST_S = 1e15
+#: Stress that sums of reads may reach.
+STRESS: Range = (0, 2**62)
 #: What no cell conducts, in µS.
 _SHORT_US = 1e9
 
@@ -94,7 +97,7 @@ def cell_ranges(chip: Chip) -> dict[str, Range]:
         "faults": (min(Stuck), max(Stuck)),
         # As many as a die may have, and then some that are added to before it is saved.
         "counts": (0, 2**31),
-        "stress": (0, 2**62),
+        "stress": STRESS,
         "conductances": (0, _SHORT_US),
         # Single precision adds up with errors, so cells may look older than their die.
         "ages": (0, 2 * OLDEST_S),
