@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pimc.image.content import ImageContent
@@ -17,7 +19,8 @@ __all__ = ["graph_is_the_networks"]
 
 def graph_is_the_networks(image: ImageContent) -> Iterator[str]:
     """The graph can be run: its values are defined, its array nodes are the layers."""
-    model = image.graph()
+    with _quiet():
+        model = image.graph()
     for problem in (
         *_ends(model.graph),
         *_undefined(model.graph),
@@ -25,6 +28,18 @@ def graph_is_the_networks(image: ImageContent) -> Iterator[str]:
         *_constants(model.graph),
     ):
         yield f"tensor graph: {problem}"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What the library says on the way about a graph that is none, the rule says."""
+    logger = logging.getLogger("onnx_ir")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _ends(graph: ir.Graph) -> Iterator[str]:
