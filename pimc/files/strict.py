@@ -1,9 +1,9 @@
 """Strict tables: what a dataclass says about its keys, a TOML table is held to.
 
-Each field of a described dataclass carries a :class:`Key` in its metadata and
-the class may carry ``RULES`` for what holds between keys. One description
-serves the reader of files, Python callers and the key tables in the documentation
-(:mod:`pimc.files.key_table`). All problems of a table are found before any is reported.
+Each field of a described dataclass carries a :class:`Key` in its metadata and the class may carry
+``RULES`` for what holds between keys. One description serves the reader of files, Python callers
+and the key tables in the documentation (:mod:`pimc.files.key_table`). All problems of a table are
+found before any is reported. Objects of manifests are read by :mod:`pimc.files.manifest`.
 """
 
 from __future__ import annotations
@@ -25,9 +25,7 @@ from pimc.errors import PimcError
 _INF = math.inf
 _KEY = "pimc.key"
 
-Kind = Literal[
-    "int", "float", "bool", "str", "floats", "ints", "strs", "rows", "table", "tables"
-]  # fmt: skip
+Kind = Literal["int", "float", "bool", "str", "floats", "ints", "strs", "rows", "table", "tables"]
 
 _KIND_NAMES: Mapping[str, str] = {
     "int": "a whole number",
@@ -194,8 +192,8 @@ def read_table(
         prefix: dotted path of the table, ending with a dot, for the messages.
 
     Returns:
-        The values by field name (nested tables as instances) and every problem found, each
-        starting with its dotted path. The values are complete only when there is no problem.
+        The values by field name (nested tables as instances), complete where there is no problem,
+        and every problem found, each starting with its dotted path.
     """
     known = {item.name: (item, info) for item, info in described(table)}
     problems = [
@@ -238,7 +236,7 @@ def broken_rules(table: type, values: object, prefix: str = "") -> list[str]:
 def settle(instance: Any) -> list[str]:
     """Make the values of a described dataclass plain, and return what is wrong with them.
 
-    For use in ``__post_init__``, so that values given in Python meet the same rules.
+    For ``__post_init__``, so that values given in Python meet the same rules.
     """
     problems = []
     for item, info in described(type(instance)):
@@ -295,10 +293,8 @@ def parse_toml(content: bytes, where: str, error: type[PimcError]) -> dict[str, 
         return tomllib.loads(content.decode("utf-8"))
     except UnicodeDecodeError as cause:
         line = content.count(b"\n", 0, cause.start) + 1
-        raise error(
-            f"not UTF-8 text (line {line})", where=where, hint="save the file as UTF-8"
-        ) from cause
+        hint = "save the file as UTF-8"
+        raise error(f"not UTF-8 text (line {line})", where=where, hint=hint) from cause
     except (ValueError, RecursionError) as cause:  # too long a number, too deep a nesting included
-        raise error(
-            f"not valid TOML: {cause}", where=where, hint="see https://toml.io for the format"
-        ) from cause
+        hint = "see https://toml.io for the format"
+        raise error(f"not valid TOML: {cause}", where=where, hint=hint) from cause
