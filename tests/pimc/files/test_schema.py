@@ -168,7 +168,7 @@ def test_dimensions_that_nobody_counts() -> None:
     spec = {"y": TensorSpec(("float32",), ("samples", "…"), "")}
     for shape in ((3,), (3, 4), (0, 1, 2)):
         assert list(misfits(spec, {"y": np.zeros(shape, np.float32)}, {})) == []
-    for wrong in (np.float32(1), np.zeros((3, 4))):
+    for wrong in (np.array(1, np.float32), np.zeros((3, 4))):
         ((name, problem),) = misfits(spec, {"y": wrong}, {})
         assert name == "y"
         assert problem.endswith(", …)")

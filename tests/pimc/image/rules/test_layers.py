@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -42,7 +44,7 @@ def test_an_image_without_layers_is_sound(tiny_image: Image) -> None:
         helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "plain", [x], [y])
     )
     packed = tiny_image.packed_levels.shape[1]
-    nothing = {
+    nothing: dict[str, np.ndarray[Any, Any]] = {
         "graph": np.frombuffer(model.SerializeToString(), np.uint8),
         "levels": np.zeros((0, packed), np.uint8),
         "tiles": np.zeros((0, 9), np.int32),

@@ -64,7 +64,7 @@ def on_top(content: Content) -> None:
     content.tensors["tiles"][1, 6:9] = content.tensors["tiles"][0, 6:9]
 
 
-WRONG: list[tuple[Callable[[Content], None], str]] = [
+WRONG: list[tuple[Callable[[Content], Any], str]] = [
     (on_top, "tensor tiles: two tiles hold the same cells of array"),
     (put("tiles", (0, 6), -1), "tensor tiles holds values that are negative"),
     (put("tiles", (0, 6), 99), "tensor tiles: tile 0 lies in array 99 of"),
