@@ -11,8 +11,9 @@ import torch.nn.functional as F
 
 from pimc.chip.converters import dac_limits, two_phases
 from pimc.chip.design import Chip
+from pimc.errors import ImageError
 from pimc.image.image import Image, ImageLayer
-from pimc.plan.vectors import refold, unfold
+from pimc.plan.vectors import refold, takes, unfold
 from pimc.runtime.die.region import Region
 from pimc.runtime.door.abilities import ReadsLayers
 from pimc.runtime.door.device import Device
@@ -106,7 +107,15 @@ class CrossbarLayer:
         return CrossbarLayer(layer, image.chip, Region.of(image, layer), device, digital)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """The layer's output for its input, both in the shapes of the ONNX graph."""
+        """The layer's output for its input, both in the shapes of the ONNX graph.
+
+        Raises:
+            ImageError: the graph gives the layer an input that it cannot take.
+        """
+        layer = self.layer
+        if not takes(layer.window, layer.groups * layer.rows, tuple(x.shape)):
+            message = f"an input of shape {list(x.shape)} does not fit its rows or window"
+            raise ImageError(message, f"layer {layer.name}", "compile the model again")
         y = self._read_layer(x)
         return self.record(x)[0] if y is None else y
 

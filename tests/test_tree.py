@@ -82,6 +82,7 @@ ELSEWHERE: dict[str, str] = {
     "pimc/image/estimate.py": "tests/pimc/image/test_cost.py",
     "pimc/image/golden.py": "tests/pimc/studies/test_verify.py",
     "pimc/image/layer.py": "tests/pimc/image/test_image.py",
+    "pimc/image/rules/rule.py": "a type; tests/pimc/image/rules/test_sound.py asks all of them",
     "pimc/image/summary.py": "tests/pimc/cli/compiling/test_compile.py",
     "pimc/pictures/plots.py": "tests/pimc/cli/running/test_sweep.py",
     "pimc/pictures/recovery.py": "tests/pimc/cli/recovering/test_recover.py",

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +170,7 @@ def _plain(value: Any) -> Any:
         kind = value.dtype if isinstance(value, np.ndarray) else type(value).__name__
         return f"{kind}{list(value.shape)}"
     if hasattr(value, "__dataclass_fields__"):
-        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
+        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
     return _TO_JSON.get(type(value), lambda v: v)(value)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pimc.files.schema import tensor
 from pimc.image.image import Image, ImageLayer
 
 __all__ = [
@@ -27,6 +28,8 @@ __all__ = [
 
 Array64 = npt.NDArray[np.float64]
 
+_COLUMN = ("blocks", "columns")
+_CELL = ("blocks", "rows", "columns")
 #: Beyond this many standard deviations a cell counts as stuck: no write will move it.
 STUCK_SIGMAS = 6.0
 
@@ -46,13 +49,27 @@ class CellEstimate:
         rank: (blocks,) how many directions of its rows the known inputs spanned.
     """
 
-    present: npt.NDArray[np.bool_] = field(repr=False)
-    target_us: Array64 = field(repr=False)
-    mean_us: Array64 = field(repr=False)
-    variance: Array64 = field(repr=False)
-    offset: Array64 = field(repr=False)
-    noise: Array64 = field(repr=False)
-    rank: npt.NDArray[np.int64] = field(repr=False)
+    present: npt.NDArray[np.bool_] = field(
+        repr=False, metadata=tensor("bool", _CELL, "there is a cell")
+    )
+    target_us: Array64 = field(
+        repr=False, metadata=tensor("float64", _CELL, "what was asked for", values="finite")
+    )
+    mean_us: Array64 = field(
+        repr=False, metadata=tensor("float64", _CELL, "the estimate", values="finite")
+    )
+    variance: Array64 = field(
+        repr=False, metadata=tensor("float64", _CELL, "of the estimate", values="not negative")
+    )
+    offset: Array64 = field(
+        repr=False, metadata=tensor("float64", _COLUMN, "of each converter", values="finite")
+    )
+    noise: Array64 = field(
+        repr=False, metadata=tensor("float64", _COLUMN, "of one read", values="not negative")
+    )
+    rank: npt.NDArray[np.int64] = field(
+        repr=False, metadata=tensor("int64", ("blocks",), "directions spanned", values="ranks")
+    )
 
     @property
     def error_us(self) -> Array64:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
+from pimc.files.strict import key
 from pimc.image.image import Image
 from pimc.passes.recover.know.findings import Findings
 from pimc.runtime.capture import Record
@@ -29,13 +30,13 @@ class Stage:
         kept: the digital side of this step is that of the result.
     """
 
-    name: str
-    loss: float
-    agreement: float | None
-    cells_written: int
-    seconds: float
-    layer_errors: Mapping[str, float]
-    kept: bool = False
+    name: str = field(metadata=key("str", "what was done"))
+    loss: float = field(metadata=key("float", "the objective"))
+    agreement: float | None = field(metadata=key("float", "share of samples", low=0, high=1))
+    cells_written: int = field(metadata=key("int", "writes of this step", low=0))
+    seconds: float = field(metadata=key("float", "that it took"))
+    layer_errors: Mapping[str, float] = field(metadata=key("table", "by layer name"))
+    kept: bool = field(default=False, metadata=key("bool", "the result's digital side"))
 
 
 @dataclass(frozen=True)

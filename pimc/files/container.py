@@ -196,19 +196,21 @@ def load(
             _check_header(manifest, fmt, version, error, where)
             # The text itself, too: 1e5 and 1E5 are the same number, not the same file.
             intact = text == canonical_json(manifest) and _digest(manifest) == manifest["sha256"]
-            complete = sorted(file.keys()) == sorted(manifest["tensors"])
+            _check_text(manifest)
+            hashes = _hashes_of(manifest)
+            complete = sorted(file.keys()) == sorted(hashes)
             names = [] if in_place else sorted(file.keys())
             tensors = {name: file.get_tensor(name) for name in names}
         if in_place:
             tensors = tensors_in(path)
-    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as cause:
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError, RecursionError) as cause:
         message = f"not a {fmt} file, or truncated or damaged"
         raise error(message, where=where, hint=again) from cause
     if not intact or not complete:
         raise error("the manifest was altered", where=where, hint=again)
     for name, digest in zip(tensors, _hashes(tensors.values()), strict=True):
         let_go(tensors[name])
-        if digest != manifest["tensors"][name]:
+        if digest != hashes[name]:
             raise error(f"tensor {name} was altered", where=where, hint=again)
     return manifest, tensors
 
@@ -219,12 +221,35 @@ def _check_header(
     kind, found = manifest["format"], manifest["version"]
     if kind != fmt:
         raise error(f"this is a {kind} file, not a {fmt} file", where=where)
+    if type(found) is not int:
+        raise error(f"version: must be a whole number, not {found!r}", where=where)
     if found > version:
         raise error(
             f"format version {found} is newer than this pimc reads ({version})",
             where=where,
             hint="install a newer pimc",
         )
+
+
+def _check_text(manifest: Manifest) -> None:
+    """Make sure that all strings are text, which halves of surrogate pairs are not.
+
+    Raises:
+        UnicodeEncodeError: one is not.
+    """
+    json.dumps(manifest, ensure_ascii=False).encode()
+
+
+def _hashes_of(manifest: Manifest) -> Mapping[str, str]:
+    """The hash of every tensor.
+
+    Raises:
+        TypeError: the manifest has no table of them.
+    """
+    hashes = manifest["tensors"]
+    if not isinstance(hashes, dict) or not all(isinstance(h, str) for h in hashes.values()):
+        raise TypeError("tensors: no table of hashes")
+    return hashes
 
 
 def _digest(manifest: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from pimc.errors import PimcError
+from pimc.files.memory_map import let_go
 from pimc.files.tensor_file import Content, Tensor
 
 __all__ = [
@@ -37,13 +38,24 @@ Range = tuple[float, float]
 T = TypeVar("T")
 
 _SPEC = "pimc.tensor"
+#: At the end of a shape: any further dimensions.
+_MORE = ("…",)
 _LARGEST = float(np.finfo(np.float32).max)
+#: Entries that are looked at together, so that mapped memory can be given back in between.
+_BLOCK = 1 << 22
 #: Ranges of values by name, both ends included. What is not a number lies in none.
 _RANGES: Mapping[str, Range] = {
     "numbers": (-math.inf, math.inf),
     "finite": (-_LARGEST, _LARGEST),
     "not negative": (0.0, _LARGEST),
     "positive": (float(np.finfo(np.float32).smallest_subnormal), _LARGEST),
+}
+#: What an entry outside of such a range is; of any other the limits are told.
+_FAULTS: Mapping[str, str] = {
+    "numbers": "no numbers",
+    "finite": "not finite",
+    "not negative": "negative or not finite",
+    "positive": "not above zero or not finite",
 }
 
 
@@ -55,8 +67,10 @@ class TensorSpec:
         dtypes: NumPy's names of the types it may have.
         shape: the dimensions: a number, or the name of a size. A name is known to who checks,
             or a product ``a · b`` of such names, or else any size, the same wherever it stands.
+            ``…`` at the end stands for any further dimensions.
         doc: what it holds.
-        values: name of the range that its entries lie in.
+        values: name of the range that its entries lie in, one of those that hold everywhere
+            (``numbers``, ``finite``, ``not negative``, ``positive``) or one that who checks knows.
         optional: a file may leave it out.
         needs: a tensor without which this one means nothing.
         runs: what a chip computes depends on it.
@@ -79,9 +93,12 @@ class TensorSpec:
 
     def misfit(self, content: Content, sizes: Mapping[str, int]) -> str | None:
         """What is wrong with type or shape of ``content``; None if nothing is."""
-        wanted = tuple(dim if (size := _size(dim, sizes)) is None else size for dim in self.shape)
-        if content.dtype.name in self.dtypes and content.shape == wanted:
+        named = self.shape[:-1] if self.shape[-1:] == _MORE else self.shape
+        wanted = tuple(dim if (size := _size(dim, sizes)) is None else size for dim in named)
+        found = content.shape[: len(named)] if named is not self.shape else content.shape
+        if content.dtype.name in self.dtypes and found == wanted:
             return None
+        wanted = (*wanted, *self.shape[len(named) :])
         expected = f"{' or '.join(self.dtypes)} ({', '.join(map(str, wanted))}"
         expected += ",)" if len(wanted) == 1 else ")"
         return f"is {content.dtype} {content.shape}, expected {expected}"
@@ -151,7 +168,7 @@ def misfits(
         if content is None:
             continue
         for dim, size in zip(spec.shape, content.shape, strict=False):
-            if isinstance(dim, str) and _size(dim, known) is None:
+            if isinstance(dim, str) and (dim,) != _MORE and _size(dim, known) is None:
                 known[dim] = size
         problem = spec.misfit(content, known)
         if problem is not None:
@@ -165,6 +182,7 @@ def require(
     error: type[PimcError],
     where: str,
     *,
+    ranges: Mapping[str, Range] | None = None,
     named: Callable[[str], str] = str,
     hint: str = "write the file again",
 ) -> None:
@@ -174,6 +192,8 @@ def require(
         contents: by name; others than those described are not looked at.
         sizes: sizes that are known.
         where: what the tensors are of, in messages.
+        ranges: where given, values must lie in the ranges that are described; those among them
+            that depend on the file, by the names that specs call them.
         named: the name in the file.
 
     Raises:
@@ -184,6 +204,22 @@ def require(
         raise error(f"has no tensor {', '.join(map(named, absent))}", where, hint)
     for name, problem in misfits(specs, contents, sizes):
         raise error(f"tensor {named(name)} {problem}", where, hint)
+    if ranges is None:
+        return
+    for name, spec in specs.items():
+        values = contents.get(name)
+        if isinstance(values, np.ndarray) and outside(spec, values, ranges) is not None:
+            fault = _fault(spec, values, ranges)
+            raise error(f"tensor {named(name)} holds values that are {fault}", where, hint)
+
+
+def _fault(spec: TensorSpec, values: Tensor, ranges: Mapping[str, Range]) -> str:
+    """What values outside of their range are."""
+    if spec.values in _FAULTS:
+        return _FAULTS[spec.values]
+    low, high = ranges[spec.values]
+    either = "no numbers or " if values.dtype.kind == "f" else ""
+    return f"{either}outside {low:.10g} to {high:.10g}"
 
 
 def _size(dim: str | int, sizes: Mapping[str, int]) -> int | None:
@@ -201,13 +237,22 @@ def outside(
 ) -> Range | None:
     """The range that an entry lies outside of, or is no number; None if all lie within.
 
+    Nothing is copied, and of a mapped file no more than a block is held.
+
     Args:
         ranges: those that depend on the file, by the names that specs call them.
     """
     low, high = {**_RANGES, **(ranges or {})}[spec.values]
-    # NaN fails every comparison.
-    fits = not values.size or bool(values.min() >= low and values.max() <= high)
-    return None if fits else (low, high)
+    flat = values.reshape(-1)
+    for start in range(0, flat.size, _BLOCK):
+        block = flat[start : start + _BLOCK]
+        # NaN fails every comparison.
+        fits = bool(block.min() >= low and block.max() <= high)
+        if flat.size > _BLOCK:
+            let_go(block)
+        if not fits:
+            return low, high
+    return None
 
 
 def tensor_rows(specs: Specs, named: Callable[[str], str] = str) -> Iterator[str]:

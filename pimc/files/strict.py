@@ -1,10 +1,9 @@
 """Strict tables: what a dataclass says about its keys, a TOML table is held to.
 
-Each field of a described dataclass carries a :class:`Key` in its metadata and
-the class may carry ``RULES`` for what holds between keys. One description
-serves the reader of files, Python callers and the key tables in the documentation
-(:mod:`pimc.files.key_table`).
-All problems of a table are found before any is reported.
+Each field of a described dataclass carries a :class:`Key` in its metadata and the class may carry
+``RULES`` for what holds between keys. One description serves the reader of files, Python callers
+and the key tables in the documentation (:mod:`pimc.files.key_table`). All problems of a table are
+found before any is reported. Objects of manifests are read by :mod:`pimc.files.manifest`.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from pimc.errors import PimcError
 _INF = math.inf
 _KEY = "pimc.key"
 
-Kind = Literal["int", "float", "bool", "str", "floats", "ints", "rows", "table", "tables"]
+Kind = Literal["int", "float", "bool", "str", "floats", "ints", "strs", "rows", "table", "tables"]
 
 _KIND_NAMES: Mapping[str, str] = {
     "int": "a whole number",
@@ -35,6 +34,7 @@ _KIND_NAMES: Mapping[str, str] = {
     "str": "a string",
     "floats": "a list of numbers",
     "ints": "a list of whole numbers",
+    "strs": "a list of strings",
     "rows": "a list of lists of numbers",
     "table": "a table",
     "tables": "tables by name",
@@ -107,8 +107,8 @@ def _is_float(value: object) -> bool:
     return _is_int(value) or isinstance(value, float | np.floating)
 
 
-def _is_list(value: object) -> bool:
-    return isinstance(value, list | tuple)
+def _is_list(value: object, of: str) -> bool:
+    return isinstance(value, list | tuple) and all(map(_KIND_TESTS[of], value))
 
 
 _KIND_TESTS: Mapping[str, Callable[[Any], bool]] = {
@@ -116,9 +116,10 @@ _KIND_TESTS: Mapping[str, Callable[[Any], bool]] = {
     "float": _is_float,
     "bool": lambda value: isinstance(value, bool),
     "str": lambda value: isinstance(value, str),
-    "floats": lambda value: _is_list(value) and all(map(_is_float, value)),
-    "ints": lambda value: _is_list(value) and all(map(_is_int, value)),
-    "rows": lambda value: _is_list(value) and all(map(_KIND_TESTS["floats"], value)),
+    "floats": lambda value: _is_list(value, "float"),
+    "ints": lambda value: _is_list(value, "int"),
+    "strs": lambda value: _is_list(value, "str"),
+    "rows": lambda value: _is_list(value, "floats"),
 }
 _KIND_CASTS: Mapping[str, Callable[[Any], Any]] = {
     "int": int,
@@ -127,6 +128,7 @@ _KIND_CASTS: Mapping[str, Callable[[Any], Any]] = {
     "str": str,
     "floats": lambda value: tuple(float(item) for item in value),
     "ints": lambda value: tuple(int(item) for item in value),
+    "strs": tuple,
     "rows": lambda value: tuple(tuple(float(item) for item in row) for row in value),
 }
 
@@ -146,7 +148,7 @@ def allowed(item: Key) -> str:
 
 
 def _within(item: Key, value: Any) -> bool:
-    if item.kind in ("str", "bool"):
+    if item.kind in ("str", "bool", "strs"):
         return not item.choices or value in item.choices
     numbers = value if isinstance(value, tuple) else (value,)
     if item.kind == "rows":
@@ -190,8 +192,8 @@ def read_table(
         prefix: dotted path of the table, ending with a dot, for the messages.
 
     Returns:
-        The values by field name (nested tables as instances) and every problem found, each
-        starting with its dotted path. The values are complete only when there is no problem.
+        The values by field name (nested tables as instances), complete where there is no problem,
+        and every problem found, each starting with its dotted path.
     """
     known = {item.name: (item, info) for item, info in described(table)}
     problems = [
@@ -234,7 +236,7 @@ def broken_rules(table: type, values: object, prefix: str = "") -> list[str]:
 def settle(instance: Any) -> list[str]:
     """Make the values of a described dataclass plain, and return what is wrong with them.
 
-    For use in ``__post_init__``, so that values given in Python meet the same rules.
+    For ``__post_init__``, so that values given in Python meet the same rules.
     """
     problems = []
     for item, info in described(type(instance)):
@@ -291,10 +293,8 @@ def parse_toml(content: bytes, where: str, error: type[PimcError]) -> dict[str, 
         return tomllib.loads(content.decode("utf-8"))
     except UnicodeDecodeError as cause:
         line = content.count(b"\n", 0, cause.start) + 1
-        raise error(
-            f"not UTF-8 text (line {line})", where=where, hint="save the file as UTF-8"
-        ) from cause
+        hint = "save the file as UTF-8"
+        raise error(f"not UTF-8 text (line {line})", where=where, hint=hint) from cause
     except (ValueError, RecursionError) as cause:  # too long a number, too deep a nesting included
-        raise error(
-            f"not valid TOML: {cause}", where=where, hint="see https://toml.io for the format"
-        ) from cause
+        hint = "see https://toml.io for the format"
+        raise error(f"not valid TOML: {cause}", where=where, hint=hint) from cause

@@ -22,7 +22,6 @@ from pimc.image.format.sections import (
     SourceModel,
     read_phases,
     read_section,
-    table,
 )
 from pimc.image.format.tables import Schedule, Tiles
 from pimc.image.layer import ImageLayer, read_layer
@@ -63,7 +62,7 @@ class ImageContent:
             ImageError: none is there, or one with keys or values that this pimc does not know.
         """
         try:
-            return Chip.from_dict(table(self.manifest, "chip", "manifest"))
+            return Chip.from_dict(read_section("chip", self.manifest))
         except ChipError as cause:
             raise ImageError(cause.message, "chip of the manifest", cause.hint or NEWER) from cause
 
@@ -79,8 +78,8 @@ class ImageContent:
         Raises:
             ImageError: it is missing or malformed.
         """
-        entry = table(self.manifest, "model", "manifest")
-        return SourceModel(**read_section(SourceModel, entry, "model of the manifest"))
+        model: SourceModel = read_section("model", self.manifest)
+        return model
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -89,7 +88,8 @@ class ImageContent:
         Raises:
             ImageError: it is missing or no object.
         """
-        return table(self.manifest, "options", "manifest")
+        options: Mapping[str, Any] = read_section("options", self.manifest)
+        return options
 
     @property
     def calibrated(self) -> bool:
@@ -103,10 +103,8 @@ class ImageContent:
         Raises:
             ImageError: the note is malformed.
         """
-        if self.manifest.get("recovery") is None:
-            return None
-        entry = table(self.manifest, "recovery", "manifest")
-        return RecoveryNote(**read_section(RecoveryNote, entry, "recovery of the manifest"))
+        note: RecoveryNote | None = read_section("recovery", self.manifest)
+        return note
 
     @property
     def arrays(self) -> int:
@@ -135,9 +133,7 @@ class ImageContent:
         Raises:
             ImageError: a key or tensor of a layer is missing or malformed.
         """
-        entries = self.manifest.get("layers")
-        if not isinstance(entries, list):
-            raise ImageError("layers: missing, or no list", "manifest", NEWER)
+        entries = read_section("layers", self.manifest)
         pair = self.chip.mapping.pair
         return tuple(
             read_layer(f"layer {index} of the manifest", index, entry, self.tensors, pair)
@@ -173,8 +169,18 @@ class ImageContent:
         return self._tensor("graph")
 
     def graph(self) -> ir.Model:
-        """The digital part of the network; array layers are nodes of domain ``pimc``."""
-        return model_in(self.graph_bytes.data)
+        """The digital part of the network; array layers are nodes of domain ``pimc``.
+
+        Raises:
+            ImageError: the tensor holds no ONNX model.
+        """
+        try:
+            return model_in(self.graph_bytes.data)
+        except ImageError:
+            raise
+        except Exception as cause:  # the library says in many ways that bytes are no model
+            message = f"tensor graph: holds no ONNX model: {str(cause).partition(chr(10))[0]}"
+            raise ImageError(message, "the image", NEWER) from cause
 
     @cached_property
     def used(self) -> npt.NDArray[np.bool_]:
@@ -207,10 +213,15 @@ class ImageContent:
         """Whether there are tiles whose lines do not follow each other."""
         return "lines" in self.tensors
 
+    @property
+    def line_offsets(self) -> Tensor:
+        """(tiles,) where the wordlines of each begin in the tensor ``lines``, −1: nowhere."""
+        return self._tensor("line_offsets")
+
     def lines(self, number: int) -> tuple[Tensor, Tensor]:
         """Wordlines and bitlines of a tile."""
         tile, place = self.tiles.tile(number), self.tiles.place(number)
-        start = int(self._tensor("line_offsets")[number]) if self.moves_lines else -1
+        start = int(self.line_offsets[number]) if self.moves_lines else -1
         if start < 0:
             return place.row + np.arange(tile.rows), place.col + np.arange(tile.cols)
         lines = self._tensor("lines")[start : start + tile.rows + tile.cols]

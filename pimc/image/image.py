@@ -19,18 +19,14 @@ from pimc.errors import ImageError
 from pimc.files import container
 from pimc.files.container import Content, Tensor
 from pimc.files.migrate import up_to_date
-from pimc.files.schema import by_field, require
 from pimc.files.weights.packing import bits_per_cell, pack_levels, unpack_levels
 from pimc.image.content import ImageContent
 from pimc.image.format.migrations import FORMAT, STEPS, VERSION
-from pimc.image.format.sections import NEWER, RecoveryNote
+from pimc.image.format.sections import RecoveryNote
 from pimc.image.format.tables import TILE_FIELDS
-from pimc.image.format.tensors import (
-    IMAGE_TENSORS,
-    image_sizes,
-    layer_tensor,
-)
+from pimc.image.format.tensors import layer_tensor
 from pimc.image.layer import ImageLayer
+from pimc.image.rules.sound import require_sound
 
 __all__ = [
     "FORMAT",
@@ -104,7 +100,7 @@ class Image(ImageContent):
         """
         entries, tensors = list(self.manifest["layers"]), dict(self.tensors)
         for layer in layers:
-            layer.require_shapes()
+            layer.require_tensors()
             number, old = layer.index, self.layers[layer.index]
             before, after = old.entry(), layer.entry()
             changed = {name: value for name, value in after.items() if value != before[name]}
@@ -179,8 +175,8 @@ class Image(ImageContent):
         """Verify a file; its tensors are read from it when they are looked at.
 
         Raises:
-            ImageError: not an image, damaged, altered, of a newer format version, or with a key
-                or tensor missing or malformed.
+            ImageError: not an image, damaged, altered, of a newer format version, or not what
+                the format says (:func:`~pimc.image.rules.sound.require_sound`).
         """
         manifest, tensors = container.load(path, FORMAT, VERSION, ImageError, in_place=True)
         image = Image(manifest, tensors)
@@ -189,20 +185,8 @@ class Image(ImageContent):
             sealed = image._resealed(*newer)
             image = Image(sealed.manifest, sealed.tensors, identity=image.sha256)
         try:
-            image._require_tensors()
+            require_sound(image)
         except ImageError as cause:
             where = f"{path}, {cause.where}"
             raise ImageError(cause.message, where, cause.hint) from cause
         return image
-
-    def _require_tensors(self) -> None:
-        """Make sure that all tensors are there, of the types and shapes of the format.
-
-        Raises:
-            ImageError: one is not.
-        """
-        contents = by_field(IMAGE_TENSORS, self.tensors)
-        sizes = image_sizes(self.chip)
-        require(IMAGE_TENSORS, contents, sizes, ImageError, "the image", hint=NEWER)
-        for layer in self.layers:
-            layer.require_shapes()

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from pimc.chip.codebook import by_weight
 from pimc.errors import ImageError
-from pimc.files.schema import by_field, by_name, missing, require
+from pimc.files.schema import Range, by_field, by_name, missing, require
 from pimc.files.tensor_file import Tensor
 from pimc.image.format.sections import NEWER, LayerEntry, entry_fields
 from pimc.image.format.tensors import LAYER_TENSORS, LayerTensors, layer_tensor
@@ -61,7 +61,9 @@ class LayerRecord(LayerTensors[T_co], LayerEntry):
     @property
     def col_blocks(self) -> int:
         """Tiles side by side, a group."""
-        return int(self.block_of_bitline[-1]) + 1
+        if self.layout != "arrays":
+            return -(-self.bitlines // self.col_block)
+        return self.planes * -(-self.cols // self.col_block)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -79,15 +81,22 @@ class LayerRecord(LayerTensors[T_co], LayerEntry):
         """The layer's tensors by their names in the file."""
         return by_name(self, partial(layer_tensor, self.index))
 
-    def require_shapes(self) -> None:
+    def require_tensors(self, ranges: Mapping[str, Range] | None = None) -> None:
         """Make sure that the tensors are of the types and shapes that the entry asks for.
+
+        Args:
+            ranges: where given, values must lie in the ranges that the format says; those of
+                :func:`~pimc.image.format.tensors.image_ranges`.
 
         Raises:
             ImageError: one is not.
         """
         contents = {name: getattr(self, name) for name in LAYER_TENSORS}
         where, named = f"layer {self.index} of the manifest", partial(layer_tensor, self.index)
-        require(LAYER_TENSORS, contents, self.sizes, ImageError, where, named=named, hint=NEWER)
+        require(
+            LAYER_TENSORS, contents, self.sizes, ImageError, where,
+            ranges=ranges, named=named, hint=NEWER,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

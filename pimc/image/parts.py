@@ -59,6 +59,6 @@ class ImageParts:
         found: dict[str, Content] = by_name(self.tensors)
         require(IMAGE_TENSORS, found, image_sizes(self.chip), ImageError, "the image")
         for layer in self.layers:
-            layer.require_shapes()
+            layer.require_tensors()
             found |= layer.tensors()
         return found

@@ -10,11 +10,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from pimc.files.strict import Rule, key
 from pimc.files.weights.weight import Floats, Weight
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 Ints = npt.NDArray[np.int64]
 
+#: The largest kernel, stride, dilation or pad that is taken.
+_LARGEST = 2**31 - 1
 #: Domain of the graph nodes that stand for layers on the array.
 DOMAIN = "pimc"
 #: Their operator: one input, one output, string attribute ``layer``.
@@ -74,11 +77,21 @@ class Window:
         auto_pad: ONNX's ``auto_pad``; SAME_* is resolved from the input's size when it runs.
     """
 
-    kernel: tuple[int, ...]
-    strides: tuple[int, ...]
-    dilations: tuple[int, ...]
-    pads: tuple[int, ...]
-    auto_pad: Literal["NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"] = "NOTSET"
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule("kernel", lambda w: 1 <= len(w.kernel) <= 3, "must have one to three dimensions"),
+        Rule("strides", lambda w: len(w.strides) == len(w.kernel), "must be one a dimension"),
+        Rule("dilations", lambda w: len(w.dilations) == len(w.kernel), "must be one a dimension"),
+        Rule("pads", lambda w: len(w.pads) == 2 * len(w.kernel), "must be two a dimension"),
+    )
+
+    kernel: tuple[int, ...] = field(metadata=key("ints", "", low=1, high=_LARGEST))
+    strides: tuple[int, ...] = field(metadata=key("ints", "", low=1, high=_LARGEST))
+    dilations: tuple[int, ...] = field(metadata=key("ints", "", low=1, high=_LARGEST))
+    pads: tuple[int, ...] = field(metadata=key("ints", "", low=0, high=_LARGEST))
+    auto_pad: Literal["NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"] = field(
+        default="NOTSET",
+        metadata=key("str", "", choices=("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")),
+    )
 
     def resolved_pads(self, size: tuple[int, ...]) -> tuple[int, ...]:
         """Pads for an input of spatial ``size``: begins, then ends."""

@@ -34,16 +34,21 @@ PlanRule = Callable[[Plan, Chip], Iterable[str]]
 
 def values_are_defined(plan: Plan, chip: Chip) -> Iterator[str]:
     """every value that the graph reads or gives is defined before"""
-    yield from _undefined(plan.graph.graph, frozenset())
+    yield from undefined_values(plan.graph.graph)
 
 
-def _undefined(graph: ir.Graph, outside: frozenset[ir.Value]) -> Iterator[str]:
+def undefined_values(graph: ir.Graph, outside: frozenset[ir.Value] = frozenset()) -> Iterator[str]:
+    """Names of values that a graph reads or gives and nothing before defines.
+
+    Args:
+        outside: values of the graphs around it.
+    """
     known = {*outside, *graph.inputs, *graph.initializers.values()}
     for node in graph:
         read = [value for value in node.inputs if value is not None]
         yield from (value.name or node.name or "" for value in read if value not in known)
         for body in bodies(node):
-            yield from _undefined(body, frozenset(known))
+            yield from undefined_values(body, frozenset(known))
         known.update(node.outputs)
     yield from (value.name or "" for value in graph.outputs if value not in known)
 

@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     import torch
 
 
+def takes(window: Window | None, size: int, shape: tuple[int, ...]) -> bool:
+    """Whether a layer of ``size`` rows in all groups together takes an input of ``shape``."""
+    if window is None:
+        return shape[-1:] == (size,)
+    channels = size // math.prod(window.kernel)
+    if len(shape) != 2 + len(window.kernel) or shape[1] != channels:
+        return False
+    return all(length > 0 for length in output_size(shape[2:], window))
+
+
 def unfold(x: torch.Tensor, window: Window | None) -> torch.Tensor:
     """Input vectors of ``x``: (batch, groups · rows, positions).
 

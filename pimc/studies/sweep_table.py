@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,10 +16,12 @@ from pimc.errors import UsageError
 from pimc.files.atomic import replacing
 from pimc.files.container import canonical_json
 from pimc.files.journal import append_line, whole_lines
+from pimc.files.strict import Key, check_value
 
 __all__ = [
     "COLUMNS",
     "IDENTITY",
+    "KEYS",
     "Row",
     "key_of",
     "parameters_of",
@@ -32,33 +35,35 @@ __all__ = [
 #: Values by column; a parameter has a column of its name.
 Row = Mapping[str, Any]
 
+_SHARE = Key("float", "", low=0, high=1)
+_AMOUNT = Key("float", "", low=0)
+_COUNT = Key("int", "", low=0)
+_TEXT = Key("str", "")
 #: The columns beside the parameters, and what they hold.
-COLUMNS: Mapping[str, type] = {
-    "accuracy_mean": float,
-    "accuracy_std": float,
-    "accuracy_low": float,
-    "accuracy_high": float,
-    "accuracy_per_die": list,
-    "float_accuracy": float,
-    "error": str,
-    "arrays": int,
-    "cells": int,
-    "read_steps": int,
-    "energy_pj": float,
-    "latency_ns": float,
-    "seconds": float,
-    "dies": int,
-    "seed": int,
-    "samples": int,
-    "age_s": float,
-    "ir_drop": str,
-    "image_sha256": str,
-    "point_sha256": str,
-    "model_sha256": str,
-    "chip_sha256": str,
-    "calib_sha256": str,
-    "data_sha256": str,
+KEYS: Mapping[str, Key] = {
+    **dict.fromkeys(("accuracy_mean", "accuracy_std", "accuracy_low", "accuracy_high"), _SHARE),
+    "accuracy_per_die": Key("floats", "", low=0, high=1),
+    "float_accuracy": _SHARE,
+    "error": _TEXT,
+    "arrays": _COUNT,
+    "cells": _COUNT,
+    "read_steps": _COUNT,
+    "energy_pj": _AMOUNT,
+    "latency_ns": _AMOUNT,
+    "seconds": _AMOUNT,
+    "dies": Key("int", "", low=1),
+    "seed": _COUNT,
+    "samples": _COUNT,
+    "age_s": _AMOUNT,
+    "ir_drop": _TEXT,
+    **dict.fromkeys(("image_sha256", "point_sha256"), _TEXT),
+    **dict.fromkeys(("model_sha256", "chip_sha256", "calib_sha256", "data_sha256"), _TEXT),
 }
+_TYPES: Mapping[str, type] = {"float": float, "int": int, "str": str, "floats": list}
+#: The Python types of their values.
+COLUMNS: Mapping[str, type] = {name: _TYPES[item.kind] for name, item in KEYS.items()}
+#: Columns that every row fills; others of numbers are empty where a point was not measured.
+_FILLED = ("dies", "seed", "age_s")
 #: Columns that all rows of a file share, and what they stand for.
 IDENTITY: Mapping[str, str] = {
     "model_sha256": "model",
@@ -97,7 +102,8 @@ def read_rows(path: Path) -> list[Row]:
     """The rows of a file and of the journal beside it; none where there is neither.
 
     Raises:
-        UsageError: the file is not one of a sweep, or the journal is damaged.
+        UsageError: the file is not one of a sweep, or the journal is damaged; the column is
+            named that holds what it cannot.
     """
     stored: list[Row] = []
     try:
@@ -109,11 +115,36 @@ def read_rows(path: Path) -> list[Row]:
             for row in noted:
                 _check_columns(row.keys())
             stored += noted
-    except (OSError, ValueError, TypeError, AttributeError) as cause:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError, csv.Error) as cause:
         raise UsageError(
             "is not the file of a sweep", where=str(path), hint="choose another -o"
         ) from cause
-    return list({key_of(row): row for row in stored}.values())
+    rows = [_checked(row, f"{path}, row {number}") for number, row in enumerate(stored, 1)]
+    return list({key_of(row): row for row in rows}.values())
+
+
+def _checked(row: Row, where: str) -> Row:
+    """The row with plain values.
+
+    Raises:
+        UsageError: a column holds what it cannot.
+    """
+    values: dict[str, Any] = {}
+    for name, value in row.items():
+        found, problem = value, None
+        if name not in KEYS:
+            problem = None if _is_parameter(value) else f"must be one value, not {value!r}"
+        elif value is not None or KEYS[name].kind == "str" or name in _FILLED:
+            found, problem = check_value(KEYS[name], value)
+        if problem is not None:
+            raise UsageError(f"{name}: {problem}", where=where, hint="choose another -o")
+        values[name] = list(found) if isinstance(found, tuple) else found
+    return values
+
+
+def _is_parameter(value: object) -> bool:
+    finite = not isinstance(value, float) or math.isfinite(value)
+    return value is None or (isinstance(value, bool | int | float | str) and finite)
 
 
 def require_same(path: Path, rows: Sequence[Row], identity: Row) -> None:
@@ -202,18 +233,23 @@ def _to_text(value: Any) -> str:
 def _from_text(name: str, text: str) -> Any:
     kind = COLUMNS.get(name)
     if kind is list:
-        return [float(part) for part in text.split()]
+        return [parse_value(part) for part in text.split()]
     if kind is str:
         return text
-    if text == "":
-        return None
-    return parse_value(text) if kind is None else kind(text)
+    # What is no number is for the check of the column to tell.
+    return None if text == "" else parse_value(text)
 
 
 def _read_parquet(path: Path) -> list[Row]:
-    table = _parquet().read_table(path)
-    _check_columns(table.column_names)
-    rows: list[dict[str, Any]] = table.to_pylist()
+    parquet = _parquet()
+    from pyarrow.lib import ArrowException
+
+    try:
+        table = parquet.read_table(path)
+        _check_columns(table.column_names)
+        rows: list[dict[str, Any]] = table.to_pylist()
+    except ArrowException as cause:
+        raise ValueError("not a table") from cause
     # A column of several kinds of values is stored as text.
     return [
         {n: parse_value(v) if n not in COLUMNS and isinstance(v, str) else v for n, v in r.items()}

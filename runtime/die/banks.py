@@ -12,7 +12,10 @@ import numpy.typing as npt
 import torch
 
 from pimc.chip.converters import dac_limits
+from pimc.errors import RecoveryError
+from pimc.files.schema import TensorSpec, require
 from pimc.runtime.die.bank import Bank, bank_of, periods
+from pimc.runtime.die.cells import STRESS
 from pimc.runtime.die.die import Die
 from pimc.runtime.die.region import Region
 from pimc.runtime.die.site import Ints, Site, site_of
@@ -20,6 +23,10 @@ from pimc.runtime.physics.disturb import disturbs, stress_of, stress_table
 from pimc.runtime.physics.ir_drop import Method, require_method
 
 Loaded = TypeVar("Loaded")
+
+#: How a state of banks lies in a file.
+_COUNTS = TensorSpec(("int64",), ("places", 3), "cell, samples, vectors", values="not negative")
+_STRESS = TensorSpec(("int64",), ("arrays", "rows"), "of wordlines", values="stress")
 
 
 @dataclass
@@ -114,6 +121,22 @@ class Banks(Generic[Loaded]):
             "stress": self._start,
             **{name: value for name, value in of_counts.items() if value is not None},
         }
+
+    def require_state(self, state: Mapping[str, npt.NDArray[Any]], where: str) -> None:
+        """Make sure that a state is one of banks of such a die.
+
+        Args:
+            where: the device, in messages.
+
+        Raises:
+            RecoveryError: it is not.
+        """
+        arrays, rows = self._start.shape
+        sizes = {"arrays": arrays, "rows": rows}
+        specs = {name: _STRESS for name in state if name.startswith(("stress.", "begun."))}
+        specs |= {"counts": _COUNTS, "stress": _STRESS}
+        require(specs, state, sizes, RecoveryError, where,
+                ranges={"stress": STRESS}, named="device.{}".format)  # fmt: skip
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Go on from a state, when the die's cells are again what they were."""

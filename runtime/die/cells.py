@@ -15,10 +15,26 @@ from pimc.files.schema import Range, tensor, tensors_of
 from pimc.runtime.physics.disturb import disturbs
 from pimc.runtime.physics.faults import Stuck
 
-__all__ = ["CELL_TENSORS", "STEPS", "UNWRITTEN", "Cells", "cell_ranges", "cell_sizes", "unread"]
+__all__ = [
+    "CELL_TENSORS",
+    "OLDEST_S",
+    "STEPS",
+    "STRESS",
+    "UNWRITTEN",
+    "Cells",
+    "cell_ranges",
+    "cell_sizes",
+    "unread",
+]
 
 #: Level of a cell that was never written.
 UNWRITTEN = -1
+#: The greatest age of a die in seconds: thirty million years.
+OLDEST_S = 1e15
+#: Stress that sums of reads may reach.
+STRESS: Range = (0, 2**62)
+#: What no cell conducts, in µS.
+_SHORT_US = 1e9
 
 _LINE = ("arrays", "rows")
 _CELL = (*_LINE, "cols")
@@ -37,26 +53,28 @@ class Cells:
     level: npt.NDArray[np.int16] = field(
         metadata=tensor("int16", _CELL, "level asked for last, −1: never written", values="levels")
     )
-    writes: npt.NDArray[np.uint32] = field(metadata=tensor("uint32", _CELL, "writes so far"))
+    writes: npt.NDArray[np.uint32] = field(
+        metadata=tensor("uint32", _CELL, "writes so far", values="counts")
+    )
     stuck: npt.NDArray[np.uint8] = field(
         metadata=tensor("uint8", _CELL, "how it is stuck, 0: it is not", values="faults")
     )
     g_us: npt.NDArray[np.float32] = field(
-        metadata=tensor("float32", _CELL, "right after the write", values="not negative")
+        metadata=tensor("float32", _CELL, "right after the write", values="conductances")
     )
     reference_us: npt.NDArray[np.float32] = field(
-        metadata=tensor("float32", _LINE, "of reference cells", values="not negative")
+        metadata=tensor("float32", _LINE, "of reference cells", values="conductances")
     )
     age_s: npt.NDArray[np.float32] = field(
-        metadata=tensor("float32", _CELL, "seconds since the last write", values="not negative")
+        metadata=tensor("float32", _CELL, "seconds since the last write", values="ages")
     )
     stress: npt.NDArray[np.int64] = field(
-        metadata=tensor("int64", _LINE, "what reads did so far", values="not negative")
+        metadata=tensor("int64", _LINE, "what reads did so far", values="stress")
     )
     stress_before: npt.NDArray[np.int64] = field(
         metadata=tensor(
             "int64", ("arrays", "rows or 0", "cols or 0"), "before the last write",
-            values="not negative",
+            values="stress",
         )
     )  # fmt: skip
 
@@ -67,12 +85,23 @@ CELL_TENSORS = tensors_of(Cells)
 
 def cell_sizes(chip: Chip) -> dict[str, int]:
     """Sizes of a die's tensors by the names of :class:`Cells`."""
-    return {"rows": chip.array.rows, "cols": chip.array.cols}
+    rows, cols = chip.array.rows, chip.array.cols
+    kept = int(disturbs(chip))
+    return {"rows": rows, "cols": cols, "rows or 0": rows * kept, "cols or 0": cols * kept}
 
 
 def cell_ranges(chip: Chip) -> dict[str, Range]:
     """Ranges of what cells hold, by the names of :class:`Cells`."""
-    return {"levels": (UNWRITTEN, chip.cell.levels - 1), "faults": (min(Stuck), max(Stuck))}
+    return {
+        "levels": (UNWRITTEN, chip.cell.levels - 1),
+        "faults": (min(Stuck), max(Stuck)),
+        # As many as a die may have, and then some that are added to before it is saved.
+        "counts": (0, 2**31),
+        "stress": STRESS,
+        "conductances": (0, _SHORT_US),
+        # Single precision adds up with errors, so cells may look older than their die.
+        "ages": (0, 2 * OLDEST_S),
+    }
 
 
 def unread(chip: Chip, shape: tuple[int, ...]) -> dict[str, npt.NDArray[np.int64]]:

@@ -11,10 +11,9 @@ import numpy.typing as npt
 
 from pimc.chip.design import Chip
 from pimc.errors import DeviceError, UsageError
-from pimc.files import container
-from pimc.files.migrate import up_to_date
-from pimc.files.schema import require
-from pimc.runtime.die.cells import CELL_TENSORS, STEPS, UNWRITTEN, Cells, cell_sizes, unread
+from pimc.runtime.die import die_file
+from pimc.runtime.die.cells import OLDEST_S, UNWRITTEN, Cells, unread
+from pimc.runtime.die.die_file import FORMAT, SUFFIX, VERSION, DieEntry
 from pimc.runtime.physics import retention
 from pimc.runtime.physics.disturb import disturbs
 from pimc.runtime.physics.faults import Stuck, draw_faults, with_faults
@@ -22,11 +21,17 @@ from pimc.runtime.physics.retention import aged_us
 from pimc.runtime.physics.streams import Stream
 from pimc.runtime.physics.writing import reference_us, verified, written_us
 
-__all__ = ["LONGEST_S", "UNWRITTEN", "Cells", "Die", "Stream", "Stuck"]
-
-FORMAT = "pimc-die"
-VERSION = 2
-SUFFIX = ".die"
+__all__ = [
+    "FORMAT",
+    "LONGEST_S",
+    "SUFFIX",
+    "UNWRITTEN",
+    "VERSION",
+    "Cells",
+    "Die",
+    "Stream",
+    "Stuck",
+]
 
 #: The longest time a die is aged by at once: thirty thousand years.
 LONGEST_S = 1e12
@@ -138,10 +143,11 @@ class Die:
         """Let time pass.
 
         Raises:
-            UsageError: a time that is negative, no number or beyond :data:`LONGEST_S`.
+            UsageError: a time that is negative, no number or beyond :data:`LONGEST_S`, or that
+                makes the die older than dies get.
             DeviceError: the die was never attached to a chip.
         """
-        if not 0 <= seconds <= LONGEST_S:
+        if not 0 <= seconds <= LONGEST_S or self.clock_s + seconds > OLDEST_S:
             raise UsageError(
                 f"a die does not age by {seconds:g} s",
                 where=self.name,
@@ -188,29 +194,18 @@ class Die:
         Raises:
             UsageError: the file cannot be written.
         """
-        manifest = {
-            "seed": self.seed,
-            "perfect": self.perfect,
-            "clock_s": self.clock_s,
-            "chip": self.attached().to_dict(),
-        }
-        container.save(path, *container.seal(FORMAT, VERSION, manifest, vars(self.cells)))
+        chip = self.attached().to_dict()
+        die_file.write(path, DieEntry(self.seed, self.perfect, chip, self.clock_s), self.cells)
 
     @staticmethod
     def load(path: str | Path) -> Die:
         """Read a die file.
 
         Raises:
-            DeviceError: the file is missing, damaged or not a die.
+            DeviceError: the file is missing, damaged or not what its format says.
         """
-        content = container.load(path, FORMAT, VERSION, DeviceError)
-        manifest, tensors = up_to_date(*content, VERSION, STEPS, DeviceError, str(path))
-        chip = Chip.from_dict(manifest["chip"])
-        require(CELL_TENSORS, tensors, cell_sizes(chip), DeviceError, str(path))
-        # The container's tensors are read-only views; a die is written to.
-        cells = Cells(**{name: tensors[name].copy() for name in CELL_TENSORS})
-        clock_s = manifest.get("clock_s", 0.0)
-        return Die(manifest["seed"], manifest["perfect"], chip, clock_s, _cells=cells)
+        entry, chip, cells = die_file.read(path)
+        return Die(entry["seed"], entry["perfect"], chip, entry["clock_s"], _cells=cells)
 
     def attached(self) -> Chip:
         """The design this is a specimen of.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +15,23 @@ import numpy.typing as npt
 from pimc.chip.converters import code_limits, line_limits
 from pimc.errors import CaptureError
 from pimc.files import container
+from pimc.files.manifest import read_object
 from pimc.files.migrate import Step, up_to_date
-from pimc.files.schema import Range, by_name, misfits, outside, tensor, tensors_of
+from pimc.files.schema import (
+    Range,
+    TensorSpec,
+    by_field,
+    by_name,
+    require,
+    tensor,
+    tensors_of,
+)
+from pimc.files.strict import key
+from pimc.files.tensor_file import Tensor
 from pimc.image.image import Image, layer_tensor
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 FORMAT = "pimc-capture"
 VERSION = 1
@@ -77,12 +92,35 @@ class LayerCapture:
             "float32",
             ("groups · cols", "vectors"),
             "the layer's output for these inputs, from the mean code of the repeats",
+            values="finite",
         ),
     )
 
 
 #: The tensors of a layer.
 LAYER_CAPTURE = tensors_of(LayerCapture)
+_OF_LAYER = re.compile(rf"layer\.\d{{4,}}\.({'|'.join(LAYER_CAPTURE)})")
+#: One of the network's outputs.
+OUTPUT = TensorSpec(
+    ("float32",),
+    ("samples", "…"),
+    "the network's output, one row a calibration input, for each name in `outputs`",
+    values="finite",
+)
+
+
+@dataclass(frozen=True)
+class CaptureEntry:
+    """The keys of a capture's manifest, but for those that the container adds."""
+
+    image: str = field(metadata=key("str", "identity of the image that the die held"))
+    die: str = field(metadata=key("str", "name of the die"))
+    layers: tuple[int, ...] = field(metadata=key("ints", "numbers of the captured layers", low=0))
+    outputs: tuple[str, ...] = field(metadata=key("strs", "network outputs recorded"))
+    taken: str = field(default="", metadata=key("str", "time of the capture, or empty"))
+    reads: int = field(
+        default=-1, metadata=key("int", "array reads when it began, −1: unknown", low=-1)
+    )
 
 
 @dataclass(frozen=True)
@@ -125,15 +163,15 @@ class Capture:
             for name, value in by_name(layer, partial(layer_tensor, index)).items()
         }
         tensors |= {f"output.{name}": value for name, value in self.outputs.items()}
-        manifest = {
-            "image": self.image_sha256,
-            "die": self.die,
-            "taken": self.taken,
-            "reads": self.reads,
-            "layers": sorted(self.layers),
-            "outputs": sorted(self.outputs),
-        }
-        container.save(path, *container.seal(FORMAT, VERSION, manifest, tensors))
+        entry = CaptureEntry(
+            image=self.image_sha256,
+            die=self.die,
+            layers=tuple(sorted(self.layers)),
+            outputs=tuple(sorted(self.outputs)),
+            taken=self.taken,
+            reads=self.reads,
+        )
+        container.save(path, *container.seal(FORMAT, VERSION, asdict(entry), tensors))
 
     @staticmethod
     def load(path: str | Path, image: Image) -> Capture:
@@ -142,54 +180,78 @@ class Capture:
         Raises:
             CaptureError: the file is missing or damaged, or belongs to another image.
         """
+        where = str(path)
         content = container.load(path, FORMAT, VERSION, CaptureError)
-        manifest, tensors = up_to_date(*content, VERSION, STEPS, CaptureError, str(path))
-        try:
-            if manifest["image"] != image.sha256:
-                raise CaptureError(
-                    "this capture was taken of another image",
-                    where=str(path),
-                    hint="capture again with the image you recover",
-                )
-            layers = {
-                index: LayerCapture(
-                    **{name: tensors[layer_tensor(index, name)] for name in LAYER_CAPTURE}
-                )
-                for index in manifest["layers"]
-            }
-            for index, layer in layers.items():
-                _check_layer(image, index, layer, str(path))
-            return Capture(
-                image.sha256,
-                str(manifest["die"]),
-                layers,
-                {name: tensors[f"output.{name}"] for name in manifest["outputs"]},
-                str(manifest.get("taken", "")),
-                int(manifest.get("reads", -1)),
-            )
-        except (KeyError, IndexError, TypeError, ValueError) as cause:
+        manifest, tensors = up_to_date(*content, VERSION, STEPS, CaptureError, where)
+        entry = read_object(CaptureEntry, manifest, where, CaptureError, _HINT)
+        if entry["image"] != image.sha256:
             raise CaptureError(
-                f"a key or tensor is missing or malformed: {cause}", where=str(path), hint=_HINT
-            ) from cause
+                "this capture was taken of another image",
+                where=where,
+                hint="capture again with the image you recover",
+            )
+        _require_names(image, entry, tensors, where)
+        declared = {value.name: value.shape for value in image.graph().graph.outputs}
+        for name in entry["outputs"]:
+            output = {f"output.{name}": _output(declared[name])}
+            require(output, tensors, {}, CaptureError, where, ranges={}, hint=_HINT)
+        return Capture(
+            image.sha256,
+            entry["die"],
+            {index: _layer(image, index, tensors, where) for index in entry["layers"]},
+            {name: tensors[f"output.{name}"] for name in entry["outputs"]},
+            entry["taken"],
+            entry["reads"],
+        )
 
 
-def _check_layer(image: Image, index: int, record: LayerCapture, where: str) -> None:
+def _require_names(
+    image: Image, entry: Mapping[str, Any], tensors: Mapping[str, Tensor], where: str
+) -> None:
+    """Make sure that layers and outputs are some of the image's, and all tensors are theirs."""
+    layers, outputs = entry["layers"], entry["outputs"]
+    for name, found, known in (
+        ("layers", layers, range(len(image.layers))),
+        ("outputs", outputs, {value.name for value in image.graph().graph.outputs}),
+    ):
+        strange = [value for value in found if value not in known]
+        if strange or len(set(found)) < len(found):
+            text = f"the image has no {strange[0]!r}" if strange else "one is named twice"
+            raise CaptureError(f"{name}: {text}", where=where, hint=_HINT)
+    left = [
+        f"tensor {name}"
+        for name in tensors
+        if (_OF_LAYER.fullmatch(name) and int(name.split(".")[1]) not in layers)
+        or (name.startswith("output.") and name.removeprefix("output.") not in outputs)
+    ]
+    if left:
+        raise CaptureError(f"{left[0]} is of nothing that is named", where=where, hint=_HINT)
+
+
+def _output(declared: ir.Shape | None) -> TensorSpec:
+    """The description of a network's output, as far as the graph declares its shape."""
+    if not declared:
+        return OUTPUT
+    sizes = [dim if isinstance(dim, int) else f"size {n}" for n, dim in enumerate(declared)]
+    return replace(OUTPUT, shape=("samples", *sizes[1:]))
+
+
+def _layer(image: Image, index: int, tensors: Mapping[str, Tensor], where: str) -> LayerCapture:
+    """What was recorded of a layer of the image."""
     layer = image.layers[index]
-    blocks, rows, columns = image.cells(layer).shape
-    sizes = {"blocks": blocks, "rows": rows, "columns": columns}
+    blocks = layer.groups * layer.row_blocks
+    sizes = {"blocks": blocks, "rows": layer.row_block, "columns": layer.bitlines}
     sizes |= {"groups": layer.groups, "cols": layer.cols}
     ranges: dict[str, Range] = {
         "DAC codes": line_limits(image.chip, layer.input_signed),
         "ADC codes": code_limits(image.chip, layer.input_signed),
     }
-    for name, problem in misfits(LAYER_CAPTURE, vars(record), sizes):
-        message = f"{layer_tensor(index, name)} {problem}"
-        raise CaptureError(message, where=where, hint=_HINT)
+    named = partial(layer_tensor, index)
+    found = by_field(LAYER_CAPTURE, tensors, named)
+    require(
+        LAYER_CAPTURE, found, sizes, CaptureError, where, ranges=ranges, named=named, hint=_HINT
+    )
+    record = LayerCapture(**{name: tensors[named(name)] for name in LAYER_CAPTURE})
     if not record.inputs.shape[-1]:
-        message = f"{layer_tensor(index, 'inputs')} holds no vectors"
-        raise CaptureError(message, where=where, hint=_HINT)
-    for name, spec in LAYER_CAPTURE.items():
-        limits = outside(spec, getattr(record, name), ranges)
-        if limits is not None:
-            message = f"{layer_tensor(index, name)} holds values outside {limits[0]} to {limits[1]}"
-            raise CaptureError(message, where=where, hint=_HINT)
+        raise CaptureError(f"tensor {named('inputs')} holds no vectors", where=where, hint=_HINT)
+    return record

@@ -13,10 +13,12 @@ import torch
 
 from pimc.chip.converters import plane_weights
 from pimc.chip.design import Chip
-from pimc.errors import DeviceError
+from pimc.errors import RecoveryError
+from pimc.files.schema import TensorSpec, require
 from pimc.image.image import ImageLayer
 from pimc.runtime.die.banks import Banks
 from pimc.runtime.die.die import Die
+from pimc.runtime.die.die_file import require_cells
 from pimc.runtime.die.region import Region
 from pimc.runtime.door.device import Saturation
 from pimc.runtime.physics.disturb import disturbs
@@ -27,6 +29,9 @@ from pimc.runtime.read.fused import Draws, FusedLayer
 from pimc.runtime.read.loaded import Loaded, Loader, can_fuse
 from pimc.runtime.read.noise import read_key, vector_keys
 from pimc.runtime.read.own import Vectors
+
+#: How often arrays were read, in a kept state.
+_READS = TensorSpec(("int64",), (1,), "array reads so far", values="not negative")
 
 
 class SimDevice:
@@ -140,12 +145,20 @@ class SimDevice:
         return held | {"reads": np.asarray([self.reads])} | self._banks.state()
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """See :class:`~pimc.runtime.door.abilities.Resumable`."""
+        """See :class:`~pimc.runtime.door.abilities.Resumable`.
+
+        Raises:
+            RecoveryError: this is no state of such a device; nothing is changed then.
+        """
+        held = {n.removeprefix("cells."): v for n, v in state.items() if n.startswith("cells.")}
+        require_cells(self.chip, held, RecoveryError, self.name, named="device.cells.{}".format)
+        if held["level"].shape != self.die.cells.level.shape:
+            raise RecoveryError("tensor device.cells.level is of another die", where=self.name)
+        self._banks.require_state(state, self.name)
+        require({"reads": _READS}, state, {}, RecoveryError, self.name,
+                ranges={}, named="device.{}".format)  # fmt: skip
         for name, value in vars(self.die.cells).items():
-            kept = state.get(f"cells.{name}")
-            if kept is None or kept.shape != value.shape:
-                raise DeviceError("this state is of another die", where=self.name)
-            value[...] = kept
+            value[...] = held[name]
         self.reads = int(state["reads"][0])
         self._banks.restore(state)
 

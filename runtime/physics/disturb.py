@@ -85,6 +85,9 @@ def stress_table(chip: Chip, high: int) -> Ints:
 
 
 def stress_of(table: torch.Tensor, codes: torch.Tensor) -> npt.NDArray[np.int64]:
-    """(blocks, rows) stress of reading DAC codes (batch, blocks, rows, positions)."""
-    parts = table[codes.abs().long()].sum(dim=(0, 3))
+    """(blocks, rows) stress of reading DAC codes (batch, blocks, rows, positions).
+
+    A code that is no number, of a network that has overflown, drives nothing.
+    """
+    parts = table[codes.abs().nan_to_num(0.0).long()].sum(dim=(0, 3))
     return np.asarray(parts.cpu().numpy(), np.int64)

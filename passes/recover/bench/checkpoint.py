@@ -8,8 +8,10 @@ of its own (a chip on the bench) the writes are in it, and are done again where 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +20,8 @@ from pimc.errors import ImageError, RecoveryError
 from pimc.files import container
 from pimc.files.atomic import sha256_array
 from pimc.files.container import canonical_json
+from pimc.files.manifest import read_object
+from pimc.files.strict import key
 from pimc.image.image import VERSION as IMAGE_VERSION
 from pimc.image.image import Image
 from pimc.passes.recover.bench.bench import Bench
@@ -36,6 +40,17 @@ SUFFIX = ".recovery"
 #: Calibration samples by which data are recognised.
 _SAMPLES = 64
 _HINT = "recover without --resume to start again"
+#: What says that a state in a checkpoint is none.
+_MALFORMED = (ImageError, RecoveryError)
+
+
+@dataclass(frozen=True)
+class CheckpointEntry:
+    """The keys of a checkpoint's manifest, but for those that the container adds."""
+
+    job: Mapping[str, str] = field(metadata=key("table", "what must be the same to go on"))
+    done: int = field(metadata=key("int", "steps that were done", low=0))
+    state: Mapping[str, Any] = field(metadata=key("table", "the state after them"))
 
 
 @dataclass(frozen=True)
@@ -59,7 +74,7 @@ class Checkpoint:
             UsageError: the file cannot be written.
         """
         note, tensors = stored(state, self.parent)
-        manifest = {"job": self._job(bench), "done": done, "state": note}
+        manifest = asdict(CheckpointEntry(self._job(bench), done, note))
         everything = {f"state.{name}": value for name, value in tensors.items()}
         if isinstance(bench.device, Resumable):
             held = bench.device.state()
@@ -84,22 +99,21 @@ class Checkpoint:
         manifest, tensors = container.load(self.path, FORMAT, VERSION, RecoveryError)
         if manifest["version"] != VERSION:
             raise RecoveryError("was begun by an earlier pimc", str(self.path), _HINT)
-        job = self._job(bench)
-        if manifest["job"] != job:
-            differing = ", ".join(
-                key for key, value in job.items() if manifest["job"].get(key) != value
-            )
+        entry = read_object(CheckpointEntry, manifest, str(self.path), RecoveryError, _HINT)
+        job, noted = self._job(bench), entry["job"]
+        if noted != job:
+            differing = ", ".join(name for name, value in job.items() if noted.get(name) != value)
             raise RecoveryError(f"is of another recovery: {differing}", str(self.path), _HINT)
         try:
-            state = restored(manifest["state"], under("state.", tensors), self.parent)
-        except (KeyError, TypeError, ValueError, AttributeError, ImageError) as cause:
+            state = restored(entry["state"], under("state.", tensors), self.parent)
+            if isinstance(bench.device, Resumable):
+                bench.device.restore(under("device.", tensors))
+        except (KeyError, TypeError, ValueError, AttributeError, *_MALFORMED) as cause:
             message = f"holds no state of a recovery: {cause or type(cause).__name__}"
             raise RecoveryError(message, str(self.path), _HINT) from cause
-        if isinstance(bench.device, Resumable):
-            bench.device.restore(under("device.", tensors))
         if bench.device is not None:
             require_kept(state.image, bench.device, *state.proposed[:2])
-        return int(manifest["done"]), state
+        return int(entry["done"]), state
 
     def remove(self) -> None:
         """The recovery is done; nothing to resume."""

@@ -7,13 +7,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
 
+import numpy as np
 import numpy.typing as npt
+import torch
 
+from pimc.errors import RecoveryError
 from pimc.files.container import Tensor
-from pimc.image.image import Image
+from pimc.files.manifest import read_object
+from pimc.files.schema import (
+    Range,
+    Specs,
+    TensorSpec,
+    by_field,
+    outside,
+    require,
+    tensors_of,
+)
+from pimc.files.strict import Key, check_value, key
+from pimc.image.image import Image, ImageLayer
+from pimc.image.rules.sound import require_sound
 from pimc.passes.recover.bench.state import Kept, State, Writes
 from pimc.passes.recover.estimate import CellEstimate
 from pimc.passes.recover.recovery import Stage
@@ -23,7 +38,26 @@ __all__ = ["FORMS", "restored", "stored", "under"]
 
 T = TypeVar("T")
 Tensors = Mapping[str, Tensor]
-_ESTIMATE = [field.name for field in fields(CellEstimate)]
+_ESTIMATE = tensors_of(CellEstimate)
+#: Tensors of an image that no recovery changes.
+_FIXED = frozenset({"graph", "tiles", "schedule", "lines", "line_offsets"})
+_PROPOSED: Specs = {
+    "cells": TensorSpec(("int64",), ("n",), "addresses", values="cells"),
+    "levels": TensorSpec(("uint16",), ("n",), "what they are asked for", values="levels"),
+}
+_DONE = TensorSpec(("int64",), ("n", 4), "cell, level before, level after, round",
+                   values="not negative")  # fmt: skip
+_COUNT, _NUMBERS = Key("int", "", low=0), Key("floats", "")
+
+
+@dataclass(frozen=True)
+class _KeptNote:
+    """What is noted of the image to go back to."""
+
+    loss: float = field(metadata=key("float", "the objective"))
+    since: int = field(metadata=key("int", "stages since", low=0))
+    stage: int = field(metadata=key("int", "number of its stage", low=0))
+    layers: list[Any] = field(metadata=key("tables", "of its manifest"))
 
 
 class Stored(NamedTuple):
@@ -61,13 +95,22 @@ def stored(state: State, parent: Image) -> Stored:
 
 
 def restored(note: Mapping[str, Any], tensors: Tensors, parent: Image) -> State:
-    """The state that was stored."""
-    return State(
+    """The state that was stored.
+
+    Raises:
+        RecoveryError: what a field was stored as is no value of it; key or tensor is named.
+        ImageError: an image is not what its format says.
+        KeyError: a key or tensor is missing.
+    """
+    state = State(
         **{
             name: form.restored(Stored(note[name], under(f"{name}.", tensors)), parent)
             for name, form in FORMS.items()
         }
     )
+    if state.kept is not None and state.kept.value.stage >= len(state.stages):
+        raise RecoveryError(f"kept.stage: there are {len(state.stages)} stages")
+    return state
 
 
 def under(prefix: str, tensors: Tensors) -> dict[str, Tensor]:
@@ -80,7 +123,15 @@ def _stored_image(image: Image, parent: Image) -> Stored:
 
 
 def _restored_image(found: Stored, parent: Image) -> Image:
-    return parent.with_changes(found.note, found.arrays)
+    fixed = sorted(_FIXED & found.arrays.keys())
+    if fixed:
+        raise RecoveryError(f"tensor {fixed[0]} of an image is another than its parent's")
+    image = parent.with_changes(found.note, found.arrays)
+    require_sound(image)
+    for ours, theirs in zip(image.layers, parent.layers, strict=False):
+        if (ours.name, ours.sizes, ours.window) != (theirs.name, theirs.sizes, theirs.window):
+            raise RecoveryError(f"layers: layer {ours.index} is another than its parent's")
+    return image
 
 
 def _stored_kept(best: Best[Kept] | None, parent: Image) -> Stored:
@@ -92,9 +143,9 @@ def _stored_kept(best: Best[Kept] | None, parent: Image) -> Stored:
 
 
 def _restored_kept(found: Stored, parent: Image) -> Best[Kept] | None:
-    note = found.note
-    if note is None:
+    if found.note is None:
         return None
+    note = read_object(_KeptNote, found.note, "kept", RecoveryError)
     image = _restored_image(Stored(note["layers"], found.arrays), parent)
     return Best(note["loss"], Kept(note["stage"], image), note["since"])
 
@@ -108,15 +159,88 @@ def _stored_estimates(estimates: Mapping[int, CellEstimate], _: Image) -> Stored
     return Stored(list(estimates), tensors)
 
 
-def _restored_estimates(found: Stored, _: Image) -> dict[int, CellEstimate]:
-    return {
-        index: CellEstimate(**{n: found.arrays[f"{index}.{n}"].copy() for n in _ESTIMATE})
-        for index in found.note
-    }
+def _restored_estimates(found: Stored, parent: Image) -> dict[int, CellEstimate]:
+    if found.note != [layer.index for layer in parent.layers]:
+        raise RecoveryError("estimates: they are not of the layers of the image")
+    return {layer.index: _estimate(found.arrays, parent, layer) for layer in parent.layers}
 
 
-def _restored_writes(found: Stored, _: Image) -> Writes:
-    return Writes(found.arrays["cells"], found.arrays["levels"], found.note)
+def _estimate(arrays: Tensors, parent: Image, layer: ImageLayer) -> CellEstimate:
+    cells = parent.cells(layer)
+    sizes = dict(zip(("blocks", "rows", "columns"), cells.shape, strict=True))
+    named = f"estimates.{layer.index}.{{}}".format
+    contents = by_field(_ESTIMATE, arrays, f"{layer.index}.{{}}".format)
+    ranges = {"ranks": (0.0, float(cells.shape[1]))}
+    require(_ESTIMATE, contents, sizes, RecoveryError, "state", ranges=ranges, named=named)
+    estimate = CellEstimate(**{name: arrays[f"{layer.index}.{name}"].copy() for name in _ESTIMATE})
+    if not np.array_equal(estimate.present, cells >= 0):
+        raise RecoveryError(f"tensor {named('present')} is not where the layer's cells are")
+    return estimate
+
+
+def _restored_writes(found: Stored, parent: Image) -> Writes:
+    _require_writes("proposed", _PROPOSED, found.arrays, parent)
+    cells, levels = found.arrays["cells"], found.arrays["levels"]
+    if len(np.unique(cells)) < len(cells):
+        raise RecoveryError("tensor proposed.cells names a cell twice")
+    return Writes(cells, levels, _count("proposed", found.note))
+
+
+def _restored_done(found: Stored, parent: Image) -> tuple[npt.NDArray[np.int64], ...]:
+    count, done = _count("writes", found.note), []
+    if count > len(found.arrays):
+        raise RecoveryError(f"writes: {count} are named, {len(found.arrays)} are there")
+    for number in range(count):
+        _require_writes("writes", {str(number): _DONE}, found.arrays, parent)
+        table = found.arrays[str(number)]
+        columns = dict(zip(("cells", "before", "levels"), table.T, strict=False))
+        for name, values in columns.items():
+            spec = _PROPOSED["cells" if name == "cells" else "levels"]
+            if outside(spec, values, _write_ranges(parent)) is not None:
+                raise RecoveryError(f"tensor writes.{number} holds {name} that the image has not")
+        done.append(table)
+    return tuple(done)
+
+
+def _require_writes(field: str, specs: Specs, arrays: Tensors, parent: Image) -> None:
+    named, ranges = f"{field}.{{}}".format, _write_ranges(parent)
+    require(specs, arrays, {}, RecoveryError, "state", ranges=ranges, named=named)
+
+
+def _write_ranges(parent: Image) -> dict[str, Range]:
+    cells = parent.arrays * parent.chip.array.rows * parent.chip.array.cols
+    return {"cells": (0, cells - 1), "levels": (0, parent.chip.cell.levels - 1)}
+
+
+def _restored_random(found: Stored, _: Image) -> npt.NDArray[np.uint8]:
+    state = found.arrays["state"].copy()
+    try:
+        torch.Generator().set_state(torch.from_numpy(state))
+    except (RuntimeError, TypeError) as cause:
+        raise RecoveryError("tensor random.state is no state of a generator") from cause
+    return state
+
+
+def _restored_stages(found: Stored, _: Image) -> tuple[Stage, ...]:
+    if not isinstance(found.note, list):
+        raise RecoveryError("stages: must be a list")
+    stages = tuple(
+        Stage(**read_object(Stage, entry, f"stage {number}", RecoveryError))
+        for number, entry in enumerate(found.note)
+    )
+    for number, stage in enumerate(stages):
+        _, problem = check_value(_NUMBERS, list(stage.layer_errors.values()))
+        if problem:
+            raise RecoveryError(f"layer_errors: {problem}", f"stage {number}")
+    return stages
+
+
+def _count(name: str, note: object) -> int:
+    """A whole number, 0 or more."""
+    number, problem = check_value(_COUNT, note)
+    if problem:
+        raise RecoveryError(f"{name}: {problem}")
+    return int(number)
 
 
 def _stored_arrays(arrays: tuple[npt.NDArray[Any], ...], _: Image) -> Stored:
@@ -129,14 +253,16 @@ FORMS: dict[str, Form[Any]] = {
     "estimates": Form(_stored_estimates, _restored_estimates),
     "random": Form(
         lambda random, _: Stored(None, {"state": random}),
-        lambda found, _: found.arrays["state"].copy(),
+        _restored_random,
     ),
     # What lies between the cut and the resumption is no part of a stage.
     "clock": Form(lambda clock, _: Stored(None, {}), lambda found, _: time.perf_counter()),
-    "learnt": Form(lambda learnt, _: Stored(learnt, {}), lambda found, _: int(found.note)),
+    "learnt": Form(
+        lambda learnt, _: Stored(learnt, {}), lambda found, _: _count("learnt", found.note)
+    ),
     "stages": Form(
         lambda stages, _: Stored([asdict(stage) for stage in stages], {}),
-        lambda found, _: tuple(Stage(**stage) for stage in found.note),
+        _restored_stages,
     ),
     "kept": Form(_stored_kept, _restored_kept),
     "proposed": Form(
@@ -145,6 +271,6 @@ FORMS: dict[str, Form[Any]] = {
     ),
     "writes": Form(
         _stored_arrays,
-        lambda found, _: tuple(found.arrays[str(n)] for n in range(found.note)),
+        _restored_done,
     ),
 }

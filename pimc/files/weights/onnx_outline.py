@@ -87,13 +87,19 @@ def in_place(tensor: ir.ExternalTensor, data: Buffer) -> npt.NDArray[Any]:
 
 
 def model_in(data: Buffer) -> ir.Model:
-    """The model that ``data`` holds; large constants are read when they are asked for."""
+    """The model that ``data`` holds; large constants are read when they are asked for.
+
+    Raises:
+        google.protobuf.message.DecodeError: not a model.
+        ValueError: a large constant is not of the size that its shape and type need.
+    """
     import onnx_ir as ir
 
     model: ir.Model = ir.from_proto(outline(data))
     for value in model.graph.initializers.values():
         tensor = value.const_value
         if isinstance(tensor, ir.ExternalTensor) and tensor.location == ITSELF:
+            in_place(tensor, data)
             value.const_value = ir.LazyTensor(
                 partial(_aligned, tensor, data), tensor.dtype, tensor.shape, name=value.name
             )

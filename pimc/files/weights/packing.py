@@ -40,7 +40,23 @@ def unpack_levels(packed: npt.NDArray[np.uint8], bits: int, cells: int) -> npt.N
             apart = packed >> np.uint8(place * bits)
             np.bitwise_and(apart, np.uint8((1 << bits) - 1), out=levels[..., place])
         return levels.reshape(len(packed), levels.shape[1] * levels.shape[2])[:, :cells]
+    if cells % 8 == 0:
+        return _unpack_by_eight(packed, bits)
     flat = np.unpackbits(packed, axis=1, count=cells * bits, bitorder="little")
     weights = (1 << np.arange(bits)).astype(np.uint16)
     planes = flat.reshape(len(packed), cells, bits)
     return np.asarray((planes * weights).sum(axis=2, dtype=np.uint16))
+
+
+def _unpack_by_eight(packed: npt.NDArray[np.uint8], bits: int) -> npt.NDArray[np.uint16]:
+    """Eight cells fill whole bytes: (arrays, cells) of them, place by place."""
+    eight = packed.reshape(len(packed), packed.shape[1] // bits, bits)
+    levels = np.empty((*eight.shape[:2], 8), np.uint16)
+    for place in range(8):
+        first, shift = divmod(place * bits, 8)
+        last = (place * bits + bits - 1) // 8
+        word = eight[..., first].astype(np.uint32)
+        for byte in range(first + 1, last + 1):
+            word |= eight[..., byte].astype(np.uint32) << np.uint32(8 * (byte - first))
+        levels[..., place] = (word >> np.uint32(shift)) & np.uint32((1 << bits) - 1)
+    return levels.reshape(len(packed), levels.shape[1] * 8)

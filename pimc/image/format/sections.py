@@ -5,19 +5,22 @@ Of what is read, keys that are not known are ignored, as a newer pimc may have a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pimc.errors import ImageError
-from pimc.files.strict import Key, allowed, check_value, described, key
+from pimc.files.manifest import may_be_null, read_key, read_object
+from pimc.files.strict import allowed, described, key
 from pimc.plan.records import Window
 
 __all__ = [
+    "LARGEST",
     "MANIFEST",
     "NEWER",
     "NOTES",
     "LayerEntry",
+    "Manifest",
     "RecoveryNote",
     "SourceModel",
     "compile_options",
@@ -25,31 +28,12 @@ __all__ = [
     "key_rows",
     "read_phases",
     "read_section",
-    "table",
 ]
 
+#: The largest size of a layer: tables of tiles hold 32-bit numbers.
+LARGEST = 2**31 - 1
 #: How to mend an image that is not understood.
 NEWER = "the image may be of a newer pimc: update pimc, or compile the model again"
-
-#: The keys of the manifest and what they hold.
-MANIFEST: Mapping[str, str] = {
-    "format": '`"pimc-image"`',
-    "version": "a whole number: version of the format, see above",
-    "chip": "the chip, as in a chip file (`docs/chip.md`), defaults filled in",
-    "model": "`name` (file name) and `sha256` of the source model",
-    "options": "what the user chose when compiling: `packing`, `feedback`, `write_noise`, "
-    "`digital`, `teacher`, `calibration_images`; `calibrated`: whether there was calibration data; "
-    "`faults`: `null`, or the SHA-256 of the known faults, one line `array,row,col,fault` each; "
-    "`harden`: epochs of training under write errors, where there were any",
-    "layers": "the layers in the order in which they run, see below",
-    "phases": "optional: first array of each phase, from 0 on; there where the network is larger "
-    "than the chip: the arrays of a phase are written over those of the one before, all once for "
-    "every batch",
-    "provenance": "layer name → the source node it came from",
-    "recovery": "`null`, or what the recovery that wrote this image did, see below",
-    "tensors": "hash of every tensor, see above",
-    "sha256": "hash of the manifest, see above",
-}
 
 
 @dataclass(frozen=True)
@@ -86,14 +70,15 @@ class LayerEntry:
     )
     output: str = field(metadata=key("str", "tensor the layer produces where it is used first"))
     op: str = field(metadata=key("str", "source operator"))
-    groups: int = field(metadata=key("int", "matrices of the layer", low=1))
-    rows: int = field(metadata=key("int", "inputs of a group", low=1))
-    cols: int = field(metadata=key("int", "outputs of a group", low=1))
+    groups: int = field(metadata=key("int", "matrices of the layer", low=1, high=LARGEST))
+    rows: int = field(metadata=key("int", "inputs of a group", low=1, high=LARGEST))
+    cols: int = field(metadata=key("int", "outputs of a group", low=1, high=LARGEST))
     planes: int = field(
         metadata=key(
             "int",
             "cells a weight: 1 (`offset`), 2 (`differential`), `mapping.slices` (`sliced`)",
             low=1,
+            high=LARGEST,
         )
     )
     row_block: int = field(
@@ -102,9 +87,12 @@ class LayerEntry:
             "physical rows of a full tile; row block `t` of a group starts at physical row "
             "`t · row_block`",
             low=1,
+            high=LARGEST,
         )
     )
-    col_block: int = field(metadata=key("int", "physical columns of a full tile", low=1))
+    col_block: int = field(
+        metadata=key("int", "physical columns of a full tile", low=1, high=LARGEST)
+    )
     window: Window | None = field(
         metadata=key(
             "table",
@@ -143,13 +131,63 @@ class LayerEntry:
 #: What a layer's entry notes beside what runs.
 NOTES = ("name", "output", "op", "weight_error")
 
-_WINDOW: Mapping[str, Key] = {
-    "kernel": Key("ints", "", low=1),
-    "strides": Key("ints", "", low=1),
-    "dilations": Key("ints", "", low=1),
-    "pads": Key("ints", "", low=0),
-    "auto_pad": Key("str", "", choices=("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")),
-}
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """The keys of a manifest, but for those that the container adds."""
+
+    chip: Mapping[str, Any] = field(
+        metadata=key("table", "the chip, as in a chip file (`docs/chip.md`), defaults filled in")
+    )
+    model: SourceModel = field(
+        metadata=key(
+            "table", "`name` (file name) and `sha256` of the source model", table=SourceModel
+        )
+    )
+    options: Mapping[str, Any] = field(
+        metadata=key(
+            "table",
+            "what the user chose when compiling: `packing`, `feedback`, `write_noise`, "
+            "`digital`, `teacher`, `calibration_images`; `calibrated`: whether there was "
+            "calibration data; `faults`: `null`, or the SHA-256 of the known faults, one line "
+            "`array,row,col,fault` each; `harden`: epochs of training under write errors, where "
+            "there were any",
+        )
+    )
+    layers: Sequence[LayerEntry] = field(
+        metadata=key("tables", "the layers in the order in which they run, see below")
+    )
+    phases: tuple[int, ...] = field(
+        default=(0,),
+        metadata=key(
+            "ints",
+            "optional: first array of each phase, from 0 on; there where the network is larger "
+            "than the chip: the arrays of a phase are written over those of the one before, all "
+            "once for every batch",
+        ),
+    )
+    provenance: Mapping[str, Any] = field(
+        metadata=key("table", "layer name → the source node it came from")
+    )
+    recovery: RecoveryNote | None = field(
+        metadata=key(
+            "table",
+            "`null`, or what the recovery that wrote this image did, see below",
+            table=RecoveryNote,
+        )
+    )
+
+
+def _rows() -> Iterator[tuple[str, str]]:
+    yield "format", '`"pimc-image"`'
+    yield "version", "a whole number: version of the format, see above"
+    yield from ((item.name, info.doc) for item, info in described(Manifest))
+    yield "tensors", "hash of every tensor, see above"
+    yield "sha256", "hash of the manifest, see above"
+
+
+#: The keys of the manifest and what they hold.
+MANIFEST: Mapping[str, str] = dict(_rows())
 
 
 def compile_options(
@@ -165,13 +203,13 @@ def compile_options(
     return {**chosen, "calibrated": calibrated, "faults": faults}
 
 
-def read_section(record: type, entry: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The fields of a described record.
+def read_section(name: str, manifest: Mapping[str, Any]) -> Any:
+    """What the key ``name`` of a manifest holds.
 
     Raises:
-        ImageError: a key is missing or malformed.
+        ImageError: it is missing or malformed.
     """
-    return _checked(entry, {item.name: info for item, info in described(record)}, where)
+    return read_key(Manifest, name, manifest, "manifest", ImageError, NEWER)
 
 
 def entry_fields(entry: object, where: str) -> dict[str, Any]:
@@ -180,17 +218,7 @@ def entry_fields(entry: object, where: str) -> dict[str, Any]:
     Raises:
         ImageError: a key is missing or malformed.
     """
-    if not isinstance(entry, Mapping):
-        raise ImageError(f"must be an object, not {entry!r}", where, NEWER)
-    keys = {item.name: info for item, info in described(LayerEntry) if info.table is None}
-    if entry.get("input_scale", 0) is None:
-        del keys["input_scale"]  # each input vector is scaled on its own
-    window = None
-    found = {"input_scale": None, **_checked(entry, keys, where)}
-    if entry.get("window", 0) is not None:
-        inner = f"window of {where}"
-        window = Window(**_checked(table(entry, "window", where), _WINDOW, inner))
-    return found | {"window": window}
+    return read_object(LayerEntry, entry, where, ImageError, NEWER)
 
 
 def read_phases(manifest: Mapping[str, Any]) -> tuple[int, ...]:
@@ -199,39 +227,15 @@ def read_phases(manifest: Mapping[str, Any]) -> tuple[int, ...]:
     Raises:
         ImageError: they are not whole numbers that grow from 0 on.
     """
-    found = manifest.get("phases", [0])
-    whole = isinstance(found, list) and all(type(start) is int for start in found)
-    if not whole or found[:1] != [0] or sorted(set(found)) != found:
+    found: tuple[int, ...] = read_section("phases", manifest)
+    if found[:1] != (0,) or tuple(sorted(set(found))) != found:
         raise ImageError("phases: not whole numbers that grow from 0", "manifest", NEWER)
-    return tuple(found)
-
-
-def _checked(entry: Mapping[str, Any], keys: Mapping[str, Key], where: str) -> dict[str, Any]:
-    """The values of ``keys`` in ``entry``."""
-    found = {name: check_value(key, entry[name]) for name, key in keys.items() if name in entry}
-    problems = [f"{name}: missing" for name in keys if name not in entry]
-    problems += [f"{name}: {problem}" for name, (_, problem) in found.items() if problem]
-    if problems:
-        raise ImageError("; ".join(problems), where, NEWER)
-    return {name: value for name, (value, _) in found.items()}
-
-
-def table(entry: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
-    """The object ``name`` of a manifest's entry.
-
-    Raises:
-        ImageError: it is missing or no object.
-    """
-    value = entry.get(name)
-    if not isinstance(value, Mapping):
-        text = f"must be an object, not {value!r}" if name in entry else "missing"
-        raise ImageError(f"{name}: {text}", where, NEWER)
-    return value
+    return found
 
 
 def key_rows(record: type) -> Iterable[str]:
     """The keys of a described record as rows of a Markdown table: key, value, meaning."""
     for item, info in described(record):
         kind = "an object" if info.table is not None else allowed(info)
-        null = ", or `null`" if "None" in str(item.type) else ""
+        null = ", or `null`" if may_be_null(item) else ""
         yield f"| `{item.name}` | {kind}{null} | {info.doc} |"

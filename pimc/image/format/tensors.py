@@ -104,7 +104,7 @@ class LayerTensors(Generic[T_co]):
     )
     scale: T_co = field(
         repr=False,
-        metadata=tensor("float32", ("groups · cols",), "weight a µS", values="finite"),
+        metadata=tensor("float32", ("groups · cols",), "weight a µS", values="positive"),
     )
     gain: T_co = field(
         repr=False,
@@ -169,6 +169,7 @@ class LayerTensors(Generic[T_co]):
             "float32",
             ("groups", "rows", "cols"),
             "the float network's",
+            values="finite",
             optional=True,
             runs=False,
         ),
@@ -177,7 +178,12 @@ class LayerTensors(Generic[T_co]):
         default=None,
         repr=False,
         metadata=tensor(
-            "float32", ("groups · cols",), "the float network's", optional=True, runs=False
+            "float32",
+            ("groups · cols",),
+            "the float network's",
+            values="finite",
+            optional=True,
+            runs=False,
         ),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
 from collections.abc import Iterator
@@ -126,6 +127,47 @@ def test_a_manifest_of_another_shape_is_refused(tmp_path: Path, text: str) -> No
     path = saved(tmp_path)
     with_manifest(path, text)
     with pytest.raises(ImageError):
+        load(path)
+
+
+@pytest.mark.parametrize("version", ["1", 1.0, True, None, [1]])
+def test_a_version_that_is_no_whole_number_is_refused(tmp_path: Path, version: Any) -> None:
+    path = tmp_path / "x.bin"
+    container.save(path, *container.seal(FMT, version, MANIFEST, TENSORS))
+    with pytest.raises(ImageError, match="version: must be a whole number"):
+        load(path)
+
+
+def resealed(path: Path, manifest: dict[str, Any]) -> None:
+    """The file with another manifest and the right hash of it."""
+    manifest = {key: value for key, value in manifest.items() if key != "sha256"}
+    digest = hashlib.sha256(container.canonical_json(manifest).encode()).hexdigest()
+    with_manifest(path, container.canonical_json(manifest | {"sha256": digest}))
+
+
+@pytest.mark.parametrize("hashes", [None, [], ["a"], "abc", {"a": 1, "b": 2, "c": 3}])
+def test_hashes_that_are_none_are_refused(tmp_path: Path, hashes: Any) -> None:
+    path = saved(tmp_path)
+    manifest, _ = load(path)
+    resealed(path, manifest)
+    load(path)
+    for in_place in (False, True):
+        resealed(path, manifest | {"tensors": hashes})
+        with pytest.raises(ImageError, match=r"truncated or damaged|altered"):
+            container.load(path, FMT, VERSION, ImageError, in_place=in_place)
+
+
+def test_a_string_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    resealed(path, load(path)[0] | {"name": "\ud800"})
+    with pytest.raises(ImageError, match="truncated or damaged"):
+        load(path)
+
+
+def test_a_manifest_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    with_manifest(path, "[" * 100_000 + "]" * 100_000)
+    with pytest.raises(ImageError, match="truncated or damaged"):
         load(path)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -146,3 +146,40 @@ def test_rows_of_a_specification() -> None:
         "| `part.index` | i64 (n,) | optional, places |",
         "| `part.value` | i64 (n,) | optional, with `index`: more |",
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"gain": np.full(6, np.nan, np.float32)}, "tensor part.gain holds values that are not"),
+        ({"codes": np.full((5, 4, 2), 8, np.int16)}, "tensor part.codes holds .* outside 0 to 7"),
+    ],
+)
+def test_values_are_asked_for_where_ranges_are_given(changes: Any, message: str) -> None:
+    specs = {**SPECS, "codes": replace(SPECS["codes"], values="codes")}
+    wrong, ranges = contents(**changes), {"codes": (0.0, 7.0)}
+    require(specs, wrong, SIZES, DeviceError, "x", named="part.{}".format)
+    require(specs, contents(), SIZES, DeviceError, "x", ranges=ranges)
+    with pytest.raises(DeviceError, match=message):
+        require(specs, wrong, SIZES, DeviceError, "x", ranges=ranges, named="part.{}".format)
+
+
+def test_dimensions_that_nobody_counts() -> None:
+    spec = {"y": TensorSpec(("float32",), ("samples", "…"), "")}
+    for shape in ((3,), (3, 4), (0, 1, 2)):
+        assert list(misfits(spec, {"y": np.zeros(shape, np.float32)}, {})) == []
+    for wrong in (np.array(1, np.float32), np.zeros((3, 4))):
+        ((name, problem),) = misfits(spec, {"y": wrong}, {})
+        assert name == "y"
+        assert problem.endswith(", …)")
+    assert list(misfits(spec, {"y": np.zeros((3, 2), np.float32)}, {"samples": 4}))
+
+
+def test_large_tensors_are_looked_at_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pimc.files.schema._BLOCK", 4)
+    spec = TensorSpec(("float32",), ("n",), "", values="finite")
+    for place in range(11):
+        values = np.zeros(11, np.float32)
+        assert outside(spec, values) is None
+        values[place] = np.nan
+        assert outside(spec, values) is not None

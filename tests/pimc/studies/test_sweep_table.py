@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 
 import pyarrow.parquet
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pimc.errors import UsageError
 from pimc.studies.sweep_table import (
@@ -136,3 +139,76 @@ def test_names_of_files(tmp_path, monkeypatch) -> None:
         require_suffix(tmp_path / "a.parquet")
     with pytest.raises(UsageError, match="cannot be written"), recording(tmp_path / "no" / "a.csv"):
         pass
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "problem"),
+    [
+        ("accuracy_mean", "good", "must be a number, 0 to 1"),
+        ("accuracy_mean", 7.0, "must be a number, 0 to 1"),
+        ("accuracy_mean", float("nan"), "must be a number, 0 to 1"),
+        ("accuracy_per_die", [0.5, 2.0], "must be a list of numbers, 0 to 1"),
+        ("arrays", 1.5, "must be a whole number, 0 or more"),
+        ("arrays", -1, "must be a whole number, 0 or more"),
+        ("dies", 0, "must be a whole number, 1 or more"),
+        ("seed", "x", "must be a whole number"),
+        ("seed", None, "must be a whole number"),
+        ("energy_pj", float("inf"), "must be a number, 0 or more"),
+        ("age_s", -1.0, "must be a number, 0 or more"),
+        ("levels", float("nan"), "must be one value"),
+    ],
+)
+@pytest.mark.parametrize("where", ["file", "journal"])
+def test_a_column_that_holds_what_it_cannot_is_named(
+    tmp_path, monkeypatch, where, column, value, problem
+) -> None:
+    path = tmp_path / "a.csv"
+    write_rows(path, [row("p", levels=8)])
+    wrong = {**row("q", levels=8), column: value}
+    if where == "file":
+        write_rows(path, [row("p", levels=8), wrong])
+    else:
+        with recording(path) as note:
+            note(wrong)
+    before = path.read_bytes()
+    with pytest.raises(UsageError, match=f"row 2: {column}: {problem}") as caught:
+        read_rows(path)
+    assert str(path) in str(caught.value)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("value", [[1], {"a": 1}])
+def test_a_parameter_is_one_value(tmp_path, value) -> None:
+    with recording(tmp_path / "a.csv") as note:
+        note(row("q", levels=value))
+    with pytest.raises(UsageError, match="row 1: levels: must be one value"):
+        read_rows(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("arrays", "three"), ("dies", 2.5), ("error", 7), ("seed", None)]
+)
+def test_columns_of_another_type_are_refused(tmp_path, name, value) -> None:
+    """Of a table that another tool wrote."""
+    path = tmp_path / "a.parquet"
+    columns = {key: [held] for key, held in row("p").items()} | {name: [value]}
+    pyarrow.parquet.write_table(pyarrow.table(columns), path)
+    with pytest.raises(UsageError, match=f"row 1: {name}: must be"):
+        read_rows(path)
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None, derandomize=True)
+def test_bytes_of_a_table_that_were_changed(tmp_path_factory, data: st.DataObject) -> None:
+    """Whatever becomes of a table, it is read or refused in one sentence."""
+    folder = tmp_path_factory.mktemp("table")
+    for name in ("a.csv", "a.parquet"):
+        path = folder / name
+        write_rows(path, [row("p", levels=8), row("q", levels=16)])
+        content = bytearray(path.read_bytes())
+        for _ in range(data.draw(st.integers(1, 4))):
+            content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+        path.write_bytes(content)
+        with contextlib.suppress(UsageError):
+            for found in read_rows(path):
+                key_of(found)

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pimc.errors import CaptureError, UsageError
 from pimc.files import container
@@ -18,6 +20,7 @@ from pimc.runtime.die.region import Region
 from pimc.runtime.door.capture_file import FORMAT, VERSION
 from pimc.runtime.door.replay import ReplayDevice
 from pimc.runtime.session import Session
+from tests.resealing import changes_of, content_of, names, reseal
 from tests.runtime.captures import NOISELESS, image_of, same, take
 
 
@@ -137,6 +140,56 @@ def test_a_whole_file_with_wrong_content_is_refused(saved, tiny_image, change) -
         Capture.load(saved, tiny_image)
     assert caught.value.where == str(saved)
     assert "capture-format.md" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (in_manifest("die", None), "die: missing"),
+        (in_manifest("die", 3), "die: must be a string"),
+        (in_manifest("reads", "many"), "reads: must be a whole number, -1 or more"),
+        (in_manifest("layers", [0, 1, 2, 3]), "layers: the image has no 3"),
+        (in_manifest("layers", [0, 1, 1, 2]), "layers: one is named twice"),
+        (in_manifest("layers", [0, 1]), "tensor layer.0002.codes is of nothing that is named"),
+        (in_manifest("outputs", ["other"]), "outputs: the image has no 'other'"),
+        (in_manifest("outputs", []), "tensor output.y is of nothing that is named"),
+        (lambda m, t: t.pop("layer.0001.codes"), "has no tensor layer.0001.codes"),
+        (lambda m, t: t.pop("output.y"), "has no tensor output.y"),
+        (lambda m, t: t.update({"output.y": t["output.y"][:, :2]}), "tensor output.y is float32"),
+        (lambda m, t: t.update({"output.y": t["output.y"] * np.nan}), "tensor output.y holds"),
+        (in_tensors("outputs", lambda x: x * np.inf), "tensor layer.0000.outputs holds"),
+        (in_tensors("inputs", lambda x: x[:, :, :0]), "tensor layer.0000.codes is int16"),
+        (in_tensors("codes", lambda x: x * 0 + 128), "holds values that are outside -128 to 127"),
+    ],
+)
+def test_what_is_wrong_is_named(saved, tiny_image, change, message) -> None:
+    rewrite(saved, change)
+    with pytest.raises(CaptureError) as caught:
+        Capture.load(saved, tiny_image)
+    assert caught.value.exit_code == 2
+    assert message in str(caught.value)
+
+
+def test_one_change_is_refused_or_can_be_used(saved, tiny_image, tmp_path) -> None:
+    """Of any tensor or key: type, shape, value or absence."""
+    content = content_of(saved, FORMAT, VERSION)
+
+    @settings(max_examples=200, deadline=None, derandomize=True)
+    @given(st.data())
+    def each(data: st.DataObject) -> None:
+        change = data.draw(changes_of(content))
+        path = reseal(content, tmp_path / "x.pimccap", change.apply)
+        try:
+            found = Capture.load(path, tiny_image)
+        except CaptureError as error:
+            refused = str(error)
+        else:
+            found.save(tmp_path / "again.pimccap")
+            assert same(Capture.load(tmp_path / "again.pimccap", tiny_image), found)
+            return
+        assert names(change, refused) or "image" in change.what, f"{change}: {refused}"
+
+    each()
 
 
 def test_time_and_read_count_may_be_left_out(saved, tiny_image, taken) -> None:

@@ -85,13 +85,14 @@ def test_all_that_released_images_hold_is_described() -> None:
 
 @pytest.fixture(scope="module")
 def whole(tiny_image: Image) -> Image:
-    """An image with every tensor that there is; those that it had not hold zeros."""
+    """An image with every tensor that there is; those that it had not change nothing."""
     tensors = dict(tiny_image.tensors)
     first = tiny_image.layers[0]
     sizes = first.sizes | {"tiles": len(tiny_image.tiles), "groups · cols": len(first.gain)}
     for name, spec in zip(NAMES, [*IMAGE_TENSORS.values(), *LAYER_TENSORS.values()], strict=True):
         shape = [dim if isinstance(dim, int) else sizes.get(dim, 1) for dim in spec.shape]
-        tensors.setdefault(name, np.zeros(shape, spec.dtypes[0]))
+        nothing = {"line_offsets": -1}.get(name, int(spec.values == "positive"))
+        tensors.setdefault(name, np.full(shape, nothing, spec.dtypes[0]))
     return Image.build(tiny_image.manifest, tensors)
 
 
