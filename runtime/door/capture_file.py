@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pimc.chip.converters import code_limits, line_limits
-from pimc.errors import CaptureError
+from pimc.errors import CaptureError, OtherImageError
 from pimc.files import container
 from pimc.files.migrate import Step, up_to_date
 from pimc.files.schema import Range, by_name, misfits, outside, tensor, tensors_of
@@ -140,13 +140,14 @@ class Capture:
         """Read a capture of ``image``.
 
         Raises:
-            CaptureError: the file is missing or damaged, or belongs to another image.
+            CaptureError: the file is missing or damaged.
+            OtherImageError: it belongs to another image.
         """
         content = container.load(path, FORMAT, VERSION, CaptureError)
         manifest, tensors = up_to_date(*content, VERSION, STEPS, CaptureError, str(path))
         try:
             if manifest["image"] != image.sha256:
-                raise CaptureError(
+                raise OtherImageError(
                     "this capture was taken of another image",
                     where=str(path),
                     hint="capture again with the image you recover",

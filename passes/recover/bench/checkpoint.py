@@ -8,8 +8,10 @@ of its own (a chip on the bench) the writes are in it, and are done again where 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +28,7 @@ from pimc.passes.recover.bench.stored import restored, stored, under
 from pimc.runtime.door.abilities import Resumable
 from pimc.runtime.door.program import require_kept
 
-__all__ = ["SUFFIX", "Checkpoint"]
+__all__ = ["SUFFIX", "Checkpoint", "recognised"]
 
 FORMAT = "pimc-recovery"
 #: It holds tensors of images: where their format has another version, so has this.
@@ -46,11 +48,14 @@ class Checkpoint:
         path: where it lies; it need not exist.
         parent: the image that the recovery began with.
         strategy: the strategy that is followed.
+        told: JSON that is kept with the state, and of no account for it: what was measured before
+            the first write, and cannot be measured again.
     """
 
     path: Path
     parent: Image
     strategy: str
+    told: Mapping[str, Any] = field(default_factory=dict)
 
     def save(self, bench: Bench, state: State, done: int) -> None:
         """Note the state after so many steps, whole or not at all.
@@ -60,6 +65,8 @@ class Checkpoint:
         """
         note, tensors = stored(state, self.parent)
         manifest = {"job": self._job(bench), "done": done, "state": note}
+        if self.told:
+            manifest["told"] = dict(self.told)
         everything = {f"state.{name}": value for name, value in tensors.items()}
         if isinstance(bench.device, Resumable):
             held = bench.device.state()
@@ -101,9 +108,35 @@ class Checkpoint:
             require_kept(state.image, bench.device, *state.proposed[:2])
         return int(manifest["done"]), state
 
+    def as_told(self) -> Checkpoint:
+        """The same checkpoint with what its file was told; as it is where there is no file.
+
+        Raises:
+            RecoveryError: the file is damaged.
+        """
+        if not self.path.exists():
+            return self
+        told = self._manifest().get("told", {})
+        return replace(self, told=told if isinstance(told, dict) else {})
+
+    @property
+    def wrote(self) -> bool:
+        """Whether cells were written since the recovery began, or may have been.
+
+        Raises:
+            RecoveryError: the file is damaged.
+        """
+        if not self.path.exists():
+            return False
+        manifest, tensors = container.load(self.path, FORMAT, VERSION, RecoveryError)
+        return bool(manifest["state"]["writes"]) or len(tensors["state.proposed.cells"]) > 0
+
     def remove(self) -> None:
         """The recovery is done; nothing to resume."""
         self.path.unlink(missing_ok=True)
+
+    def _manifest(self) -> container.Manifest:
+        return container.load(self.path, FORMAT, VERSION, RecoveryError)[0]
 
     def _job(self, bench: Bench) -> dict[str, str]:
         """What must be the same for a recovery to go on."""
@@ -113,11 +146,11 @@ class Checkpoint:
             "die": bench.device.name if bench.device is not None else "",
             "strategy": self.strategy,
             "options": hashlib.sha256(options.encode()).hexdigest(),
-            "calibration data": _recognised(bench.train),
+            "calibration data": recognised(bench.train),
         }
 
 
-def _recognised(data: Dataset) -> str:
+def recognised(data: Dataset) -> str:
     """A fingerprint of a data set: its length and some of its samples."""
     some = data.subset(np.linspace(0, len(data) - 1, min(_SAMPLES, len(data))).astype(np.int64))
     return f"{len(data)} {sha256_array(some.all())}"

@@ -32,7 +32,10 @@ class ProgramArguments:
     image: Path | None = image_argument()
     device: str = device_option()
     die: Path | None = option(
-        "--die", type=FILE, help="Die file of a simulated die; made if there is none."
+        "--die",
+        type=FILE,
+        metavar="DIE",
+        help="Die file of a simulated die, made if there is none; or what --device makes of it.",
     )
     resume: bool = flag("--resume", help="Go on where an interrupted run stopped.")
 
