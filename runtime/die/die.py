@@ -12,6 +12,7 @@ import numpy.typing as npt
 from pimc.chip.design import Chip
 from pimc.errors import DeviceError, UsageError
 from pimc.files import container
+from pimc.files.kinds.reading import read_as
 from pimc.files.migrate import up_to_date
 from pimc.files.schema import require
 from pimc.runtime.die.cells import CELL_TENSORS, STEPS, UNWRITTEN, Cells, cell_sizes, unread
@@ -196,6 +197,7 @@ class Die:
         container.save(path, *container.seal(FORMAT, VERSION, manifest, vars(self.cells)))
 
     @staticmethod
+    @read_as("die")
     def load(path: str | Path) -> Die:
         """Read a die file.
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from pimc.chip.converters import code_limits, line_limits
 from pimc.errors import CaptureError, OtherImageError
 from pimc.files import container
+from pimc.files.kinds.reading import read_as
 from pimc.files.migrate import Step, up_to_date
 from pimc.files.schema import Range, by_name, misfits, outside, tensor, tensors_of
 from pimc.image.image import Image, layer_tensor
@@ -136,6 +137,7 @@ class Capture:
         container.save(path, *container.seal(FORMAT, VERSION, manifest, tensors))
 
     @staticmethod
+    @read_as("capture")
     def load(path: str | Path, image: Image) -> Capture:
         """Read a capture of ``image``.
 

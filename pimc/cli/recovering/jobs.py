@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pimc.cli.recovering.arguments import RecoverArguments
 from pimc.cli.recovering.dies import opened
+from pimc.files.kinds.reading import read_as
 
 if TYPE_CHECKING:
     from pimc.data.dataset import Dataset
@@ -52,6 +53,7 @@ class Found:
     notes: tuple[str, ...]
 
 
+@read_as("report")
 def enough_since(path: Path, image: Image) -> float:
     """The held-out loss that is as good as that of an earlier recovery, told by its report.
 
