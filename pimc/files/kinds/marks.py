@@ -77,7 +77,7 @@ class File:
             return archive.namelist()
 
     @cached_property
-    def tensors(self) -> dict[str, Any]:
+    def safetensors(self) -> dict[str, Any]:
         """The head of a safetensors file; else ValueError."""
         with self.path.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
@@ -122,15 +122,19 @@ def container(fmt: str) -> Mark:
     """One of pimc's own files, of this format."""
 
     def fits(file: File) -> bool:
-        manifest = json.loads(file.tensors.get("__metadata__", {})["manifest"])
-        return bool(manifest["format"] == fmt)
+        return bool(json.loads(_metadata(file)["manifest"])["format"] == fmt)
 
     return fits
 
 
 def weights(file: File) -> bool:
     """A safetensors file of somebody else."""
-    return "manifest" not in file.tensors.get("__metadata__", {})
+    return "manifest" not in _metadata(file)
+
+
+def _metadata(file: File) -> dict[str, Any]:
+    found: dict[str, Any] = file.safetensors.get("__metadata__", {})
+    return found
 
 
 def members(*endings: str) -> Mark:
