@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pimc.cli.command import Report, Settings, command, note
+from pimc.cli.command import Report, Settings, command, note, warned
 from pimc.cli.recovering.arguments import RecoverArguments, SteeringOptions
 from pimc.cli.recovering.comparison import compared
 from pimc.cli.recovering.dies import shape_of
@@ -42,6 +42,7 @@ def recover(settings: Settings, arguments: RecoverArguments) -> Report:
     from pimc.errors import UsageError
     from pimc.image.image import Image
     from pimc.studies.evaluate import Batches
+    from pimc.studies.input_warnings import chance_warning
 
     if arguments.calib is None:
         raise UsageError("--calib is missing", hint="name calibration data")
@@ -52,8 +53,13 @@ def recover(settings: Settings, arguments: RecoverArguments) -> Report:
     labelled = None
     if arguments.data is not None:
         labelled = Batches(arguments.preprocess.load(arguments.data, shape, "test"))
+    warnings = warned(_warnings(image, calib, labelled))
     act = compared if arguments.compare else _recovered
-    return act(settings, path, image, calib, labelled, _options(settings, arguments), arguments)
+    done = act(settings, path, image, calib, labelled, _options(settings, arguments), arguments)
+    if labelled is not None:
+        chance = chance_warning(image, labelled.data, done.data["float_accuracy"])
+        warnings += warned([chance] if chance else [])
+    return replace(done, data={**done.data, "warnings": warnings})
 
 
 COMMAND = command(
@@ -62,6 +68,15 @@ COMMAND = command(
     recover,
     example="pimc recover model.pimc --calib data --data data --die chip7.die",
 )
+
+
+def _warnings(image: Image, calib: Dataset, labelled: Batches | None) -> list[str]:
+    """Warnings of both data; those that are the same said once."""
+    from pimc.studies.input_warnings import data_warnings
+
+    data = [calib] if labelled is None else [calib, labelled.data]
+    found = [f"{one.name}: {text}" for one in data for text in data_warnings(image, one)]
+    return list(dict.fromkeys(found))
 
 
 def _options(settings: Settings, arguments: RecoverArguments) -> RecoverOptions:

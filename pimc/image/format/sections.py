@@ -17,6 +17,7 @@ __all__ = [
     "MANIFEST",
     "NEWER",
     "NOTES",
+    "CalibrationNote",
     "LayerEntry",
     "RecoveryNote",
     "SourceModel",
@@ -41,6 +42,8 @@ MANIFEST: Mapping[str, str] = {
     "`digital`, `teacher`, `calibration_images`; `calibrated`: whether there was calibration data; "
     "`faults`: `null`, or the SHA-256 of the known faults, one line `array,row,col,fault` each; "
     "`harden`: epochs of training under write errors, where there were any",
+    "calibration": "optional: how the calibration data were prepared, and which they were, "
+    "see below",
     "layers": "the layers in the order in which they run, see below",
     "phases": "optional: first array of each phase, from 0 on; there where the network is larger "
     "than the chip: the arrays of a phase are written over those of the one before, all once for "
@@ -71,6 +74,33 @@ class RecoveryNote:
         metadata=key("int", "writes; a cell written twice counts twice", low=0)
     )
     rounds: int = field(metadata=key("int", "rounds of writing", low=0))
+
+
+@dataclass(frozen=True)
+class CalibrationNote:
+    """How the calibration data were prepared, and which they were."""
+
+    layout: str = field(metadata=key("str", "axes of the stored array, as in `data.toml`"))
+    scale: float = field(metadata=key("float", "stored values were divided by it", above=0))
+    mean: tuple[float, ...] = field(metadata=key("floats", "subtracted; one, or one a channel"))
+    std: tuple[float, ...] = field(
+        metadata=key("floats", "divided by last; one, or one a channel", above=0)
+    )
+    size: tuple[int, ...] | None = field(
+        metadata=key("ints", "height and width that images were resized to", low=1)
+    )
+    samples: int = field(metadata=key("int", "inputs that ranges were chosen on", low=1))
+    sha256: str = field(
+        metadata=key("str", "hash of these inputs as the network got them, as of a tensor")
+    )
+    channel_mean: tuple[float, ...] = field(
+        metadata=key("floats", "their mean, by channel of images of up to four, else of all")
+    )
+    channel_std: tuple[float, ...] = field(
+        metadata=key("floats", "their standard deviation, likewise", low=0)
+    )
+    low: float = field(metadata=key("float", "the least of their values"))
+    high: float = field(metadata=key("float", "the largest"))
 
 
 @dataclass(frozen=True)
@@ -166,12 +196,18 @@ def compile_options(
 
 
 def read_section(record: type, entry: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The fields of a described record.
+    """The fields of a described record; those that may be None are null in the file.
 
     Raises:
         ImageError: a key is missing or malformed.
     """
-    return _checked(entry, {item.name: info for item, info in described(record)}, where)
+    keys = {item.name: info for item, info in described(record)}
+    null: dict[str, Any] = {
+        item.name: None
+        for item, _ in described(record)
+        if "None" in str(item.type) and entry.get(item.name, 0) is None
+    }
+    return null | _checked(entry, {n: info for n, info in keys.items() if n not in null}, where)
 
 
 def entry_fields(entry: object, where: str) -> dict[str, Any]:
