@@ -133,7 +133,8 @@ def found_in(image: Image, calib: Dataset, arguments: RecoverArguments) -> Found
     from pimc.errors import OtherImageError, UsageError
     from pimc.runtime.capture import Capture
 
-    found, others = {}, {}
+    found: dict[Path, Capture] = {}
+    others: dict[Path, OtherImageError] = {}
     for path in calib.captures:
         try:
             found[path] = Capture.load(path, image)
@@ -151,8 +152,9 @@ def found_in(image: Image, calib: Dataset, arguments: RecoverArguments) -> Found
     if found and arguments.dies is not None:
         notes += [f"{path} is left out: --dies draws dies of its own" for path in found]
         found = {}
-    path, captured = next(iter(found.items()), (None, None))
-    return Found(captured, path, tuple(notes))
+    for path, capture in found.items():
+        return Found(capture, path, tuple(notes))
+    return Found(None, None, tuple(notes))
 
 
 def _names_a_die(arguments: RecoverArguments) -> bool:
