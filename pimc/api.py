@@ -16,7 +16,9 @@ from pimc.chip.fault_map import FaultMap
 from pimc.data.dataset import Dataset
 from pimc.data.inputs import declared_shape, fixed_batch, only_input
 from pimc.data.layout import check_input
-from pimc.image.format.sections import compile_options
+from pimc.data.preparation import Statistics
+from pimc.files.atomic import sha256_array
+from pimc.image.format.sections import CalibrationNote, compile_options
 from pimc.image.image import Image
 from pimc.passes.emit.emit import emit, emit_to
 from pimc.passes.graph.frontend import load_model
@@ -134,13 +136,44 @@ def compile(
     )  # what they did is seen in the rest
     known = None if faults is None else _sha256(faults)
     chosen = compile_options(chosen, calibrated=calib is not None, faults=known)
+    noted = None if calib is None else _noted(_dataset(calib), options)
     if output is not None:
-        return emit_to(output, finished, chip, chosen, teacher=options.teacher)
-    return emit(finished, chip, chosen, teacher=options.teacher)
+        return emit_to(output, finished, chip, chosen, teacher=options.teacher, calibration=noted)
+    return emit(finished, chip, chosen, teacher=options.teacher, calibration=noted)
 
 
 def _chip(chip: Chip | str | Path | None) -> Chip:
     return chip if isinstance(chip, Chip) else Chip.load(chip) if chip else Chip.default()
+
+
+def _dataset(calib: npt.NDArray[Any] | Dataset) -> Dataset:
+    return calib if isinstance(calib, Dataset) else Dataset.of(calib, name="calibration data")
+
+
+def _chosen(data: Dataset, options: Options) -> npt.NDArray[np.float32]:
+    """The inputs that ranges are chosen on."""
+    count = min(len(data), options.calibration_images)
+    chosen = np.linspace(0, len(data) - 1, count).astype(int)
+    return data.subset(np.unique(chosen)).all()
+
+
+def _noted(data: Dataset, options: Options) -> CalibrationNote:
+    """What the image tells of its calibration data."""
+    how, values = data.preprocess, _chosen(data, options)
+    met = Statistics.of(values)
+    return CalibrationNote(
+        layout=how.layout,
+        scale=how.scale,
+        mean=how.mean,
+        std=how.std,
+        size=how.size,
+        samples=len(values),
+        sha256=sha256_array(values),
+        channel_mean=met.mean,
+        channel_std=met.std,
+        low=met.low,
+        high=met.high,
+    )
 
 
 def _sha256(faults: FaultMap) -> str:
@@ -166,11 +199,9 @@ def calibration_on(
     """
     inputs = plan.graph.graph.inputs
     name, shape = only_input(inputs), declared_shape(inputs)
-    data = calib if isinstance(calib, Dataset) else Dataset.of(calib, name="calibration data")
+    data = _dataset(calib)
     check_input(data.x.shape, data.preprocess.layout, shape, data.name)
-    count = min(len(data), options.calibration_images)
-    chosen = np.linspace(0, len(data) - 1, count).astype(int)
-    values = data.subset(np.unique(chosen)).all()
+    values = _chosen(data, options)
 
     def evaluate(graph: ir.Model, on_array: Callable[[str, torch.Tensor], torch.Tensor]) -> None:
         import torch

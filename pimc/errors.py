@@ -56,6 +56,10 @@ class CaptureError(PimcError):
     """A capture that is damaged or belongs to another image or die."""
 
 
+class OtherImageError(CaptureError):
+    """A capture, sound for all that is known, of another image than the one at hand."""
+
+
 class RecoveryError(PimcError):
     """The checkpoint of a recovery that is damaged or belongs to another one."""
 

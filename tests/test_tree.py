@@ -73,6 +73,7 @@ ELSEWHERE: dict[str, str] = {
     "pimc/errors.py": "declarations; what a user reads of them is in tests/test_bad_input.py",
     "pimc/files/fingerprint.py": "tests/passes/graph/test_frontend.py",
     "pimc/files/journal.py": "tests/runtime/door/test_program.py",
+    "pimc/files/kinds/marks.py": "tests/pimc/files/kinds/test_table.py",
     "pimc/files/key_table.py": "tests/pimc/chip/test_design.py",
     "pimc/files/limits.py": "tests/pimc/data/test_dataset_errors.py",
     "pimc/files/memory_map.py": "tests/pimc/files/weights/test_weight.py",

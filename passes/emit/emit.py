@@ -12,7 +12,7 @@ import numpy as np
 from pimc.chip.codebook import Codebook, codebook
 from pimc.chip.design import Chip
 from pimc.files.container import Content, Deferred
-from pimc.image.format.sections import SourceModel
+from pimc.image.format.sections import CalibrationNote, SourceModel
 from pimc.image.format.tables import line_tables
 from pimc.image.format.tensors import ImageTensors
 from pimc.image.image import Image
@@ -26,14 +26,22 @@ from pimc.passes.layout.tile import block_size
 from pimc.plan.records import Layer, Plan, Quantized
 
 
-def emit(plan: Plan, chip: Chip, options: Mapping[str, Any], *, teacher: bool = True) -> Image:
+def emit(
+    plan: Plan,
+    chip: Chip,
+    options: Mapping[str, Any],
+    *,
+    teacher: bool = True,
+    calibration: CalibrationNote | None = None,
+) -> Image:
     """The image of a finished plan, in memory.
 
     Args:
         options: what the user chose; goes into the manifest as it is.
         teacher: keep the float weights beside the levels, which recovery distills from.
+        calibration: how the calibration data were prepared, where there were any.
     """
-    parts = _parts(plan, chip, options, teacher)
+    parts = _parts(plan, chip, options, teacher, calibration)
     tensors = {
         name: content.array() if isinstance(content, Deferred) else content
         for name, content in parts.contents().items()
@@ -42,7 +50,13 @@ def emit(plan: Plan, chip: Chip, options: Mapping[str, Any], *, teacher: bool = 
 
 
 def emit_to(
-    path: str | Path, plan: Plan, chip: Chip, options: Mapping[str, Any], *, teacher: bool = True
+    path: str | Path,
+    plan: Plan,
+    chip: Chip,
+    options: Mapping[str, Any],
+    *,
+    teacher: bool = True,
+    calibration: CalibrationNote | None = None,
 ) -> Image:
     """Write the image of a finished plan as it is worked out; what is in memory is little.
 
@@ -54,11 +68,17 @@ def emit_to(
     Raises:
         UsageError: the file cannot be written.
     """
-    parts = _parts(plan, chip, options, teacher)
+    parts = _parts(plan, chip, options, teacher, calibration)
     return Image.written(path, parts.manifest(), parts.contents())
 
 
-def _parts(plan: Plan, chip: Chip, options: Mapping[str, Any], teacher: bool) -> ImageParts:
+def _parts(
+    plan: Plan,
+    chip: Chip,
+    options: Mapping[str, Any],
+    teacher: bool,
+    calibration: CalibrationNote | None,
+) -> ImageParts:
     own = {"passes": [dict(note) for note in plan.own_passes]} if plan.own_passes else {}
     book = codebook(chip)
     return ImageParts(
@@ -74,6 +94,7 @@ def _parts(plan: Plan, chip: Chip, options: Mapping[str, Any], teacher: bool) ->
         provenance=plan.provenance,
         tensors=_tensors(plan, chip),
         phases=plan.phases,
+        calibration=calibration,
     )
 
 

@@ -12,6 +12,7 @@ from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 
 from pimc.errors import ModelError
 from pimc.files.fingerprint import external_files, fingerprint, stored_tensors
+from pimc.files.kinds.reading import read_as
 from pimc.files.memory_map import Buffer, mapped
 from pimc.files.weights.onnx_outline import ITSELF, in_place, outline
 from pimc.passes.graph.external_data import (
@@ -38,6 +39,7 @@ class _Source:
     folder: Path | None
 
 
+@read_as("model")
 def load_model(
     model: str | Path | bytes | onnx.ModelProto | ir.Model, *, follow_links: bool = False
 ) -> Plan:
@@ -67,6 +69,7 @@ def load_model(
     return Plan(graph, model_name=source.name, model_sha256=digest, notes=tuple(notes))
 
 
+@read_as("model")
 def read_graph(path: Path) -> ir.Model:
     """The network in an ``.onnx`` file alone, read as :func:`load_model` reads it.
 

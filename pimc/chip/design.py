@@ -35,6 +35,7 @@ from pimc.chip.sections import (
     Programming,
 )
 from pimc.errors import ChipError
+from pimc.files.kinds.reading import read_as
 from pimc.files.strict import (
     Rule,
     did_you_mean,
@@ -143,6 +144,7 @@ class Chip(Section):
         return cls.load(DEFAULT_CHIP)
 
     @classmethod
+    @read_as("chip")
     def load(cls, name_or_path: str | Path) -> Chip:
         """A shipped chip by name, or a chip file by path.
 

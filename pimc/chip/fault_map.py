@@ -16,6 +16,7 @@ import numpy.typing as npt
 from pimc.chip.design import Chip
 from pimc.errors import DataError
 from pimc.files.atomic import replacing
+from pimc.files.kinds.reading import read_as
 
 FIELDS = ("array", "row", "col", "fault")
 KINDS = ("stuck_gmin", "stuck_gmax", "open")
@@ -39,6 +40,7 @@ class FaultMap:
     source: str = "faults"
 
     @staticmethod
+    @read_as("faults")
     def load(path: str | Path) -> FaultMap:
         """Read a fault map.
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from pimc.chip.design import SCHEMA, Chip
 from pimc.errors import ChipError, DataError
+from pimc.files.kinds.reading import read_as
 from pimc.files.strict import parse_toml
 
 __all__ = ["MeasuredLevel", "Measurement"]
@@ -50,6 +51,7 @@ class Measurement:
     source: str
 
     @staticmethod
+    @read_as("measured")
     def load(path: str | Path) -> Measurement:
         """Read a CSV file with a header.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,7 +16,7 @@ from pimc.progress import Progress, progress
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-__all__ = ["Report", "Settings", "command", "note"]
+__all__ = ["Report", "Settings", "command", "note", "warned"]
 
 Arguments = TypeVar("Arguments", bound="DataclassInstance")
 
@@ -103,3 +103,10 @@ def note(text: str, settings: Settings) -> None:
     """Say something on stderr that is not part of the report."""
     if not settings.quiet:
         print(text, file=sys.stderr, flush=True)
+
+
+def warned(warnings: Sequence[str]) -> list[str]:
+    """Say warnings on stderr, also where it should be quiet: they are part of the result."""
+    for text in warnings:
+        print(f"warning: {text}", file=sys.stderr, flush=True)
+    return list(warnings)

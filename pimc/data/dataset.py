@@ -25,6 +25,7 @@ from pimc.data.layout import (
 )
 from pimc.data.read import Stored, find_source, read_source
 from pimc.errors import DataError
+from pimc.files.kinds.reading import read_as
 from pimc.files.strict import read_table, read_toml
 
 __all__ = ["Dataset", "Preprocess", "Role", "Shape", "load_data"]
@@ -180,6 +181,7 @@ class Dataset:
         return np.asarray(values, dtype=like.dtype).reshape(shape)
 
 
+@read_as("data")
 def load_data(
     path: str | Path,
     *,

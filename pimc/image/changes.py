@@ -16,7 +16,10 @@ from pimc.image.format.sections import NOTES, LayerEntry
 from pimc.image.format.tensors import LAYER_TENSORS
 from pimc.image.image import Image, ImageLayer
 
-__all__ = ["Changes", "changes"]
+__all__ = ["Changes", "alike", "changes"]
+
+#: Correlation of levels from which on they may be of one network; those of two have none.
+_ALIKE = 0.5
 
 #: What the digital side and the converters take from a layer. The teacher does not run.
 _FIELDS = (
@@ -71,11 +74,20 @@ def changes(before: Image, after: Image) -> Changes:
     """What must change on a chip that holds ``before`` so that it holds ``after``.
 
     Raises:
-        ImageError: the images are for different chips.
+        ImageError: the images are for different chips, or of different networks.
     """
     _check_same_chip(before, after)
     arrays = max(before.arrays, after.arrays)
     old, new = _levels(before, arrays), _levels(after, arrays)
+    if not _same_network(before, after, old, new):
+        one, two = (
+            f"{image.model.name} ({len(image.layers)} layers, {image.model.sha256[:12]})"
+            for image in (before, after)
+        )
+        raise ImageError(
+            f"the images are of different networks: {one} and {two}",
+            hint="compare images of one network; `pimc info` tells what each was made from",
+        )
     array, row, col = np.nonzero(old != new)
     return Changes(
         array,
@@ -86,6 +98,33 @@ def changes(before: Image, after: Image) -> Changes:
         _digital(before, after),
         not np.array_equal(before.graph_bytes, after.graph_bytes),
     )
+
+
+def alike(one: npt.NDArray[np.integer], two: npt.NDArray[np.integer]) -> bool:
+    """Whether two levels each of some cells may be of one network: an image and a later one.
+
+    Recovery, other data and a little more training change few levels, or many by little. Levels of
+    another network, or of one that is laid out otherwise, know nothing of them.
+    """
+    if not one.size or (one == two).all():
+        return True
+    if (one == one[0]).all() or (two == two[0]).all():
+        return bool((one == two).mean() >= _ALIKE)
+    return bool(np.corrcoef(one, two)[0, 1] >= _ALIKE)
+
+
+def _same_network(
+    before: Image, after: Image, old: npt.NDArray[np.int64], new: npt.NDArray[np.int64]
+) -> bool:
+    """Whether two images are of one network: of one model, or of one and what was trained of it."""
+    if before.model.sha256 == after.model.sha256:
+        return True
+    one, two = (
+        [(layer.op, layer.groups, layer.rows, layer.cols) for layer in image.layers]
+        for image in (before, after)
+    )
+    both = (old >= 0) & (new >= 0)
+    return one == two and alike(old[both], new[both])
 
 
 def _levels(image: Image, arrays: int) -> npt.NDArray[np.int64]:

@@ -18,6 +18,7 @@ from pimc.files.weights.onnx_outline import model_in
 from pimc.files.weights.packing import bits_per_cell, unpack_levels
 from pimc.image.format.sections import (
     NEWER,
+    CalibrationNote,
     RecoveryNote,
     SourceModel,
     read_phases,
@@ -95,6 +96,16 @@ class ImageContent:
     def calibrated(self) -> bool:
         """Whether there was calibration data when the image was compiled."""
         return bool(self.options.get("calibrated", False))
+
+    @property
+    def calibration(self) -> CalibrationNote | None:
+        """How the calibration data were prepared; None without any, or in an older image.
+
+        Raises:
+            ImageError: the note is malformed.
+        """
+        note: CalibrationNote | None = read_section("calibration", self.manifest)
+        return note
 
     @property
     def recovery(self) -> RecoveryNote | None:

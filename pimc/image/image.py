@@ -18,6 +18,7 @@ from pimc.chip.design import Chip
 from pimc.errors import ImageError
 from pimc.files import container
 from pimc.files.container import Content, Tensor
+from pimc.files.kinds.reading import read_as
 from pimc.files.migrate import up_to_date
 from pimc.files.weights.packing import bits_per_cell, pack_levels, unpack_levels
 from pimc.image.content import ImageContent
@@ -171,6 +172,7 @@ class Image(ImageContent):
         container.save(path, self.manifest, self.tensors)
 
     @staticmethod
+    @read_as("image")
     def load(path: str | Path) -> Image:
         """Verify a file; its tensors are read from it when they are looked at.
 

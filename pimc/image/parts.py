@@ -11,7 +11,7 @@ from pimc.errors import ImageError
 from pimc.files.container import Manifest
 from pimc.files.schema import by_name, require
 from pimc.files.tensor_file import Content
-from pimc.image.format.sections import RecoveryNote, SourceModel
+from pimc.image.format.sections import CalibrationNote, RecoveryNote, SourceModel
 from pimc.image.format.tensors import IMAGE_TENSORS, ImageTensors, image_sizes
 from pimc.image.layer import LayerRecord
 
@@ -36,12 +36,15 @@ class ImageParts:
     tensors: ImageTensors[Content]
     phases: tuple[int, ...] = (0,)
     recovery: RecoveryNote | None = None
+    calibration: CalibrationNote | None = None
 
     def manifest(self) -> Manifest:
         """The manifest, but for what the container adds."""
         phases = {"phases": list(self.phases)} if len(self.phases) > 1 else {}
+        noted = self.calibration
         return {
             **phases,
+            **({} if noted is None else {"calibration": asdict(noted)}),
             "chip": self.chip.to_dict(),
             "model": asdict(self.model),
             "options": dict(self.options),

@@ -16,6 +16,7 @@ from pimc.errors import UsageError
 from pimc.files.atomic import replacing
 from pimc.files.container import canonical_json
 from pimc.files.journal import append_line, whole_lines
+from pimc.files.kinds.reading import read_as
 from pimc.files.strict import Key, check_value
 
 __all__ = [
@@ -98,6 +99,7 @@ def parameters_of(row: Row) -> dict[str, Value]:
     return {name: v for name, v in row.items() if name not in COLUMNS and v is not None}
 
 
+@read_as("sweep")
 def read_rows(path: Path) -> list[Row]:
     """The rows of a file and of the journal beside it; none where there is neither.
 

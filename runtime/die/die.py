@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from pimc.chip.design import Chip
 from pimc.errors import DeviceError, UsageError
+from pimc.files.kinds.reading import read_as
 from pimc.runtime.die import die_file
 from pimc.runtime.die.cells import OLDEST_S, UNWRITTEN, Cells, unread
 from pimc.runtime.die.die_file import FORMAT, SUFFIX, VERSION, DieEntry
@@ -198,6 +199,7 @@ class Die:
         die_file.write(path, DieEntry(self.seed, self.perfect, chip, self.clock_s), self.cells)
 
     @staticmethod
+    @read_as("die")
     def load(path: str | Path) -> Die:
         """Read a die file.
 

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pimc.chip.converters import code_limits, line_limits
-from pimc.errors import CaptureError
+from pimc.errors import CaptureError, OtherImageError
 from pimc.files import container
+from pimc.files.kinds.reading import read_as
 from pimc.files.manifest import read_object
 from pimc.files.migrate import Step, up_to_date
 from pimc.files.schema import (
@@ -174,18 +175,20 @@ class Capture:
         container.save(path, *container.seal(FORMAT, VERSION, asdict(entry), tensors))
 
     @staticmethod
+    @read_as("capture")
     def load(path: str | Path, image: Image) -> Capture:
         """Read a capture of ``image``.
 
         Raises:
-            CaptureError: the file is missing or damaged, or belongs to another image.
+            CaptureError: the file is missing or damaged.
+            OtherImageError: it belongs to another image.
         """
         where = str(path)
         content = container.load(path, FORMAT, VERSION, CaptureError)
         manifest, tensors = up_to_date(*content, VERSION, STEPS, CaptureError, where)
         entry = read_object(CaptureEntry, manifest, where, CaptureError, _HINT)
         if entry["image"] != image.sha256:
-            raise CaptureError(
+            raise OtherImageError(
                 "this capture was taken of another image",
                 where=where,
                 hint="capture again with the image you recover",

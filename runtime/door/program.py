@@ -12,8 +12,9 @@ from urllib.parse import quote
 import numpy as np
 import numpy.typing as npt
 
-from pimc.errors import DeviceError, RecoveryError
+from pimc.errors import DeviceError, RecoveryError, UsageError
 from pimc.files.journal import append_line, whole_lines
+from pimc.image.changes import alike
 from pimc.image.image import Image
 from pimc.runtime.door.abilities import CountsWrites, Savable
 from pimc.runtime.door.device import Device
@@ -102,6 +103,32 @@ def _require_endurance(image: Image, device: Device, arrays: list[int], limit: i
         total += int(stale.sum())
     if tired:
         raise worn_out(device, tired, total, limit)
+
+
+def require_same_network(image: Image, device: Device) -> None:
+    """Make sure that a device holds nothing, or an image of the same network.
+
+    A device tells levels and no names, so it is by the levels that a network is known.
+
+    Raises:
+        UsageError: it holds another network, or this one laid out otherwise.
+    """
+    held, wanted = [], []
+    for array in range(image.arrays):
+        cells = _cells(image, array)
+        found = device.written(cells)
+        written = found >= 0
+        held.append(found[written])
+        wanted.append(image.levels.reshape(-1)[cells[written]].astype(np.int64))
+    one, two = np.concatenate(held), np.concatenate(wanted)
+    if not alike(one, two):
+        raise UsageError(
+            f"holds another network than {image.model.name}, or the same laid out otherwise: "
+            f"{int((one != two).sum()):,} of the {len(one):,} written cells that the image uses "
+            "would be replaced",
+            where=device.name,
+            hint="write it all the same with --force, or name another die",
+        )
 
 
 def write(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from pimc.data.dataset import Dataset
 from pimc.errors import ImageError, RecoveryError
 from pimc.files import container
 from pimc.files.atomic import sha256_array
-from pimc.files.container import canonical_json
+from pimc.files.container import Tensor, canonical_json
 from pimc.files.manifest import read_object
 from pimc.files.strict import key
 from pimc.image.image import VERSION as IMAGE_VERSION
@@ -30,7 +30,7 @@ from pimc.passes.recover.bench.stored import restored, stored, under
 from pimc.runtime.door.abilities import Resumable
 from pimc.runtime.door.program import require_kept
 
-__all__ = ["SUFFIX", "Checkpoint"]
+__all__ = ["SUFFIX", "Checkpoint", "recognised"]
 
 FORMAT = "pimc-recovery"
 #: It holds tensors of images: where their format has another version, so has this.
@@ -51,6 +51,9 @@ class CheckpointEntry:
     job: Mapping[str, str] = field(metadata=key("table", "what must be the same to go on"))
     done: int = field(metadata=key("int", "steps that were done", low=0))
     state: Mapping[str, Any] = field(metadata=key("table", "the state after them"))
+    told: Mapping[str, Any] = field(
+        default_factory=dict, metadata=key("table", "what the recovery was told when it began")
+    )
 
 
 @dataclass(frozen=True)
@@ -61,11 +64,14 @@ class Checkpoint:
         path: where it lies; it need not exist.
         parent: the image that the recovery began with.
         strategy: the strategy that is followed.
+        told: JSON that is kept with the state, and of no account for it: what was measured before
+            the first write, and cannot be measured again.
     """
 
     path: Path
     parent: Image
     strategy: str
+    told: Mapping[str, Any] = field(default_factory=dict)
 
     def save(self, bench: Bench, state: State, done: int) -> None:
         """Note the state after so many steps, whole or not at all.
@@ -74,7 +80,7 @@ class Checkpoint:
             UsageError: the file cannot be written.
         """
         note, tensors = stored(state, self.parent)
-        manifest = asdict(CheckpointEntry(self._job(bench), done, note))
+        manifest = asdict(CheckpointEntry(self._job(bench), done, note, self.told))
         everything = {f"state.{name}": value for name, value in tensors.items()}
         if isinstance(bench.device, Resumable):
             held = bench.device.state()
@@ -96,10 +102,7 @@ class Checkpoint:
         """
         if not self.path.exists():
             return 0, first
-        manifest, tensors = container.load(self.path, FORMAT, VERSION, RecoveryError)
-        if manifest["version"] != VERSION:
-            raise RecoveryError("was begun by an earlier pimc", str(self.path), _HINT)
-        entry = read_object(CheckpointEntry, manifest, str(self.path), RecoveryError, _HINT)
+        entry, tensors = self._content()
         job, noted = self._job(bench), entry["job"]
         if noted != job:
             differing = ", ".join(name for name, value in job.items() if noted.get(name) != value)
@@ -115,9 +118,43 @@ class Checkpoint:
             require_kept(state.image, bench.device, *state.proposed[:2])
         return int(entry["done"]), state
 
+    def as_told(self) -> Checkpoint:
+        """The same checkpoint with what its file was told; as it is where there is no file.
+
+        Raises:
+            RecoveryError: the file is damaged.
+        """
+        if not self.path.exists():
+            return self
+        return replace(self, told=self._content()[0]["told"])
+
+    @property
+    def wrote(self) -> bool:
+        """Whether cells were written since the recovery began, or may have been.
+
+        Raises:
+            RecoveryError: the file is damaged.
+        """
+        if not self.path.exists():
+            return False
+        entry, tensors = self._content()
+        try:
+            return bool(entry["state"]["writes"]) or len(tensors["state.proposed.cells"]) > 0
+        except KeyError as cause:
+            message = f"holds no state of a recovery: {cause}"
+            raise RecoveryError(message, str(self.path), _HINT) from cause
+
     def remove(self) -> None:
         """The recovery is done; nothing to resume."""
         self.path.unlink(missing_ok=True)
+
+    def _content(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """The keys of the file's manifest, checked, and its tensors."""
+        manifest, tensors = container.load(self.path, FORMAT, VERSION, RecoveryError)
+        if manifest["version"] != VERSION:
+            raise RecoveryError("was begun by an earlier pimc", str(self.path), _HINT)
+        entry = read_object(CheckpointEntry, manifest, str(self.path), RecoveryError, _HINT)
+        return entry, tensors
 
     def _job(self, bench: Bench) -> dict[str, str]:
         """What must be the same for a recovery to go on."""
@@ -127,11 +164,11 @@ class Checkpoint:
             "die": bench.device.name if bench.device is not None else "",
             "strategy": self.strategy,
             "options": hashlib.sha256(options.encode()).hexdigest(),
-            "calibration data": _recognised(bench.train),
+            "calibration data": recognised(bench.train),
         }
 
 
-def _recognised(data: Dataset) -> str:
+def recognised(data: Dataset) -> str:
     """A fingerprint of a data set: its length and some of its samples."""
     some = data.subset(np.linspace(0, len(data) - 1, min(_SAMPLES, len(data))).astype(np.int64))
     return f"{len(data)} {sha256_array(some.all())}"

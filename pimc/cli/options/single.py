@@ -39,8 +39,14 @@ def device_option(help: str = "See `pimc devices`.") -> str:
 
 
 def die_option() -> Path | None:
-    """``--die``: a programmed die."""
-    return option("--die", type=FILE, help="A programmed die; without, one is drawn from --seed.")
+    """``--die``: a programmed die; of a laboratory's driver any text that it understands."""
+    return option(
+        "--die",
+        type=FILE,
+        metavar="DIE",
+        help="A programmed die: a file, or what --device makes of it; without, one is drawn from"
+        " --seed.",
+    )
 
 
 def ir_drop_option() -> Method | None:

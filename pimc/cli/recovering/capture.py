@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from pimc.cli.command import Report, Settings, command
+from pimc.cli.command import Report, Settings, command, warned
 from pimc.cli.options.data import DataOptions
 from pimc.cli.options.fields import group, option
 from pimc.cli.options.single import (
@@ -71,6 +71,7 @@ def capture(settings: Settings, arguments: CaptureArguments) -> Report:
     from pimc.runtime.capture import capture as take
     from pimc.runtime.door.abilities import keep_disturb
     from pimc.runtime.session import Session
+    from pimc.studies.input_warnings import data_warnings
 
     path = find_image(arguments.image)
     loaded = Image.load(path)
@@ -90,7 +91,7 @@ def capture(settings: Settings, arguments: CaptureArguments) -> Report:
     target = arguments.output or path.with_suffix(SUFFIX)
     captured.save(target)
     keep_disturb(device, die)
-    result = {
+    result: dict[str, Any] = {
         "output": str(target),
         "die": device.name,
         "record": captured.record,
@@ -101,6 +102,7 @@ def capture(settings: Settings, arguments: CaptureArguments) -> Report:
         "bytes": target.stat().st_size,
     }
     pairs = [(name, str(value)) for name, value in result.items()]
+    result["warnings"] = warned(data_warnings(loaded, data))
     return Report(result, facts(pairs), answer=False)
 
 

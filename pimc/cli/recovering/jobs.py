@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pimc.cli.recovering.arguments import RecoverArguments
 from pimc.cli.recovering.dies import opened
+from pimc.files.kinds.reading import read_as
 
 if TYPE_CHECKING:
     from pimc.data.dataset import Dataset
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from pimc.runtime.capture import Capture
     from pimc.runtime.door.device import Device
 
-__all__ = ["Job", "enough_since", "jobs"]
+__all__ = ["Found", "Job", "enough_since", "found_in", "jobs"]
 
 #: How far a loss may lie above that of an earlier recovery and still count as the same.
 _AS_GOOD = 1.1
@@ -38,6 +39,21 @@ class Job:
     die_file: Path | None
 
 
+@dataclass(frozen=True)
+class Found:
+    """What the calibration folder holds beside the data.
+
+    Attributes:
+        capture: the one of the image that is recovered, and its ``path``; None where there is none.
+        notes: what was left out, and why.
+    """
+
+    capture: Capture | None
+    path: Path | None
+    notes: tuple[str, ...]
+
+
+@read_as("report")
 def enough_since(path: Path, image: Image) -> float:
     """The held-out loss that is as good as that of an earlier recovery, told by its report.
 
@@ -66,12 +82,16 @@ def enough_since(path: Path, image: Image) -> float:
 
 
 def jobs(
-    image: Image, path: Path, calib: Dataset, seed: int, arguments: RecoverArguments
+    image: Image, path: Path, found: Found, seed: int, arguments: RecoverArguments
 ) -> Iterator[Job]:
     """The dies that the arguments name, one after the other; they are written where need be.
 
+    Args:
+        found: what :func:`found_in` told of the calibration folder.
+
     Raises:
         UsageError: arguments that exclude each other.
+        CaptureError: the capture is of another die than the one that is named.
     """
     from pimc.errors import UsageError
     from pimc.runtime.door.drivers import require_simulator, simulates
@@ -81,10 +101,8 @@ def jobs(
         raise UsageError("--die and --dies exclude each other", hint="leave one of them out")
     if dies is not None:
         require_simulator(driver, "--dies")
-    simulated = simulates(driver)
-    captured = _capture_of(image, calib)
-    output = arguments.output or _next_name(path)
-    if captured is not None and die is None and dies is None and simulated:
+    captured, output = found.capture, arguments.output or _next_name(path)
+    if captured is not None and not _names_a_die(arguments):
         if arguments.since is not None:
             raise UsageError(
                 "a capture cannot tell whether gains and offsets are enough",
@@ -95,9 +113,9 @@ def jobs(
         return
     if dies is None:
         device = opened(image, driver, die, seed)
-        fitting = captured if captured is not None and captured.die == device.name else None
-        drawn = output.with_suffix(".die") if simulated else None
-        yield Job(device, fitting, output, die or drawn)
+        _require_die(found, device)
+        drawn = output.with_suffix(".die") if simulates(driver) else None
+        yield Job(device, captured, output, die or drawn)
         return
     for number in range(seed, seed + dies):
         one = output if dies == 1 else output.with_name(f"{output.stem}.die{number}.pimc")
@@ -105,29 +123,63 @@ def jobs(
         yield Job(device, None, one, one.with_suffix(".die"))
 
 
-def _capture_of(image: Image, calib: Dataset) -> Capture | None:
-    """The capture of this image in the calibration folder, if there is one."""
-    from pimc.errors import CaptureError, UsageError
+def found_in(image: Image, calib: Dataset, arguments: RecoverArguments) -> Found:
+    """The capture of this image in the calibration folder, and what was passed over.
+
+    Raises:
+        CaptureError: a capture is damaged, or there are only others and no die is named.
+        UsageError: there are several of this image.
+    """
+    from pimc.errors import OtherImageError, UsageError
     from pimc.runtime.capture import Capture
 
-    found = []
+    found: dict[Path, Capture] = {}
+    others: dict[Path, OtherImageError] = {}
     for path in calib.captures:
         try:
-            found.append(Capture.load(path, image))
-        except CaptureError as error:
-            if len(calib.captures) == 1:
-                raise
-            skipped = error
+            found[path] = Capture.load(path, image)
+        except OtherImageError as error:
+            others[path] = error
     if len(found) > 1:
-        names = ", ".join(sorted(path.name for path in calib.captures))
         raise UsageError(
             "the calibration folder holds several captures of this image",
-            where=names,
+            where=", ".join(sorted(path.name for path in found)),
             hint="keep the one of the die you recover",
         )
-    if calib.captures and not found:
-        raise skipped
-    return found[0] if found else None
+    if others and not found and not _names_a_die(arguments):
+        raise next(iter(others.values()))
+    notes = [f"{path} was taken of another image, and is left out" for path in others]
+    if found and arguments.dies is not None:
+        notes += [f"{path} is left out: --dies draws dies of its own" for path in found]
+        found = {}
+    for path, capture in found.items():
+        return Found(capture, path, tuple(notes))
+    return Found(None, None, tuple(notes))
+
+
+def _names_a_die(arguments: RecoverArguments) -> bool:
+    """Whether there is more than a capture: a die is named, drawn, or attached."""
+    from pimc.runtime.door.drivers import simulates
+
+    named = arguments.die is not None or arguments.dies is not None
+    return named or not simulates(arguments.device)
+
+
+def _require_die(found: Found, device: Device) -> None:
+    """Make sure that the capture is of this die.
+
+    Raises:
+        CaptureError: it is of another one.
+    """
+    from pimc.errors import CaptureError
+
+    captured = found.capture
+    if captured is not None and captured.die != device.name:
+        raise CaptureError(
+            f"this capture was taken of die {captured.die}, and {device.name} is to be recovered",
+            where=str(found.path),
+            hint="take it out of the calibration folder, or recover the die that it is of",
+        )
 
 
 def _next_name(path: Path) -> Path:

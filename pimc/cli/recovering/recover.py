@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pimc.cli.command import Report, Settings, command, note
+from pimc.cli.command import Report, Settings, command, note, warned
 from pimc.cli.recovering.arguments import RecoverArguments, SteeringOptions
 from pimc.cli.recovering.comparison import compared
 from pimc.cli.recovering.dies import shape_of
-from pimc.cli.recovering.jobs import enough_since, jobs
+from pimc.cli.recovering.jobs import enough_since, found_in, jobs
 from pimc.cli.recovering.results import floor_text, report_of, result_of, write_files
 from pimc.cli.text import table
 
@@ -42,6 +42,7 @@ def recover(settings: Settings, arguments: RecoverArguments) -> Report:
     from pimc.errors import UsageError
     from pimc.image.image import Image
     from pimc.studies.evaluate import Batches
+    from pimc.studies.input_warnings import chance_warning
 
     if arguments.calib is None:
         raise UsageError("--calib is missing", hint="name calibration data")
@@ -52,8 +53,13 @@ def recover(settings: Settings, arguments: RecoverArguments) -> Report:
     labelled = None
     if arguments.data is not None:
         labelled = Batches(arguments.preprocess.load(arguments.data, shape, "test"))
+    warnings = warned(_warnings(image, calib, labelled))
     act = compared if arguments.compare else _recovered
-    return act(settings, path, image, calib, labelled, _options(settings, arguments), arguments)
+    done = act(settings, path, image, calib, labelled, _options(settings, arguments), arguments)
+    if labelled is not None:
+        chance = chance_warning(image, labelled.data, done.data["float_accuracy"])
+        warnings += warned([chance] if chance else [])
+    return replace(done, data={**done.data, "warnings": warnings})
 
 
 COMMAND = command(
@@ -62,6 +68,15 @@ COMMAND = command(
     recover,
     example="pimc recover model.pimc --calib data --data data --die chip7.die",
 )
+
+
+def _warnings(image: Image, calib: Dataset, labelled: Batches | None) -> list[str]:
+    """Warnings of both data; those that are the same said once."""
+    from pimc.studies.input_warnings import data_warnings
+
+    data = [calib] if labelled is None else [calib, labelled.data]
+    found = [f"{one.name}: {text}" for one in data for text in data_warnings(image, one)]
+    return list(dict.fromkeys(found))
 
 
 def _options(settings: Settings, arguments: RecoverArguments) -> RecoverOptions:
@@ -94,8 +109,7 @@ def _recovered(
     from pimc.passes.recover.bench.checkpoint import SUFFIX, Checkpoint
     from pimc.passes.recover.loop import recover as recover_die
     from pimc.passes.recover.train.harden import HardenedCache
-    from pimc.runtime.door.abilities import Resumable, flush, observer
-    from pimc.runtime.door.drivers import require_programmed
+    from pimc.runtime.door.abilities import flush, observer
     from pimc.runtime.session import Session
     from pimc.studies.evaluate import accuracy, float_session
 
@@ -105,6 +119,10 @@ def _recovered(
     if arguments.since is not None:
         options = replace(options, enough=enough_since(arguments.since, image))
     progress = settings.progress
+
+    found = found_in(image, calib, arguments)
+    for told in found.notes:
+        note(f"note: {told}", settings)
 
     def measure(what: Image, device: Device | None) -> float | None:
         if labelled is None or device is None:
@@ -120,18 +138,20 @@ def _recovered(
     results: list[dict[str, Any]] = []
     hardened = HardenedCache()
     with _resumable(settings) as begun:
-        for job in jobs(image, path, calib, settings.seed, arguments):
+        for job in jobs(image, path, found, settings.seed, arguments):
             checkpoint = Checkpoint(job.output.with_suffix(SUFFIX), image, strategy)
             goes_on = arguments.resume and checkpoint.path.exists()
             # A recovery that goes on says itself what the chip must hold by now.
             if job.device is not None and not goes_on:
-                require_programmed(image, job.device)
+                _require_programmed(image, job.device, checkpoint)
             begun.append(checkpoint)
-            if not arguments.resume:
+            if goes_on:
+                # What was before is gone where the chip stayed as the cut left it.
+                checkpoint = checkpoint.as_told()
+            else:
                 checkpoint.remove()
-            # What was before is gone where the chip stayed as the cut left it.
-            gone = goes_on and not isinstance(job.device, Resumable)
-            before = None if gone else measure(image, job.device)
+                checkpoint = replace(checkpoint, told=_told(labelled, measure(image, job.device)))
+            before = _accuracy_told(checkpoint, labelled)
             recovery = recover_die(
                 image,
                 job.device,
@@ -150,25 +170,68 @@ def _recovered(
             if job.device is not None:
                 flush(job.device, job.die_file)
             results.append(result)
-    return report_of(results, in_float, ideal, image)
+    return report_of(results, in_float, ideal, image, found.notes)
+
+
+def _require_programmed(image: Image, device: Device, checkpoint: Checkpoint) -> None:
+    """Make sure that a recovery that begins finds its image on the chip.
+
+    Raises:
+        UsageError: it does not.
+    """
+    from pimc.errors import UsageError
+    from pimc.runtime.door.drivers import require_programmed
+
+    try:
+        require_programmed(image, device)
+    except UsageError as cause:
+        if not checkpoint.path.exists():
+            raise
+        # To write the image would undo what that recovery wrote.
+        hint = f"a recovery that was cut may have written them ({checkpoint.path}): add --resume"
+        raise UsageError(cause.message, cause.where, hint) from cause
+
+
+def _told(labelled: Batches | None, before: float | None) -> dict[str, Any]:
+    """What the checkpoint keeps of the die as it was: its accuracy, and on what."""
+    if labelled is None or before is None:
+        return {}
+    return {"data": _mark(labelled), "accuracy_before": before}
+
+
+def _accuracy_told(checkpoint: Checkpoint, labelled: Batches | None) -> float | None:
+    """The accuracy before the first write, where it was measured on these data."""
+    before = checkpoint.told.get("accuracy_before")
+    known = labelled is not None and checkpoint.told.get("data") == _mark(labelled)
+    return before if known and isinstance(before, float) else None
+
+
+def _mark(labelled: Batches) -> str:
+    from pimc.files.atomic import sha256_array
+    from pimc.passes.recover.bench.checkpoint import recognised
+
+    return f"{recognised(labelled.data)} {sha256_array(labelled.labels)}"
 
 
 @contextmanager
 def _resumable(settings: Settings) -> Iterator[list[Checkpoint]]:
-    """Keeps the checkpoints of dies that were begun while the command was cut, and no others."""
+    """Keeps the checkpoints of dies that were begun while the command was cut, and no others.
+
+    Where cells may have been written by then the checkpoint stays whatever went wrong: without it
+    nobody knows what the chip holds.
+    """
     from pimc.errors import DeviceError, PimcError, RecoveryError
 
     begun: list[Checkpoint] = []
     try:
         yield begun
-    except (DeviceError, KeyboardInterrupt):
-        if any(checkpoint.path.exists() for checkpoint in begun):
-            note("recovery was cut; go on with --resume", settings)
-        raise
     except RecoveryError:
         raise
-    except PimcError:
-        _remove(begun)
+    except (PimcError, KeyboardInterrupt) as cause:
+        if not isinstance(cause, DeviceError | KeyboardInterrupt):
+            _remove([checkpoint for checkpoint in begun if not checkpoint.wrote])
+        if any(checkpoint.path.exists() for checkpoint in begun):
+            note("recovery was cut; go on with --resume", settings)
         raise
     _remove(begun)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,9 +115,17 @@ def write_files(recovery: Recovery, output: Path, result: dict[str, Any]) -> Non
 
 
 def report_of(
-    results: list[dict[str, Any]], in_float: float | None, ideal: float | None, image: Image
+    results: list[dict[str, Any]],
+    in_float: float | None,
+    ideal: float | None,
+    image: Image,
+    notes: Sequence[str] = (),
 ) -> Report:
-    """What is told of all dies."""
+    """What is told of all dies.
+
+    Args:
+        notes: what was left out of what the user gave.
+    """
     total = results[0]["cells_total"]
     data = {
         "float_accuracy": in_float,
@@ -130,6 +138,7 @@ def report_of(
         "rounds": max(result["rounds"] for result in results),
         "seconds": round(sum(result["seconds"] for result in results), 3),
         "dies": results,
+        "notes": list(notes),
     }
     rows = [
         [

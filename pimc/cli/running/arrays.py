@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from pimc.errors import DataError, UsageError
 from pimc.files.atomic import write_whole
+from pimc.files.kinds.reading import read_as
 from pimc.progress import Progress
 from pimc.runtime.session import NodeArg, Session
 
@@ -20,6 +21,7 @@ __all__ = ["file_keys", "load_inputs", "run_in_batches", "save_outputs"]
 Arrays = dict[str, npt.NDArray[Any]]
 
 
+@read_as("data")
 def load_inputs(path: Path, wanted: Sequence[NodeArg]) -> Arrays:
     """The model's inputs from a file: ``.npy`` for one, ``.npz`` by name.
 

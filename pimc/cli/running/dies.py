@@ -28,7 +28,11 @@ class DieOptions:
     """Which chip is read, and how."""
 
     die: Path | None = option(
-        "--die", type=FILE, help="A programmed die; without, dies are drawn from --seed."
+        "--die",
+        type=FILE,
+        metavar="DIE",
+        help="A programmed die: a file, or what --device makes of it; without, dies are drawn from"
+        " --seed.",
     )
     device: str = device_option(
         "See `pimc devices`; cuda or mps: the simulated chip, computed there."

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pimc.cli.command import Report, Settings, command
+from pimc.cli.command import Report, Settings, command, warned
 from pimc.cli.options.data import DataOptions
 from pimc.cli.options.fields import flag, group, option
 from pimc.cli.options.samples import SampleOptions
@@ -65,6 +65,7 @@ def evaluate(settings: Settings, arguments: EvalArguments) -> Report:
     from pimc.runtime.session import inputs_of
     from pimc.runtime.teacher import has_teacher
     from pimc.studies.evaluate import accuracy, float_session, input_shape
+    from pimc.studies.input_warnings import chance_warning, data_warnings
 
     dies = arguments.dies
     check_options(dies, explain=arguments.explain, output=arguments.output)
@@ -77,12 +78,15 @@ def evaluate(settings: Settings, arguments: EvalArguments) -> Report:
         in_float = accuracy(
             float_session(loaded), batches, progress=settings.progress, description="float"
         )
+    chance = chance_warning(loaded, batches.data, in_float)
+    warnings = [*data_warnings(loaded, batches.data), *([chance] if chance else [])]
     start = time.perf_counter()
     trials = _trials(loaded, batches, settings, arguments)
     seconds = time.perf_counter() - start
     youngest_s = loaded.chip.retention.youngest_s
     result = _result(trials, batches, in_float, arguments, seconds)
     result["age_s"] = _age_s(dies, youngest_s)
+    result["warnings"] = warned(warnings)
     text = _text(result, youngest_s)
     if arguments.explain:
         result["explain"], more = element_costs(

@@ -32,23 +32,28 @@ class ProgramArguments:
     image: Path | None = image_argument()
     device: str = device_option()
     die: Path | None = option(
-        "--die", type=FILE, help="Die file of a simulated die; made if there is none."
+        "--die",
+        type=FILE,
+        metavar="DIE",
+        help="Die file of a simulated die, made if there is none; or what --device makes of it.",
     )
     resume: bool = flag("--resume", help="Go on where an interrupted run stopped.")
+    force: bool = flag("--force", help="Write also over another network.")
 
 
 def program(settings: Settings, arguments: ProgramArguments) -> Report:
     """Write IMAGE into a chip, or into a die file that stands for one.
 
     Only cells whose level differs from what was last asked for are written. The run can be cut
-    at any moment; --resume then does the rest. A new die is drawn from --seed.
+    at any moment; --resume then does the rest. A new die is drawn from --seed. A die that holds
+    another network is only written with --force.
     """
     from pimc.cli.lookup import find_image
     from pimc.errors import UsageError
     from pimc.image.image import Image
     from pimc.progress import ticking
     from pimc.runtime.door.drivers import open_device, simulates
-    from pimc.runtime.door.program import Journal, journal_path
+    from pimc.runtime.door.program import Journal, journal_path, require_same_network
     from pimc.runtime.door.program import program as write
 
     path = find_image(arguments.image)
@@ -59,6 +64,9 @@ def program(settings: Settings, arguments: ProgramArguments) -> Report:
     chip = open_device(device, loaded, die=die, seed=settings.seed)
     journal = Journal(journal_path(die, path, chip), loaded, chip)
     finished = _still_held(loaded, chip, journal) if resume else frozenset[int]()
+    # Where a journal of this image goes on it was asked before it began.
+    if not (arguments.force or (resume and journal.path.exists())):
+        require_same_network(loaded, chip)
     start = time.perf_counter()
     try:
         with journal.open(resume=resume) as noted:

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from pimc.cli.command import Report, Settings, command
+from pimc.cli.command import Report, Settings, command, warned
 from pimc.cli.options.fields import group, option
 from pimc.cli.options.single import batch_size_option, image_argument
 from pimc.cli.options.values import FILE
@@ -42,6 +42,7 @@ def run(settings: Settings, arguments: RunArguments) -> Report:
     from pimc.image.image import Image
     from pimc.runtime.door.abilities import keep_disturb, saturation_of
     from pimc.runtime.finite import require_finite
+    from pimc.studies.input_warnings import feed_warnings
 
     loaded = Image.load(find_image(arguments.image))
     target = arguments.output or Path(f"{arguments.source.stem}.out.npz")
@@ -68,6 +69,7 @@ def run(settings: Settings, arguments: RunArguments) -> Report:
         },
         "saturation": saturation,
         "seconds": round(seconds, 3),
+        "warnings": warned(feed_warnings(loaded, feed)),
     }
     pairs = [("device", on_die.device.name)]
     pairs += [(name, f"{list(value.shape)} {value.dtype}") for name, value in outputs.items()]

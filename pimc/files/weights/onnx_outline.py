@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     import onnx
     import onnx_ir as ir
 
-__all__ = ["ITSELF", "LARGE_BYTES", "Segment", "in_place", "model_in", "outline", "segments"]
+__all__ = [
+    "ITSELF",
+    "LARGE_BYTES",
+    "Segment",
+    "in_place",
+    "looks_like_model",
+    "model_in",
+    "outline",
+    "segments",
+]
 
 #: Bytes of a message, or a tensor whose content stands there.
 Segment: TypeAlias = "bytes | ir.TensorProtocol"
@@ -33,11 +42,16 @@ ITSELF = ":model:"
 #: Tensors below this are cheaper to keep than to look for.
 LARGE_BYTES = 1 << 16
 #: Field numbers of ONNX's messages.
-_GRAPH, _INITIALIZER = 7, 5
+_IR_VERSION, _GRAPH, _INITIALIZER = 1, 7, 5
 _DATA_TYPE, _RAW_DATA, _DATA_LOCATION = 2, 9, 14
 #: Wire types, and the size of those that have one.
 _VARINT, _BYTES = 0, 2
 _FIXED: Mapping[int, int] = {1: 8, 5: 4}
+#: Field numbers of a ModelProto and their wire types.
+_MODEL: Mapping[int, int] = {
+    _IR_VERSION: _VARINT, 2: _BYTES, 3: _BYTES, 4: _BYTES, 5: _VARINT, 6: _BYTES, _GRAPH: _BYTES,
+    8: _BYTES, 14: _BYTES, 20: _BYTES, 25: _BYTES, 26: _BYTES,
+}  # fmt: skip
 #: Types of whole bytes an entry: float32, (u)int8 to 64, bool, float16, double, bfloat16.
 _WHOLE_BYTES = frozenset({1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 16})
 
@@ -71,6 +85,19 @@ def outline(data: Buffer) -> onnx.ModelProto:
         text = bytes(data[:])
     model: onnx.ModelProto = onnx.ModelProto.FromString(text)
     return model
+
+
+def looks_like_model(data: Buffer) -> bool:
+    """Whether bytes are a whole message with the fields of a ``ModelProto``, a graph among them.
+
+    Only the outermost fields are looked at.
+    """
+    try:
+        found = [(field.number, field.wire) for field in _fields(data, 0, len(data))]
+    except (_MalformedError, IndexError):
+        return False
+    known = all(_MODEL.get(number) == wire for number, wire in found)
+    return known and (_IR_VERSION, _VARINT) in found and (_GRAPH, _BYTES) in found
 
 
 def in_place(tensor: ir.ExternalTensor, data: Buffer) -> npt.NDArray[Any]:

@@ -19,6 +19,7 @@ __all__ = [
     "MANIFEST",
     "NEWER",
     "NOTES",
+    "CalibrationNote",
     "LayerEntry",
     "Manifest",
     "RecoveryNote",
@@ -55,6 +56,33 @@ class RecoveryNote:
         metadata=key("int", "writes; a cell written twice counts twice", low=0)
     )
     rounds: int = field(metadata=key("int", "rounds of writing", low=0))
+
+
+@dataclass(frozen=True)
+class CalibrationNote:
+    """How the calibration data were prepared, and which they were."""
+
+    layout: str = field(metadata=key("str", "axes of the stored array, as in `data.toml`"))
+    scale: float = field(metadata=key("float", "stored values were divided by it", above=0))
+    mean: tuple[float, ...] = field(metadata=key("floats", "subtracted; one, or one a channel"))
+    std: tuple[float, ...] = field(
+        metadata=key("floats", "divided by last; one, or one a channel", above=0)
+    )
+    size: tuple[int, ...] | None = field(
+        metadata=key("ints", "height and width that images were resized to", low=1)
+    )
+    samples: int = field(metadata=key("int", "inputs that ranges were chosen on", low=1))
+    sha256: str = field(
+        metadata=key("str", "hash of these inputs as the network got them, as of a tensor")
+    )
+    channel_mean: tuple[float, ...] = field(
+        metadata=key("floats", "their mean, by channel of images of up to four, else of all")
+    )
+    channel_std: tuple[float, ...] = field(
+        metadata=key("floats", "their standard deviation, likewise", low=0)
+    )
+    low: float = field(metadata=key("float", "the least of their values"))
+    high: float = field(metadata=key("float", "the largest"))
 
 
 @dataclass(frozen=True)
@@ -153,6 +181,14 @@ class Manifest:
             "`array,row,col,fault` each; `harden`: epochs of training under write errors, where "
             "there were any",
         )
+    )
+    calibration: CalibrationNote | None = field(
+        default=None,
+        metadata=key(
+            "table",
+            "optional: how the calibration data were prepared, and which they were, see below",
+            table=CalibrationNote,
+        ),
     )
     layers: Sequence[LayerEntry] = field(
         metadata=key("tables", "the layers in the order in which they run, see below")

@@ -143,7 +143,8 @@ def test_the_report_names_no_file_of_a_chip_for_which_there_is_none(
     assert sorted(entry.name for entry in Path().glob("*.die")) == ["chip.die"]
 
 
-def test_an_address_need_not_be_a_file(pimc, image, lab, monkeypatch) -> None:
+@pytest.mark.parametrize("address", ["tcp:1", "SN 0042/7", "/dev/bench/0", "TCPIP0::inst0::INSTR"])
+def test_an_address_need_not_be_a_file(pimc, image, lab, monkeypatch, address) -> None:
     attached, named = rack(lab, image), []
 
     def opens(image: Image, *, die: Path, seed: int) -> Any:
@@ -153,9 +154,9 @@ def test_an_address_need_not_be_a_file(pimc, image, lab, monkeypatch) -> None:
     monkeypatch.setitem(drivers._BUILT_IN, "bench", opens)
     monkeypatch.delattr(lab.Rack, "save")
     for command in (CAPTURE, EVAL, QUICK):
-        assert pimc(*command, "--device", "bench", "--die", "tcp:1").code == 0
-    assert named == ["tcp:1"] * 3
-    assert not Path("tcp:1").exists()
+        assert pimc(*command, "--device", "bench", "--die", address).code == 0
+    assert named == [address] * 3
+    assert not Path(address).exists()
 
 
 # --- Observable, Resumable ---------------------------------------------------------------------

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from pimc.errors import DeviceError
+from pimc.data.dataset import load_data
+from pimc.errors import DeviceError, UsageError
 from pimc.image.image import Image
 from pimc.runtime.door import drivers
 from pimc.runtime.door.drivers import require_programmed
+from pimc.runtime.session import Session
+from pimc.studies.evaluate import accuracy
 from tests.pimc.cli.lab import PROGRAM, QUICK, rack
 
 
@@ -83,9 +89,78 @@ def test_a_chip_that_keeps_its_cells_goes_on_where_it_was_cut(
     done = pimc(*recover, "--resume")
     assert done.code == 0, done.err
     require_programmed(Image.load("tiny.r1.pimc"), attached)
-    # The accuracy before cannot be measured any more.
-    assert done.json["accuracy_before"] == [None]
+    # What cannot be measured any more stands in the checkpoint.
+    as_it_was = Session(image, rack(lab, image).observer(1))
+    labelled = load_data("data", role="test")
+    assert done.json["accuracy_before"] == [accuracy(as_it_was, labelled)]
     assert done.json["accuracy_after"][0] > 0.5
+
+
+def test_the_accuracy_before_is_of_the_data_that_it_was_measured_on(
+    pimc, image, lab, failing, monkeypatch
+) -> None:
+    chips = [rack(lab, image)]
+    for member in ("save", "state", "restore"):
+        monkeypatch.delattr(lab.Rack, member)
+    monkeypatch.setitem(drivers._BUILT_IN, "bench", lambda image, *, die, seed: chips[-1])
+    recover = (*QUICK, "--device", "bench")
+    patch = failing(2)
+    assert pimc(*recover, "--data", "data").code == 3
+    patch.undo()
+    held, kept = copy.deepcopy(chips[0]), Path("tiny.r1.recovery").read_bytes()
+    with np.load("data/test.npz") as data:
+        np.savez("fewer.npz", x=data["x"][:50], y=data["y"][:50])
+    for data, known in ((("--data", "fewer.npz"), False), ((), False), (("--data", "data"), True)):
+        chips.append(copy.deepcopy(held))
+        Path("tiny.r1.recovery").write_bytes(kept)
+        done = pimc(*recover, *data, "--resume", "--json")
+        assert done.code == 0, done.err
+        assert (done.json["accuracy_before"] != [None]) is known
+
+
+def test_a_die_that_was_saved_before_the_cut_keeps_its_accuracy(
+    pimc, image, lab, monkeypatch
+) -> None:
+    """The cut comes when all is written, before the checkpoint is gone."""
+    from pimc.cli.recovering import recover as module
+
+    recover = (*QUICK, "--device", "rack", "--die", "a.npz", "--data", "data", "--json")
+    pimc(*PROGRAM, "--device", "rack", "--die", "a.npz")
+
+    def cut(checkpoints: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_remove", cut)
+        assert pimc(*recover).code == 130
+    report = json.loads(Path("tiny.r1.report.json").read_text())
+    done = pimc(*recover, "--resume")
+    assert done.code == 0, done.err
+    assert done.json["accuracy_before"] == [report["accuracy_before"]]
+
+
+def test_a_full_disk_loses_no_recovery_of_a_chip_that_was_written(
+    pimc, image, lab, monkeypatch
+) -> None:
+    from pimc.cli.recovering import recover as module
+
+    attached = rack(lab, image)
+    for member in ("save", "state", "restore"):
+        monkeypatch.delattr(lab.Rack, member)
+    monkeypatch.setitem(drivers._BUILT_IN, "bench", lambda image, *, die, seed: attached)
+
+    def full(*arguments: Any) -> None:
+        raise UsageError("cannot be written: No space left on device", "tiny.r1.pimc")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_files", full)
+        done = pimc(*QUICK, "--device", "bench")
+    assert (done.code, "go on with --resume" in done.err) == (2, True)
+    assert Path("tiny.r1.recovery").exists()
+    done = pimc(*QUICK, "--device", "bench", "--resume")
+    assert done.code == 0, done.err
+    require_programmed(Image.load("tiny.r1.pimc"), attached)
+    assert not Path("tiny.r1.recovery").exists()
 
 
 def test_a_recovery_that_begins_anew_needs_the_image_on_the_chip(
@@ -101,6 +176,9 @@ def test_a_recovery_that_begins_anew_needs_the_image_on_the_chip(
     for more in ((), ("--resume", "-o", "other.pimc")):  # of which there is no checkpoint
         done = pimc(*QUICK, "--device", "bench", *more)
         assert (done.code, "cells do not hold this image" in done.err) == (2, True)
+        # To write the image would undo what was written.
+        assert ("(tiny.r1.recovery): add --resume" in done.err) is (more == ())
+        assert ("pimc program" in done.err) is (more != ())
     assert Path("tiny.r1.recovery").read_bytes() == kept
     assert pimc(*QUICK, "--device", "bench", "--resume").code == 0
 

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pimc.image.changes import Changes, changes
+from pimc.api import compile
+from pimc.errors import ImageError
+from pimc.image.changes import Changes, alike, changes
 from pimc.image.image import Image
 
 Array = np.ndarray[Any, Any]
@@ -96,3 +98,39 @@ def test_the_same_tiles_under_other_numbers_are_the_same(image: Image) -> None:
     tiles = image.tiles.table()[::-1]
     schedule = replace(image.schedule, tile=len(tiles) - 1 - image.schedule.tile).table()
     assert not changes(image, with_tensors(image, tiles=tiles, schedule=schedule)).any
+
+
+def test_levels_of_one_network_go_together_whatever_was_done_to_it() -> None:
+    rng = np.random.default_rng(0)
+    for levels in (2, 4, 16):
+        one = np.clip(np.rint(levels / 2 + levels / 6 * rng.standard_normal(2000)), 0, levels - 1)
+        few = np.where(rng.random(2000) < 0.15, rng.permutation(one), one)
+        little = np.clip(one + rng.integers(-1, 2, 2000) * (levels > 2), 0, levels - 1)
+        for two in (one, few, *([little] if levels > 4 else [])):
+            assert alike(one.astype(int), two.astype(int)), levels
+        for two in (rng.permutation(one), levels - 1 - one):
+            assert not alike(one.astype(int), two.astype(int)), levels
+    same = np.full(10, 3)
+    assert alike(same, same)
+    assert not alike(same, np.arange(10))
+    assert alike(same[:0], same[:0])
+
+
+def of_model(image: Image, **values: str) -> Image:
+    return image.updated(model=dict(image.manifest["model"]) | values)
+
+
+def test_images_of_different_networks_are_not_compared(tiny_model, tiny_image, tiny_inputs) -> None:
+    other = compile(tiny_model(seed=1), tiny_image.chip, calib=tiny_inputs)
+    with pytest.raises(ImageError, match=r"different networks: tiny.onnx \(3 layers, "):
+        changes(tiny_image, other)
+    # What was trained on is another model, and the same network.
+    tuned = of_model(tiny_image.updated(levels=few_changed(tiny_image)), sha256="1" * 64)
+    assert 0 < len(changes(tiny_image, tuned).array) <= 40
+
+
+def few_changed(image: Image) -> Array:
+    levels = image.levels.copy()
+    where = tuple(np.argwhere(image.used)[::10].T)
+    levels[where] ^= 1
+    return levels

@@ -99,14 +99,14 @@ def test_a_die_is_no_image(tmp_path: Path) -> None:
     die = Die.simulated(3)
     die.attach(CHIP, 1)
     die.save(tmp_path / "chip.die")
-    with pytest.raises(ImageError, match="this is a pimc-die file, not a pimc-image file"):
+    with pytest.raises(ImageError, match="this is a die file, not a chip image"):
         Image.load(tmp_path / "chip.die")
 
 
 def test_an_onnx_file_is_no_image(tmp_path: Path) -> None:
     path = tmp_path / "model.pimc"
     onnx.save(onnx.load_model_from_string(graph()), path)
-    with pytest.raises(ImageError, match="not a pimc-image file"):
+    with pytest.raises(ImageError, match="this is an ONNX model, not a chip image"):
         Image.load(path)
 
 

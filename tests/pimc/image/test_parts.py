@@ -32,6 +32,7 @@ def parts(tiny_image: Image) -> ImageParts:
         layers=tiny_image.layers,
         provenance=tiny_image.manifest["provenance"],
         tensors=ImageTensors(**tensors),
+        calibration=tiny_image.calibration,
     )
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import onnx
 
 from pimc.image.image import Image
 
@@ -34,3 +37,15 @@ def test_diff(pimc, model) -> None:
     done = pimc("diff", "a.pimc", "c.pimc")
     assert done.code == 2
     assert "different chips" in done.err
+
+
+def test_images_of_different_networks_are_refused(pimc, model, tiny_model) -> None:
+    onnx.save(tiny_model(seed=1), "other.onnx")
+    for name in ("tiny", "other"):
+        pimc("compile", f"{name}.onnx", "--calib", "calib.npz")
+    for more in ((), ("--exit-code",), ("-o", "cells.csv")):
+        done = pimc("diff", "tiny.pimc", "other.pimc", *more)
+        assert done.code == 2
+        assert "different networks: tiny.onnx (3 layers, " in done.err
+        assert "and other.onnx" in done.err
+    assert not Path("cells.csv").exists()

@@ -56,13 +56,53 @@ def test_with_a_capture_and_no_die_writes_are_proposed(pimc, job, noisy) -> None
     assert pimc("eval", "tiny.r1.pimc", *test).json["accuracy_mean"] > was
 
 
-def test_captures_of_other_images_are_passed_over(pimc, job, noisy) -> None:
+NOTHING = ("--rounds", 0, "--epochs", 0, "--json")
+LEFT_OUT = "data/old.pimccap was taken of another image, and is left out"
+
+
+def test_captures_of_other_images_are_passed_over_with_a_note(pimc, job, noisy) -> None:
     other = noisy.updated(levels=15 - noisy.levels)
     write_capture(noisy, job / "data" / "bench.pimccap")
     write_capture(other, job / "data" / "old.pimccap")
-    done = pimc("recover", "--calib", "data", "--rounds", 0, "--epochs", 0, "--json")
+    done = pimc("recover", "--calib", "data", *NOTHING)
     assert done.code == 0, done.err
     assert done.json["dies"][0]["die"] == "sim:7"
+    assert done.json["notes"] == [LEFT_OUT]
+    assert f"note: {LEFT_OUT}" in done.err
+
+
+def test_a_foreign_capture_is_no_matter_where_a_die_is_named(pimc, job, noisy) -> None:
+    write_capture(noisy.updated(levels=15 - noisy.levels), job / "data" / "old.pimccap")
+    done = pimc("recover", "--calib", "data", "--die", "chip.die", *NOTHING)
+    assert (done.code, done.json["notes"]) == (0, [LEFT_OUT])
+    assert done.json["dies"][0]["measured_on_chip"] is True
+    done = pimc("recover", "tiny.pimc", "--calib", "data", "--dies", 1, *NOTHING)
+    assert (done.code, done.json["notes"]) == (0, [LEFT_OUT])
+
+
+def test_a_capture_of_another_die_than_the_named_one_is_refused(pimc, job, noisy) -> None:
+    write_capture(noisy, job / "data" / "bench.pimccap", seed=8)
+    before = sha256_file("chip.die")
+    done = pimc("recover", "--calib", "data", "--die", "chip.die", *NOTHING)
+    assert done.code == 2
+    assert "data/bench.pimccap: this capture was taken of die sim:8, and sim:7 is to be" in done.err
+    assert sha256_file("chip.die") == before
+    assert not Path("tiny.r1.pimc").exists()
+
+
+def test_a_capture_is_left_out_where_dies_are_drawn(pimc, job, noisy) -> None:
+    write_capture(noisy, job / "data" / "bench.pimccap")
+    done = pimc("recover", "--calib", "data", "--dies", 1, "--seed", 7, *NOTHING)
+    left_out = "data/bench.pimccap is left out: --dies draws dies of its own"
+    assert (done.code, done.json["notes"]) == (0, [left_out])
+
+
+def test_a_damaged_capture_is_never_passed_over(pimc, job, noisy) -> None:
+    write_capture(noisy, job / "data" / "bench.pimccap")
+    whole = (job / "data" / "bench.pimccap").read_bytes()
+    (job / "data" / "cut.pimccap").write_bytes(whole[: len(whole) // 2])
+    done = pimc("recover", "--calib", "data", *NOTHING)
+    assert (done.code, "cut.pimccap" in done.err) == (2, True)
 
 
 def test_a_folder_with_only_a_foreign_capture_is_refused(pimc, job, noisy) -> None:

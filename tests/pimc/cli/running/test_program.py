@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pimc.api import compile
+from pimc.api import Options, compile
 from pimc.runtime.die.die import Die
 from pimc.runtime.door import drivers
 from pimc.runtime.door.sim import SimDevice
@@ -219,3 +219,62 @@ def test_program_reports_the_pulses_of_write_verify(
 def _input(x: np.ndarray) -> str:
     np.save("x.npy", x)
     return "x.npy"
+
+
+@pytest.fixture
+def other(tiny_model, tiny_inputs, image) -> None:
+    """An image of another network for the same chip: other.pimc."""
+    compile(tiny_model(seed=1), image.chip, calib=tiny_inputs).save("other.pimc")
+
+
+def test_another_network_is_only_written_over_with_force(pimc, image, other, here) -> None:
+    assert pimc("program", "tiny.pimc", "--die", "a.die").code == 0
+    before = (here / "a.die").read_bytes()
+    done = pimc("program", "other.pimc", "--die", "a.die")
+    assert done.code == 2
+    assert "sim:0: holds another network than tiny.onnx" in done.err
+    assert f"of the {int(image.used.sum()):,} written cells that the image uses would" in done.err
+    assert "--force" in done.err
+    assert (here / "a.die").read_bytes() == before
+    assert not (here / "a.die.journal").exists()
+    done = pimc("program", "other.pimc", "--die", "a.die", "--force", "--json")
+    assert done.code == 0
+    assert done.json["cells_written"] > 0
+    # It holds that one now.
+    assert pimc("program", "other.pimc", "--die", "a.die").code == 0
+    assert pimc("program", "tiny.pimc", "--die", "a.die").code == 2
+
+
+def test_a_forced_run_that_was_cut_goes_on_without_force(
+    pimc, image, other, here, monkeypatch
+) -> None:
+    from pimc.cli.running import program as module
+
+    monkeypatch.setattr(module, "CHECKPOINT_S", 0.0)
+    pimc("program", "tiny.pimc", "--die", "a.die")
+    write, calls = Die.program, []
+
+    def cut(self, *arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return write(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Die, "program", cut)
+        assert pimc("program", "other.pimc", "--die", "a.die", "--force").code == 130
+    done = pimc("program", "other.pimc", "--die", "a.die", "--resume", "--json")
+    assert (done.code, done.json["arrays_resumed"]) == (0, 1)
+
+
+@pytest.mark.parametrize("how", ["other data", "without data", "every weight on its own"])
+def test_the_next_image_of_the_same_network_needs_no_force(
+    pimc, image, tiny_model, tiny_inputs, here, how
+) -> None:
+    calib = {"other data": 3 * tiny_inputs[:32], "without data": None}.get(how, tiny_inputs)
+    options = Options(feedback=how != "every weight on its own")
+    compile(tiny_model(), image.chip, calib=calib, options=options).save("next.pimc")
+    pimc("program", "tiny.pimc", "--die", "a.die")
+    done = pimc("program", "next.pimc", "--die", "a.die", "--json")
+    assert done.code == 0, done.err
+    assert done.json["cells_written"] > 0

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pimc.errors import ImageError
+from pimc.files.atomic import sha256_array
 from pimc.image.format.sections import MANIFEST, RecoveryNote, SourceModel
 from pimc.image.image import Image
 
@@ -33,6 +34,19 @@ def test_a_note_is_read_as_it_was_written(tiny_image: Image) -> None:
     assert newer.recovery == NOTE
 
 
+def test_what_calibrated_an_image_is_noted(tiny_image, dynamic_image, tiny_inputs) -> None:
+    note = tiny_image.calibration
+    assert note is not None
+    assert (note.layout, note.scale, note.mean, note.std) == ("NCHW", 1.0, (0.0,), (1.0,))
+    assert (note.size, note.samples, note.sha256) == (None, 64, sha256_array(tiny_inputs))
+    assert note.channel_mean == pytest.approx(tiny_inputs.mean(axis=(0, 2, 3)), rel=1e-3)
+    assert note.channel_std == pytest.approx(tiny_inputs.std(axis=(0, 2, 3)), rel=1e-3)
+    assert (note.low, note.high) == pytest.approx((tiny_inputs.min(), tiny_inputs.max()), rel=1e-3)
+    # Without data there is nothing to note, and an older image has nothing.
+    assert dynamic_image.calibration is None
+    assert "calibration" not in dynamic_image.manifest
+
+
 def test_options_are_added_to(tiny_image: Image) -> None:
     more = tiny_image.with_options(harden=3)
     assert more.options == {**tiny_image.options, "harden": 3}
@@ -46,6 +60,8 @@ def test_options_are_added_to(tiny_image: Image) -> None:
         ("model", {"name": 3, "sha256": ""}, "name: must be a string"),
         ("options", [], "options: must be an object"),
         ("recovery", "yes", "recovery: must be an object"),
+        ("calibration", [], "calibration: must be an object"),
+        ("calibration", {"layout": "NC"}, "scale: missing"),
         ("recovery", asdict(NOTE) | {"rounds": -1}, "rounds: must be a whole number, 0 or more"),
     ],
 )

@@ -15,7 +15,13 @@ from pimc.errors import ImageError
 from pimc.files import container
 from pimc.files.schema import by_field, misfits, outside, tensor_rows
 from pimc.image.format.migrations import FORMAT, VERSION
-from pimc.image.format.sections import MANIFEST, LayerEntry, RecoveryNote, key_rows
+from pimc.image.format.sections import (
+    MANIFEST,
+    CalibrationNote,
+    LayerEntry,
+    RecoveryNote,
+    key_rows,
+)
 from pimc.image.format.tensors import (
     IMAGE_TENSORS,
     LAYER_TENSORS,
@@ -49,6 +55,7 @@ def test_the_specification_lists_all_tensors() -> None:
 def test_the_specification_lists_all_keys() -> None:
     assert rows("format") == [f"| `{key}` | {doc} |" for key, doc in MANIFEST.items()]
     assert rows("name") == [*key_rows(LayerEntry)]
+    assert rows("layout") == [*key_rows(CalibrationNote)]
     assert rows("parent") == [*key_rows(RecoveryNote)]
 
 

@@ -1,0 +1,1 @@
+"""What a file is, whatever it is called: kinds by their bytes, and who takes them."""

@@ -1,0 +1,115 @@
+"""Warnings of inputs that the network was not made for: what is prepared otherwise, and how."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pimc.chip.converters import dac_limits
+from pimc.data.dataset import Dataset
+from pimc.data.preparation import Prepared, Statistics, some_of, unlike
+from pimc.errors import ModelError
+from pimc.image.format.sections import CalibrationNote
+from pimc.image.image import Image
+from pimc.plan.records import is_array_node, layer_of
+from pimc.runtime.graph.executor import Executor
+from pimc.runtime.session import inputs_of
+from pimc.studies.evaluate import float_session
+
+__all__ = ["chance_warning", "data_warnings", "feed_warnings"]
+
+#: Samples on which inputs are held against the DAC's range.
+_RANGE_SAMPLES = 16
+#: Part of the inputs beyond the DAC's range that is named.
+_BEYOND = 0.01
+#: Fewest samples by which an accuracy is told from chance, in standard errors.
+_CHANCE_SAMPLES, _SIGMAS = 30, 2.0
+_MISTAKES = (
+    "bytes not divided by 255, normalised twice, or channels in another order (RGB and BGR, NCHW "
+    "and NHWC)"
+)
+
+
+def data_warnings(image: Image, data: Dataset) -> list[str]:
+    """Warnings of data for the only input of an image's network; mostly none."""
+    (name,) = (arg.name for arg in inputs_of(image))
+    return feed_warnings(image, {name: data.subset(some_of(len(data))).all()})
+
+
+def feed_warnings(image: Image, feed: Mapping[str, npt.NDArray[Any]]) -> list[str]:
+    """Warnings of inputs as the network gets them, by name, samples first; mostly none."""
+    found = []
+    for arg in inputs_of(image):
+        values = feed[arg.name]
+        known = image.calibration
+        if arg.type == "tensor(float)" and known is not None and len(feed) == 1 and values.ndim:
+            wrong = unlike(_prepared(known), values[some_of(len(values))])
+            if wrong is not None:
+                found.append(f"the inputs are not like the calibration data: {wrong}")
+    beyond = _beyond(image, feed)
+    if beyond is not None:
+        found.append(beyond if found else f"{beyond}: the inputs may be {_MISTAKES}")
+    return found
+
+
+def chance_warning(image: Image, data: Dataset, accuracy: float | None) -> str | None:
+    """A warning where the float network does no better on labelled data than guessing.
+
+    Args:
+        accuracy: of the float network; None where the image has none.
+    """
+    if accuracy is None or len(data) < _CHANCE_SAMPLES:
+        return None
+    (name,) = (arg.name for arg in inputs_of(image))
+    classes = float_session(image).run(None, {name: data.batch(0, 1)})[0].size
+    chance = 1 / max(classes, 1)
+    error = math.sqrt(chance * (1 - chance) / len(data))
+    if accuracy > chance + _SIGMAS * error:
+        return None
+    return (
+        f"the float network is right on {100 * accuracy:.1f} % of {len(data)} samples, where "
+        f"chance is {100 * chance:.1f} %: the inputs may not be prepared as for its training "
+        f"({_MISTAKES}), or the classes numbered otherwise"
+    )
+
+
+def _prepared(note: CalibrationNote) -> Prepared:
+    met = Statistics(note.channel_mean, note.channel_std, note.low, note.high)
+    return Prepared(note.scale, note.mean, note.std, note.samples, met)
+
+
+def _beyond(image: Image, feed: Mapping[str, npt.NDArray[Any]]) -> str | None:
+    """A warning where the first layer's inputs meet the ends of the DAC's range."""
+    graph = image.graph()
+    node = next((node for node in graph.graph if is_array_node(node)), None)
+    if node is None or node.inputs[0] is None or node.inputs[0].name is None:
+        return None
+    name = layer_of(node)
+    layer = next(layer for layer in image.layers if layer.name == name)
+    if layer.input_scale is None:
+        return None
+    free = all(arg.shape and not isinstance(arg.shape[0], int) for arg in inputs_of(image))
+    try:
+        some = {
+            key: torch.from_numpy(np.array(value[:_RANGE_SAMPLES] if free else value))
+            for key, value in feed.items()
+        }
+        with torch.inference_mode():
+            met = Executor(graph).run(some, want=(node.inputs[0].name,))[node.inputs[0].name]
+    except (ModelError, TypeError):
+        return None  # what does not run is said where it is run
+    low, high = dac_limits(image.chip, layer.input_signed)
+    codes = met / layer.input_scale
+    # Half a code beyond: what is rounded to the last one is not cut off.
+    share = float(((codes > high + 0.5) | (codes < low - 0.5)).float().mean())
+    if share <= _BEYOND:
+        return None
+    return (
+        f"{100 * share:.1f} % of the inputs lie beyond the DAC's range of the first layer, "
+        f"{name}, and are cut off"
+    )
