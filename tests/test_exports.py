@@ -19,7 +19,7 @@ from pimc.api import compile as compile_model
 from pimc.chip.design import Chip
 from pimc.runtime.graph.executor import Executor
 from pimc.runtime.teacher import teacher_array
-from pimc.studies.verify import verify
+from pimc.studies.golden.verify import verify
 
 
 class Residual(nn.Module):

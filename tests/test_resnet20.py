@@ -11,7 +11,7 @@ from pimc.data.dataset import Dataset, load_data
 from pimc.image.image import Image
 from pimc.runtime.session import Session
 from pimc.studies.evaluate import Batches, accuracy, float_session
-from pimc.studies.verify import verify
+from pimc.studies.golden.verify import verify
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "cifar10"
 MODEL = DATA / "resnet20.onnx"

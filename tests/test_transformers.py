@@ -26,7 +26,7 @@ from pimc.runtime.door.sim import SimDevice
 from pimc.runtime.graph.executor import Executor
 from pimc.runtime.session import Session
 from pimc.runtime.teacher import teacher_array
-from pimc.studies.verify import verify
+from pimc.studies.golden.verify import verify
 
 Array = np.ndarray[Any, Any]
 WORDS, WIDTH, HEADS, LENGTH = 50, 16, 2, 8

@@ -21,7 +21,7 @@ from pimc.runtime.die.die import Die
 from pimc.runtime.door.program import program
 from pimc.runtime.door.sim import SimDevice
 from pimc.runtime.session import Session
-from pimc.studies.verify import verify
+from pimc.studies.golden.verify import verify
 from tests.passes.lowered_nets import (
     compared,
     drawn,

@@ -20,7 +20,7 @@ from pimc.image.image import Image, ImageLayer
 from pimc.runtime.die.die import Die
 from pimc.runtime.door.sim import SimDevice
 from pimc.runtime.session import Session
-from pimc.studies.verify import verify
+from pimc.studies.golden.verify import verify
 
 Net = Callable[..., onnx.ModelProto]
 Ints = npt.NDArray[np.int64]

@@ -17,7 +17,7 @@ from pimc.cli.options.values import FILE
 from pimc.cli.text import clipping_layers, room, table
 
 if TYPE_CHECKING:
-    from pimc.studies.verify import Verification
+    from pimc.studies.golden.verify import Verification
 
 __all__ = ["COMMAND", "VerifyArguments", "verify"]
 
@@ -55,8 +55,8 @@ def verify(settings: Settings, arguments: VerifyArguments) -> Report:
     from pimc.runtime.session import inputs_of
     from pimc.runtime.teacher import has_teacher
     from pimc.studies.evaluate import input_shape, only_input
-    from pimc.studies.verify import verify as compare
-    from pimc.studies.verify import verify_drawn
+    from pimc.studies.golden.verify import verify as compare
+    from pimc.studies.golden.verify import verify_drawn
 
     path = find_image(arguments.image)
     loaded = Image.load(path)

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 import pimc
 from pimc.errors import ModelError
 from pimc.passes.graph.frontend import load_model
-from pimc.studies.verify import verify_drawn
+from pimc.studies.golden.verify import verify_drawn
 
 WEIGHT = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
 

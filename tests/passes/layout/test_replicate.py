@@ -19,7 +19,7 @@ from pimc.image.cost import layer_costs
 from pimc.image.image import Image
 from pimc.passes.layout.copies import pipeline_layers, share_out
 from pimc.passes.layout.tile import Tiling
-from pimc.studies.verify import verify
+from pimc.studies.golden.verify import verify
 from tests.passes.lowered_nets import drawn, golden, in_float, model_of, node
 
 CHIP = Chip.default().with_array(16, 16)

@@ -17,7 +17,7 @@ from pimc.passes.array.judge import classify
 from pimc.passes.graph.frontend import load_model
 from pimc.passes.lower.lowering import Lower
 from pimc.passes.simplify.simplify import Simplify
-from pimc.studies.verify import verify
+from pimc.studies.golden.verify import verify
 from tests.passes.lowered_nets import (
     compared,
     drawn,

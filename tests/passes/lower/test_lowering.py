@@ -8,7 +8,7 @@ import pytest
 
 from pimc.api import compile as compile_model
 from pimc.chip.design import Chip
-from pimc.studies.verify import verify
+from pimc.studies.golden.verify import verify
 from tests.passes.lowered_nets import (
     compared,
     drawn,

@@ -12,7 +12,7 @@ from pimc.api import Options
 from pimc.api import compile as compile_model
 from pimc.chip.design import Chip
 from pimc.errors import ModelError
-from pimc.studies.verify import verify
+from pimc.studies.golden.verify import verify
 from tests.passes.lowered_nets import (
     compared,
     drawn,

@@ -16,8 +16,8 @@ import pimc
 from pimc.errors import ModelError
 from pimc.image.image import Image
 from pimc.passes.graph.frontend import load_model
-from pimc.studies import golden_run
-from pimc.studies.verify import Verification, verify, verify_drawn
+from pimc.studies.golden import golden_run
+from pimc.studies.golden.verify import Verification, verify, verify_drawn
 
 RNG = np.random.default_rng(0)
 WEIGHT = (RNG.normal(size=(8, 8)) / 3).astype(np.float32)

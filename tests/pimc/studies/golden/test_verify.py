@@ -17,8 +17,8 @@ from pimc.image.golden import golden_model, held_weight
 from pimc.image.image import Image
 from pimc.runtime.crossbar import CrossbarLayer
 from pimc.runtime.session import Session
-from pimc.studies.verify import Verification, verify
-from pimc.studies.verify_inputs import random_inputs
+from pimc.studies.golden.verify import Verification, verify
+from pimc.studies.golden.verify_inputs import random_inputs
 
 
 def drawn(image: Image, samples: int = 3, seed: int = 0) -> dict[str, np.ndarray]:

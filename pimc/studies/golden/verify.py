@@ -31,8 +31,8 @@ from pimc.runtime.finite import require_finite
 from pimc.runtime.graph.executor import Executor
 from pimc.runtime.session import Session
 from pimc.runtime.teacher import has_teacher, teacher_array
-from pimc.studies.golden_run import golden_outputs, outputs_in_batches
-from pimc.studies.verify_inputs import ATTEMPTS, random_inputs
+from pimc.studies.golden.golden_run import golden_outputs, outputs_in_batches
+from pimc.studies.golden.verify_inputs import ATTEMPTS, random_inputs
 
 __all__ = ["Comparison", "Converted", "Verification", "verify", "verify_drawn"]
 

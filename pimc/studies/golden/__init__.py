@@ -1,0 +1,1 @@
+"""What an image computes, held against ONNX Runtime."""
