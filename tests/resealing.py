@@ -182,4 +182,5 @@ def _entries(dtype: np.dtype[Any]) -> st.SearchStrategy[Any]:
 def names(change: Change, message: str) -> bool:
     """Whether a message names what was changed, or the tensor or key that does not fit it."""
     parts = [part.split(".")[-1] for part in change.what if isinstance(part, str)]
+    parts += ["layer "] if "layers" in change.what else []
     return "tensor" in message or any(part in message for part in parts) or "not a" in message

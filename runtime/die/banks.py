@@ -231,7 +231,8 @@ class Banks(Generic[Loaded]):
         count = reader.count
         count.stress = stress if count.stress is None else count.stress + stress
         if self._wears:
-            self._die.cells.stress += stress
+            # No cell tells what is beyond, and a die file holds no more.
+            np.minimum(self._die.cells.stress + stress, STRESS[1], out=self._die.cells.stress)
 
 
 def _copied(values: Ints | None) -> Ints | None:

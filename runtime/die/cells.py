@@ -32,7 +32,7 @@ UNWRITTEN = -1
 #: The greatest age of a die in seconds: thirty million years.
 OLDEST_S = 1e15
 #: Stress that sums of reads may reach.
-STRESS: Range = (0, 2**62)
+STRESS: tuple[int, int] = (0, 2**62)
 #: What no cell conducts, in µS.
 _SHORT_US = 1e9
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.int64]
 
+#: The shortest time constant, in s.
+_SHORTEST_S = 1e-300
 #: Stress is counted in whole parts of one read at full scale, so that its sum does not depend
 #: on the order in which it is added up.
 PARTS = 1 << 20
@@ -44,7 +46,8 @@ def disturbed_us(
     """
     disturb = chip.disturb
     end_us = chip.cell.g_max_us if disturb.g_sat_us is None else disturb.g_sat_us
-    tau_s = disturb.tau0_s * math.exp(-chip.array.v_read_v / disturb.v0_v)
+    # A chip may be so easily disturbed that float64 holds no τ; its cells move at the first read.
+    tau_s = max(disturb.tau0_s * math.exp(-chip.array.v_read_v / disturb.v0_v), _SHORTEST_S)
     stress = disturb.net_stress * chip.array.read_ns * 1e-9 / tau_s * reads
     g: npt.NDArray[np.float64] = g_us - (end_us - g_us) * np.expm1(-(stress**disturb.beta))
     return g

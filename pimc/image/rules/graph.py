@@ -16,12 +16,17 @@ if TYPE_CHECKING:
 
 __all__ = ["graph_is_the_networks"]
 
+#: More than any operator set will reach; libraries count in 32 bits.
+_NEWEST = 2**31 - 1
+
 
 def graph_is_the_networks(image: ImageContent) -> Iterator[str]:
     """The graph can be run: its values are defined, its array nodes are the layers."""
     with _quiet():
         model = image.graph()
     for problem in (
+        *_names(model.graph),
+        *_versions(model),
         *_ends(model.graph),
         *_undefined(model.graph),
         *_nodes(model, [layer.name for layer in image.layers]),
@@ -40,6 +45,27 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+def _names(graph: ir.Graph) -> Iterator[str]:
+    """Names are text; the library hands on what is not UTF-8 as bytes."""
+    found: list[object] = [value.name for value in (*graph.inputs, *graph.outputs)]
+    for node in graph.all_nodes():
+        values = (value for value in (*node.inputs, *node.outputs) if value is not None)
+        found += [node.op_type, node.domain, *(value.name for value in values), *node.attributes]
+    strange = [name for name in found if not isinstance(name, str | None)]
+    if strange:
+        yield f"the name {strange[0]!r} is no text"
+
+
+def _versions(model: ir.Model) -> Iterator[str]:
+    """Operator sets are told by whole numbers from 1 on, those of ONNX itself among them."""
+    versions = model.opset_imports
+    if not {"", "ai.onnx"} & versions.keys():
+        yield "it names no version of ONNX's operators"
+    for domain, version in versions.items():
+        if not 1 <= version <= _NEWEST:
+            yield f"no operator set {domain or 'ai.onnx'!r} has version {version}"
 
 
 def _ends(graph: ir.Graph) -> Iterator[str]:

@@ -222,3 +222,16 @@ def test_stress_does_not_depend_on_how_reads_are_batched() -> None:
     whole = stress_of(table, inputs)
     parts = sum(stress_of(table, part) for part in inputs.split(5))
     assert np.array_equal(whole, parts)
+
+
+def test_a_chip_that_any_read_disturbs_has_its_cells_at_the_end(tiny_chip) -> None:
+    """τ of voltages far above v0 is less than float64 holds."""
+    chip = tiny_chip.with_(**{"disturb.tau0_s": 1.0, "disturb.v0_v": 1e-300})
+    found = disturbed_us(chip, np.array([chip.cell.g_min_us]), np.array([1.0]))
+    assert found == pytest.approx([chip.cell.g_max_us])
+
+
+def test_a_code_that_is_no_number_drives_nothing() -> None:
+    table = torch.arange(4)
+    codes = torch.tensor([[[[1.0, torch.nan, -3.0]]]])
+    assert stress_of(table, codes).tolist() == [[4]]

@@ -22,6 +22,11 @@ def changed(image: Image, change: Callable[[onnx.ModelProto], object]) -> Image:
     return Image.build(image.manifest, {**image.tensors, "graph": graph})
 
 
+def with_bytes(image: Image, old: bytes, new: bytes) -> Image:
+    graph = np.frombuffer(image.graph_bytes.tobytes().replace(old, new), np.uint8)
+    return Image.build(image.manifest, {**image.tensors, "graph": graph})
+
+
 def array_node(model: onnx.ModelProto) -> onnx.NodeProto:
     return next(node for node in model.graph.node if node.domain == "pimc")
 
@@ -40,7 +45,7 @@ def elsewhere(model: onnx.ModelProto) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda model: model.Clear(), "it gives no output"),
+        (lambda model: model.Clear(), "it names no version of ONNX"),
         (lambda model: model.graph.ClearField("output"), "it gives no output"),
         (lambda model: model.graph.node.pop(0), "nothing before makes the value"),
         (lambda model: array_node(model).ClearField("attribute"), "a node Array needs"),
@@ -54,6 +59,11 @@ def elsewhere(model: onnx.ModelProto) -> None:
         ),
         (constant(4, bytes(12)), "its constant 'c' does not hold"),
         (constant(1000, bytes(3999)), "its constant 'c' does not hold"),
+        (lambda model: model.ClearField("opset_import"), "it names no version of ONNX"),
+        (
+            lambda model: setattr(model.opset_import[0], "version", 2**40),
+            "no operator set '.*' has version 1099511627776",
+        ),
         (elsewhere, "its constant 'c' does not hold"),
     ],
 )
@@ -65,6 +75,11 @@ def test_a_graph_that_is_not_the_networks_is_refused(
         require_sound(image)
     assert caught.value.hint
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_name_that_is_no_text_is_refused(tiny_image: Image) -> None:
+    with pytest.raises(ImageError, match=r"tensor graph: the name b'R\\xfflu' is no text"):
+        require_sound(with_bytes(tiny_image, b"Relu", b"R\xfflu"))
 
 
 def test_a_layer_that_gets_an_input_of_another_shape_says_so(tiny_image: Image) -> None:
