@@ -188,7 +188,7 @@ def load(
     where = str(path)
     again = "copy or write the file again"
     if not Path(path).is_file():
-        what = "this is a folder" if Path(path).is_dir() else "no such file"
+        what = "no such file" + ": this is a folder" * Path(path).is_dir()
         raise error(what, where=where, hint="name an existing file")
     try:
         with safe_open(path, framework="numpy") as file:
