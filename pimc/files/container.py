@@ -188,7 +188,8 @@ def load(
     where = str(path)
     again = "copy or write the file again"
     if not Path(path).is_file():
-        raise error("no such file", where=where, hint="name an existing file")
+        what = "no such file" + ": this is a folder" * Path(path).is_dir()
+        raise error(what, where=where, hint="name an existing file")
     try:
         with safe_open(path, framework="numpy") as file:
             text = (file.metadata() or {})["manifest"]

@@ -27,7 +27,6 @@ __all__ = [
     "container",
     "csv_of",
     "flatbuffer",
-    "folder",
     "idx",
     "journal",
     "json_with",
@@ -165,11 +164,6 @@ def legacy_pickle(file: File) -> bool:
 def onnx(file: File) -> bool:
     """A message with the fields of ONNX's models, whole."""
     return looks_like_model(mapped(file.path))
-
-
-def folder(file: File) -> bool:
-    """No file at all."""
-    return file.path.is_dir()
 
 
 def saved_model(file: File) -> bool:

@@ -157,7 +157,6 @@ KINDS: tuple[Kind, ...] = (
         "`--calib` and `--data` take a folder of pictures with a sub-folder a class",
         marks.begins(b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*"),
     ),
-    Kind("data", "a folder", "`--calib` and `--data` take folders of data", marks.folder),
     Kind(
         "model",
         "an ONNX model",

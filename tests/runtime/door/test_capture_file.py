@@ -77,7 +77,7 @@ def test_every_damage_is_refused(saved, tiny_image) -> None:
 
 def test_an_image_is_no_capture(tiny_image, tmp_path) -> None:
     tiny_image.save(tmp_path / "x.pimccap")
-    with pytest.raises(CaptureError, match="pimc-image file"):
+    with pytest.raises(CaptureError, match="this is a chip image, not a capture"):
         Capture.load(tmp_path / "x.pimccap", tiny_image)
 
 

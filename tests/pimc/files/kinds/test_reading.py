@@ -38,6 +38,7 @@ DATA = "data.npz: this is an .npz file of arrays, not "
     ("arguments", "said", "hint"),
     [
         ("eval onnx --data data.npz", MODEL + "a chip image", "`pimc compile onnx`"),
+        ("info .", ".: no such file: this is a folder", "name an existing file"),
         ("info die", DIE + "a chip image", "`--die die`"),
         ("verify data.npz", DATA + "a chip image", "`--calib`"),
         ("diff tiny.pimc onnx", MODEL + "a chip image", "`pimc compile onnx`"),

@@ -99,7 +99,6 @@ MADE: Mapping[str, tuple[str, Callable[[Path], object]]] = {
     "npz": ("data", arrays),
     "idx": ("data", bytes_of(gzip.compress(IDX))),
     "picture": ("picture", picture),
-    "folder": ("data", lambda path: path.mkdir()),
     "model": ("model", lambda path: onnx.save(build_tiny_model(), path)),
     "faults": ("faults", FaultMap((Fault(0, 1, None, "open"),)).save),
     "cells": ("cells", bytes_of(b"array,row,col,level_before,level_after,round\n")),
@@ -171,5 +170,6 @@ def test_what_is_of_no_kind_raises_nothing(tmp_path: Path, content: bytes) -> No
 def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert kind(tmp_path / "pipe") is None
+    assert kind(tmp_path) is None
     assert kind(tmp_path / "nowhere") is None
     assert kind(tmp_path / ("x" * 5000)) is None
