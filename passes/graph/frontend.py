@@ -16,12 +16,11 @@ from pimc.errors import ModelError
 from pimc.files.fingerprint import external_files, fingerprint
 from pimc.files.memory_map import Buffer, mapped
 from pimc.files.weights.onnx_outline import ITSELF, in_place, outline
+from pimc.passes.graph.malformed import REEXPORT, blaming
 from pimc.passes.graph.normal import normal
 from pimc.passes.graph.opset import upgraded
 from pimc.passes.graph.quiet import quiet
 from pimc.plan.records import Plan
-
-_REEXPORT = "export the model again, or copy it again if it was downloaded"
 
 
 @dataclass(frozen=True)
@@ -69,12 +68,13 @@ def read_graph(path: Path) -> ir.Model:
 
 
 def _graph(proto: onnx.ModelProto, source: _Source) -> ir.Model:
-    with quiet():
-        model = _deserialize(upgraded(proto, source.name), source)
-        RemoveInitializersFromInputsPass()(model)
-    _read_embedded(model, source)
-    _check_external(_external_tensors(model), source)
-    _check_graph(model, source)
+    with blaming(proto, source.name):
+        with quiet():
+            model = _deserialize(upgraded(proto, source.name), source)
+            RemoveInitializersFromInputsPass()(model)
+        _read_embedded(model, source)
+        _check_external(_external_tensors(model), source)
+        _check_graph(model, source)
     return model
 
 
@@ -112,7 +112,7 @@ def _source_from_file(path: Path) -> _Source:
             f"cannot be read: {error.strerror}", where=str(path), hint="check its permissions"
         ) from None
     if not data:
-        raise ModelError("the file is empty", where=str(path), hint=_REEXPORT)
+        raise ModelError("the file is empty", where=str(path), hint=REEXPORT)
     # Not resolve(): external data lies beside the link a user names, not beside its target.
     return _Source(data, path.name, path.absolute().parent)
 
@@ -133,10 +133,10 @@ def _parse(source: _Source) -> onnx.ModelProto:
         proto = outline(source.data)
     except DecodeError:
         raise ModelError(
-            "not an ONNX file, or truncated", where=source.name, hint=_REEXPORT
+            "not an ONNX file, or truncated", where=source.name, hint=REEXPORT
         ) from None
     if not proto.HasField("graph") or not proto.ir_version:
-        raise ModelError("not an ONNX model: it holds no graph", where=source.name, hint=_REEXPORT)
+        raise ModelError("not an ONNX model: it holds no graph", where=source.name, hint=REEXPORT)
     if not proto.graph.output:
         raise ModelError(
             "the graph has no outputs", where=source.name, hint="export it with its outputs"
@@ -150,7 +150,7 @@ def _deserialize(proto: onnx.ModelProto, source: _Source) -> ir.Model:
     except Exception as error:
         # onnx_ir names no class for malformed protos: KeyError, ValueError and others occur.
         raise ModelError(
-            f"malformed ONNX: {type(error).__name__}: {error}", where=source.name, hint=_REEXPORT
+            f"malformed ONNX: {type(error).__name__}: {error}", where=source.name, hint=REEXPORT
         ) from error
     if source.folder is not None:
         ir.external_data.set_base_dir(model.graph, source.folder)
@@ -247,7 +247,7 @@ def _read_embedded(model: ir.Model, source: _Source) -> None:
                 node.attributes[name] = ir.AttrTensor(name, read(label, attribute.as_tensor()))
     if problems:
         raise ModelError(
-            "damaged tensors:\n  " + "\n  ".join(problems), where=source.name, hint=_REEXPORT
+            "damaged tensors:\n  " + "\n  ".join(problems), where=source.name, hint=REEXPORT
         )
 
 
@@ -270,7 +270,7 @@ def _check_graph(model: ir.Model, source: _Source) -> None:
         problems.append(str(error))
     if problems:
         raise ModelError(
-            "malformed graph:\n  " + "\n  ".join(problems), where=source.name, hint=_REEXPORT
+            "malformed graph:\n  " + "\n  ".join(problems), where=source.name, hint=REEXPORT
         )
 
 

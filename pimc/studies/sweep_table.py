@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ from pimc.chip.grid import Value, as_text, parse_value
 from pimc.errors import UsageError
 from pimc.files.atomic import replacing
 from pimc.files.container import canonical_json
-from pimc.files.journal import append_line, whole_lines
+from pimc.files.journal import append_line, entries_of, whole_lines
 
 __all__ = [
     "COLUMNS",
@@ -105,11 +104,11 @@ def read_rows(path: Path) -> list[Row]:
             stored += _FORMATS[path.suffix][0](path)
         journal = _journal(path)
         if journal.exists():
-            noted = [json.loads(line) for line in whole_lines(journal)]
+            noted = entries_of(journal)
             for row in noted:
                 _check_columns(row.keys())
             stored += noted
-    except (OSError, ValueError, TypeError, AttributeError) as cause:
+    except (OSError, ValueError, TypeError, AttributeError, csv.Error) as cause:
         raise UsageError(
             "is not the file of a sweep", where=str(path), hint="choose another -o"
         ) from cause
