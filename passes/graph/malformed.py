@@ -9,6 +9,7 @@ import onnx
 import onnx_ir as ir
 
 from pimc.errors import ModelError, PimcError
+from pimc.passes.graph.quiet import quiet
 
 __all__ = ["REEXPORT", "blaming"]
 
@@ -44,8 +45,9 @@ def blaming(model: onnx.ModelProto | ir.Model, where: str) -> Iterator[None]:
 def _complaint(model: onnx.ModelProto | ir.Model) -> str | None:
     """What ONNX's checker says of a model, in a line; None if nothing."""
     try:
-        proto = model if isinstance(model, onnx.ModelProto) else ir.to_proto(_skeleton(model))
-        onnx.checker.check_model(proto, full_check=True)
+        with quiet():
+            proto = model if isinstance(model, onnx.ModelProto) else ir.to_proto(_skeleton(model))
+            onnx.checker.check_model(proto, full_check=True)
     except Exception as caught:
         # The checker, the shape inference inside it and the library name no common class.
         error: BaseException = caught

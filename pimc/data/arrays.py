@@ -113,9 +113,9 @@ def _array(stream: Any) -> npt.NDArray[Any]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """NumPy tells of heads as Python 2 wrote them, which are as good as others."""
+    """NumPy tells of heads as Python 2 wrote them, and Python of what it parses in them."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("ignore")
         yield
 
 

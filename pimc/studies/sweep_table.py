@@ -13,7 +13,7 @@ from pimc.chip.grid import Value, as_text, parse_value
 from pimc.errors import UsageError
 from pimc.files.atomic import replacing
 from pimc.files.container import canonical_json
-from pimc.files.journal import append_line, entries_of, whole_lines
+from pimc.files.journal import appending, entries_of
 
 __all__ = [
     "COLUMNS",
@@ -58,6 +58,10 @@ COLUMNS: Mapping[str, type] = {
     "calib_sha256": str,
     "data_sha256": str,
 }
+#: How a file ends that is none of a sweep: the reading, CSV's, JSON's, Parquet's.
+_MALFORMED = (
+    OSError, ValueError, TypeError, AttributeError, LookupError, NotImplementedError, csv.Error
+)  # fmt: skip
 #: Columns that all rows of a file share, and what they stand for.
 IDENTITY: Mapping[str, str] = {
     "model_sha256": "model",
@@ -108,11 +112,11 @@ def read_rows(path: Path) -> list[Row]:
             for row in noted:
                 _check_columns(row.keys())
             stored += noted
-    except (OSError, ValueError, TypeError, AttributeError, csv.Error) as cause:
+        return list({key_of(row): row for row in stored}.values())
+    except _MALFORMED as cause:
         raise UsageError(
             "is not the file of a sweep", where=str(path), hint="choose another -o"
         ) from cause
-    return list({key_of(row): row for row in stored}.values())
 
 
 def require_same(path: Path, rows: Sequence[Row], identity: Row) -> None:
@@ -136,22 +140,12 @@ def recording(path: Path) -> Iterator[Callable[[Row], None]]:
         UsageError: the journal cannot be written.
     """
     journal = _journal(path)
-    try:
-        lines = whole_lines(journal) if journal.exists() else []
-        stream = journal.open("r+b" if lines else "wb")
-    except OSError as cause:
-        raise UsageError(
-            f"cannot be written: {cause.strerror}", str(path), "check the folder"
-        ) from cause
-    try:
-        with stream:
-            # A line that a crash cut short must not become the start of the next one.
-            stream.seek(sum(map(len, lines)))
-            stream.truncate()
-            yield lambda row: append_line(stream, row)
-    finally:
-        if journal.stat().st_size == 0:
-            journal.unlink()
+    with appending(journal, resume=True) as note:
+        try:
+            yield note
+        finally:
+            if journal.stat().st_size == 0:
+                journal.unlink()
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pimc.errors import DeviceError, RecoveryError
-from pimc.files.journal import append_line, entries_of, whole_lines
+from pimc.files.journal import appending, entries_of
 from pimc.image.image import Image
 from pimc.runtime.door.abilities import CountsWrites, Savable
 from pimc.runtime.door.device import Device
@@ -210,15 +210,15 @@ class Journal:
 
     @contextmanager
     def open(self, *, resume: bool) -> Iterator[Callable[[int], None]]:
-        """Gives the function that notes an array as done."""
-        lines = whole_lines(self.path) if resume and self.path.exists() else []
-        with self.path.open("r+b" if lines else "wb") as stream:
-            # A line that a crash cut short must not become the start of the next one.
-            stream.seek(sum(map(len, lines)))
-            stream.truncate()
-            if not lines:
-                append_line(stream, self._header)
-            yield lambda array: append_line(stream, {"array": array})
+        """Gives the function that notes an array as done.
+
+        Raises:
+            UsageError: the journal cannot be written; the function, too.
+        """
+        with appending(self.path, resume=resume) as add:
+            if not self.path.stat().st_size:
+                add(self._header)
+            yield lambda array: add({"array": array})
 
     def remove(self) -> None:
         """The job is done; nothing to resume."""

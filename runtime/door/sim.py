@@ -28,6 +28,17 @@ from pimc.runtime.read.loaded import Loaded, Loader, can_fuse
 from pimc.runtime.read.noise import read_key, vector_keys
 from pimc.runtime.read.own import Vectors
 
+#: What tells a file from another that took its place.
+_Stamp = tuple[int, int, int]
+
+
+def _stamp(path: Path) -> _Stamp | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
 
 class SimDevice:
     """A die with its converters.
@@ -83,6 +94,7 @@ class SimDevice:
             ir_drop=ir_drop,
             wears=wears,
         )
+        self._file: tuple[Path, _Stamp | None] | None = None
         self._fuses = fused and converters and self.device.type == "cpu" and can_fuse(die)
         self._fused: WeakKeyDictionary[Region, FusedLayer] = WeakKeyDictionary()
         self._conversions: dict[str, int] = {}
@@ -126,9 +138,25 @@ class SimDevice:
         """See :class:`~pimc.runtime.door.abilities.Savable`."""
         return disturbs(self.chip)
 
+    def kept_in(self, path: Path) -> None:
+        """Note that the die was just read from this file, or is the first to be written there."""
+        self._file = path, _stamp(path)
+
     def save(self, path: Path) -> None:
-        """Write the die file; see :class:`~pimc.runtime.door.abilities.Savable`."""
+        """Write the die file; see :class:`~pimc.runtime.door.abilities.Savable`.
+
+        Raises:
+            DeviceError: it was written by another process since this die was read from it; to
+                write it would undo that.
+            UsageError: it cannot be written.
+        """
+        ours = self._file is not None and self._file[0] == path
+        if ours and _stamp(path) not in (None, self._file and self._file[1]):
+            raise DeviceError(
+                "another process wrote it meanwhile", where=str(path), hint="run the command again"
+            )
         self.die.save(path)
+        self.kept_in(path)
 
     def age(self, seconds: float) -> None:
         """See :class:`~pimc.runtime.door.abilities.Ageable`."""

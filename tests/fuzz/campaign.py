@@ -15,6 +15,8 @@ from pathlib import Path
 from tests.fuzz.oracle import Tally, fuzz, mutation, summary
 from tests.fuzz.targets import TARGETS, target_named
 
+#: Files in memory, where there are such.
+_MEMORY = Path("/dev/shm")
 #: Mutations that a process is given at a time.
 _PART = 2000
 
@@ -52,7 +54,7 @@ def _pieces(given: argparse.Namespace) -> Iterator[Piece]:
 def _piece(piece: Piece) -> tuple[Piece, Tally, float]:
     name, kind, start, stop, seed = piece
     began = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as folder:
         tally = fuzz(target_named(name), kind, range(start, stop), seed, Path(folder))
     return piece, tally, time.monotonic() - began
 

@@ -25,7 +25,7 @@ __all__ = ["Finding", "Mutate", "Tally", "Target", "fuzz", "mutation"]
 TIME_S = 20
 MEMORY_BYTES = 2 << 30
 #: One mutation in so many is looked at thoroughly, and one is given to the command line.
-THOROUGH, COMMAND = 16, 64
+THOROUGH, COMMAND = 32, 256
 #: The longest line: place, sentence and hint are cut where they are longer than 1,200.
 LONGEST = 3700
 #: What libraries announce of themselves, and nobody sees: not about what a file holds.
@@ -114,6 +114,7 @@ def fuzz(target: Target, kind: str, numbers: Sequence[int], seed: int, folder: P
     with _limited(), warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         for number in numbers:
+            path.unlink(missing_ok=True)  # disks wait when a file is cut to nothing and filled
             path.write_bytes(mutation(target, kind, seed, number))
             what, where = _judged(target, path, number)
             loud = [entry for entry in told if not issubclass(entry.category, _OWN_WARNINGS)]
@@ -138,7 +139,7 @@ def _judged(target: Target, path: Path, number: int) -> tuple[str | None, str]:
     signal.signal(signal.SIGALRM, _late)
     signal.setitimer(signal.ITIMER_REAL, TIME_S)
     try:
-        if number % COMMAND == COMMAND - 1:
+        if number % COMMAND == 50:
             return _at_the_command_line(target, path)
         target.read(path)
         if target.thorough is not None and number % THOROUGH == 0:

@@ -39,7 +39,8 @@ def recover(settings: Settings, arguments: RecoverArguments) -> Report:
     if arguments.list_strategies:
         return _strategies()
     from pimc.cli.lookup import find_image
-    from pimc.errors import UsageError
+    from pimc.errors import DeviceError, UsageError
+    from pimc.files.alone import alone
     from pimc.image.image import Image
     from pimc.studies.evaluate import Batches
 
@@ -52,8 +53,9 @@ def recover(settings: Settings, arguments: RecoverArguments) -> Report:
     labelled = None
     if arguments.data is not None:
         labelled = Batches(arguments.preprocess.load(arguments.data, shape, "test"))
-    act = compared if arguments.compare else _recovered
-    return act(settings, path, image, calib, labelled, _options(settings, arguments), arguments)
+    act, options = compared if arguments.compare else _recovered, _options(settings, arguments)
+    with alone(_written_die(arguments), DeviceError), alone(arguments.output, UsageError):
+        return act(settings, path, image, calib, labelled, options, arguments)
 
 
 COMMAND = command(
@@ -62,6 +64,13 @@ COMMAND = command(
     recover,
     example="pimc recover model.pimc --calib data --data data --die chip7.die",
 )
+
+
+def _written_die(arguments: RecoverArguments) -> Path | None:
+    """The die file that is written to; None where a driver makes something else of ``--die``."""
+    from pimc.runtime.door.drivers import simulates
+
+    return arguments.die if simulates(arguments.device) else None
 
 
 def _options(settings: Settings, arguments: RecoverArguments) -> RecoverOptions:
