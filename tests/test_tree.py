@@ -122,7 +122,6 @@ ELSEWHERE: dict[str, str] = {
     "runtime/read/fused/lanes.py": "tests/runtime/read/fused/test_layout.py",
     "runtime/read/fused/records.py": "tests/runtime/read/fused/test_layout.py",
     "runtime/read/loaded.py": "tests/runtime/read/test_oracle.py",
-    "runtime/session.py": "tests/runtime/test_exact.py",
     "runtime/teacher.py": "tests/test_exports.py",
 }
 
