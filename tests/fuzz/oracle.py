@@ -56,7 +56,7 @@ class Target:
     samples: Sequence[bytes] = field(repr=False)
     kinds: Mapping[str, Mutate] = field(repr=False)
     read: Callable[[Path], object] = field(repr=False)
-    command: Callable[[Path], Sequence[str]] = field(repr=False)
+    command: Callable[[Path], Sequence[str | Path]] = field(repr=False)
     thorough: Callable[[Path], object] | None = field(default=None, repr=False)
     beside: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 

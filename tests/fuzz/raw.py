@@ -37,7 +37,7 @@ def _place(rng: Random, data: bytes) -> int:
 
 def _flip(rng: Random, data: bytes, _: Sequence[bytes]) -> bytes:
     changed = bytearray(data or b"\0")
-    for _ in range(rng.choice((1, 1, 2, 8))):
+    for _flipped in range(rng.choice((1, 1, 2, 8))):
         changed[min(_place(rng, data), len(changed) - 1)] ^= 1 << rng.randrange(8)
     return bytes(changed)
 

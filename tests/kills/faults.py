@@ -68,7 +68,7 @@ def install(fault: Fault | None) -> Callable[[], int]:
 
         return done
 
-    builtins.open = io.open = open_file  # type: ignore[assignment]
+    builtins.open = io.open = open_file
     os.fsync = stepping(os.fsync, takes_room=True)
     os.replace = stepping(os.replace, takes_room=False)
     os.unlink = stepping(os.unlink, takes_room=False)
