@@ -22,6 +22,7 @@ from pimc.image.format.sections import CalibrationNote, compile_options
 from pimc.image.image import Image
 from pimc.passes.emit.emit import emit, emit_to
 from pimc.passes.graph.frontend import load_model
+from pimc.passes.graph.malformed import blaming
 from pimc.passes.options import CALIBRATION_IMAGES, Options
 from pimc.passes.own import OwnPasses, passes_for
 from pimc.passes.pipeline import run
@@ -65,14 +66,15 @@ def plan(
     options = options or Options()
     first = model if isinstance(model, Plan) else load_model(model, follow_links=follow_links)
     calibration = None if calib is None else calibration_on(first, calib, options, progress)
-    return run(
-        first,
-        _chip(chip),
-        passes_for(first, Choices(options, calibration, faults), passes),
-        dump_dir=Path(dump_dir) if dump_dir is not None else None,
-        stop_after=stop_after,
-        timed=timed,
-    )
+    with blaming(first.graph, first.model_name):
+        return run(
+            first,
+            _chip(chip),
+            passes_for(first, Choices(options, calibration, faults), passes),
+            dump_dir=Path(dump_dir) if dump_dir is not None else None,
+            stop_after=stop_after,
+            timed=timed,
+        )
 
 
 def compile(

@@ -6,7 +6,23 @@ prints it as one message and exits with the class's ``exit_code``.
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
+
+#: What terminals obey instead of showing it.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+#: A word that nobody reads to its end, and one line of many words. Paths are shorter.
+_LONG_WORD = re.compile(r"(\S{300})\S{300,}(\S{100})")
+_LONG_LINE = re.compile(r"(.{1000}).{200,}")
+
+
+def legible(text: str) -> str:
+    """A text that quotes a file, fit to be printed, whatever the file holds.
+
+    Control characters become escapes; what is too long to be read is cut short.
+    """
+    text = _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    return _LONG_LINE.sub(r"\1…", _LONG_WORD.sub(r"\1…\2", text))
 
 
 class PimcError(Exception):
@@ -21,10 +37,10 @@ class PimcError(Exception):
     exit_code: ClassVar[int] = 2
 
     def __init__(self, message: str, where: str | None = None, hint: str | None = None) -> None:
-        self.message = message
-        self.where = where
-        self.hint = hint
-        super().__init__(message)
+        self.message = legible(message)
+        self.where = None if where is None else legible(where)
+        self.hint = None if hint is None else legible(hint)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         """One line: ``where: message (hint)``."""

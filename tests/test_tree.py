@@ -70,9 +70,7 @@ ELSEWHERE: dict[str, str] = {
     "pimc/data/inputs.py": "tests/pimc/cli/running/test_run.py",
     "pimc/data/layout.py": "tests/pimc/data/test_dataset.py",
     "pimc/data/read.py": "tests/pimc/data/test_dataset.py",
-    "pimc/errors.py": "declarations; what a user reads of them is in tests/test_bad_input.py",
     "pimc/files/fingerprint.py": "tests/passes/graph/test_frontend.py",
-    "pimc/files/journal.py": "tests/runtime/door/test_program.py",
     "pimc/files/kinds/marks.py": "tests/pimc/files/kinds/test_table.py",
     "pimc/files/key_table.py": "tests/pimc/chip/test_design.py",
     "pimc/files/limits.py": "tests/pimc/data/test_dataset_errors.py",
@@ -127,7 +125,6 @@ ELSEWHERE: dict[str, str] = {
     "runtime/read/fused/lanes.py": "tests/runtime/read/fused/test_layout.py",
     "runtime/read/fused/records.py": "tests/runtime/read/fused/test_layout.py",
     "runtime/read/loaded.py": "tests/runtime/read/test_oracle.py",
-    "runtime/session.py": "tests/runtime/test_exact.py",
     "runtime/teacher.py": "tests/test_exports.py",
 }
 

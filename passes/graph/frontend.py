@@ -22,12 +22,11 @@ from pimc.passes.graph.external_data import (
     replace,
     resolve_links,
 )
+from pimc.passes.graph.malformed import REEXPORT, blaming
 from pimc.passes.graph.normal import normal
 from pimc.passes.graph.opset import upgraded
 from pimc.passes.graph.quiet import quiet
 from pimc.plan.records import Plan
-
-_REEXPORT = "export the model again, or copy it again if it was downloaded"
 
 
 @dataclass(frozen=True)
@@ -111,13 +110,16 @@ def complete_model(path: Path, *, follow_links: bool = False) -> onnx.ModelProto
 
 
 def _graph(proto: onnx.ModelProto, source: _Source, follow_links: bool = False) -> ir.Model:
-    with quiet():
-        model = _deserialize(upgraded(proto, source.name), source)
-        RemoveInitializersFromInputsPass()(model)
-    _read_embedded(model, source)
-    check_external(external_tensors(model), source.name, source.folder, follow_links=follow_links)
-    resolve_links(model)
-    _check_graph(model, source)
+    with blaming(proto, source.name):
+        with quiet():
+            model = _deserialize(upgraded(proto, source.name), source)
+            RemoveInitializersFromInputsPass()(model)
+        _read_embedded(model, source)
+        check_external(
+            external_tensors(model), source.name, source.folder, follow_links=follow_links
+        )
+        resolve_links(model)
+        _check_graph(model, source)
     return model
 
 
@@ -155,7 +157,7 @@ def _source_from_file(path: Path) -> _Source:
             f"cannot be read: {error.strerror}", where=str(path), hint="check its permissions"
         ) from None
     if not data:
-        raise ModelError("the file is empty", where=str(path), hint=_REEXPORT)
+        raise ModelError("the file is empty", where=str(path), hint=REEXPORT)
     # Not resolve(): external data lies beside the link a user names, not beside its target.
     return _Source(data, path.name, path.absolute().parent)
 
@@ -177,7 +179,7 @@ def _parse(source: _Source) -> onnx.ModelProto:
     except DecodeError:
         raise _not_onnx(source) from None
     if not proto.HasField("graph") or not proto.ir_version:
-        raise ModelError("not an ONNX model: it holds no graph", where=source.name, hint=_REEXPORT)
+        raise ModelError("not an ONNX model: it holds no graph", where=source.name, hint=REEXPORT)
     if not proto.graph.output:
         raise ModelError(
             "the graph has no outputs", where=source.name, hint="export it with its outputs"
@@ -186,12 +188,12 @@ def _parse(source: _Source) -> onnx.ModelProto:
 
 
 def _not_onnx(source: _Source) -> ModelError:
-    return ModelError("not an ONNX file, or truncated", where=source.name, hint=_REEXPORT)
+    return ModelError("not an ONNX file, or truncated", where=source.name, hint=REEXPORT)
 
 
 def _malformed(error: Exception, source: _Source) -> ModelError:
     told = f"malformed ONNX: {type(error).__name__}: {error}"
-    return ModelError(told, where=source.name, hint=_REEXPORT)
+    return ModelError(told, where=source.name, hint=REEXPORT)
 
 
 def _deserialize(proto: onnx.ModelProto, source: _Source) -> ir.Model:
@@ -231,7 +233,7 @@ def _read_embedded(model: ir.Model, source: _Source) -> None:
     replace(model, read)
     if problems:
         raise ModelError(
-            "damaged tensors:\n  " + "\n  ".join(problems), where=source.name, hint=_REEXPORT
+            "damaged tensors:\n  " + "\n  ".join(problems), where=source.name, hint=REEXPORT
         )
 
 
@@ -254,7 +256,7 @@ def _check_graph(model: ir.Model, source: _Source) -> None:
         problems.append(str(error))
     if problems:
         raise ModelError(
-            "malformed graph:\n  " + "\n  ".join(problems), where=source.name, hint=_REEXPORT
+            "malformed graph:\n  " + "\n  ".join(problems), where=source.name, hint=REEXPORT
         )
 
 

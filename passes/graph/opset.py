@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import onnx
 import onnx.inliner
+import onnx.shape_inference
 import onnx.version_converter
 
 from pimc.errors import ModelError
@@ -12,6 +13,14 @@ from pimc.errors import ModelError
 OLDEST_OPSET = 13
 #: What older models are converted to: the last opset before ReduceX changed its inputs.
 CONVERTED_OPSET = 17
+#: What the converter, the inliner and the shape inference inside them end with.
+_FAILURES = (
+    RuntimeError,
+    ValueError,
+    onnx.checker.ValidationError,
+    onnx.shape_inference.InferenceError,
+    onnx.version_converter.ConvertError,
+)
 #: Tensors above this stay out of the conversion, which copies what it is given.
 _SMALL_TENSOR_BYTES = 1024
 
@@ -35,11 +44,11 @@ def upgraded(proto: onnx.ModelProto, where: str) -> onnx.ModelProto:
     try:
         _refuse_unconvertible(proto, versions[""])
         return _converted(proto)
-    except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
+    except _FAILURES as error:
         reason = str(error).strip().splitlines()
         raise ModelError(
             f"cannot be converted from opset {versions['']} to {CONVERTED_OPSET}: "
-            f"{reason[-1] if reason else type(error).__name__}",
+            f"{reason[-1].rstrip('.') if reason else type(error).__name__}",
             where=where,
             hint=f"export the model at opset {OLDEST_OPSET} or newer",
         ) from error

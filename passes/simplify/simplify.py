@@ -199,10 +199,10 @@ def _is_valid(model: ir.Model) -> bool:
         if value.const_value is not None and value.const_value.nbytes > _SMALL_TENSOR_BYTES:
             graph.initializers.pop(value.name or "")
             graph.inputs.append(value)
-    proto = ir.to_proto(skeleton)
     try:
+        proto = ir.to_proto(skeleton)
         onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
-    except (onnx.shape_inference.InferenceError, ValueError, RuntimeError):
+    except (onnx.shape_inference.InferenceError, ValueError, RuntimeError, ir.serde.SerdeError):
         return False
     return True
 

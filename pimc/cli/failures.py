@@ -10,9 +10,14 @@ import click
 
 from pimc.errors import PimcError
 
-__all__ = ["INTERRUPTED", "Failure", "failure_of"]
+__all__ = ["INTERRUPTED", "TERMINATED", "Failure", "TerminatedError", "failure_of"]
 
 INTERRUPTED = 130
+TERMINATED = 143
+
+
+class TerminatedError(KeyboardInterrupt):
+    """The process was told to end (SIGTERM); what cleans up after Ctrl-C does so then, too."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,10 @@ def _from_interrupt(cause: BaseException) -> Failure:
     return Failure(INTERRUPTED, "interrupted")
 
 
+def _from_termination(cause: BaseException) -> Failure:
+    return Failure(TERMINATED, "terminated")
+
+
 def _from_os(cause: OSError) -> Failure:
     full = cause.errno in (errno.ENOSPC, errno.EDQUOT)
     hint = "free space or choose another disk" if full else "check the path and its permissions"
@@ -109,6 +118,7 @@ _FAILURES: tuple[tuple[type[BaseException], Callable[..., Failure]], ...] = (
     (PimcError, _from_pimc),
     (click.ClickException, _from_click),
     (click.Abort, _from_interrupt),
+    (TerminatedError, _from_termination),
     (KeyboardInterrupt, _from_interrupt),
     (OSError, _from_os),
     (Exception, _from_anything),

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 import traceback
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
+from types import FrameType
 
 import click
 
-from pimc.cli.failures import Failure, failure_of
+from pimc.cli.failures import Failure, TerminatedError, failure_of
 from pimc.cli.registry import ROOMS, commands
 
 __all__ = ["main", "run"]
@@ -63,10 +66,23 @@ def _pimc() -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command and exit with its code."""
+    _heed_sigterm()
     code = run(sys.argv[1:] if argv is None else argv)
     # Else the interpreter looks for garbage in every imported module once more, for 0.15 s.
     gc.freeze()
     sys.exit(code)
+
+
+def _heed_sigterm() -> None:
+    """End tidily when told to, as after Ctrl-C; at once when told again."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise TerminatedError
+
+    with suppress(ValueError):  # not in the main thread
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, end)
 
 
 def run(argv: Sequence[str]) -> int:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import math
+import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,6 +19,7 @@ from pimc.files.limits import memory_bytes
 __all__ = ["idx_array", "npy_array", "npz_arrays", "require_room"]
 
 _MAP_BYTES = 64 << 20  # larger .npy files are mapped, not read
+_DEFLATED = 1032  # bytes that deflate can make of one, as gzip and most archives pack
 _IDX_TYPES: Mapping[int, str] = {
     0x08: "u1",
     0x09: "i1",
@@ -27,19 +30,23 @@ _IDX_TYPES: Mapping[int, str] = {
 }
 
 
-def require_room(shape: Sequence[int], dtype: np.dtype[Any]) -> int:
+def require_room(shape: Sequence[int], dtype: np.dtype[Any], held: float = math.inf) -> int:
     """Bytes of an array that a file announces.
 
+    Args:
+        held: bytes that the file can hold at most.
+
     Raises:
-        ValueError: more than this machine's memory, or a negative length.
+        ValueError: more than this machine's memory or than the file holds, or a negative length.
     """
     if min(shape, default=0) < 0:
         raise ValueError(f"the shape {tuple(shape)} that its head announces has a negative length")
     size = math.prod(shape) * dtype.itemsize
+    announced = f"the array {tuple(shape)} of {dtype} that its head announces is larger than"
     if size > memory_bytes():
-        raise ValueError(
-            f"the array {tuple(shape)} of {dtype} that its head announces is larger than memory"
-        )
+        raise ValueError(f"{announced} memory")
+    if size > held:
+        raise ValueError(f"{announced} what the file holds")
     return size
 
 
@@ -66,18 +73,24 @@ def npz_names(path: Path) -> list[str]:
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
-    with archive.open(f"{name}.npy") as member:
-        _head(member)
-    with archive.open(f"{name}.npy") as member:
-        array: npt.NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
-    return array
+    info = archive.getinfo(f"{name}.npy")
+    held = info.file_size
+    if info.compress_type == zipfile.ZIP_DEFLATED:
+        held = min(held, _DEFLATED * info.compress_size)
+    with archive.open(info) as member:
+        _head(member, held)
+    with archive.open(info) as member:
+        return _array(member)
 
 
-def _head(stream: Any) -> None:
+def _head(stream: Any, held: int) -> None:
     """Check what the head of an array announces.
 
+    Args:
+        held: bytes that the stream can hold at most.
+
     Raises:
-        ValueError: no such head, Python objects, or more than memory.
+        ValueError: no such head, Python objects, or more than memory or the stream holds.
     """
     version = np.lib.format.read_magic(stream)
     read = (
@@ -85,10 +98,25 @@ def _head(stream: Any) -> None:
         if version == (1, 0)
         else np.lib.format.read_array_header_2_0
     )
-    shape, _, dtype = read(stream)
+    with _quiet():
+        shape, _, dtype = read(stream)
     if dtype.hasobject:
         raise ValueError("Object arrays cannot be loaded")
-    require_room(shape, dtype)
+    require_room(shape, dtype, held)
+
+
+def _array(stream: Any) -> npt.NDArray[Any]:
+    """The array of a stream whose head was checked."""
+    with _quiet():
+        return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """NumPy tells of heads as Python 2 wrote them, and Python of what it parses in them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def npy_array(path: Path) -> npt.NDArray[Any]:
@@ -97,13 +125,15 @@ def npy_array(path: Path) -> npt.NDArray[Any]:
     Raises:
         ValueError: not such a file, or larger than memory; NumPy raises errors of its own.
     """
+    size = path.stat().st_size
     with path.open("rb") as stream:
-        _head(stream)
-    if path.stat().st_size > _MAP_BYTES:
-        array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        _head(stream, size)
+    if size > _MAP_BYTES:
+        with _quiet():
+            array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         return array
     with path.open("rb") as stream:
-        return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
+        return _array(stream)
 
 
 def idx_array(path: Path) -> npt.NDArray[Any]:
@@ -117,7 +147,7 @@ def idx_array(path: Path) -> npt.NDArray[Any]:
     """
     with gzip.open(path) as stream:
         shape, dtype = _idx_head(stream)
-        size = require_room(shape, dtype)
+        size = require_room(shape, dtype, _DEFLATED * path.stat().st_size)
         content = stream.read(size)
         if len(content) < size or stream.read(1):
             raise ValueError(f"its bytes do not make the array {shape} its head announces")

@@ -9,10 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import numpy as np
+
 from pimc.errors import DataError
 from pimc.files.strict import Rule, setting, settle
 
 Shape = tuple[int | None, ...]
+
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 # Layout → (axes of the stored array, channel axis of the network's input); "any" has any number.
 _LAYOUTS: Mapping[str, tuple[int | None, int | None]] = {
@@ -25,6 +29,11 @@ _LAYOUTS: Mapping[str, tuple[int | None, int | None]] = {
     "any": (None, None),
 }
 _AUTO: Mapping[int, str] = {2: "NC", 4: "NCHW"}
+
+
+def _is_float32(value: float) -> bool:
+    """Whether float32, in which networks compute, can hold a number."""
+    return abs(value) <= _FLOAT32_MAX
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,8 @@ class Preprocess:
             lambda p: len(p.mean) == len(p.std) or 1 in (len(p.mean), len(p.std)),
             "must have as many entries as mean, or one",
         ),
+        Rule("scale", lambda p: _is_float32(p.scale), "lies beyond float32"),
+        Rule("std", lambda p: all(map(_is_float32, p.std)), "lies beyond float32"),
         Rule("size", lambda p: p.size is None or len(p.size) == 2, "must be [height, width]"),
     )
 

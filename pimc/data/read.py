@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +16,9 @@ import numpy.typing as npt
 from pimc.data.arrays import idx_array, npy_array, npz_arrays, npz_names, require_room
 from pimc.errors import DataError, PimcError
 from pimc.files.strict import did_you_mean
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile as PictureFile
 
 _FORMATS = ".npz, .npy, IDX .gz, or a folder of images with a sub-folder a class"
 _IMAGE_SUFFIXES = frozenset(
@@ -212,11 +217,21 @@ def _read_images(folder: Path, size: tuple[int, int] | None, channels: int | Non
     return Stored(x, np.asarray(labels, dtype=np.int64), layout="NHWC")
 
 
-def _mode(file: Path) -> str:
+@contextmanager
+def _opened(file: Path) -> Iterator[PictureFile]:
+    """A picture; one of a size that the library warns of is an error."""
     from PIL import Image
 
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        picture = Image.open(file)
+    with picture:
+        yield picture
+
+
+def _mode(file: Path) -> str:
     try:
-        with Image.open(file) as image:
+        with _opened(file) as image:
             return image.mode
     except PimcError:
         raise
@@ -228,7 +243,7 @@ def _pixels(file: Path, size: tuple[int, int] | None, channels: int) -> npt.NDAr
     from PIL import Image
 
     try:
-        with Image.open(file) as image:
+        with _opened(file) as image:
             if image.mode[0] in "IF":
                 hint = "save it with 8 bits a channel, or all images as .npz"
                 raise DataError(f"has mode {image.mode}, not 8 bits a channel", str(file), hint)

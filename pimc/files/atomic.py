@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import hashlib
 import os
@@ -25,6 +26,8 @@ except ImportError:  # not on Windows
 
 _CHUNK_BYTES = 1 << 20
 _LEFTOVER = re.compile(r"\..{1,50}\.[0-9a-f]{16}\.tmp")
+#: Files that are being written, and the processes that write them.
+_begun: dict[str, int] = {}
 
 _HINTS: Mapping[int | None, str] = {
     errno.ENOENT: "make the folder first",
@@ -59,9 +62,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        if target.exists():
-            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
-        temporary.replace(target)
+            if fcntl is None:
+                stream.close()  # on Windows no open file is renamed
+            if target.exists():
+                temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+            # Locked until then: another process would take it for a leftover.
+            temporary.replace(target)
     except OSError as cause:
         if cause.filename not in (None, str(temporary), temporary):
             raise  # the block failed at another file
@@ -70,17 +76,19 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         # Gone already after success; on failure what is half written must not stay.
         with suppress(OSError):
             temporary.unlink()
+        _begun.pop(stream.name, None)
 
 
 def _fresh(target: Path, path: str | os.PathLike[str]) -> BinaryIO:
     """A new file beside ``target``, locked for as long as it is open, so that it is no leftover."""
     while True:
-        name = f".{target.name[:50]}.{secrets.token_hex(8)}.tmp"
+        name = str(target.with_name(f".{target.name[:50]}.{secrets.token_hex(8)}.tmp"))
+        _begun[name] = os.getpid()
         try:
-            stream = open(target.with_name(name), "xb")  # noqa: SIM115  (closed by the caller)
+            stream = open(name, "xb")  # noqa: SIM115  (closed by the caller)
         except OSError as cause:
             raise unwritable(path, cause) from cause
-        if _lock(stream) is not False and os.path.exists(stream.name):
+        if lock(stream) is not False and same_file(stream, name):
             return stream
         stream.close()  # taken for a leftover in the moment before it was locked
 
@@ -93,11 +101,29 @@ def remove_leftovers(folder: Path) -> None:
         return  # what is wrong with the folder is said when the file is made
     for name in names:
         with suppress(OSError), open(folder / name, "rb") as stream:
-            if _lock(stream):
+            # Of a name that is used again, another process may have made a new one meanwhile.
+            if lock(stream) and same_file(stream, folder / name):
                 (folder / name).unlink()
 
 
-def _lock(stream: BinaryIO) -> bool | None:
+@atexit.register
+def _remove_own() -> None:
+    """Remove what this process began to write and was kept from removing by an interrupt."""
+    for name, process in _begun.items():
+        if process == os.getpid():
+            with suppress(OSError):
+                os.unlink(name)
+
+
+def same_file(stream: BinaryIO, path: str | os.PathLike[str]) -> bool:
+    """Whether an open file still has this name."""
+    try:
+        return os.path.samestat(os.fstat(stream.fileno()), os.stat(path))
+    except OSError:
+        return False
+
+
+def lock(stream: BinaryIO) -> bool | None:
     """Lock an open file until it is closed.
 
     Returns:

@@ -48,6 +48,8 @@ _SYNCED_BYTES = 1 << 26
 #: A hash of the same length as every other.
 _NO_HASH = "0" * 64
 Manifest = dict[str, Any]
+#: How a file ends that is no container: the library's reading, JSON's, ours.
+_MALFORMED = (SafetensorError, KeyError, TypeError, ValueError, OSError, RecursionError)
 
 
 def canonical_json(value: Any) -> str:
@@ -204,7 +206,7 @@ def load(
             tensors = {name: file.get_tensor(name) for name in names}
         if in_place:
             tensors = tensors_in(path)
-    except (SafetensorError, KeyError, TypeError, ValueError, OSError, RecursionError) as cause:
+    except _MALFORMED as cause:
         message = f"not a {fmt} file, or truncated or damaged"
         raise error(message, where=where, hint=again) from cause
     if not intact or not complete:

@@ -17,7 +17,8 @@ from pimc.chip.design import Chip
 from pimc.chip.elements import seen_by_compiler
 from pimc.chip.grid import Point, chip_at
 from pimc.data.dataset import Dataset
-from pimc.errors import ChipError, PimcError
+from pimc.errors import ChipError, PimcError, UsageError
+from pimc.files.alone import alone
 from pimc.files.atomic import sha256_array
 from pimc.files.container import canonical_json
 from pimc.image.image import Image
@@ -137,10 +138,23 @@ def sweep(
 
     Raises:
         UsageError: the file is not one of a sweep or cannot be written, it is of another model,
-            chip or data; or as :func:`~pimc.studies.evaluate.accuracy` does.
+            chip or data, or another process is at work on it; or as
+            :func:`~pimc.studies.evaluate.accuracy` does.
         DataError: labels beyond the classes, or inputs that do not fit.
         WorkerError: workers die again and again.
     """
+    with alone(output, UsageError):
+        return _swept(setup, points, output, pool, progress)
+
+
+def _swept(
+    setup: Setup,
+    points: Sequence[Point],
+    output: Path,
+    pool: Callable[[], Pool],
+    progress: Progress,
+) -> Swept:
+    """:func:`sweep`, while no other process is at work on the file."""
     stored = read_rows(output)
     require_same(output, stored, setup.identity())
     known = {key_of(row): row for row in stored}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from pimc.chip.grid import Value, as_text, parse_value
 from pimc.errors import UsageError
 from pimc.files.atomic import replacing
 from pimc.files.container import canonical_json
-from pimc.files.journal import append_line, whole_lines
+from pimc.files.journal import appending, entries_of
 from pimc.files.kinds.reading import read_as
 from pimc.files.strict import Key, check_value
 
@@ -65,6 +64,10 @@ _TYPES: Mapping[str, type] = {"float": float, "int": int, "str": str, "floats": 
 COLUMNS: Mapping[str, type] = {name: _TYPES[item.kind] for name, item in KEYS.items()}
 #: Columns that every row fills; others of numbers are empty where a point was not measured.
 _FILLED = ("dies", "seed", "age_s")
+#: How a file ends that is none of a sweep: the reading, CSV's, JSON's, Parquet's.
+_MALFORMED = (
+    OSError, ValueError, TypeError, AttributeError, LookupError, NotImplementedError, csv.Error
+)  # fmt: skip
 #: Columns that all rows of a file share, and what they stand for.
 IDENTITY: Mapping[str, str] = {
     "model_sha256": "model",
@@ -113,11 +116,11 @@ def read_rows(path: Path) -> list[Row]:
             stored += _FORMATS[path.suffix][0](path)
         journal = _journal(path)
         if journal.exists():
-            noted = [json.loads(line) for line in whole_lines(journal)]
+            noted = entries_of(journal)
             for row in noted:
                 _check_columns(row.keys())
             stored += noted
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError, csv.Error) as cause:
+    except _MALFORMED as cause:
         raise UsageError(
             "is not the file of a sweep", where=str(path), hint="choose another -o"
         ) from cause
@@ -170,22 +173,12 @@ def recording(path: Path) -> Iterator[Callable[[Row], None]]:
         UsageError: the journal cannot be written.
     """
     journal = _journal(path)
-    try:
-        lines = whole_lines(journal) if journal.exists() else []
-        stream = journal.open("r+b" if lines else "wb")
-    except OSError as cause:
-        raise UsageError(
-            f"cannot be written: {cause.strerror}", str(path), "check the folder"
-        ) from cause
-    try:
-        with stream:
-            # A line that a crash cut short must not become the start of the next one.
-            stream.seek(sum(map(len, lines)))
-            stream.truncate()
-            yield lambda row: append_line(stream, row)
-    finally:
-        if journal.stat().st_size == 0:
-            journal.unlink()
+    with appending(journal, resume=True) as note:
+        try:
+            yield note
+        finally:
+            if journal.stat().st_size == 0:
+                journal.unlink()
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
 
 from pimc.errors import DeviceError, RecoveryError, UsageError
-from pimc.files.journal import append_line, whole_lines
+from pimc.files.journal import appending, entries_of
 from pimc.image.changes import alike
 from pimc.image.image import Image
 from pimc.runtime.door.abilities import CountsWrites, Savable
@@ -225,9 +225,9 @@ class Journal:
             return frozenset()
         again = "program without --resume to start again"
         try:
-            entries = [json.loads(line) for line in whole_lines(self.path)]
-            finished = frozenset(int(entry["array"]) for entry in entries[1:])
-        except (OSError, ValueError, TypeError, KeyError) as cause:
+            entries = entries_of(self.path)
+            finished = frozenset(map(_array_of, entries[1:]))
+        except (OSError, ValueError, KeyError) as cause:
             raise DeviceError("not a journal", where=str(self.path), hint=again) from cause
         if entries and entries[0] != self._header:
             raise DeviceError(
@@ -237,16 +237,24 @@ class Journal:
 
     @contextmanager
     def open(self, *, resume: bool) -> Iterator[Callable[[int], None]]:
-        """Gives the function that notes an array as done."""
-        lines = whole_lines(self.path) if resume and self.path.exists() else []
-        with self.path.open("r+b" if lines else "wb") as stream:
-            # A line that a crash cut short must not become the start of the next one.
-            stream.seek(sum(map(len, lines)))
-            stream.truncate()
-            if not lines:
-                append_line(stream, self._header)
-            yield lambda array: append_line(stream, {"array": array})
+        """Gives the function that notes an array as done.
+
+        Raises:
+            UsageError: the journal cannot be written; the function, too.
+        """
+        with appending(self.path, resume=resume) as add:
+            if not self.path.stat().st_size:
+                add(self._header)
+            yield lambda array: add({"array": array})
 
     def remove(self) -> None:
         """The job is done; nothing to resume."""
         self.path.unlink(missing_ok=True)
+
+
+def _array_of(entry: Mapping[str, Any]) -> int:
+    """The array that an entry of a journal calls done."""
+    array = entry["array"]
+    if type(array) is not int or array < 0:
+        raise ValueError(f"{array!r} is no array")
+    return array

@@ -13,7 +13,7 @@ import torch
 
 from pimc.chip.converters import plane_weights
 from pimc.chip.design import Chip
-from pimc.errors import RecoveryError
+from pimc.errors import DeviceError, RecoveryError
 from pimc.files.schema import TensorSpec, require
 from pimc.image.image import ImageLayer
 from pimc.runtime.die.banks import Banks
@@ -32,6 +32,16 @@ from pimc.runtime.read.own import Vectors
 
 #: How often arrays were read, in a kept state.
 _READS = TensorSpec(("int64",), (1,), "array reads so far", values="not negative")
+#: What tells a file from another that took its place.
+_Stamp = tuple[int, int, int]
+
+
+def _stamp(path: Path) -> _Stamp | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 class SimDevice:
@@ -88,6 +98,7 @@ class SimDevice:
             ir_drop=ir_drop,
             wears=wears,
         )
+        self._file: tuple[Path, _Stamp | None] | None = None
         self._fuses = fused and converters and self.device.type == "cpu" and can_fuse(die)
         self._fused: WeakKeyDictionary[Region, FusedLayer] = WeakKeyDictionary()
         self._conversions: dict[str, int] = {}
@@ -131,9 +142,25 @@ class SimDevice:
         """See :class:`~pimc.runtime.door.abilities.Savable`."""
         return disturbs(self.chip)
 
+    def kept_in(self, path: Path) -> None:
+        """Note that the die was just read from this file, or is the first to be written there."""
+        self._file = path, _stamp(path)
+
     def save(self, path: Path) -> None:
-        """Write the die file; see :class:`~pimc.runtime.door.abilities.Savable`."""
+        """Write the die file; see :class:`~pimc.runtime.door.abilities.Savable`.
+
+        Raises:
+            DeviceError: it was written by another process since this die was read from it; to
+                write it would undo that.
+            UsageError: it cannot be written.
+        """
+        ours = self._file is not None and self._file[0] == path
+        if ours and _stamp(path) not in (None, self._file and self._file[1]):
+            raise DeviceError(
+                "another process wrote it meanwhile", where=str(path), hint="run the command again"
+            )
         self.die.save(path)
+        self.kept_in(path)
 
     def age(self, seconds: float) -> None:
         """See :class:`~pimc.runtime.door.abilities.Ageable`."""

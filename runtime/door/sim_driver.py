@@ -33,7 +33,7 @@ class SimDriver:
     ) -> Device:
         """See :class:`~pimc.runtime.door.abilities.Simulator`."""
         specimen = Die.load(die) if die is not None and die.exists() else Die.simulated(seed)
-        return simulated(
+        device = simulated(
             specimen,
             image,
             seed=seed,
@@ -41,11 +41,14 @@ class SimDriver:
             processor=processor,
             converters=converters,
         )
+        if die is not None:
+            device.kept_in(die)
+        return device
 
 
 def simulated(
     die: Die, image: Image, *, seed: int, ir_drop: Method, processor: str, converters: bool
-) -> Device:
+) -> SimDevice:
     """A simulated die as a device for an image, which it need not hold yet.
 
     Args:

@@ -7,6 +7,7 @@ our own, torch computes what lies between them on one.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,3 +40,16 @@ def torch_on_one() -> Iterator[None]:
             _running -= 1
             if _running == 0:
                 torch.set_num_threads(_torch_threads)
+
+
+def _begin_anew() -> None:
+    """In a forked process nobody runs any more, whoever did when it was forked."""
+    global _lock, _running
+    _lock = threading.Lock()
+    if _running:
+        _running = 0
+        torch.set_num_threads(_torch_threads)
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_begin_anew)

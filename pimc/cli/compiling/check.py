@@ -33,14 +33,16 @@ def check(settings: Settings, arguments: CheckArguments) -> Report:
     """
     from pimc.passes.array.judge import array_share, classify, refusal
     from pimc.passes.graph.frontend import load_model
+    from pimc.passes.graph.malformed import blaming
     from pimc.passes.lower.lowering import Lower
     from pimc.passes.simplify.simplify import Simplify
 
     loaded = load_model(arguments.model, follow_links=arguments.reading.follow_links)
-    plan = Lower()(Simplify()(loaded))
     partition = arguments.partition
-    reports = classify(plan, partition.digital, array_only=partition.array_only)
-    share = array_share(reports)
+    with blaming(loaded.graph, loaded.model_name):
+        plan = Lower()(Simplify()(loaded))
+        reports = classify(plan, partition.digital, array_only=partition.array_only)
+        share = array_share(reports)
     error = refusal(reports, plan.model_name)
     counts = {kind: sum(r.where == kind for r in reports) for kind in _PLACES}
     data = {

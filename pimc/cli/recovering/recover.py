@@ -39,7 +39,8 @@ def recover(settings: Settings, arguments: RecoverArguments) -> Report:
     if arguments.list_strategies:
         return _strategies()
     from pimc.cli.lookup import find_image
-    from pimc.errors import UsageError
+    from pimc.errors import DeviceError, UsageError
+    from pimc.files.alone import alone
     from pimc.image.image import Image
     from pimc.studies.evaluate import Batches
     from pimc.studies.input_warnings import chance_warning
@@ -54,8 +55,9 @@ def recover(settings: Settings, arguments: RecoverArguments) -> Report:
     if arguments.data is not None:
         labelled = Batches(arguments.preprocess.load(arguments.data, shape, "test"))
     warnings = warned(_warnings(image, calib, labelled))
-    act = compared if arguments.compare else _recovered
-    done = act(settings, path, image, calib, labelled, _options(settings, arguments), arguments)
+    act, options = compared if arguments.compare else _recovered, _options(settings, arguments)
+    with alone(_written_die(arguments), DeviceError), alone(arguments.output, UsageError):
+        done = act(settings, path, image, calib, labelled, options, arguments)
     if labelled is not None:
         chance = chance_warning(image, labelled.data, done.data["float_accuracy"])
         warnings += warned([chance] if chance else [])
@@ -77,6 +79,13 @@ def _warnings(image: Image, calib: Dataset, labelled: Batches | None) -> list[st
     data = [calib] if labelled is None else [calib, labelled.data]
     found = [f"{one.name}: {text}" for one in data for text in data_warnings(image, one)]
     return list(dict.fromkeys(found))
+
+
+def _written_die(arguments: RecoverArguments) -> Path | None:
+    """The die file that is written to; None where a driver makes something else of ``--die``."""
+    from pimc.runtime.door.drivers import simulates
+
+    return arguments.die if simulates(arguments.device) else None
 
 
 def _options(settings: Settings, arguments: RecoverArguments) -> RecoverOptions:

@@ -30,11 +30,14 @@ def age(settings: Settings, arguments: AgeArguments) -> Report:
     """
     from pimc.chip.element import Place
     from pimc.chip.elements import acting_on
+    from pimc.errors import DeviceError
+    from pimc.files.alone import alone
     from pimc.runtime.die.die import Die
 
-    specimen = Die.load(arguments.die)
-    specimen.age(arguments.time)
-    specimen.save(arguments.die)
+    with alone(arguments.die, DeviceError):
+        specimen = Die.load(arguments.die)
+        specimen.age(arguments.time)
+        specimen.save(arguments.die)
     chip = specimen.attached()
     kind = chip.retention.kind
     own = sorted(acting_on(chip, Place.TIME) - {"retention"})

@@ -49,23 +49,50 @@ def program(settings: Settings, arguments: ProgramArguments) -> Report:
     another network is only written with --force.
     """
     from pimc.cli.lookup import find_image
-    from pimc.errors import UsageError
+    from pimc.errors import DeviceError, UsageError
+    from pimc.files.alone import alone
     from pimc.image.image import Image
-    from pimc.progress import ticking
     from pimc.runtime.door.drivers import open_device, simulates
-    from pimc.runtime.door.program import Journal, journal_path, require_same_network
-    from pimc.runtime.door.program import program as write
+    from pimc.runtime.door.program import Journal, journal_path
 
     path = find_image(arguments.image)
     loaded = Image.load(path)
-    device, die, resume = arguments.device, arguments.die, arguments.resume
-    if die is None and simulates(device):
+    device, die = arguments.device, arguments.die
+    simulated = simulates(device)
+    if die is None and simulated:
         raise UsageError("a simulated die needs a file", hint="name it: --die chip7.die")
-    chip = open_device(device, loaded, die=die, seed=settings.seed)
-    journal = Journal(journal_path(die, path, chip), loaded, chip)
+    with alone(die if simulated else None, DeviceError):
+        chip = open_device(device, loaded, die=die, seed=settings.seed)
+        journal = Journal(journal_path(die, path, chip), loaded, chip)
+        with alone(journal.path, DeviceError):
+            return _programmed(
+                settings, loaded, chip, die, journal, resume=arguments.resume, force=arguments.force
+            )
+
+
+COMMAND = command(
+    "program", ProgramArguments, program, example="pimc program model.pimc --die chip7.die --seed 7"
+)
+
+
+def _programmed(
+    settings: Settings,
+    loaded: Image,
+    chip: Device,
+    die: Path | None,
+    journal: Journal,
+    *,
+    resume: bool,
+    force: bool,
+) -> Report:
+    """Write an image into a device, or what its journal does not call done."""
+    from pimc.progress import ticking
+    from pimc.runtime.door.program import program as write
+    from pimc.runtime.door.program import require_same_network
+
     finished = _still_held(loaded, chip, journal) if resume else frozenset[int]()
     # Where a journal of this image goes on it was asked before it began.
-    if not (arguments.force or (resume and journal.path.exists())):
+    if not (force or (resume and journal.path.exists())):
         require_same_network(loaded, chip)
     start = time.perf_counter()
     try:
@@ -85,11 +112,6 @@ def program(settings: Settings, arguments: ProgramArguments) -> Report:
         raise
     journal.remove()
     return _report(loaded, chip, die, result, len(finished), time.perf_counter() - start)
-
-
-COMMAND = command(
-    "program", ProgramArguments, program, example="pimc program model.pimc --die chip7.die --seed 7"
-)
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -266,3 +267,8 @@ def _shared_out(count: int, work: Callable[[int, int], int]) -> int:
 @cache
 def _pool(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count, thread_name_prefix="pimc-read")
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    # A forked process has none of the threads, and would wait for them forever.
+    os.register_at_fork(after_in_child=_pool.cache_clear)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import struct
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -340,3 +342,37 @@ def test_no_more_is_decompressed_than_the_head_announces(
     (tmp_path / "a.gz").write_bytes(_idx_bomb())
     assert "do not make the array (3, 3)" in refused(tmp_path / "a.gz")
     assert sum(read) <= 4 + 8 + 9 + 1
+
+
+@pytest.mark.parametrize("options", [{"scale": 1e308}, {"std": (1.0, 1e39)}])
+def test_a_divisor_that_float32_knows_as_infinity(options: dict[str, Any]) -> None:
+    """Every value would become zero."""
+    with pytest.raises(DataError, match=r"lies beyond float32"):
+        Dataset.of(np.ones((3, 2), np.float32), preprocess=Preprocess(**options))
+
+
+def test_an_array_larger_than_its_file_takes_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "x.npy"
+    np.save(path, np.ones((4, 3), np.float32))
+    path.write_bytes(path.read_bytes().replace(b"(4, 3)", b"(9999999, 30)"))
+    tracemalloc.start()
+    try:
+        assert "larger than what the file holds" in refused(path)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_heads_as_python_2_wrote_them_are_taken(tmp_path: Path) -> None:
+    path = tmp_path / "x.npy"
+    np.save(path, np.ones((4, 3), np.float32))
+    path.write_bytes(path.read_bytes().replace(b"(4, 3), }  ", b"(4L, 3L), }"))
+    assert load_data(path).x.shape == (4, 3)
+
+
+def test_a_picture_of_a_size_that_unpacks_to_gigabytes(tmp_path: Path) -> None:
+    (tmp_path / "data" / "a").mkdir(parents=True)
+    head = b"BM" + struct.pack("<IHHI", 54, 0, 0, 54)
+    head += struct.pack("<IiiHHIIiiII", 40, 10_000, 10_000, 1, 24, 0, 0, 0, 0, 0, 0)
+    (tmp_path / "data" / "a" / "one.bmp").write_bytes(head)
+    assert "exceeds limit" in refused(tmp_path / "data")

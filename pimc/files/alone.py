@@ -1,0 +1,66 @@
+"""One process at a time at a file that is read, changed and written again."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from pimc.errors import PimcError
+from pimc.files.atomic import lock, same_file
+
+__all__ = ["alone"]
+
+#: Seconds after which a lock belongs to a process that works, and not to one that tidies up.
+_PATIENCE_S = 0.5
+
+
+@contextmanager
+def alone(path: Path | None, error: type[PimcError]) -> Iterator[None]:
+    """Be the only process at work on ``path``, of those that ask; None asks for nothing.
+
+    Where two change a file at once, the later to write it would undo what the other did. What
+    tells them apart is a hidden file that is locked: it goes when the work is done, and what a
+    killed process leaves of it is not locked any more, and goes with its half-written files.
+
+    Raises:
+        error: another process is at work on it.
+    """
+    if path is None:
+        yield
+        return
+    stream = _held(path, error)
+    try:
+        yield
+    finally:
+        if stream is not None:
+            with suppress(OSError):
+                Path(stream.name).unlink()
+            stream.close()
+
+
+def _held(path: Path, error: type[PimcError]) -> BinaryIO | None:
+    """The locked file; None where none can be made, which whoever writes there is told."""
+    try:
+        target = Path(path).resolve()
+        # As half-written files are called, so that what is left of it is removed like them.
+        digest = hashlib.sha256(target.name.encode(errors="surrogateescape")).hexdigest()[:16]
+        name = target.with_name(f".{target.name[:50]}.{digest}.tmp")
+        patience = time.monotonic() + _PATIENCE_S
+        while True:
+            stream = open(name, "ab")  # noqa: SIM115  (closed when the work is done)
+            locked = lock(stream)
+            if locked is not False and same_file(stream, name):
+                return stream
+            stream.close()  # another has it, or took it for a leftover
+            if locked is False and time.monotonic() > patience:
+                break
+            time.sleep(0.01)
+    except (OSError, ValueError):
+        return None
+    raise error(
+        "another process is at work on it", where=str(path), hint="wait until that one is done"
+    )

@@ -1,0 +1,42 @@
+"""The formats that pimc reads, and how each is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+
+from tests.fuzz.oracle import Target
+
+__all__ = ["TARGETS", "target_named"]
+
+#: Kinds of change by target.
+TARGETS: Mapping[str, Sequence[str]] = {
+    "image": ("raw", "header", "resealed"),
+    "die": ("raw", "header", "resealed"),
+    "capture": ("raw", "header", "resealed"),
+    "checkpoint": ("raw", "header", "resealed"),
+    "sweep": ("raw", "cells"),
+    "parquet": ("raw", "cells"),
+    "sweep-journal": ("raw", "values"),
+    "journal": ("raw", "values"),
+    "chip": ("raw", "values"),
+    "faults": ("raw", "cells"),
+    "data-toml": ("raw", "values"),
+    "npy": ("raw", "head"),
+    "npz": ("raw", "members"),
+    "idx": ("raw", "content"),
+    "png": ("raw", "chunks"),
+    "bmp": ("raw",),
+    "onnx": ("raw", "fields"),
+}
+
+
+@cache
+def target_named(name: str) -> Target:
+    """The target of a name, with its samples."""
+    from tests.fuzz.targets import containers, data, models, tables
+
+    makers: Mapping[str, Callable[[], Target]] = {
+        **containers.MAKERS, **tables.MAKERS, **data.MAKERS, **models.MAKERS,
+    }  # fmt: skip
+    return makers[name]()
