@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from pimc.files.container import Tensor
 from pimc.image.image import Image
-from pimc.passes.recover.bench.state import Kept, State, Writes
+from pimc.passes.recover.bench.state import Kept, Least, State, Writes
 from pimc.passes.recover.estimate import CellEstimate
 from pimc.passes.recover.recovery import Stage
 from pimc.passes.recover.train.trainer import Best
@@ -99,6 +99,14 @@ def _restored_kept(found: Stored, parent: Image) -> Best[Kept] | None:
     return Best(note["loss"], Kept(note["stage"], image), note["since"])
 
 
+def _stored_least(least: Least | None, _: Image) -> Stored:
+    return Stored(None, {}) if least is None else Stored(least.loss, {"each": least.each})
+
+
+def _restored_least(found: Stored, _: Image) -> Least | None:
+    return None if found.note is None else Least(found.note, found.arrays["each"].copy())
+
+
 def _stored_estimates(estimates: Mapping[int, CellEstimate], _: Image) -> Stored:
     tensors = {
         f"{index}.{name}": getattr(estimate, name)
@@ -139,6 +147,7 @@ FORMS: dict[str, Form[Any]] = {
         lambda found, _: tuple(Stage(**stage) for stage in found.note),
     ),
     "kept": Form(_stored_kept, _restored_kept),
+    "least": Form(_stored_least, _restored_least),
     "proposed": Form(
         lambda writes, _: Stored(writes.round, {"cells": writes.cells, "levels": writes.levels}),
         _restored_writes,
