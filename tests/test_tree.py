@@ -14,18 +14,15 @@ FOLDERS = ("pimc", "passes", "runtime")
 #: Modules without a test file of their name, and the tests that reach them, or why there are none.
 ELSEWHERE: dict[str, str] = {
     "passes/graph/external_data.py": "tests/passes/graph/test_frontend.py",
-    "passes/recover/bench/bench.py": "tests/passes/recover/test_loop.py",
     "passes/recover/bench/judge.py": "tests/passes/recover/test_loop.py",
     "passes/recover/know/clipping.py": "tests/passes/recover/know/test_codes.py",
     "passes/recover/know/outputs.py": "tests/passes/recover/test_coarse.py",
     "passes/recover/know/regression.py": "tests/passes/recover/know/test_codes.py",
     "passes/recover/options.py": "tests/passes/recover/test_loop.py",
     "passes/recover/recovery.py": "records; tests/passes/recover/test_loop.py",
-    "passes/recover/steps/correcting.py": "tests/passes/recover/test_loop.py",
     "passes/recover/steps/learning.py": "tests/passes/recover/test_coarse.py",
     "passes/recover/steps/training.py": "tests/passes/recover/strategies/test_strategies.py",
     "passes/recover/steps/weighing.py": "tests/passes/recover/write/test_choose.py",
-    "passes/recover/steps/writing.py": "tests/passes/recover/test_loop.py",
     "passes/recover/strategies/affine.py": "tests/passes/recover/strategies/test_strategies.py",
     "passes/recover/strategies/full_rewrite.py": "tests/passes/recover/strategies/test_strategies.py",
     "passes/recover/strategies/layerwise.py": "tests/passes/recover/strategies/test_strategies.py",

@@ -33,6 +33,9 @@ _CELL = ("blocks", "rows", "columns")
 #: Beyond this many standard deviations a cell counts as stuck: no write will move it.
 STUCK_SIGMAS = 6.0
 
+#: Of a cell that is known before it is looked at, µS²: none, or one written without any error.
+_LEAST_VARIANCE = 1e-12
+
 
 @dataclass(frozen=True)
 class CellEstimate:
@@ -88,7 +91,7 @@ def prior(image: Image, layer: ImageLayer) -> CellEstimate:
         present,
         np.where(present, target, 0.0),
         np.where(present, target, 0.0),
-        np.where(present, variance, 1e-12),
+        np.where(present, np.maximum(variance, _LEAST_VARIANCE), _LEAST_VARIANCE),
         np.zeros(cells.shape[::2]),
         np.zeros(cells.shape[::2]),
         np.zeros(len(cells), np.int64),

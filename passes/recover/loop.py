@@ -12,6 +12,7 @@ from pimc.passes.recover.bench.checkpoint import Checkpoint
 from pimc.passes.recover.bench.floor import floor_of
 from pimc.passes.recover.bench.judge import enough, judge
 from pimc.passes.recover.bench.state import State
+from pimc.passes.recover.bench.verdict import verdict_of
 from pimc.passes.recover.know.findings import findings
 from pimc.passes.recover.options import RecoverOptions
 from pimc.passes.recover.recovery import Floor, Recovery
@@ -98,6 +99,7 @@ def recover(
     )
     seconds = time.perf_counter() - start
     identified = any((e.mean_us != e.target_us).any() for e in state.estimates.values())
+    named = findings(found, state.estimates) if identified else None
     return Recovery(
         strategy=recipe.name,
         floor=floor,
@@ -106,7 +108,9 @@ def recover(
         stages=state.stages,
         seconds=seconds,
         measured=device is not None,
-        findings=findings(found, state.estimates) if identified else None,
+        basis=bench.basis,
+        verdict=verdict_of(found, options, floor, bench.basis, state.stages, named, len(writes)),
+        findings=named,
         record="codes" if captured is None else captured.record,
     )
 

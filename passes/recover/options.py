@@ -20,9 +20,10 @@ class RecoverOptions:
 
     Attributes:
         budget: writes allowed, as a part of the image's cells.
-        rounds: how many times cells are rewritten and captured again; each round takes half of
-            what is left of the budget, the last one all of it.
-        holdout: part of the calibration data on which checkpoints are chosen.
+        rounds: how many times at most cells are rewritten and captured again; all but the first
+            write twice as many cells as that, and one that does not pay is the last.
+        holdout: part of the calibration data on which checkpoints are chosen; a tenth if None,
+            at least 32 samples, or half of fewer than 64.
         influence_images: images on which the layers are weighed.
         calibrate_images: images on which gains and offsets are fitted.
         cost_images: held-out images on which it is estimated what each layer alone costs under
@@ -40,7 +41,7 @@ class RecoverOptions:
 
     budget: float = 0.10
     rounds: int = 3
-    holdout: float = 0.1
+    holdout: float | None = None
     influence_images: int = 512
     calibrate_images: int = 256
     cost_images: int = 256

@@ -4,34 +4,67 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from pimc.data.dataset import Dataset
 from pimc.errors import CaptureError, DataError, ImageError, UsageError
 from pimc.image.image import Image
 from pimc.passes.recover.bench.state import State
 from pimc.passes.recover.options import RecoverOptions
+from pimc.passes.recover.recovery import Basis, Limit
 from pimc.passes.recover.train.harden import HardenedCache
 from pimc.passes.recover.twin.goal import Goal, Outputs
 from pimc.passes.recover.twin.student import Student
 from pimc.passes.recover.twin.twin import Twin
 from pimc.passes.recover.watch.features import Features
+from pimc.passes.recover.watch.layers import images_in_memory
 from pimc.passes.recover.watch.network import network_outputs
 from pimc.progress import Progress
 from pimc.runtime.capture import Capture
 from pimc.runtime.door.device import Device
 from pimc.runtime.graph.executor import ArrayCall
-from pimc.runtime.session import Session
+from pimc.runtime.session import BATCH_SIZE, Session
 from pimc.runtime.teacher import has_teacher, teacher_array
 
-__all__ = ["MIN_SAMPLES", "Bench", "Step", "source"]
+__all__ = ["MIN_HELD_OUT", "MIN_SAMPLES", "Bench", "Compared", "Step", "held_out_part", "source"]
 
 #: Fewest calibration samples a recovery can work with.
 MIN_SAMPLES = 16
+#: Part of the samples that is held out where nobody says otherwise.
+_HELD_OUT = 0.1
+#: Fewest samples that are held out then, as long as as many are left to learn from.
+MIN_HELD_OUT = 32
 #: Held-out samples on which the layers' errors are measured.
 _FEATURE_IMAGES = 64
+
+
+class Compared(NamedTuple):
+    """On how many images layers are compared with the float network's, output by output.
+
+    Attributes:
+        calibrate: where gains and offsets are fitted.
+        cost: where it is estimated what single layers cost.
+        features: where the errors of layers are measured.
+    """
+
+    calibrate: Limit
+    cost: Limit
+    features: Limit
+
+    @staticmethod
+    def of(options: RecoverOptions, train: int, held_out: int, fit: int) -> Compared:
+        """The numbers for so many samples, of which ``fit`` fit into memory at once."""
+        batches = -(-fit // BATCH_SIZE) * BATCH_SIZE  # they are compared batch by batch
+        asked = (
+            ("gains and offsets are fitted", min(options.calibrate_images, train), fit),
+            ("the cost of single layers is estimated", min(options.cost_images, held_out), fit),
+            ("the errors of layers are measured", min(_FEATURE_IMAGES, held_out), batches),
+        )
+        return Compared(*(Limit(what, most, min(most, room)) for what, most, room in asked))
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +81,7 @@ class Bench:
         wanted: the float network's outputs for the held-out data.
         goal: how far outputs are from those.
         features: what the float network's layers give for the first of the held-out data.
+        compared: on how many images layers are compared with the float network's.
         hardened: what recoveries of several dies share.
         progress: told of long work.
     """
@@ -60,6 +94,7 @@ class Bench:
     wanted: Outputs = field(repr=False)
     goal: Goal
     features: Features
+    compared: Compared
     hardened: HardenedCache = field(repr=False)
     progress: Progress = field(repr=False)
 
@@ -98,12 +133,16 @@ class Bench:
                 where=data.name,
                 hint=f"give at least {MIN_SAMPLES}, better some hundreds",
             )
-        chosen, rest = data.split_indices(options.holdout, np.random.default_rng(options.seed))
+        part = held_out_part(len(data), options.holdout)
+        chosen, rest = data.split_indices(part, np.random.default_rng(options.seed))
         held_out, train = data.subset(chosen), data.subset(rest)
         if captured is not None:
             captured = _of_samples(captured, len(data), rest)
         session = Session(image, device)
         teacher = teacher_array(image)
+        one = torch.from_numpy(held_out.batch(0, 1))
+        fit = images_in_memory(session, teacher, one)
+        compared = Compared.of(options, len(train), len(held_out), fit)
         what = "running the float network"
         wanted = network_outputs(session, held_out, progress, what, teacher)
         return Bench(
@@ -114,10 +153,18 @@ class Bench:
             held_out=held_out,
             wanted=wanted,
             goal=Goal.of(options.task, wanted, options.distill.temperature),
-            features=Features.of(session, teacher, held_out, _FEATURE_IMAGES),
+            features=Features.of(session, teacher, held_out, compared.features.used),
+            compared=compared,
             hardened=hardened,
             progress=progress,
         )
+
+    @property
+    def basis(self) -> Basis:
+        """What the figures of the recovery stand on."""
+        held_out = len(self.held_out)
+        cut = tuple(limit for limit in self.compared if limit.used < limit.asked)
+        return Basis(held_out + len(self.train), held_out, cut)
 
     @property
     def has_chip(self) -> bool:
@@ -146,6 +193,13 @@ class Bench:
 
 #: What strategies are made of. One that was cut is done again from its start.
 Step = Callable[[Bench, State], State]
+
+
+def held_out_part(samples: int, asked: float | None) -> float:
+    """The part of so many samples that is held out: what was asked for, or the usual."""
+    if asked is not None:
+        return asked
+    return max(_HELD_OUT, min(MIN_HELD_OUT, samples // 2) / samples)
 
 
 def source(device: Device | None, captured: Capture | None) -> str:

@@ -13,9 +13,10 @@ from pimc.chip.elements import acting_on, without
 from pimc.image.image import Image
 from pimc.passes.recover.bench.bench import Bench
 from pimc.passes.recover.recovery import Floor, LayerCost
+from pimc.passes.recover.twin.goal import error_of_mean
 from pimc.passes.recover.twin.twin import Twin
 from pimc.passes.recover.watch.calls import Call, next_call
-from pimc.passes.recover.watch.layers import images_that_fit, read_in_parts
+from pimc.passes.recover.watch.layers import read_in_parts
 from pimc.passes.recover.watch.network import network_outputs
 from pimc.plan.records import layer_of, repeated_layers
 from pimc.runtime.die.die import Die
@@ -70,17 +71,18 @@ def floor_of(bench: Bench, image: Image) -> Floor:
         float(bench.goal.loss(found, bench.wanted)),
         bench.goal.agreement(found, bench.wanted),
         _costs(bench, image, session),
+        len(bench.held_out),
+        bench.compared.cost.used,
+        error_of_mean(bench.goal.each(found, bench.wanted)),
     )
 
 
 def _costs(bench: Bench, image: Image, session: Session) -> tuple[LayerCost, ...]:
     """What each layer alone costs: it is read as the chip reads, all others compute in float."""
-    most = min(bench.options.cost_images, len(bench.held_out))
-    if not most:
+    count = bench.compared.cost.used
+    if not count:
         return ()
     teacher = teacher_array(image)
-    one = torch.from_numpy(bench.held_out.batch(0, 1))
-    count = images_that_fit(session, teacher, one, most)
     feed = {session.get_inputs()[0].name: torch.from_numpy(bench.held_out.batch(0, count))}
     noiseless = Session(image)
     read: dict[Call, torch.Tensor] = {}

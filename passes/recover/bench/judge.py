@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 
+import torch
+
 from pimc.passes.recover.bench.bench import Bench
 from pimc.passes.recover.bench.state import State
 from pimc.passes.recover.recovery import Stage
+from pimc.passes.recover.twin.goal import error_of_mean
 from pimc.passes.recover.watch.network import network_outputs
 
 __all__ = ["enough", "judge"]
@@ -29,7 +32,11 @@ def judge(bench: Bench, state: State, name: str, written: int = 0) -> State:
     same = bench.goal.agreement(found, bench.wanted)
     errors = bench.features.errors(watch.seen)
     seconds = time.perf_counter() - state.clock
-    return state.judged(Stage(name, loss, same, written, seconds, errors))
+    each, away = bench.goal.each(found, bench.wanted), None
+    if state.least is not None and len(state.least.each) == len(each):
+        away = error_of_mean(each - torch.from_numpy(state.least.each))
+    stage = Stage(name, loss, same, written, seconds, errors, error_of_mean(each), away)
+    return state.judged(stage, each.numpy())
 
 
 def enough(bench: Bench, state: State) -> bool:

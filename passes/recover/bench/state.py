@@ -20,7 +20,7 @@ from pimc.passes.recover.estimate import CellEstimate, prior
 from pimc.passes.recover.recovery import Stage
 from pimc.passes.recover.train.trainer import Best
 
-__all__ = ["NO_WRITES", "Kept", "State", "Writes"]
+__all__ = ["NO_WRITES", "Kept", "Least", "State", "Writes"]
 
 
 class Writes(NamedTuple):
@@ -37,6 +37,7 @@ class Writes(NamedTuple):
     round: int
 
 
+_NOT_TOLD = np.empty(0, np.float32)
 NO_WRITES = Writes(np.empty(0, np.int64), np.empty(0, np.uint16), 0)
 
 
@@ -45,6 +46,17 @@ class Kept(NamedTuple):
 
     stage: int
     image: Image
+
+
+class Least(NamedTuple):
+    """The least loss so far, whatever the cells held then.
+
+    Attributes:
+        each: (samples,) of the held-out samples; none where they cannot be told apart.
+    """
+
+    loss: float
+    each: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +72,7 @@ class State:
         stages: what was judged so far.
         kept: the image that serves the present cells best; None right after writes, when nothing
             was judged yet.
+        least: the least loss so far, by which it is judged whether writes pay.
         proposed: writes that are chosen and noted, and not done yet.
         writes: (writes, 4) cell, level before, level after, round; one array for each time that
             cells were written.
@@ -72,6 +85,7 @@ class State:
     learnt: int = 0
     stages: tuple[Stage, ...] = ()
     kept: Best[Kept] | None = None
+    least: Least | None = None
     proposed: Writes = NO_WRITES
     writes: tuple[npt.NDArray[np.int64], ...] = ()
 
@@ -94,12 +108,18 @@ class State:
         """The state after what was drawn from its generator."""
         return replace(self, random=generator.get_state().numpy())
 
-    def judged(self, stage: Stage) -> State:
-        """The state with what its image was found to be worth."""
+    def judged(self, stage: Stage, each: npt.NDArray[np.float32] = _NOT_TOLD) -> State:
+        """The state with what its image was found to be worth.
+
+        Args:
+            each: (samples,) loss of every held-out sample.
+        """
         number = len(self.stages)
         kept = Best.of(self.kept, stage.loss, lambda: Kept(number, self.image))
-        clock = self.clock + stage.seconds
-        return replace(self, stages=(*self.stages, stage), kept=kept, clock=clock)
+        clock, least = self.clock + stage.seconds, self.least
+        if least is None or stage.loss < least.loss:
+            least = Least(stage.loss, each)
+        return replace(self, stages=(*self.stages, stage), kept=kept, least=least, clock=clock)
 
     def written(self) -> State:
         """The state after the proposed writes are done; digital sides so far fit no more."""
@@ -121,13 +141,22 @@ class State:
         """How many stages came after the one whose digital side serves the present cells best."""
         return 0 if self.kept is None else self.kept.since
 
+    def on_best(self) -> State:
+        """The state with the digital side that serves the present cells best: to go on from."""
+        return self if self.kept is None else replace(self, image=self.kept.value.image)
+
     def keeping_best(self) -> State:
-        """The state with the digital side that serves the present cells best."""
+        """The same as the result, with the stage told that it comes from."""
         if self.kept is None:
             return self
-        best, image = self.kept.value
+        best = self.kept.value.stage
         stages = [replace(s, kept=s.kept or n == best) for n, s in enumerate(self.stages)]
-        return replace(self, image=image, stages=tuple(stages))
+        return replace(self.on_best(), stages=tuple(stages))
+
+    def paying(self, stage: int, paid: bool) -> State:
+        """The state with its stage of this number told to have paid, or not."""
+        stages = [replace(s, paid=paid) if n == stage else s for n, s in enumerate(self.stages)]
+        return replace(self, stages=tuple(stages))
 
     def all_writes(self) -> npt.NDArray[np.int64]:
         """(writes, 4) address of the cell, level before, level after, round."""

@@ -29,7 +29,7 @@ from pimc.files.schema import (
 from pimc.files.strict import Key, check_value, key
 from pimc.image.image import Image, ImageLayer
 from pimc.image.rules.sound import require_sound
-from pimc.passes.recover.bench.state import Kept, State, Writes
+from pimc.passes.recover.bench.state import Kept, Least, State, Writes
 from pimc.passes.recover.estimate import CellEstimate
 from pimc.passes.recover.recovery import Stage
 from pimc.passes.recover.train.trainer import Best
@@ -47,7 +47,8 @@ _PROPOSED: Specs = {
 }
 _DONE = TensorSpec(("int64",), ("n", 4), "cell, level before, level after, round",
                    values="not negative")  # fmt: skip
-_COUNT, _NUMBERS = Key("int", "", low=0), Key("floats", "")
+_LEAST: Specs = {"each": TensorSpec(("float32",), ("samples",), "loss by sample", values="finite")}
+_COUNT, _NUMBER, _NUMBERS = Key("int", "", low=0), Key("float", ""), Key("floats", "")
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,20 @@ def _restored_kept(found: Stored, parent: Image) -> Best[Kept] | None:
     note = read_object(_KeptNote, found.note, "kept", RecoveryError)
     image = _restored_image(Stored(note["layers"], found.arrays), parent)
     return Best(note["loss"], Kept(note["stage"], image), note["since"])
+
+
+def _stored_least(least: Least | None, _: Image) -> Stored:
+    return Stored(None, {}) if least is None else Stored(least.loss, {"each": least.each})
+
+
+def _restored_least(found: Stored, _: Image) -> Least | None:
+    if found.note is None:
+        return None
+    loss, problem = check_value(_NUMBER, found.note)
+    if problem:
+        raise RecoveryError(f"least: {problem}")
+    require(_LEAST, found.arrays, {}, RecoveryError, "state", ranges={}, named="least.{}".format)
+    return Least(loss, found.arrays["each"].copy())
 
 
 def _stored_estimates(estimates: Mapping[int, CellEstimate], _: Image) -> Stored:
@@ -265,6 +280,7 @@ FORMS: dict[str, Form[Any]] = {
         _restored_stages,
     ),
     "kept": Form(_stored_kept, _restored_kept),
+    "least": Form(_stored_least, _restored_least),
     "proposed": Form(
         lambda writes, _: Stored(writes.round, {"cells": writes.cells, "levels": writes.levels}),
         _restored_writes,

@@ -14,7 +14,6 @@ from pimc.passes.recover.digital.calibrate import calibrate
 from pimc.passes.recover.digital.ranges import fit_ranges
 from pimc.passes.recover.digital.rows import row_correction
 from pimc.passes.recover.steps.weighing import influences_of
-from pimc.passes.recover.watch.layers import images_that_fit
 from pimc.passes.recover.write.residual import add_residual
 from pimc.runtime.graph.executor import ArrayCall
 from pimc.runtime.session import Session
@@ -25,19 +24,39 @@ __all__ = ["add_digital", "correct", "fit_columns", "tune_ranges"]
 _COLUMNS = "column gain and offset"
 
 
-def correct(bench: Bench, state: State, name: str = _COLUMNS, written: int = 0) -> State:
+def correct(
+    bench: Bench,
+    state: State,
+    name: str = _COLUMNS,
+    written: int = 0,
+    least: float | None = None,
+) -> State:
     """Take off what the reference columns are estimated to add, fit the columns, judge.
+
+    Columns fitted one by one can serve the network less than those that were compiled together,
+    so where the fit loses, the columns as they were are judged, too; the best is gone on from.
 
     Args:
         name: of the stage.
         written: cells that were written on the way to it.
+        least: loss before that; None for that of the present cells.
     """
-    return judge(bench, _fitted(bench, _without_row_errors(state)), name, written)
+    before = least if state.kept is None else state.kept.loss
+    rows, first = _without_row_errors(state), len(state.stages)
+    found = judge(bench, _fitted(bench, rows), name, written)
+    others = [("columns as before", rows.image), ("rows and columns as before", state.image)]
+    if state.kept is not None:
+        others.pop()  # that is the one it came from
+    for what, image in others:
+        if before is None or min(stage.loss for stage in found.stages[first:]) <= before:
+            break
+        found = judge(bench, replace(found, image=image), f"{name}, {what}")
+    return found.on_best()
 
 
 def fit_columns(bench: Bench, state: State) -> State:
     """Fit every column's gain and offset to the float network and judge."""
-    return judge(bench, _fitted(bench, state), _COLUMNS)
+    return judge(bench, _fitted(bench, state), _COLUMNS).on_best()
 
 
 def tune_ranges(bench: Bench, state: State) -> State:
@@ -86,7 +105,6 @@ def _fitted(bench: Bench, state: State) -> State:
 def _calibration(bench: Bench, state: State) -> tuple[Session, ArrayCall, torch.Tensor]:
     """The chip, the float network, and as many inputs as both can be compared on at once."""
     session, teacher = bench.session(state), teacher_array(state.image)
-    one = torch.from_numpy(bench.train.batch(0, 1))
-    count = images_that_fit(session, teacher, one, bench.options.calibrate_images)
-    chosen = np.linspace(0, len(bench.train) - 1, min(count, len(bench.train))).astype(np.int64)
+    count = bench.compared.calibrate.used
+    chosen = np.linspace(0, len(bench.train) - 1, count).astype(np.int64)
     return session, teacher, torch.from_numpy(bench.train.subset(chosen).all())

@@ -16,6 +16,7 @@ from pimc.passes.recover.steps.writing import (
     write_and_look,
     write_proposed,
     writes_left,
+    writing_ended,
 )
 from pimc.passes.recover.train.distill import distill
 from pimc.passes.recover.train.harden import HardenOptions
@@ -45,7 +46,7 @@ def train_columns(bench: Bench, state: State) -> State:
         nonlocal state
         image = student.twin.on(state.image)
         state = judge(bench, replace(state, image=image), f"distilling, epoch {epoch + 1}")
-        return state.stages_since_best < bench.options.patience
+        return min(state.stages_since_best, epoch + 1) < bench.options.patience
 
     distill(
         student,
@@ -139,7 +140,7 @@ def _forward(bench: Bench, state: State, twin: Twin, generator: torch.Generator)
 
 def _choose_by_training(bench: Bench, state: State, *, number: int, options: LevelOptions) -> State:
     left = writes_left(bench, state)
-    if left <= 0:
+    if left <= 0 or writing_ended(state):
         return state
     student, generator = bench.student(state), state.generator()
     cells, levels, image = train_levels(

@@ -6,6 +6,7 @@ that none is done that is not noted before.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -14,8 +15,9 @@ import numpy.typing as npt
 
 from pimc.passes.recover.bench.bench import Bench, Step
 from pimc.passes.recover.bench.judge import judge
-from pimc.passes.recover.bench.state import State, Writes
+from pimc.passes.recover.bench.state import NO_WRITES, State, Writes
 from pimc.passes.recover.estimate import prior, rewritten
+from pimc.passes.recover.recovery import Stage
 from pimc.passes.recover.steps.correcting import correct
 from pimc.passes.recover.steps.learning import learn
 from pimc.passes.recover.steps.weighing import influences_of
@@ -30,11 +32,18 @@ __all__ = [
     "write_and_look",
     "write_proposed",
     "writes_left",
+    "writing_ended",
 ]
+
+#: How many times as many cells as the first all further rounds write.
+_GROWTH = 2
 
 
 def rewriting(rounds: int, *, part: float = 1.0) -> tuple[Step, ...]:
     """Steps of rewriting the cells that pay most, looking at how they landed, and again.
+
+    No write can be undone: the first round is small, those after it grow while they pay, and one
+    that does not pay is the last.
 
     Args:
         part: of the budget that they may use.
@@ -43,7 +52,7 @@ def rewriting(rounds: int, *, part: float = 1.0) -> tuple[Step, ...]:
         step
         for number in range(1, rounds + 1)
         for step in (
-            partial(_choose, number=number, part=part, last=number == rounds),
+            partial(_choose, number=number, part=part, rounds=rounds),
             write_and_look,
         )
     )
@@ -66,12 +75,15 @@ def rewrite_all(bench: Bench, state: State) -> State:
 def write_and_look(bench: Bench, state: State) -> State:
     """Do the proposed writes, capture the layers that were touched, correct and judge.
 
+    Without the chip, writes that the twin expects nothing of are not proposed after all.
+
     Raises:
         DeviceError: the chip failed.
     """
     cells, _, number = state.proposed
     if not len(cells):
-        return state
+        return state.on_best()
+    before, first = state, len(state.stages)
     state = write_proposed(bench, state)
     estimates = dict(state.estimates)
     touched = []
@@ -84,7 +96,12 @@ def write_and_look(bench: Bench, state: State) -> State:
     state = replace(state, estimates=estimates)
     if bench.has_chip:
         state = learn(bench, state, only=touched, number=number)
-    return correct(bench, state, f"rewriting, round {number}", len(cells))
+    least = None if before.kept is None else before.kept.loss
+    state = correct(bench, state, f"rewriting, round {number}", len(cells), least)
+    paid = _paid(before, state.stages[first:])
+    if not paid and not bench.has_chip:
+        return _taken_back(before, state.stages[first:])
+    return state.paying(first, paid)
 
 
 def write_proposed(bench: Bench, state: State) -> State:
@@ -106,22 +123,57 @@ def worn_cells(bench: Bench, state: State, cells: npt.NDArray[np.int64]) -> npt.
     return worn(bench.device, cells, limit, state.all_writes()[:, 0])
 
 
+def _paid(before: State, stages: Sequence[Stage]) -> bool:
+    """Whether the best of what came of writes serves as well as the best before them.
+
+    It may be worse by as much as the held-out samples leave open, one standard error of the
+    difference: else few samples would end writing that pays.
+    """
+    if before.least is None:
+        return True
+    best = min(stages, key=lambda stage: stage.loss)
+    return best.loss - before.least.loss <= (best.away_error or 0.0)
+
+
+def writing_ended(state: State) -> bool:
+    """Whether a round did not pay: no more is written."""
+    return any(stage.paid is False for stage in state.stages)
+
+
 def writes_left(bench: Bench, state: State, part: float = 1.0) -> int:
     """Writes that this part of the budget still allows."""
     allowed = int(part * bench.options.budget * state.image.used.sum())
     return allowed - sum(map(len, state.writes))
 
 
-def _choose(bench: Bench, state: State, *, number: int, part: float, last: bool) -> State:
-    """Lay out the writes of a round: half of what is left of the budget, in the last all of it."""
+def _taken_back(before: State, tried: Sequence[Stage]) -> State:
+    """The state before writes that were only tried in the twin, and what was seen of them."""
+    stages = [
+        replace(stage, name=f"{stage.name}, not proposed", cells_written=0, paid=False)
+        for stage in tried
+    ]
+    clock = before.clock + sum(stage.seconds for stage in stages)
+    return replace(
+        before, stages=(*before.stages, *stages), proposed=NO_WRITES, clock=clock
+    ).on_best()
+
+
+def _share(left: int, number: int, rounds: int) -> int:
+    """Writes of a round, one at least: the first begins with half as many as each that follows."""
+    parts = [1 if n == 1 else _GROWTH for n in range(number, rounds + 1)]
+    return max(left * parts[0] // sum(parts), 1)
+
+
+def _choose(bench: Bench, state: State, *, number: int, part: float, rounds: int) -> State:
+    """Lay out the writes of a round, if all before paid; the last takes what is left."""
     before = [int(writes[0, 3]) for writes in state.writes]
-    if number > 1 and number - 1 not in before:
+    if writing_ended(state) or (number > 1 and number - 1 not in before):
         return state  # nothing paid in the round before
     total = int(state.image.used.sum())
     left = writes_left(bench, state, part)
     if left <= 0:
         return state
-    budget = left if last else left // 2
+    budget = _share(left, number, rounds)
     state, weights = influences_of(bench, state)
     proposals = [
         propose(

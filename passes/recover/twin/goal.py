@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 
-__all__ = ["TEMPERATURE", "Goal", "Objective", "Outputs", "Task"]
+__all__ = ["TEMPERATURE", "Goal", "Objective", "Outputs", "Task", "error_of_mean"]
 
 Task = Literal["classification", "regression"]
 Outputs = Sequence[torch.Tensor]
@@ -22,17 +22,19 @@ _LEAST = 1e-7
 
 @dataclass(frozen=True)
 class Objective:
-    """Distance of one output from the teacher's; both functions take (student, teacher) first.
+    """Distance of one output from the teacher's; all functions take (student, teacher) first.
 
     Attributes:
         classes: the largest value of a row names its class.
         loss: mean over the batch at a temperature; zero when both agree.
+        each: (samples,) of which it is the mean.
         probe: a scalar whose squared gradient, in expectation over the generator, is the
             curvature of the loss (Fisher information; Gauss-Newton for values).
     """
 
     classes: bool
     loss: Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]
+    each: Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]
     probe: Callable[[torch.Tensor, torch.Tensor, torch.Generator], torch.Tensor]
 
 
@@ -61,6 +63,19 @@ class Goal:
         ]
         return torch.stack(losses).sum()
 
+    def each(self, found: Outputs, wanted: Outputs) -> torch.Tensor:
+        """(samples,) distances of which the loss is the mean.
+
+        None at all where outputs are not lists of equally many.
+        """
+        each = [
+            part.each(ours, theirs, self.temperature)
+            for part, ours, theirs in zip(self.parts, found, wanted, strict=True)
+        ]
+        if any(len(losses) != len(each[0]) for losses in each):
+            return torch.empty(0)
+        return torch.stack(each).sum(dim=0)
+
     def probe(self, found: Outputs, wanted: Outputs, generator: torch.Generator) -> torch.Tensor:
         """A scalar whose squared gradient is the loss's curvature in expectation."""
         probes = [
@@ -75,6 +90,11 @@ class Goal:
             if part.classes:
                 return float((ours.argmax(1) == theirs.argmax(1)).float().mean())
         return None
+
+
+def error_of_mean(values: torch.Tensor) -> float | None:
+    """Standard error of the mean of some values; None of fewer than two."""
+    return float(values.std() / len(values) ** 0.5) if len(values) > 1 else None
 
 
 def _kind(task: Task | None, output: torch.Tensor) -> str:
@@ -95,6 +115,16 @@ def _divergence(student: torch.Tensor, teacher: torch.Tensor, temperature: float
     )
 
 
+def _divergences(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
+    each = F.kl_div(
+        F.log_softmax(student / temperature, dim=1),
+        F.log_softmax(teacher / temperature, dim=1),
+        reduction="none",
+        log_target=True,
+    )
+    return temperature**2 * each.sum(dim=1)
+
+
 def _sampled_class(
     student: torch.Tensor, teacher: torch.Tensor, generator: torch.Generator
 ) -> torch.Tensor:
@@ -107,6 +137,13 @@ def _log_divergence(
 ) -> torch.Tensor:
     student, teacher = student.clamp_min(_LEAST), teacher.clamp_min(_LEAST)
     return _divergence(student.log(), teacher.log(), temperature)
+
+
+def _log_divergences(
+    student: torch.Tensor, teacher: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    student, teacher = student.clamp_min(_LEAST), teacher.clamp_min(_LEAST)
+    return _divergences(student.log(), teacher.log(), temperature)
 
 
 def _log_sampled_class(
@@ -123,6 +160,14 @@ def _relative_error(
     return F.mse_loss(student, teacher) / teacher.var(correction=0).clamp_min(1e-12)
 
 
+def _relative_errors(
+    student: torch.Tensor, teacher: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    squared = (student - teacher).square()
+    by_sample = squared.reshape(len(squared), -1) if squared.dim() else squared.reshape(1, 1)
+    return by_sample.mean(dim=1) / teacher.var(correction=0).clamp_min(1e-12)
+
+
 def _random_direction(
     student: torch.Tensor, teacher: torch.Tensor, generator: torch.Generator
 ) -> torch.Tensor:
@@ -131,7 +176,7 @@ def _random_direction(
 
 
 _OBJECTIVES: dict[str, Objective] = {
-    "logits": Objective(True, _divergence, _sampled_class),
-    "probabilities": Objective(True, _log_divergence, _log_sampled_class),
-    "values": Objective(False, _relative_error, _random_direction),
+    "logits": Objective(True, _divergence, _divergences, _sampled_class),
+    "probabilities": Objective(True, _log_divergence, _log_divergences, _log_sampled_class),
+    "values": Objective(False, _relative_error, _relative_errors, _random_direction),
 }

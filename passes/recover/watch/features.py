@@ -9,7 +9,6 @@ import onnx_ir as ir
 import torch
 
 from pimc.data.dataset import Dataset
-from pimc.passes.recover.watch.layers import images_that_fit
 from pimc.plan.records import layer_of
 from pimc.runtime.graph.executor import ArrayCall
 from pimc.runtime.session import BATCH_SIZE, Session
@@ -31,10 +30,9 @@ class Features:
     values: Values = field(repr=False)
 
     @staticmethod
-    def of(session: Session, teacher: ArrayCall, data: Dataset, most: int) -> Features:
-        """The features of as many samples as fit into memory, ``most`` at most."""
-        fit = images_that_fit(session, teacher, torch.from_numpy(data.batch(0, 1)), most)
-        starts = range(0, min(fit, len(data)), BATCH_SIZE)
+    def of(session: Session, teacher: ArrayCall, data: Dataset, count: int) -> Features:
+        """The features of the first ``count`` samples, up to the end of a batch."""
+        starts = range(0, count, BATCH_SIZE)
         watch = Watch(teacher, len(starts))
         feed = session.get_inputs()[0].name
         for start in starts:

@@ -12,7 +12,7 @@ from pimc.plan.records import layer_of
 from pimc.runtime.graph.executor import ArrayCall
 from pimc.runtime.session import BATCH_SIZE, Session
 
-__all__ = ["images_that_fit", "layer_outputs", "read_in_parts"]
+__all__ = ["images_in_memory", "layer_outputs", "read_in_parts"]
 
 #: Largest total of the float network's features held in memory, in values.
 _FEATURES = 64_000_000
@@ -37,8 +37,8 @@ def read_in_parts(read: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor)
     return torch.cat([read(part) for part in x.split(BATCH_SIZE)])
 
 
-def images_that_fit(session: Session, teacher: ArrayCall, one: torch.Tensor, most: int) -> int:
-    """How many images' features fit into memory, ``most`` at most, judged by a single one."""
+def images_in_memory(session: Session, teacher: ArrayCall, one: torch.Tensor) -> int:
+    """Of how many images the outputs of all layers fit into memory, judged by a single one."""
     values = 0
 
     def count(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
@@ -48,4 +48,4 @@ def images_that_fit(session: Session, teacher: ArrayCall, one: torch.Tensor, mos
         return y
 
     session.evaluate({session.get_inputs()[0].name: one}, array=count)
-    return max(1, min(most, _FEATURES // max(values, 1)))
+    return max(1, _FEATURES // max(values, 1))

@@ -158,6 +158,8 @@ def compile_(settings: Settings, arguments: CompileArguments) -> Report:
         image.save(output)
     summary = summarize(image) | {"output": str(output), "passes": timings}
     summary["notes"] = [*loaded.notes, *([] if calib is not None else [_WITHOUT_DATA])]
+    if calib is not None:
+        summary["calibration"] = _looked_at(calib, options)
     summary |= _resources(time.perf_counter() - start)
     text = _compiled(summary)
     if arguments.explain:
@@ -173,6 +175,11 @@ COMMAND = command(
     compile_,
     example="pimc compile model.onnx --array 128x128 --calib data",
 )
+
+
+def _looked_at(calib: Dataset, options: api.Options) -> dict[str, int]:
+    """How many calibration samples there are, and how many of them ranges and codes stand on."""
+    return {"samples": len(calib), "used": min(len(calib), options.calibration_images)}
 
 
 def _options(arguments: CompileArguments) -> api.Options:
@@ -240,9 +247,17 @@ def _passes(timings: Mapping[str, float]) -> str:
     return "  ".join(f"{name} {seconds:.2f} s" for name, seconds in timings.items())
 
 
+def _counted(calibration: dict[str, int] | None) -> str:
+    """How many samples were looked at; nothing where none were given."""
+    if calibration is None:
+        return ""
+    return f"{calibration['used']:,} of {calibration['samples']:,} samples"
+
+
 def _compiled(summary: dict[str, Any]) -> str:
     pairs = [
         *summary_facts(summary),
+        ("calibrated on", _counted(summary.get("calibration"))),
         ("passes", _passes(summary["passes"])),
         ("took", f"{summary['seconds']:.1f} s, {summary['peak_rss_mb'] or 0:,.0f} MB"),
         ("written", summary["output"]),

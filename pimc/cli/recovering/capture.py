@@ -99,6 +99,7 @@ def capture(settings: Settings, arguments: CaptureArguments) -> Report:
         "vectors": arguments.vectors,
         "repeats": arguments.repeats,
         "samples": len(data),
+        "images": min(options.images, len(data)) if captured.layers else 0,
         "bytes": target.stat().st_size,
     }
     pairs = [(name, str(value)) for name, value in result.items()]

@@ -12,8 +12,9 @@ from pimc.cli.command import Report, Settings, command, note, warned
 from pimc.cli.recovering.arguments import RecoverArguments, SteeringOptions
 from pimc.cli.recovering.comparison import compared
 from pimc.cli.recovering.dies import shape_of
+from pimc.cli.recovering.figures import floor_text
 from pimc.cli.recovering.jobs import enough_since, found_in, jobs
-from pimc.cli.recovering.results import floor_text, report_of, result_of, write_files
+from pimc.cli.recovering.results import report_of, result_of, write_files
 from pimc.cli.text import table
 
 if TYPE_CHECKING:

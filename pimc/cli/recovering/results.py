@@ -8,19 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pimc.cli.command import Report
+from pimc.cli.recovering.figures import agreement_text, basis_lines, intervals_of, loss_text
 from pimc.cli.text import facts, percent, table
 
 if TYPE_CHECKING:
     from pimc.image.image import Image
-    from pimc.passes.recover.recovery import Floor, Recovery
+    from pimc.passes.recover.recovery import Recovery
 
-__all__ = ["floor_text", "report_of", "result_of", "write_files"]
-
-
-#: Layers that are named with what they cost.
-_COSTLIEST = 3
-#: Part of a layer's conversions from which clipping is named as the reason.
-_MANY_CLIPPED = 0.01
+__all__ = ["report_of", "result_of", "write_files"]
 
 
 def result_of(
@@ -42,6 +37,7 @@ def result_of(
 
     note = recovery.image.recovery
     assert note is not None  # that is what a recovery leaves
+    held_out = recovery.basis.held_out
     return {
         "die": note.die,
         "strategy": recovery.strategy,
@@ -57,7 +53,9 @@ def result_of(
         "measured_on_chip": recovery.measured,
         "record": recovery.record,
         "seconds": round(recovery.seconds, 3),
-        "floor": asdict(recovery.floor),
+        "basis": asdict(recovery.basis),
+        "verdict": asdict(recovery.verdict),
+        "floor": asdict(recovery.floor) | intervals_of(recovery.floor, held_out),
         "findings": recovery.findings
         and {
             "faults": recovery.findings.counts(),
@@ -68,25 +66,8 @@ def result_of(
             "before_us": recovery.findings.before_us,
             "unspanned": dict(recovery.findings.unspanned),
         },
-        "stages": [dict(vars(stage)) for stage in recovery.stages],
+        "stages": [vars(stage) | intervals_of(stage, held_out) for stage in recovery.stages],
     }
-
-
-def floor_text(floor: Floor) -> str:
-    """What perfect cells would give, and the layers that cost most of what is missing."""
-    same = ""
-    if floor.agreement is not None:
-        same = f", {percent(floor.agreement, 1)} as the float network"
-    lines = [f"floor: perfect cells reach a held-out loss of {floor.loss:.4f}{same}"]
-    for cost in floor.layers[:_COSTLIEST]:
-        costs = f"a loss of {cost.loss:.4f}"
-        if cost.disagreement:
-            costs = f"{100 * cost.disagreement:.1f} points"
-        why = "read noise" if cost.noise > 1 / 2 else "rounding to levels and codes"
-        if cost.clipped >= _MANY_CLIPPED:
-            why = f"its ADC range clips {percent(cost.clipped, 1)} of the codes"
-        lines.append(f"  {cost.layer} alone costs {costs}: {why}")
-    return "\n".join(lines)
 
 
 def write_files(recovery: Recovery, output: Path, result: dict[str, Any]) -> None:
@@ -136,6 +117,7 @@ def report_of(
         "cells_rewritten": max(result["cells_rewritten"] for result in results),
         "residual_weights": max(result["residual_weights"] for result in results),
         "rounds": max(result["rounds"] for result in results),
+        "gained": [result["verdict"]["gained"] for result in results],
         "seconds": round(sum(result["seconds"] for result in results), 3),
         "dies": results,
         "notes": list(notes),
@@ -156,7 +138,11 @@ def report_of(
     )
     digital = max(result["residual_weights"] for result in results)
     body = table(["die", "before", "after", "cells rewritten", "time", "next image"], rows)
-    body += "".join(f"\n{line}" for result in results for line in _found(result))
+    told = (
+        *basis_lines(results[0]["basis"]),
+        *(line for result in results for line in _of_die(result)),
+    )
+    body += "".join(f"\n{line}" for line in told)
     if digital:
         body += f"\n{digital:,} weights are added digitally, a multiply-add each an input vector"
     note = "" if results[0]["measured_on_chip"] else "\nprogram the cells, capture again, recover"
@@ -168,6 +154,25 @@ _RECORDS = {
     "sums": "the outputs of whole layers",
     "outputs": "the network's outputs alone",
 }
+
+
+def _of_die(result: dict[str, Any]) -> Iterator[str]:
+    """What is told of one die."""
+    yield from _found(result)
+    yield from _judged(result)
+
+
+def _judged(result: dict[str, Any]) -> Iterator[str]:
+    """Whether one die is better than before, and what would help."""
+    verdict, die = result["verdict"], result["die"]
+    before, after = verdict["loss_before"], verdict["loss_after"]
+    if not verdict["gained"] and len(result["stages"]) > 1:
+        worse = "the die is worse than before" if after > before else "nothing was gained"
+        yield f"{die}: {worse}: held-out loss {before:.4f} before, {after:.4f} after"
+    for why in verdict["why"]:
+        yield f"{die}: {why}"
+    for hint in verdict["hints"]:
+        yield f"{die}: what would help: {hint}"
 
 
 def _found(result: dict[str, Any]) -> Iterator[str]:
@@ -197,13 +202,13 @@ def _stages(results: list[dict[str, Any]]) -> str:
         return ""
     floor = results[0]["floor"]
     rows: list[list[object]] = [
-        ["floor: perfect cells", f"{floor['loss']:.4f}", percent(floor["agreement"], 1), "", ""]
+        ["floor: perfect cells", loss_text(floor), agreement_text(floor), "", ""]
     ]
     rows += [
         [
             stage["name"] + (" ←" if stage["kept"] else ""),
-            f"{stage['loss']:.4f}",
-            percent(stage["agreement"], 1),
+            loss_text(stage),
+            agreement_text(stage),
             stage["cells_written"],
             f"{stage['seconds']:.0f} s",
         ]

@@ -17,7 +17,7 @@ from pimc.data.dataset import Dataset
 from pimc.errors import CaptureError, DataError, DeviceError, ImageError, ModelError, UsageError
 from pimc.image.image import Image
 from pimc.passes.recover import DistillOptions, RecoverOptions, Recovery, recover
-from pimc.passes.recover.bench.bench import MIN_SAMPLES
+from pimc.passes.recover.bench.bench import MIN_SAMPLES, held_out_part
 from pimc.passes.recover.twin.goal import Goal
 from pimc.runtime.capture import CaptureOptions, capture
 from pimc.runtime.die.die import Die
@@ -203,7 +203,8 @@ def test_distillation_stops_where_it_no_longer_helps(tiny_noisy, inputs) -> None
     assert len(epochs) < 40
     assert len(recovery.stages) - 1 - kept == 2
     # The result is the state that was kept, not the last one.
-    held_out, _ = data.split(options.holdout, np.random.default_rng(options.seed))
+    part = held_out_part(len(data), options.holdout)
+    held_out, _ = data.split(part, np.random.default_rng(options.seed))
     loss = held_out_loss(recovery.image, device, held_out)
     assert loss == pytest.approx(recovery.stages[kept].loss, rel=0.3)
     assert recovery.stages[-1].loss > 2 * loss
@@ -296,7 +297,8 @@ def held_out_loss(image: Image, device: Any, data: Dataset) -> float:
 
 
 def test_the_first_stage_is_the_loss_on_held_out_data(tiny_noisy, inputs, reference_run) -> None:
-    held_out, _ = Dataset.of(inputs[:128]).split(TINY.holdout, np.random.default_rng(TINY.seed))
+    part = held_out_part(128, TINY.holdout)
+    held_out, _ = Dataset.of(inputs[:128]).split(part, np.random.default_rng(TINY.seed))
     loss = held_out_loss(tiny_noisy, Die.simulated(2), held_out)
     assert reference_run.stages[0].loss == pytest.approx(loss, rel=0.1)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pimc.passes.recover.twin.goal import Goal
+from pimc.passes.recover.twin.goal import Goal, error_of_mean
 from tests.passes.recover.students import normal
 
 
@@ -57,3 +57,20 @@ def test_the_goal_adds_up_the_outputs() -> None:
     same = (ours[0].argmax(1) == theirs[0].argmax(1)).float().mean()
     assert goal.agreement(ours, theirs) == pytest.approx(float(same))
     assert Goal.of("regression", theirs).agreement(ours, theirs) is None
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_the_error_of_the_loss_is_that_of_a_mean_over_samples(task) -> None:
+    ours, theirs = (torch.from_numpy(normal(40, 4, seed=seed)) for seed in (0, 1))
+    goal = Goal.of(task, [theirs])
+    each = goal.each([ours], [theirs])
+    assert float(each.mean()) == pytest.approx(float(goal.loss([ours], [theirs])), rel=1e-5)
+    expected = np.std(each.numpy(), ddof=1) / 40**0.5
+    assert error_of_mean(each) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_single_sample_or_outputs_of_other_lengths_have_no_error() -> None:
+    one, many = torch.ones(1, 4), torch.ones(6, 4)
+    assert error_of_mean(Goal.of("regression", [one]).each([one], [one])) is None
+    both = [many, torch.ones(3)]
+    assert error_of_mean(Goal.of("regression", both).each(both, both)) is None

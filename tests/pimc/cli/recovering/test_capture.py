@@ -28,6 +28,7 @@ def test_capture_writes_what_the_die_gives(pimc, job, noisy) -> None:
     assert done.code == 0
     assert done.json["output"] == "a.pimccap"
     assert (done.json["die"], done.json["layers"], done.json["samples"]) == ("sim:7", 3, 128)
+    assert done.json["images"] == 128
     assert done.json["bytes"] == Path("a.pimccap").stat().st_size
     found = Capture.load("a.pimccap", noisy)
     assert found.taken == "2026-01-31T12:00:00Z"
