@@ -29,7 +29,7 @@ def findings(*faults: Fault) -> Findings:
 @pytest.fixture
 def judged(tiny_image: Image) -> Any:
     def of(*stages: Stage, **given: Any) -> Verdict:
-        case = {
+        case: dict[str, Any] = {
             "options": RecoverOptions(), "floor": GOOD, "basis": MANY, "findings": None,
             "written": 0,
         } | given  # fmt: skip
