@@ -28,7 +28,7 @@ def intervals_of(figure: Stage | Floor, held_out: int) -> dict[str, list[float] 
     """
     from scipy.stats import t
 
-    from pimc.studies.evaluate import CONFIDENCE, wilson_interval
+    from pimc.studies.intervals import CONFIDENCE, wilson_interval
 
     loss = agreement = None
     if figure.loss_error is not None:
@@ -81,7 +81,7 @@ def basis_lines(basis: Figure) -> Iterator[str]:
 
 
 def _cost(layer: LayerCost, samples: int) -> str:
-    from pimc.studies.evaluate import wilson_interval
+    from pimc.studies.intervals import wilson_interval
 
     costs = f"a loss of {layer.loss:.4f}"
     if layer.disagreement:

@@ -13,7 +13,7 @@ from scipy.stats import t
 from pimc.cli.recovering.figures import floor_text, intervals_of
 from pimc.passes.recover.recovery import Floor, LayerCost, Stage
 from pimc.passes.recover.watch import layers
-from pimc.studies.evaluate import wilson_interval
+from pimc.studies.intervals import wilson_interval
 from tests.pimc.cli.recovering.quick import QUICK
 
 
