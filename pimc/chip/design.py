@@ -73,6 +73,18 @@ DEFAULT_CHIP = "generic-128"
 SUM_BITS = 24
 
 
+#: In µS: its square is a number that float32 can hold.
+_LARGEST_SIGMA_US = 1e18
+
+
+def _is_bounded(cell: Cell) -> bool:
+    """Whether one can reckon with σ(G) at every level; a plugin is asked when it is used."""
+    if cell.sigma.kind == "plugin":
+        return True
+    with np.errstate(all="ignore"):
+        return bool((cell.sigma.sigma_us(cell.g_levels_us) <= _LARGEST_SIGMA_US).all())
+
+
 @dataclass(frozen=True, kw_only=True)
 class Chip(Section):
     """A chip design; all checks of the file also hold for chips made in Python.
@@ -93,6 +105,7 @@ class Chip(Section):
             lambda c: c.dac.mode != "bit_serial" or c.dac.bits + c.adc.bits <= SUM_BITS,
             f"bit_serial sums codes of more than {SUM_BITS} bits, dac.bits + adc.bits",
         ),
+        Rule("cell.sigma", lambda c: _is_bounded(c.cell), "is beyond all numbers at some level"),
     )
 
     name: str = field(metadata=key("str", "short name, shown in reports"))

@@ -106,11 +106,22 @@ def _from_memory(cause: BaseException) -> Failure:
 
 
 def _from_anything(cause: Exception) -> Failure:
+    interrupt = _interrupt_behind(cause)
+    if interrupt is not None:
+        return failure_of(interrupt) or _from_interrupt(interrupt)
     return Failure(
         2,
         f"internal error: {type(cause).__name__}: {cause}",
         hint="PIMC_DEBUG=1 shows the traceback; please report it",
     )
+
+
+def _interrupt_behind(cause: BaseException) -> KeyboardInterrupt | None:
+    """The interrupt that came while a compiled module was imported, which makes something else."""
+    behind = cause.__cause__ or cause.__context__
+    while behind is not None and not isinstance(behind, KeyboardInterrupt):
+        behind = behind.__cause__ or behind.__context__
+    return behind
 
 
 #: What can go wrong, the first that fits; anything else ends Python as it would without us.

@@ -66,8 +66,14 @@ def _pimc() -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command and exit with its code."""
-    _heed_sigterm()
-    code = run(sys.argv[1:] if argv is None else argv)
+    words = sys.argv[1:] if argv is None else argv
+    try:
+        _heed_sigterm()
+        code = run(words)
+    except TerminatedError as cause:  # between two steps of the report
+        code = _reported(cause, words)
+    # The work is done or reported; what is left to do is quickly done.
+    _heed_no_more()
     # Else the interpreter looks for garbage in every imported module once more, for 0.15 s.
     gc.freeze()
     sys.exit(code)
@@ -83,6 +89,12 @@ def _heed_sigterm() -> None:
     with suppress(ValueError):  # not in the main thread
         if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, end)
+
+
+def _heed_no_more() -> None:
+    with suppress(ValueError):  # not in the main thread
+        if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def run(argv: Sequence[str]) -> int:
@@ -102,10 +114,15 @@ def run(argv: Sequence[str]) -> int:
     except BaseException as cause:
         if debug and not isinstance(cause, click.ClickException | KeyboardInterrupt | SystemExit):
             traceback.print_exc()
-        failure = failure_of(cause)
-        if failure is None:
-            raise
-        return _report(failure, as_json="--json" in argv)
+        return _reported(cause, argv)
+
+
+def _reported(cause: BaseException, argv: Sequence[str]) -> int:
+    """Report an exception; returns the exit code. What ends Python goes on."""
+    failure = failure_of(cause)
+    if failure is None:
+        raise cause
+    return _report(failure, as_json="--json" in argv)
 
 
 def _invoke(argv: list[str]) -> int:

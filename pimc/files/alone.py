@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pimc.errors import PimcError
-from pimc.files.atomic import lock, same_file
+from pimc.files.atomic import lock, opened_hidden, same_file
 
 __all__ = ["alone"]
 
@@ -51,7 +51,7 @@ def _held(path: Path, error: type[PimcError]) -> BinaryIO | None:
         name = target.with_name(f".{target.name[:50]}.{digest}.tmp")
         patience = time.monotonic() + _PATIENCE_S
         while True:
-            stream = open(name, "ab")  # noqa: SIM115  (closed when the work is done)
+            stream = opened_hidden(name, "ab")  # closed when the work is done
             locked = lock(stream)
             if locked is not False and same_file(stream, name):
                 return stream

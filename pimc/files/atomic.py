@@ -12,7 +12,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +26,8 @@ except ImportError:  # not on Windows
 
 _CHUNK_BYTES = 1 << 20
 _LEFTOVER = re.compile(r"\..{1,50}\.[0-9a-f]{16}\.tmp")
-#: Files that are being written, and the processes that write them.
-_begun: dict[str, int] = {}
+#: Folders in which this process made hidden files, which an interrupt may keep it from removing.
+_folders: set[Path] = set()
 
 _HINTS: Mapping[int | None, str] = {
     errno.ENOENT: "make the folder first",
@@ -76,16 +76,14 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         # Gone already after success; on failure what is half written must not stay.
         with suppress(OSError):
             temporary.unlink()
-        _begun.pop(stream.name, None)
 
 
 def _fresh(target: Path, path: str | os.PathLike[str]) -> BinaryIO:
     """A new file beside ``target``, locked for as long as it is open, so that it is no leftover."""
     while True:
         name = str(target.with_name(f".{target.name[:50]}.{secrets.token_hex(8)}.tmp"))
-        _begun[name] = os.getpid()
         try:
-            stream = open(name, "xb")  # noqa: SIM115  (closed by the caller)
+            stream = opened_hidden(name, "xb")
         except OSError as cause:
             raise unwritable(path, cause) from cause
         if lock(stream) is not False and same_file(stream, name):
@@ -106,13 +104,21 @@ def remove_leftovers(folder: Path) -> None:
                 (folder / name).unlink()
 
 
+def opened_hidden(name: str | os.PathLike[str], mode: str) -> BinaryIO:
+    """Open a hidden file, of which :func:`tidy_up` knows from then on.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    _folders.add(Path(name).parent)
+    return cast(BinaryIO, open(name, mode))
+
+
 @atexit.register
-def _remove_own() -> None:
-    """Remove what this process began to write and was kept from removing by an interrupt."""
-    for name, process in _begun.items():
-        if process == os.getpid():
-            with suppress(OSError):
-                os.unlink(name)
+def tidy_up() -> None:
+    """Remove what is left of this process's hidden files, as of any that nobody holds."""
+    for folder in _folders:
+        remove_leftovers(folder)
 
 
 def same_file(stream: BinaryIO, path: str | os.PathLike[str]) -> bool:

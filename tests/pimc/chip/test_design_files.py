@@ -198,3 +198,12 @@ def test_documented_minimal_file_loads(tmp_path: Path) -> None:
     own = "\n".join(line for line in cell.splitlines() if line.startswith("    "))
     chip = Chip.load(write(tmp_path, 'schema = 1\nname = "own"\n[array]\n' + own))
     assert chip.cell.g_levels_us[1] == 13.0
+
+
+@pytest.mark.parametrize(
+    "sigma",
+    ["constant_us = 1e200", 'kind = "polynomial"\ncoefficients_us = [0.3, 1e308]'],
+)
+def test_errors_that_no_cell_can_have(tmp_path: Path, sigma: str) -> None:
+    message = refused(tmp_path, MINIMAL.replace("fraction_of_range = 0.05", sigma))
+    assert "cell.sigma: is beyond all numbers at some level" in message

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pimc.chip.design import Chip
+from pimc.cli.failures import TerminatedError
 from pimc.errors import DeviceError, ModelError
 
 
@@ -57,3 +58,19 @@ def test_debug_shows_the_traceback(pimc, monkeypatch) -> None:
     assert done.code == 2
     assert "Traceback" in done.err
     assert "RuntimeError: odd" in done.err
+
+
+def test_being_told_to_end_is_no_other_interrupt(pimc, monkeypatch) -> None:
+    raising(TerminatedError(), monkeypatch)
+    done = pimc("chips")
+    assert (done.code, done.out, done.err) == (143, "", "error: terminated\n")
+
+
+@pytest.mark.parametrize(("cause", "code"), [(KeyboardInterrupt(), 130), (TerminatedError(), 143)])
+def test_an_interrupt_that_a_compiled_module_makes_something_else_of(
+    pimc, monkeypatch, cause: BaseException, code: int
+) -> None:
+    error = ImportError("initialization failed")
+    error.__cause__ = cause
+    raising(error, monkeypatch)
+    assert pimc("chips").code == code
