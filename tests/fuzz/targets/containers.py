@@ -26,7 +26,7 @@ from pimc.runtime.door.program import program
 from pimc.runtime.door.replay import ReplayDevice
 from pimc.runtime.door.sim import SimDevice
 from pimc.runtime.session import Session
-from pimc.studies.verify import verify_drawn
+from pimc.studies.golden.verify import verify_drawn
 from tests.fuzz.oracle import Mutate, Target
 from tests.fuzz.raw import damaged
 from tests.fuzz.resealed import resealed, with_other_header
