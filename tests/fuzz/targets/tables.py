@@ -173,6 +173,7 @@ def _rows() -> list[dict[str, Any]]:
     row = {name: filled[kind] for name, kind in COLUMNS.items()}
     good = {"levels": 16, "mapping.kind": "offset", **row, "error": "", "ir_drop": "first"}
     bad = {name: None if COLUMNS.get(name) is float else value for name, value in good.items()}
+    bad["age_s"] = good["age_s"]
     return [good, {**bad, "levels": 8, "point_sha256": "", "error": "no, it cannot"}]
 
 
