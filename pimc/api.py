@@ -118,8 +118,9 @@ def compile(
         PlanError: a pass of one's own failed, or broke a rule of the stages before it.
     """
     options, chip = options or Options(), _chip(chip)
+    first = model if isinstance(model, Plan) else load_model(model)
     finished = plan(
-        model,
+        first,
         chip,
         calib=calib,
         faults=faults,
@@ -138,10 +139,17 @@ def compile(
     )  # what they did is seen in the rest
     known = None if faults is None else _sha256(faults)
     chosen = compile_options(chosen, calibrated=calib is not None, faults=known)
+<<<<<<< ours
     noted = None if calib is None else _noted(_dataset(calib), options)
     if output is not None:
         return emit_to(output, finished, chip, chosen, teacher=options.teacher, calibration=noted)
     return emit(finished, chip, chosen, teacher=options.teacher, calibration=noted)
+=======
+    with blaming(first.graph, first.model_name):
+        if output is not None:
+            return emit_to(output, finished, chip, chosen, teacher=options.teacher)
+        return emit(finished, chip, chosen, teacher=options.teacher)
+>>>>>>> theirs
 
 
 def _chip(chip: Chip | str | Path | None) -> Chip:

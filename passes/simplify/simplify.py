@@ -200,7 +200,8 @@ def _is_valid(model: ir.Model) -> bool:
             graph.initializers.pop(value.name or "")
             graph.inputs.append(value)
     try:
-        proto = ir.to_proto(skeleton)
+        with quiet():
+            proto = ir.to_proto(skeleton)
         onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
     except (onnx.shape_inference.InferenceError, ValueError, RuntimeError, ir.serde.SerdeError):
         return False

@@ -16,6 +16,8 @@ __all__ = ["alone"]
 
 #: Seconds after which a lock belongs to a process that works, and not to one that tidies up.
 _PATIENCE_S = 0.5
+#: What this process is at work on.
+_ours: set[Path] = set()
 
 
 @contextmanager
@@ -24,28 +26,39 @@ def alone(path: Path | None, error: type[PimcError]) -> Iterator[None]:
 
     Where two change a file at once, the later to write it would undo what the other did. What
     tells them apart is a hidden file that is locked: it goes when the work is done, and what a
-    killed process leaves of it is not locked any more, and goes with its half-written files.
+    killed process leaves of it is not locked any more, and goes with its half-written files. A
+    process that has it may ask again.
 
     Raises:
         error: another process is at work on it.
     """
-    if path is None:
+    target = None if path is None else _target(path)
+    if path is None or target is None or target in _ours:
         yield
         return
-    stream = _held(path, error)
+    stream = _held(path, target, error)
+    _ours.add(target)
     try:
         yield
     finally:
+        _ours.discard(target)
         if stream is not None:
             with suppress(OSError):
                 Path(stream.name).unlink()
             stream.close()
 
 
-def _held(path: Path, error: type[PimcError]) -> BinaryIO | None:
+def _target(path: Path) -> Path | None:
+    """The file that ``path`` names, links followed; None where that is none."""
+    try:
+        return Path(path).resolve()
+    except (OSError, ValueError):
+        return None
+
+
+def _held(path: Path, target: Path, error: type[PimcError]) -> BinaryIO | None:
     """The locked file; None where none can be made, which whoever writes there is told."""
     try:
-        target = Path(path).resolve()
         # As half-written files are called, so that what is left of it is removed like them.
         digest = hashlib.sha256(target.name.encode(errors="surrogateescape")).hexdigest()[:16]
         name = target.with_name(f".{target.name[:50]}.{digest}.tmp")

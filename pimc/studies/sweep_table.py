@@ -66,7 +66,8 @@ COLUMNS: Mapping[str, type] = {name: _TYPES[item.kind] for name, item in KEYS.it
 _FILLED = ("dies", "seed", "age_s")
 #: How a file ends that is none of a sweep: the reading, CSV's, JSON's, Parquet's.
 _MALFORMED = (
-    OSError, ValueError, TypeError, AttributeError, LookupError, NotImplementedError, csv.Error
+    OSError, ValueError, TypeError, AttributeError, LookupError, NotImplementedError, MemoryError,
+    csv.Error,
 )  # fmt: skip
 #: Columns that all rows of a file share, and what they stand for.
 IDENTITY: Mapping[str, str] = {

@@ -13,8 +13,13 @@ import torch
 
 from pimc.chip.converters import plane_weights
 from pimc.chip.design import Chip
+<<<<<<< ours
 from pimc.errors import DeviceError, RecoveryError
 from pimc.files.schema import TensorSpec, require
+=======
+from pimc.errors import DeviceError
+from pimc.files.alone import alone
+>>>>>>> theirs
 from pimc.image.image import ImageLayer
 from pimc.runtime.die.banks import Banks
 from pimc.runtime.die.die import Die
@@ -150,17 +155,20 @@ class SimDevice:
         """Write the die file; see :class:`~pimc.runtime.door.abilities.Savable`.
 
         Raises:
-            DeviceError: it was written by another process since this die was read from it; to
-                write it would undo that.
+            DeviceError: another process is at work on it, or wrote it since this die was read
+                from it; to write it would undo that.
             UsageError: it cannot be written.
         """
-        ours = self._file is not None and self._file[0] == path
-        if ours and _stamp(path) not in (None, self._file and self._file[1]):
-            raise DeviceError(
-                "another process wrote it meanwhile", where=str(path), hint="run the command again"
-            )
-        self.die.save(path)
-        self.kept_in(path)
+        with alone(path, DeviceError):
+            ours = self._file is not None and self._file[0] == path
+            if ours and _stamp(path) not in (None, self._file and self._file[1]):
+                raise DeviceError(
+                    "another process wrote it meanwhile",
+                    where=str(path),
+                    hint="run the command again",
+                )
+            self.die.save(path)
+            self.kept_in(path)
 
     def age(self, seconds: float) -> None:
         """See :class:`~pimc.runtime.door.abilities.Ageable`."""

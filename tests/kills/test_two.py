@@ -84,15 +84,14 @@ def test_of_two_sweeps_at_one_file_no_row_is_lost(
 
 
 def test_commands_that_change_a_file_ask_for_it(
-    pimc, wholes: Mapping[str, Whole], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    warm: Warm, wholes: Mapping[str, Whole], tmp_path: Path
 ) -> None:
     folder = wholes["age"].folder(tmp_path / "files")
-    monkeypatch.chdir(folder)
     names = {"program": "new.die", "age": "held.die", "recover": "held.die", "sweep": "s.csv"}
     for name, file in names.items():
         error = UsageError if name == "sweep" else DeviceError
         with alone(folder / file, error):
-            ended = pimc(*JOBS[name].words)
+            ended = warm.run(folder, *JOBS[name].words)
         assert ended.code == error.exit_code
         assert "another process is at work on it" in ended.err
     assert {path.name for path in folder.iterdir()} == wholes["age"].after

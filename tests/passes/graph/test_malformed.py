@@ -34,7 +34,14 @@ def _old_and_short(model: onnx.ModelProto) -> None:
     del model.graph.node[4].input[:]
 
 
-@pytest.mark.parametrize("change", [_no_type, _one_input, _old_and_undefined, _old_and_short])
+def _unknown_type_beside_the_array(model: onnx.ModelProto) -> None:
+    model.graph.node[1].attribute.add(name="pads").ints.extend([1, 1])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [_unknown_type_beside_the_array, _no_type, _one_input, _old_and_undefined, _old_and_short],
+)
 def test_a_malformed_model_is_refused_in_one_sentence(tiny_model, change: Change) -> None:
     model = tiny_model()
     change(model)

@@ -89,3 +89,11 @@ def test_where_nothing_can_be_locked_nothing_is(
     with alone(path(tmp_path), DeviceError):
         pass
     assert os.listdir(tmp_path) == []
+
+
+def test_who_has_it_may_ask_again(tmp_path: Path) -> None:
+    with alone(tmp_path / "a.die", DeviceError):
+        with alone(tmp_path / "a.die", DeviceError):
+            pass
+        assert len(os.listdir(tmp_path)) == 1
+    assert os.listdir(tmp_path) == []
