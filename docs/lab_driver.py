@@ -23,7 +23,7 @@ import torch
 
 from pimc.chip.converters import code_limits
 from pimc.errors import DeviceError, UsageError
-from pimc.files.atomic import replacing
+from pimc.files.writing.atomic import replacing
 from pimc.image.image import Image
 from pimc.runtime.die.region import Region
 from pimc.runtime.door.device import Device, Saturation

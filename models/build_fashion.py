@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pimc.errors import PimcError, UsageError
-from pimc.files.atomic import replacing
+from pimc.files.writing.atomic import replacing
 
 MIN_STEPS = 8
 OPSET = 17

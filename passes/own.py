@@ -16,8 +16,8 @@ import numpy as np
 
 from pimc.chip.design import Chip
 from pimc.errors import PimcError, PlanError, UsageError
-from pimc.files.atomic import sha256_array
 from pimc.files.entry_points import Extensions
+from pimc.files.writing.atomic import sha256_array
 from pimc.passes.stages import STAGES, Choices, Pass, check, number_of
 from pimc.plan.records import Plan
 

@@ -17,7 +17,7 @@ from pimc.data.dataset import Dataset
 from pimc.data.inputs import declared_shape, fixed_batch, only_input
 from pimc.data.layout import check_input
 from pimc.data.preparation import Statistics
-from pimc.files.atomic import sha256_array
+from pimc.files.writing.atomic import sha256_array
 from pimc.image.format.sections import CalibrationNote, compile_options
 from pimc.image.image import Image
 from pimc.passes.emit.emit import emit, emit_to
@@ -118,7 +118,7 @@ def compile(
         PlanError: a pass of one's own failed, or broke a rule of the stages before it.
     """
     options, chip = options or Options(), _chip(chip)
-    first = model if isinstance(model, Plan) else load_model(model)
+    first = model if isinstance(model, Plan) else load_model(model, follow_links=follow_links)
     finished = plan(
         first,
         chip,
@@ -139,17 +139,13 @@ def compile(
     )  # what they did is seen in the rest
     known = None if faults is None else _sha256(faults)
     chosen = compile_options(chosen, calibrated=calib is not None, faults=known)
-<<<<<<< ours
     noted = None if calib is None else _noted(_dataset(calib), options)
-    if output is not None:
-        return emit_to(output, finished, chip, chosen, teacher=options.teacher, calibration=noted)
-    return emit(finished, chip, chosen, teacher=options.teacher, calibration=noted)
-=======
     with blaming(first.graph, first.model_name):
         if output is not None:
-            return emit_to(output, finished, chip, chosen, teacher=options.teacher)
-        return emit(finished, chip, chosen, teacher=options.teacher)
->>>>>>> theirs
+            return emit_to(
+                output, finished, chip, chosen, teacher=options.teacher, calibration=noted
+            )
+        return emit(finished, chip, chosen, teacher=options.teacher, calibration=noted)
 
 
 def _chip(chip: Chip | str | Path | None) -> Chip:

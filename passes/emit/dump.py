@@ -15,8 +15,8 @@ import numpy as np
 from pimc.chip.design import Chip
 from pimc.errors import UsageError
 from pimc.files import container
-from pimc.files.atomic import replacing, sha256_file
 from pimc.files.container import Content
+from pimc.files.writing.atomic import replacing, sha256_file
 from pimc.passes.emit.parts import (
     put_codes,
     put_constants,

@@ -10,8 +10,8 @@ from typing import Any
 from pimc.chip.design import Chip
 from pimc.errors import PimcError, PlanError
 from pimc.files import container
-from pimc.files.atomic import sha256_file
 from pimc.files.container import Tensor
+from pimc.files.writing.atomic import sha256_file
 from pimc.passes.emit.dump import CODES, CONSTANTS, FORMAT, GRAPH, LAYERS, PLAN, VERSION
 from pimc.passes.emit.parts import get_constants, get_layers, get_quantized, get_tables
 from pimc.passes.graph.frontend import read_graph

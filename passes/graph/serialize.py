@@ -11,7 +11,6 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from pimc.errors import ModelError
-from pimc.files.atomic import little_endian
 from pimc.files.container import Deferred
 from pimc.files.memory_map import let_go
 from pimc.files.weights.onnx_outline import (
@@ -20,6 +19,7 @@ from pimc.files.weights.onnx_outline import (
     Segment,
     segments,
 )
+from pimc.files.writing.atomic import little_endian
 
 #: Entries of a tensor written together.
 _PART = 1 << 22

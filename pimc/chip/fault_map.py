@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from pimc.chip.design import Chip
 from pimc.errors import DataError
-from pimc.files.atomic import replacing
 from pimc.files.kinds.reading import read_as
+from pimc.files.writing.atomic import replacing
 
 FIELDS = ("array", "row", "col", "fault")
 KINDS = ("stuck_gmin", "stuck_gmax", "open")

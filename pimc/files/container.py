@@ -19,14 +19,14 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from pimc.errors import PimcError
-from pimc.files.atomic import (
+from pimc.files.memory_map import let_go
+from pimc.files.tensor_file import Content, Deferred, Tensor, file_order, header, tensors_in
+from pimc.files.writing.atomic import (
     little_endian,
     replacing,
     sha256_array,
     sha256_of,
 )
-from pimc.files.memory_map import let_go
-from pimc.files.tensor_file import Content, Deferred, Tensor, file_order, header, tensors_in
 
 __all__ = [
     "Content",

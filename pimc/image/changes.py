@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pimc.errors import ImageError
-from pimc.files.atomic import replacing
 from pimc.files.strict import described
+from pimc.files.writing.atomic import replacing
 from pimc.image.format.sections import NOTES, LayerEntry
 from pimc.image.format.tensors import LAYER_TENSORS
 from pimc.image.image import Image, ImageLayer

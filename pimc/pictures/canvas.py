@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pimc.files.atomic import replacing
+from pimc.files.writing.atomic import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

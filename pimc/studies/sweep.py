@@ -18,9 +18,9 @@ from pimc.chip.elements import seen_by_compiler
 from pimc.chip.grid import Point, chip_at
 from pimc.data.dataset import Dataset
 from pimc.errors import ChipError, PimcError, UsageError
-from pimc.files.alone import alone
-from pimc.files.atomic import sha256_array
 from pimc.files.container import canonical_json
+from pimc.files.writing.alone import alone
+from pimc.files.writing.atomic import sha256_array
 from pimc.image.image import Image
 from pimc.image.summary import summarize
 from pimc.plan.records import Plan

@@ -12,11 +12,11 @@ from typing import Any
 
 from pimc.chip.grid import Value, as_text, parse_value
 from pimc.errors import UsageError
-from pimc.files.atomic import replacing
 from pimc.files.container import canonical_json
-from pimc.files.journal import appending, entries_of
 from pimc.files.kinds.reading import read_as
 from pimc.files.strict import Key, check_value
+from pimc.files.writing.atomic import replacing
+from pimc.files.writing.journal import appending, entries_of
 
 __all__ = [
     "COLUMNS",

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pimc.errors import DeviceError, RecoveryError, UsageError
-from pimc.files.journal import appending, entries_of
+from pimc.files.writing.journal import appending, entries_of
 from pimc.image.changes import alike
 from pimc.image.image import Image
 from pimc.runtime.door.abilities import CountsWrites, Savable

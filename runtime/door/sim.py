@@ -13,13 +13,9 @@ import torch
 
 from pimc.chip.converters import plane_weights
 from pimc.chip.design import Chip
-<<<<<<< ours
 from pimc.errors import DeviceError, RecoveryError
 from pimc.files.schema import TensorSpec, require
-=======
-from pimc.errors import DeviceError
-from pimc.files.alone import alone
->>>>>>> theirs
+from pimc.files.writing.alone import alone
 from pimc.image.image import ImageLayer
 from pimc.runtime.die.banks import Banks
 from pimc.runtime.die.die import Die

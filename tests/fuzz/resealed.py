@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from pimc.files.atomic import little_endian, sha256_array
 from pimc.files.tensor_file import file_order, header
+from pimc.files.writing.atomic import little_endian, sha256_array
 from tests.fuzz.values import array_changed, changed, text_of
 
 __all__ = ["parts", "resealed", "sealed", "with_other_header"]

@@ -13,7 +13,7 @@ from random import Random
 
 import pytest
 
-from pimc.files.atomic import remove_leftovers
+from pimc.files.writing.atomic import remove_leftovers
 from tests.kills.conftest import Whole
 from tests.kills.faults import Fault
 from tests.kills.jobs import JOBS

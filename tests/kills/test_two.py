@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pimc.errors import DeviceError, UsageError
-from pimc.files.alone import alone
+from pimc.files.writing.alone import alone
 from pimc.runtime.die.die import Die
 from tests.kills.conftest import Whole
 from tests.kills.jobs import JOBS

@@ -11,7 +11,7 @@ import pytest
 
 from pimc.errors import PimcError, RecoveryError
 from pimc.files import container
-from pimc.files.atomic import sha256_array
+from pimc.files.writing.atomic import sha256_array
 from pimc.image import image as image_format
 from pimc.image.image import Image
 from pimc.passes.recover.bench import checkpoint as recovery_format

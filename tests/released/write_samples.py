@@ -20,7 +20,7 @@ from pimc.api import compile as compile_model
 from pimc.chip.design import Chip
 from pimc.chip.fault_map import Fault, FaultMap
 from pimc.data.dataset import Dataset
-from pimc.files.atomic import sha256_array
+from pimc.files.writing.atomic import sha256_array
 from pimc.image.image import Image
 from pimc.passes.recover.bench.bench import Bench
 from pimc.passes.recover.bench.checkpoint import Checkpoint

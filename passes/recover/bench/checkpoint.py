@@ -18,10 +18,10 @@ import numpy as np
 from pimc.data.dataset import Dataset
 from pimc.errors import ImageError, RecoveryError
 from pimc.files import container
-from pimc.files.atomic import sha256_array
 from pimc.files.container import Tensor, canonical_json
 from pimc.files.manifest import read_object
 from pimc.files.strict import key
+from pimc.files.writing.atomic import sha256_array
 from pimc.image.image import VERSION as IMAGE_VERSION
 from pimc.image.image import Image
 from pimc.passes.recover.bench.bench import Bench

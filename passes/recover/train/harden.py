@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from pimc.data.dataset import Dataset
-from pimc.files.atomic import sha256_array
+from pimc.files.writing.atomic import sha256_array
 from pimc.image.image import Image
 from pimc.passes.recover.train.trainer import Batch, Best, Trainer
 from pimc.passes.recover.twin.goal import Goal, Task

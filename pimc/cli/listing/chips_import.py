@@ -36,7 +36,7 @@ def import_(settings: Settings, arguments: ImportArguments) -> Report:
     """
     from pimc.chip.measured import Measurement
     from pimc.errors import UsageError
-    from pimc.files.atomic import replacing
+    from pimc.files.writing.atomic import replacing
     from pimc.pictures.plots import measured_picture
 
     target = arguments.output or Path(f"{arguments.csv.stem}.toml")

@@ -42,7 +42,7 @@ def compared(
 ) -> Report:
     """Run the strategies on the same dies; writes the table and the picture beside the image."""
     from pimc.errors import UsageError
-    from pimc.files.atomic import replacing
+    from pimc.files.writing.atomic import replacing
     from pimc.passes.recover.bench.floor import with_perfect_cells
     from pimc.passes.recover.strategies import strategies, strategy_named
     from pimc.pictures.canvas import stands_on

@@ -41,7 +41,7 @@ def recover(settings: Settings, arguments: RecoverArguments) -> Report:
         return _strategies()
     from pimc.cli.lookup import find_image
     from pimc.errors import DeviceError, UsageError
-    from pimc.files.alone import alone
+    from pimc.files.writing.alone import alone
     from pimc.image.image import Image
     from pimc.studies.evaluate import Batches
     from pimc.studies.input_warnings import chance_warning
@@ -217,7 +217,7 @@ def _accuracy_told(checkpoint: Checkpoint, labelled: Batches | None) -> float | 
 
 
 def _mark(labelled: Batches) -> str:
-    from pimc.files.atomic import sha256_array
+    from pimc.files.writing.atomic import sha256_array
     from pimc.passes.recover.bench.checkpoint import recognised
 
     return f"{recognised(labelled.data)} {sha256_array(labelled.labels)}"

@@ -79,7 +79,7 @@ def write_files(recovery: Recovery, output: Path, result: dict[str, Any]) -> Non
     import json
 
     from pimc.chip.fault_map import FaultMap
-    from pimc.files.atomic import replacing
+    from pimc.files.writing.atomic import replacing
 
     recovery.image.save(output)
     if recovery.findings and recovery.findings.faults:

@@ -31,7 +31,7 @@ def age(settings: Settings, arguments: AgeArguments) -> Report:
     from pimc.chip.element import Place
     from pimc.chip.elements import acting_on
     from pimc.errors import DeviceError
-    from pimc.files.alone import alone
+    from pimc.files.writing.alone import alone
     from pimc.runtime.die.die import Die
 
     with alone(arguments.die, DeviceError):

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pimc.errors import DataError, UsageError
-from pimc.files.atomic import write_whole
 from pimc.files.kinds.reading import read_as
+from pimc.files.writing.atomic import write_whole
 from pimc.progress import Progress
 from pimc.runtime.session import NodeArg, Session
 

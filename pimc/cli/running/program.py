@@ -50,7 +50,7 @@ def program(settings: Settings, arguments: ProgramArguments) -> Report:
     """
     from pimc.cli.lookup import find_image
     from pimc.errors import DeviceError, UsageError
-    from pimc.files.alone import alone
+    from pimc.files.writing.alone import alone
     from pimc.image.image import Image
     from pimc.runtime.door.drivers import open_device, simulates
     from pimc.runtime.door.program import Journal, journal_path

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pimc.files.atomic import sha256_file
+from pimc.files.writing.atomic import sha256_file
 from pimc.image.image import Image
 from pimc.runtime.capture import Capture
 from pimc.runtime.door import drivers

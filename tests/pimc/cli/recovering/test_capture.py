@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pimc.files.atomic import sha256_file
+from pimc.files.writing.atomic import sha256_file
 from pimc.runtime.capture import Capture
 from pimc.runtime.die.die import Die
 from pimc.runtime.session import Session

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pimc.files.atomic import sha256_file
+from pimc.files.writing.atomic import sha256_file
 from pimc.runtime.die.die import Die
 from tests.pimc.cli.recovering.quick import QUICK, names, write_capture
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pimc.files.atomic import sha256_file
+from pimc.files.writing.atomic import sha256_file
 from pimc.image.image import Image
 
 

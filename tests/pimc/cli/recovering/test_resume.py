@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pimc.files.atomic import sha256_file
+from pimc.files.writing.atomic import sha256_file
 from pimc.passes.recover.bench.checkpoint import Checkpoint
 
 #: A few epochs on few images.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pimc.files.atomic import sha256_file
+from pimc.files.writing.atomic import sha256_file
 from pimc.runtime.die.die import Die
 
 #: A few epochs on few images.

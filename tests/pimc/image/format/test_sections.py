@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pimc.errors import ImageError
-from pimc.files.atomic import sha256_array
+from pimc.files.writing.atomic import sha256_array
 from pimc.image.format.sections import MANIFEST, RecoveryNote, SourceModel
 from pimc.image.image import Image
 

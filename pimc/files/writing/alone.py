@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pimc.errors import PimcError
-from pimc.files.atomic import lock, opened_hidden, same_file
+from pimc.files.writing.atomic import lock, opened_hidden, same_file
 
 __all__ = ["alone"]
 

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from pimc.errors import UsageError
-from pimc.files.atomic import (
+from pimc.files.writing.atomic import (
     replacing,
     sha256_array,
     sha256_file,
     write_whole,
 )
-from pimc.files.journal import append_line
+from pimc.files.writing.journal import append_line
 
 
 def test_writes_and_replaces(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_sha256_array_refuses_objects() -> None:
 
 _KILLED = """
 import os, signal, sys
-from pimc.files.atomic import replacing
+from pimc.files.writing.atomic import replacing
 with replacing(sys.argv[1]) as stream:
     stream.write(b"half")
     stream.flush()

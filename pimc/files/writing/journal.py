@@ -11,7 +11,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pimc.files.atomic import unwritable
+from pimc.files.writing.atomic import unwritable
 
 __all__ = ["append_line", "appending", "entries_of", "whole_lines"]
 

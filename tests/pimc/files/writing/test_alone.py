@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from pimc.errors import DeviceError, UsageError
-from pimc.files.alone import alone
-from pimc.files.atomic import remove_leftovers, write_whole
+from pimc.files.writing.alone import alone
+from pimc.files.writing.atomic import remove_leftovers, write_whole
 
 HOLDER = """
 import sys
 from pathlib import Path
 from pimc.errors import DeviceError
-from pimc.files.alone import alone
+from pimc.files.writing.alone import alone
 with alone(Path(sys.argv[1]), DeviceError):
     print("held", flush=True)
     sys.stdin.read()

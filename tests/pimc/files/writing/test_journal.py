@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pimc.files.journal import append_line, entries_of, whole_lines
+from pimc.files.writing.journal import append_line, entries_of, whole_lines
 
 
 def test_entries_come_back(tmp_path: Path) -> None:
