@@ -142,4 +142,4 @@ def _measured(image: Image, device: Device, labelled: Batches | None, seed: int)
     """Accuracy; looking at the labelled data must not change what the recovery reads."""
     if labelled is None:
         return None
-    return accuracy(Session(image, observer(device, seed)), labelled)
+    return accuracy(Session(image, die=observer(device, seed)), labelled)
