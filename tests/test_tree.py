@@ -120,6 +120,9 @@ ELSEWHERE: dict[str, str] = {
     "runtime/ops/tensors/reduce.py": "tests/runtime/ops/test_ops.py",
     "runtime/ops/tensors/shape.py": "tests/runtime/ops/test_ops.py",
     "runtime/ops/values.py": "tests/runtime/ops/test_registry.py",
+    "runtime/ort/binding.py": "tests/runtime/test_session.py",
+    "runtime/ort/methods.py": "tests/runtime/test_session.py",
+    "runtime/ort/options.py": "tests/runtime/test_session.py",
     "runtime/physics/faults.py": "tests/runtime/die/test_die.py",
     "runtime/read/digital_side.py": "tests/runtime/test_crossbar.py",
     "runtime/read/fused/draws.py": "tests/runtime/read/fused/test_layer.py",
@@ -127,7 +130,6 @@ ELSEWHERE: dict[str, str] = {
     "runtime/read/fused/lanes.py": "tests/runtime/read/fused/test_layout.py",
     "runtime/read/fused/records.py": "tests/runtime/read/fused/test_layout.py",
     "runtime/read/loaded.py": "tests/runtime/read/test_oracle.py",
-    "runtime/session.py": "tests/runtime/test_exact.py",
     "runtime/teacher.py": "tests/test_exports.py",
 }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -170,6 +171,22 @@ class Image(ImageContent):
             UsageError: the file cannot be written.
         """
         container.save(path, self.manifest, self.tensors)
+
+    @staticmethod
+    def from_bytes(data: bytes) -> Image:
+        """Verify an image that is held in memory: the content of its file.
+
+        Raises:
+            ImageError: as :meth:`load` does.
+        """
+        with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            path = Path(folder) / "bytes"
+            path.write_bytes(data)
+            try:
+                return Image.load(path)  # mapped: it stays when the file's name is gone
+            except ImageError as cause:
+                where = (cause.where or "").replace(str(path), f"{len(data):,} bytes")
+                raise ImageError(cause.message, where, cause.hint) from cause
 
     @staticmethod
     @read_as("image")

@@ -102,7 +102,7 @@ class Bench:
         held_out, train = data.subset(chosen), data.subset(rest)
         if captured is not None:
             captured = _of_samples(captured, len(data), rest)
-        session = Session(image, device)
+        session = Session(image, die=device)
         teacher = teacher_array(image)
         what = "running the float network"
         wanted = network_outputs(session, held_out, progress, what, teacher)
@@ -126,7 +126,7 @@ class Bench:
 
     def session(self, state: State) -> Session:
         """The present image on the chip, or, without one, on perfect cells for its graph."""
-        return Session(state.image, self.device)
+        return Session(state.image, die=self.device)
 
     def array(self, state: State) -> ArrayCall | None:
         """What stands in for the chip where none is attached: the twin."""

@@ -82,7 +82,7 @@ def capture(settings: Settings, arguments: CaptureArguments) -> Report:
         arguments.vectors, arguments.repeats, record=arguments.record, seed=settings.seed
     )
     captured = take(
-        Session(loaded, device),
+        Session(loaded, die=device),
         data,
         options,
         progress=settings.progress,

@@ -69,7 +69,7 @@ def compared(
     seeds = settings.seeds(arguments.dies or 1)
     in_float = ideal = floor = None
     if labelled is not None:
-        perfect = Session(with_perfect_cells(image), Die.simulated(seeds[0]), seed=seeds[0])
+        perfect = Session(with_perfect_cells(image), die=Die.simulated(seeds[0]), seed=seeds[0])
         floor = accuracy(perfect, labelled, progress=settings.progress)
         in_float = accuracy(float_session(image), labelled, progress=settings.progress)
         ideal = accuracy(Session(image), labelled, progress=settings.progress)

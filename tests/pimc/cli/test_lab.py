@@ -68,7 +68,7 @@ def test_what_was_written_is_saved_and_found_again(pimc, image, lab) -> None:
     done = pimc("run", "--input", "x.npy", "-o", "y.npy", "--device", "rack", "--die", "a.npz")
     assert done.code == 0
     device = rack(lab, image, 3).observer(0)
-    (wanted,) = Session(image, device).run(None, {"x": inputs()})
+    (wanted,) = Session(image, die=device).run(None, {"x": inputs()})
     assert np.array_equal(np.load("y.npy"), wanted)
 
 
