@@ -84,7 +84,7 @@ def test_options_are_honoured_ignored_or_refused(tiny_image: Image, tiny_inputs:
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = Session(tiny_image, die=options)
+    session = Session(tiny_image, options)
     assert session.get_session_options() is options
     seen = []
     name = tiny_image.layers[0].name
@@ -102,13 +102,13 @@ def test_options_are_honoured_ignored_or_refused(tiny_image: Image, tiny_inputs:
         refused = ort.SessionOptions()
         setattr(refused, option, value)
         with pytest.raises(UsageError, match=option):
-            Session(tiny_image, die=refused)
+            Session(tiny_image, refused)
     assert isinstance(Session(tiny_image).get_session_options(), ort.SessionOptions)
 
 
 def test_a_die_is_not_taken_for_options_nor_options_for_a_die(tiny_image: Image) -> None:
     with pytest.raises(UsageError, match="sess_options is a Die") as raised:
-        Session(tiny_image, die=Die.simulated(1))  # type: ignore[arg-type]  # the mistake
+        Session(tiny_image, Die.simulated(1))  # type: ignore[arg-type]  # the mistake
     assert "die=" in str(raised.value.hint)
 
 
