@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pimc.errors import PimcError
     from pimc.image.image import Image
     from pimc.passes.recover import recover
+    from pimc.passes.recover.module import module
     from pimc.runtime.die.die import Die
     from pimc.runtime.session import Session
 
@@ -30,6 +31,7 @@ __all__ = [
     "__version__",
     "compile",
     "load_data",
+    "module",
     "recover",
 ]
 
@@ -42,6 +44,7 @@ _HOME = {
     "Session": "pimc.runtime.session",
     "compile": "pimc.api",
     "load_data": "pimc.data.dataset",
+    "module": "pimc.passes.recover.module",
     "recover": "pimc.passes.recover",
 }
 

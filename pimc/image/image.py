@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,10 @@ from pimc.image.format.tables import TILE_FIELDS
 from pimc.image.format.tensors import layer_tensor
 from pimc.image.layer import ImageLayer
 from pimc.image.rules.sound import require_sound
+
+if TYPE_CHECKING:
+    from pimc.passes.recover.module import ChipModule, Through
+    from pimc.runtime.die.die import Die
 
 __all__ = [
     "FORMAT",
@@ -159,6 +163,26 @@ class Image(ImageContent):
         held[row, place] = levels
         packed[touched] = pack_levels(held, bits)
         return packed
+
+    def module(
+        self,
+        die: Die | None = None,
+        *,
+        fresh: bool = False,
+        through: Through = "chip",
+        converters: bool = True,
+        seed: int = 0,
+    ) -> ChipModule:
+        """The image as a ``torch.nn.Module``: what a simulated die gives, with gradients.
+
+        Arguments and errors are those of :func:`pimc.module`, where it is made: an image knows
+        nothing of what runs it.
+        """
+        import pimc
+
+        return pimc.module(
+            self, die, fresh=fresh, through=through, converters=converters, seed=seed
+        )
 
     def to_bytes(self) -> bytes:
         """The file's bytes; equal images give equal bytes."""
