@@ -29,14 +29,21 @@ class _Written:
     """A die that was written.
 
     Attributes:
+        fresh: it was drawn for one forward pass.
         codes: of every layer, as they were asked for.
         weights: (groups, rows, cols) what the cells of every layer amount to, the gain left out.
     """
 
     device: Device
     processor: str
+    fresh: bool
     codes: Sequence[torch.Tensor] = field(repr=False)
     weights: Sequence[torch.Tensor] = field(repr=False)
+
+    def still(self, processor: str, codes: Sequence[torch.Tensor]) -> bool:
+        """Whether it serves for these codes, too."""
+        same = all(torch.equal(old, new) for old, new in zip(self.codes, codes, strict=True))
+        return same and not self.fresh and self.processor == processor
 
 
 class Specimen:
@@ -70,7 +77,7 @@ class Specimen:
         """
         codes = [layer.codes().cpu() for layer in layers]
         held = self._written
-        if fresh or held is None or held.processor != processor or not _same(held.codes, codes):
+        if fresh or held is None or not held.still(processor, codes):
             held = self._written = self._write(codes, processor, fresh=fresh)
         for layer, weight in zip(layers, held.weights, strict=True):
             layer.land(weight.to(layer.weight))
@@ -112,7 +119,7 @@ class Specimen:
         device.program(cells[stale], wanted[stale])
         pairs = zip(image.layers, self._regions, strict=True)
         weights = [self._held(die, layer, region) for layer, region in pairs]
-        return _Written(device, processor, codes, weights)
+        return _Written(device, processor, fresh, codes, weights)
 
     def _held(self, die: Die, layer: ImageLayer, region: Region) -> torch.Tensor:
         """(groups, rows, cols) what the cells of a layer amount to."""
@@ -124,10 +131,6 @@ class Specimen:
             scale = layer.scale.astype(np.float64).reshape(layer.groups, 1, layer.cols)
             weight = weight - scale * (taken @ self._image.codebook.coefficients)
         return torch.from_numpy(weight).float()
-
-
-def _same(one: Sequence[torch.Tensor], other: Sequence[torch.Tensor]) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 def _drawn(seed: int, number: int) -> int:
