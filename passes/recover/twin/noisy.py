@@ -114,9 +114,9 @@ class NoisyLayer(TwinLayer):
         """
         scale = (layer.scale * layer.gain).astype(np.float64)
         wanted = np.asarray(layer.teacher_weight, np.float64)
-        return NoisyLayer(
-            image, layer, wanted / scale.reshape(layer.groups, 1, layer.cols)
-        ).to(device)
+        return NoisyLayer(image, layer, wanted / scale.reshape(layer.groups, 1, layer.cols)).to(
+            device
+        )
 
     @staticmethod
     def at(image: Image, layer: ImageLayer) -> NoisyLayer:

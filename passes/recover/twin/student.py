@@ -69,9 +69,7 @@ class Student:
             return self.run(x, self.teacher)
 
 
-def require_gradients(
-    executor: Executor, layers: Sequence[str], outputs: Sequence[str]
-) -> None:
+def require_gradients(executor: Executor, layers: Sequence[str], outputs: Sequence[str]) -> None:
     """Make sure that gradients of ``outputs`` reach the layers, named by what they give.
 
     Raises:

@@ -201,9 +201,7 @@ def test_weights_take_the_levels_that_the_compiler_would_give_them(image) -> Non
         weight = layer.weight.detach().numpy().astype(np.float64)
         codes = nearest(book, weight / now.scale.reshape(shape) + zero_us)
         cells = now.by_weight(module.image().cells(now))
-        np.testing.assert_array_equal(
-            module.image().levels.reshape(-1)[cells], book.levels[codes]
-        )
+        np.testing.assert_array_equal(module.image().levels.reshape(-1)[cells], book.levels[codes])
 
 
 def test_an_untrained_module_gives_its_image_back(image) -> None:
