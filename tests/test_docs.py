@@ -131,6 +131,16 @@ def lines_of(example: str) -> int:
     return sum(bool(line.strip()) for line in example.splitlines())
 
 
+def test_the_example_of_the_python_page_runs(tiny_model, tmp_path: Path) -> None:
+    onnx.save(tiny_model(), tmp_path / "model.onnx")
+    (example,) = python_of("python.md")
+    told = output_of(example, tmp_path)
+    assert [line.split()[0] for line in told] == [
+        "five", "ADC", "ADC", "costs", "cells", "one", "none", "affine",
+    ]  # fmt: skip
+    assert (tmp_path / "bench.pimccap").exists()
+
+
 #: Lines of IBM aihwkit's examples/01_simple_layer.py that are neither blank nor comments.
 LINES_OF_AIHWKIT = 24
 
@@ -157,6 +167,15 @@ def test_a_file_of_torch_is_told_the_line_of_the_page(pimc, here: Path) -> None:
     assert done.code == 2
     assert "this is a PyTorch file" in done.err
     line = python_of("from-pytorch.md")[1].strip()
+    assert line in " ".join(done.err.split())
+
+
+def test_a_file_of_tensorflow_lite_is_told_the_line_of_the_page(pimc, here: Path) -> None:
+    (here / "model.tflite").write_bytes(b"\x1c\0\0\0TFL3rest")
+    done = pimc("check", "model.tflite")
+    assert done.code == 2
+    page = (ROOT / "docs" / "from-tflite.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^python -m tf2onnx.*$", page, flags=re.MULTILINE)
     assert line in " ".join(done.err.split())
 
 

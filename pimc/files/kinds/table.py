@@ -140,7 +140,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         "tflite",
         "a TensorFlow Lite model",
-        _TF2ONNX.replace("{option}", "tflite"),
+        _TF2ONNX.replace("{option}", "tflite") + " (pip install 'pimc[tflite]')",
         marks.flatbuffer(b"TFL3"),
     ),
     Kind(

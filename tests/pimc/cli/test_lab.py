@@ -75,7 +75,7 @@ def test_what_was_written_is_saved_and_found_again(pimc, image, lab) -> None:
 def test_programming_that_was_cut_resumes_to_the_same_cells(
     pimc, tiny_image, here, lab, monkeypatch
 ) -> None:
-    from pimc.cli.running import program as module
+    from pimc.functions import program as module
 
     monkeypatch.setattr(module, "CHECKPOINT_S", 0.0)
     tiny_image.save("tiny.pimc")
