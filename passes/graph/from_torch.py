@@ -11,7 +11,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import onnx_ir as ir
@@ -123,7 +123,8 @@ class _Inputs:
 def _export(module: Any, given: _Inputs | None) -> torch.onnx.ONNXProgram:
     import torch
 
-    export: Callable[..., Any] = torch.onnx.export
+    # A function of many forms, of which this one always gives a program.
+    export: Callable[..., torch.onnx.ONNXProgram] = cast("Any", torch.onnx.export)
     if given is None:
         return export(module, dynamo=True, verbose=False)
     return export(
