@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -166,8 +166,8 @@ def read(
     if is_module(model):
         if example_inputs is None and calib is not None:
             example_inputs = _dataset(calib).batch(0, EXAMPLES)
-        model = exported(cast("torch.nn.Module", model), example_inputs)
-    elif example_inputs is not None:
+        return load_model(exported(model, example_inputs))
+    if example_inputs is not None:
         raise UsageError(
             "example inputs are for a torch.nn.Module", hint="leave them out: the model is ONNX"
         )

@@ -14,6 +14,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
@@ -22,8 +23,9 @@ from pimc.passes.graph.quiet import quiet
 
 if TYPE_CHECKING:
     import torch
+    from typing_extensions import TypeIs
 
-    Examples = torch.Tensor | Sequence[Any] | Mapping[str, Any]
+    Examples = torch.Tensor | npt.NDArray[Any] | Sequence[Any] | Mapping[str, Any]
 
 __all__ = ["exported", "is_module", "is_program", "program_model"]
 
@@ -32,14 +34,14 @@ _PAGE = "docs/from-pytorch.md"
 EXAMPLES = 2
 
 
-def is_module(model: object) -> bool:
+def is_module(model: object) -> TypeIs[torch.nn.Module | torch.export.ExportedProgram]:
     """Whether this is what torch's exporter takes: a module, or an exported program."""
     torch = sys.modules.get("torch")
     kinds = () if torch is None else (torch.nn.Module, torch.export.ExportedProgram)
     return isinstance(model, kinds)
 
 
-def is_program(model: object) -> bool:
+def is_program(model: object) -> TypeIs[torch.onnx.ONNXProgram]:
     """Whether this is a ``torch.onnx.ONNXProgram``."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(model, torch.onnx.ONNXProgram)

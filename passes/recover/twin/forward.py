@@ -5,8 +5,8 @@ Physics-aware training: L. G. Wright et al. 2022, DOI 10.1038/s41586-021-04223-6
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 import onnx_ir as ir
 import torch
@@ -41,11 +41,11 @@ def as_read(twin: Twin, chip: Mapping[str, CrossbarLayer]) -> ArrayCall:
 
     The arguments and gradients are those of :func:`through_chip`.
     """
+    straight = cast("Callable[[torch.Tensor, torch.Tensor], torch.Tensor]", _Straight.apply)
 
     def array(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
         expected, given = _read(twin.layers[layer_of(node)], chip[layer_of(node)], x)
-        value: torch.Tensor = _Straight.apply(expected, given)
-        return value
+        return straight(expected, given)
 
     return array
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -70,7 +71,6 @@ class TwinLayer(torch.nn.Module):
     kernel: torch.Tensor
     offset: torch.Tensor
     noise: torch.Tensor
-    __call__: Callable[[torch.Tensor], torch.Tensor]
 
     def __init__(
         self,
@@ -93,9 +93,21 @@ class TwinLayer(torch.nn.Module):
             noise=torch.zeros_like(offset) if noise is None else noise,
         )
 
+    if TYPE_CHECKING:
+
+        def __call__(self, x: torch.Tensor) -> torch.Tensor:
+            """Typed; see :meth:`forward`."""
+            ...
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The layer's output for its input."""
         return self.scaled(self.raw(x))
+
+    def with_kernel(self, kernel: torch.Tensor) -> Self:
+        """The same layer, gain and bias shared, that computes with another kernel."""
+        other = copy.copy(self)
+        other.kernel = kernel
+        return other
 
     def raw(self, x: torch.Tensor) -> torch.Tensor:
         """The output before gain and bias."""
