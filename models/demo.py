@@ -75,9 +75,9 @@ def run(out: Path, dies: int) -> None:
     for seed in range(dies):
         device = open_device("sim", image, seed=seed)
         program(image, device)
-        before.append(accuracy(Session(image, device), labelled, progress=show))
+        before.append(accuracy(Session(image, die=device), labelled, progress=show))
         recovery = recover(image, device, calib, RecoverOptions(seed=seed), progress=show)
-        after.append(accuracy(Session(recovery.image, device), labelled, progress=show))
+        after.append(accuracy(Session(recovery.image, die=device), labelled, progress=show))
         recovery.image.save(out / f"resnet8.die{seed}.r1.pimc")
         flush(device, out / f"resnet8.die{seed}.r1.die")
         names.append(f"die {seed}")

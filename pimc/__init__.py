@@ -13,8 +13,14 @@ if TYPE_CHECKING:
     from pimc.chip.design import Chip
     from pimc.data.dataset import Dataset, load_data
     from pimc.errors import PimcError
+    from pimc.functions.capture import capture
+    from pimc.functions.evaluate import evaluate, explain
+    from pimc.functions.explore import compare, sweep
+    from pimc.functions.program import program
+    from pimc.functions.verify import verify
     from pimc.image.image import Image
     from pimc.passes.recover import recover
+    from pimc.passes.recover.module import module
     from pimc.runtime.die.die import Die
     from pimc.runtime.session import Session
 
@@ -28,9 +34,17 @@ __all__ = [
     "PimcError",
     "Session",
     "__version__",
+    "capture",
+    "compare",
     "compile",
+    "evaluate",
+    "explain",
     "load_data",
+    "module",
+    "program",
     "recover",
+    "sweep",
+    "verify",
 ]
 
 _HOME = {
@@ -40,9 +54,17 @@ _HOME = {
     "Image": "pimc.image.image",
     "PimcError": "pimc.errors",
     "Session": "pimc.runtime.session",
+    "capture": "pimc.functions.capture",
+    "compare": "pimc.functions.explore",
     "compile": "pimc.api",
+    "evaluate": "pimc.functions.evaluate",
+    "explain": "pimc.functions.evaluate",
     "load_data": "pimc.data.dataset",
+    "module": "pimc.passes.recover.module",
+    "program": "pimc.functions.program",
     "recover": "pimc.passes.recover",
+    "sweep": "pimc.functions.explore",
+    "verify": "pimc.functions.verify",
 }
 
 

@@ -17,10 +17,12 @@ from pimc.data.dataset import Dataset
 from pimc.data.inputs import declared_shape, fixed_batch, only_input
 from pimc.data.layout import check_input
 from pimc.data.preparation import Statistics
+from pimc.errors import UsageError
 from pimc.files.writing.atomic import sha256_array
 from pimc.image.format.sections import CalibrationNote, compile_options
 from pimc.image.image import Image
 from pimc.passes.emit.emit import emit, emit_to
+from pimc.passes.graph.from_torch import EXAMPLES, exported, is_module
 from pimc.passes.graph.frontend import load_model
 from pimc.passes.graph.malformed import blaming
 from pimc.passes.options import CALIBRATION_IMAGES, Options
@@ -36,9 +38,12 @@ if TYPE_CHECKING:
     import onnx_ir as ir
     import torch
 
-    Model = str | Path | bytes | onnx.ModelProto | ir.Model | Plan
+    from pimc.passes.graph.from_torch import Examples
 
-__all__ = ["CALIBRATION_IMAGES", "Options", "calibration_on", "compile", "plan"]
+    File = str | Path | bytes | onnx.ModelProto | ir.Model | torch.onnx.ONNXProgram
+    Model = File | torch.nn.Module | torch.export.ExportedProgram | Plan
+
+__all__ = ["CALIBRATION_IMAGES", "Options", "calibration_on", "compile", "plan", "read"]
 
 
 def plan(
@@ -46,6 +51,7 @@ def plan(
     chip: Chip | str | Path | None = None,
     *,
     calib: npt.NDArray[Any] | Dataset | None = None,
+    example_inputs: Examples | None = None,
     faults: FaultMap | None = None,
     options: Options | None = None,
     passes: OwnPasses | None = None,
@@ -64,7 +70,7 @@ def plan(
     ``stop_after`` names no pass.
     """
     options = options or Options()
-    first = model if isinstance(model, Plan) else load_model(model, follow_links=follow_links)
+    first = read(model, example_inputs, calib, follow_links=follow_links)
     calibration = None if calib is None else calibration_on(first, calib, options, progress)
     with blaming(first.graph, first.model_name):
         return run(
@@ -82,6 +88,7 @@ def compile(
     chip: Chip | str | Path | None = None,
     *,
     calib: npt.NDArray[Any] | Dataset | None = None,
+    example_inputs: Examples | None = None,
     faults: FaultMap | None = None,
     options: Options | None = None,
     passes: OwnPasses | None = None,
@@ -91,14 +98,18 @@ def compile(
     progress: Progress = silent,
     output: str | Path | None = None,
 ) -> Image:
-    """Compile an ONNX model to a chip image.
+    """Compile an ONNX model, or a PyTorch module, to a chip image.
 
     Args:
-        model: an ``.onnx`` file, its bytes, a model in memory, or a plan: what ``load_model`` made
-            of one, or what some passes did, of which the others are then run.
+        model: an ``.onnx`` file, its bytes, a model in memory, a ``torch.nn.Module`` or what
+            torch's exporters made of one, or a plan: what ``load_model`` made of one, or what some
+            passes did, of which the others are then run.
         chip: a chip, the name of a shipped one or a chip file; the default chip if None.
         calib: inputs of the network, (N, *input shape), or a dataset; without them input
             ranges are dynamic.
+        example_inputs: what a ``torch.nn.Module`` is exported with: a tensor or array, several in
+            the order of ``forward``, or by the names of its arguments; samples first. Taken from
+            ``calib`` if None.
         faults: known faults of the die the image is for.
         passes: passes of one's own, by the stage that they follow: ``{"tile": [Mine()]}``. The
             image's options note them.
@@ -110,15 +121,16 @@ def compile(
             the image that comes back is read from there when it is looked at.
 
     Raises:
-        ModelError: the model cannot be read or compiled.
+        ModelError: the model cannot be exported, read or compiled.
         ChipError: the chip is malformed or cannot hold the network.
         DataError: the calibration data does not fit the model.
         UsageError: calibration data for a network with several inputs or a fixed number of
-            samples; passes of one's own that cannot run there; ``output`` cannot be written.
+            samples; a PyTorch module without example inputs, or such for another model; passes of
+            one's own that cannot run there; ``output`` cannot be written.
         PlanError: a pass of one's own failed, or broke a rule of the stages before it.
     """
     options, chip = options or Options(), _chip(chip)
-    first = model if isinstance(model, Plan) else load_model(model, follow_links=follow_links)
+    first = read(model, example_inputs, calib, follow_links=follow_links)
     finished = plan(
         first,
         chip,
@@ -127,7 +139,6 @@ def compile(
         options=options,
         passes=passes,
         dump_dir=dump_dir,
-        follow_links=follow_links,
         timed=timed,
         progress=progress,
     )
@@ -146,6 +157,25 @@ def compile(
                 output, finished, chip, chosen, teacher=options.teacher, calibration=noted
             )
         return emit(finished, chip, chosen, teacher=options.teacher, calibration=noted)
+
+
+def read(
+    model: Model,
+    example_inputs: Examples | None = None,
+    calib: npt.NDArray[Any] | Dataset | None = None,
+    *,
+    follow_links: bool = False,
+) -> Plan:
+    """The first plan of a model of any kind; arguments and errors are those of :func:`compile`."""
+    if is_module(model):
+        if example_inputs is None and calib is not None:
+            example_inputs = _dataset(calib).batch(0, EXAMPLES)
+        return load_model(exported(model, example_inputs))
+    if example_inputs is not None:
+        raise UsageError(
+            "example inputs are for a torch.nn.Module", hint="leave them out: the model is ONNX"
+        )
+    return model if isinstance(model, Plan) else load_model(model, follow_links=follow_links)
 
 
 def _chip(chip: Chip | str | Path | None) -> Chip:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +19,23 @@ from pimc.image.image import Image
 from pimc.plan.records import layer_of
 from pimc.runtime.crossbar import CrossbarLayer
 from pimc.runtime.die.die import Die
-from pimc.runtime.door.abilities import ReadsLayers
+from pimc.runtime.door.abilities import ReadsLayers, Resumable
 from pimc.runtime.door.device import Device
 from pimc.runtime.door.program import program
 from pimc.runtime.door.sim_driver import simulated
 from pimc.runtime.graph.executor import ArrayCall, Executor
+from pimc.runtime.ort.methods import ModelMetadata, OrtMethods
+from pimc.runtime.ort.options import (
+    Provider,
+    check_run_options,
+    check_session_options,
+    providers_of,
+)
 from pimc.runtime.physics.ir_drop import Method
-from pimc.runtime.read.threads import torch_on_one
+from pimc.runtime.read.threads import at_most, torch_on_one
+
+if TYPE_CHECKING:
+    from onnxruntime import SessionOptions
 
 #: Samples to run at a time where nobody says otherwise: what an array reads for more no longer
 #: fits a processor's caches, and takes longer a sample.
@@ -41,46 +51,68 @@ class NodeArg:
     type: str
 
 
-class Session:
-    """An image on a chip; has the methods of ``onnxruntime.InferenceSession``.
+class Session(OrtMethods):
+    """An image on a chip, in the shape of ``onnxruntime.InferenceSession``.
 
     Args:
-        image: an image or the path of one.
+        path_or_bytes: an image, its path or its bytes.
+        sess_options: ``onnxruntime.SessionOptions``. ``intra_op_num_threads`` is the largest number
+            of threads of a read; docs/session.md lists the others.
+        providers: ``CPUExecutionProvider`` or ``CUDAExecutionProvider``, alone or with options.
+        provider_options: of each provider.
         die: the simulated specimen, or a device that already holds the image. Without one
             the cells hold exactly what the image says and reads are free of noise.
         seed: seed of the read noise.
-        device: torch device to compute on.
+        converters: False leaves the ADC out.
+        device: torch device to compute on, where no providers name one.
         ir_drop: how a simulated die's wires are taken into account: ``first`` order or ``exact``.
 
     Raises:
         ImageError: the image cannot be read.
         DeviceError: the die is of another chip, or the chip failed.
-        UsageError: no such treatment of IR drop.
+        UsageError: an option that is not offered, or no such treatment of IR drop.
     """
 
     def __init__(
         self,
-        image: str | Path | Image,
-        die: Die | Device | None = None,
+        path_or_bytes: str | Path | bytes | Image,
+        sess_options: SessionOptions | None = None,
+        providers: Sequence[Provider] | None = None,
+        provider_options: Sequence[Mapping[str, Any]] | None = None,
         *,
+        die: Die | Device | None = None,
         seed: int = 0,
         converters: bool = True,
-        device: str = "cpu",
+        device: str | None = None,
         ir_drop: Method = "first",
     ) -> None:
-        self.image = image if isinstance(image, Image) else Image.load(image)
+        self._threads_allowed = check_session_options(sess_options)
+        self._options = sess_options
+        self._providers = providers_of(providers, provider_options, device)
+        self._die, self._seed = die, seed
         self._converters = converters
-        self._torch_device = device
         self._ir_drop: Method = ir_drop
-        self.device = self._attached(die or Die.ideal(), seed)
+        self.image = _image(path_or_bytes)
+        self._bind(self._attached(die or Die.ideal(), seed))
+
+    def _bind(self, device: Device) -> None:
+        """Load the image's network, its layers on ``device``."""
+        self.device = device
         self.layers = {
-            layer.name: CrossbarLayer.of(self.image, layer, self.device, device)
+            layer.name: CrossbarLayer.of(self.image, layer, device, self._torch_device)
             for layer in self.image.layers
         }
         graph = self.image.graph()
         self.inputs = [node_arg(value) for value in graph.graph.inputs]
         self.outputs = [node_arg(value) for value in graph.graph.outputs]
-        self.executor = Executor(graph, device=device)
+        self.executor = Executor(graph, device=self._torch_device)
+
+    def __repr__(self) -> str:
+        values = (
+            ", ".join(f"{arg.name} {arg.shape}" for arg in args)
+            for args in (self.inputs, self.outputs)
+        )
+        return f"Session({self.image.model.name!r} on {self.device.name}: {' → '.join(values)})"
 
     def with_die(self, die: Die | Device, *, seed: int = 0) -> Session:
         """The same image on another die; all that does not depend on the die is shared.
@@ -92,7 +124,9 @@ class Session:
         Raises:
             DeviceError: the die is of another chip, or the chip failed.
         """
-        other = copy(self)
+        other = Session.__new__(Session)
+        vars(other).update(vars(self))
+        other._die, other._seed = die, seed
         other.device = other._attached(die, seed)
         other.layers = {
             name: replace(layer, device=other.device) for name, layer in self.layers.items()
@@ -107,16 +141,38 @@ class Session:
         """The model's outputs."""
         return self.outputs
 
+    def get_modelmeta(self) -> ModelMetadata:
+        """What the image says of its network."""
+        graph = self.image.graph()
+        return ModelMetadata(
+            producer_name="pimc",
+            graph_name=graph.graph.name or "",
+            graph_description=graph.graph.doc_string or "",
+            description=graph.doc_string or "",
+            domain=graph.domain or "",
+            version=graph.model_version or 0,
+            custom_metadata_map={"model": self.image.model.name, "chip": self.image.chip.name},
+        )
+
     def run(
-        self, output_names: Sequence[str] | None, input_feed: Mapping[str, npt.NDArray[Any]]
+        self,
+        output_names: Sequence[str] | None,
+        input_feed: Mapping[str, Any],
+        run_options: Any = None,
     ) -> list[npt.NDArray[Any]]:
-        """Outputs for inputs; all of them where ``output_names`` is None.
+        """Outputs for inputs; all of them where ``output_names`` is None or empty.
+
+        Args:
+            output_names: of those wanted.
+            input_feed: arrays, or what NumPy makes arrays of, by name.
+            run_options: ``onnxruntime.RunOptions``; none of them changes anything here.
 
         Raises:
-            UsageError: an unknown input or output name.
+            UsageError: an unknown input or output name; options that are none, or terminate.
             DataError: an input of the wrong shape or type.
         """
-        names = [arg.name for arg in self.outputs] if output_names is None else list(output_names)
+        check_run_options(run_options)
+        names = list(output_names or (arg.name for arg in self.outputs))
         unknown = set(names) - {arg.name for arg in self.outputs}
         if unknown:
             raise UsageError(
@@ -134,7 +190,7 @@ class Session:
         array: ArrayCall | None = None,
     ) -> dict[str, torch.Tensor]:
         """Values by name as tensors; ``array`` replaces what array layers compute."""
-        with torch.inference_mode(), self._threads():
+        with torch.inference_mode(), at_most(self._threads_allowed), self._threads():
             return self.executor.run(inputs, want=want, array=array or self.array)
 
     def array(self, node: ir.Node, x: torch.Tensor) -> torch.Tensor:
@@ -147,11 +203,35 @@ class Session:
         whole = isinstance(chip, ReadsLayers) and all(map(chip.reads_whole, self.image.layers))
         return torch_on_one() if whole else nullcontext()
 
+    @property
+    def _torch_device(self) -> str:
+        return self._providers.device
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy goes on from the same state of the die and of the noise.
+
+        Raises:
+            UsageError: a chip is no part of a file.
+        """
+        if not isinstance(self._die or Die.ideal(), Die) or not isinstance(self.device, Resumable):
+            raise UsageError(
+                "a session on a device cannot be pickled", hint="open one on the other side"
+            )
+        names = ("_threads_allowed", "_providers", "_converters", "_ir_drop", "_seed")
+        settings = {name: getattr(self, name) for name in names}
+        die = copy.deepcopy(self._die or Die.ideal())
+        return _unpickled, (self.image.to_bytes(), die, self.device.state(), settings)
+
     def _attached(self, die: Die | Device, seed: int) -> Device:
         """The device that stands for ``die``; a simulated one is written first."""
         if not isinstance(die, Die):
             return die
-        device = simulated(
+        device = self._simulated(die, seed)
+        program(self.image, device)
+        return device
+
+    def _simulated(self, die: Die, seed: int) -> Device:
+        return simulated(
             die,
             self.image,
             seed=seed,
@@ -159,8 +239,6 @@ class Session:
             processor=self._torch_device,
             converters=self._converters,
         )
-        program(self.image, device)
-        return device
 
     def _checked(self, feed: Mapping[str, npt.NDArray[Any]]) -> dict[str, torch.Tensor]:
         expected = {arg.name: arg for arg in self.inputs}
@@ -170,11 +248,30 @@ class Session:
                 hint=f"the model's inputs are {', '.join(expected)}",
             )
         return {
-            name: torch.from_numpy(_fitting(np.asarray(value), expected[name])).to(
-                self._torch_device
-            )
+            name: torch.from_numpy(_fitting(value, expected[name])).to(self._torch_device)
             for name, value in feed.items()
         }
+
+
+def _image(given: str | Path | bytes | Image) -> Image:
+    if isinstance(given, Image):
+        return given
+    return Image.from_bytes(given) if isinstance(given, bytes) else Image.load(given)
+
+
+def _unpickled(
+    image: bytes,
+    die: Die,
+    state: Mapping[str, npt.NDArray[Any]],
+    settings: Mapping[str, Any],
+) -> Session:
+    session = Session.__new__(Session)
+    vars(session).update(settings, _options=None, _die=die, image=Image.from_bytes(image))
+    device = session._simulated(die, session._seed)
+    if isinstance(device, Resumable):
+        device.restore(state)
+    session._bind(device)
+    return session
 
 
 def inputs_of(image: Image) -> list[NodeArg]:
@@ -192,8 +289,11 @@ def node_arg(value: ir.Value) -> NodeArg:
     return NodeArg(str(value.name), shape, f"tensor({dtype.name.lower()})")
 
 
-def _fitting(value: npt.NDArray[Any], arg: NodeArg) -> npt.NDArray[Any]:
-    """``value`` if it has the type and shape of ``arg``."""
+def _fitting(given: Any, arg: NodeArg) -> npt.NDArray[Any]:
+    """``given`` as an array, if it has the type and shape of ``arg``."""
+    wanted = {"tensor(float)": np.float32, "tensor(int64)": np.int64}.get(arg.type)
+    # Numbers in lists have no type of their own.
+    value = given if isinstance(given, np.ndarray) else np.asarray(given, wanted)
     fits = len(value.shape) == len(arg.shape) and all(
         not isinstance(want, int) or want == have
         for want, have in zip(arg.shape, value.shape, strict=True)
@@ -204,7 +304,6 @@ def _fitting(value: npt.NDArray[Any], arg: NodeArg) -> npt.NDArray[Any]:
             where=f"input {arg.name}",
             hint="give data of the model's input shape",
         )
-    wanted = {"tensor(float)": np.float32, "tensor(int64)": np.int64}.get(arg.type)
     if wanted is np.int64 and value.dtype == np.float32 and (value == np.rint(value)).all():
         value = value.astype(np.int64)  # token numbers from a data file
     if wanted is not None and value.dtype != wanted:

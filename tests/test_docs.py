@@ -107,6 +107,78 @@ def test_python_of_the_page_on_passes_runs(tiny_model, tmp_path: Path) -> None:
         assert done.stdout.strip()
 
 
+def python_of(page: str) -> list[str]:
+    """Python examples of a page."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    return re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+
+
+def output_of(example: str, folder: Path) -> list[str]:
+    """Lines that an example prints, run by itself."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", example],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def lines_of(example: str) -> int:
+    """Lines that are not blank."""
+    return sum(bool(line.strip()) for line in example.splitlines())
+
+
+def test_the_example_of_the_python_page_runs(tiny_model, tmp_path: Path) -> None:
+    onnx.save(tiny_model(), tmp_path / "model.onnx")
+    (example,) = python_of("python.md")
+    told = output_of(example, tmp_path)
+    assert [line.split()[0] for line in told] == [
+        "five", "ADC", "ADC", "costs", "cells", "one", "none", "affine",
+    ]  # fmt: skip
+    assert (tmp_path / "bench.pimccap").exists()
+
+
+#: Lines of IBM aihwkit's examples/01_simple_layer.py that are neither blank nor comments.
+LINES_OF_AIHWKIT = 24
+
+
+def test_the_examples_from_pytorch_and_back_run(tmp_path: Path) -> None:
+    module, line, layer, network = python_of("from-pytorch.md")
+    assert output_of(module + line, tmp_path)
+    assert onnx.load(tmp_path / "model.onnx").graph.input[0].type.tensor_type.shape.dim[0].dim_param
+    losses = [float(told.split()[1]) for told in output_of(layer, tmp_path)]
+    assert len(losses) == 100
+    assert np.mean(losses[-10:]) < 0.5 * losses[0]
+    assert lines_of(layer) <= LINES_OF_AIHWKIT
+    assert lines_of(network) <= 30
+    compiled, trained = output_of(network, tmp_path)
+    means = [np.mean([float(v) for v in re.findall(r"0\.\d+", one)]) for one in (compiled, trained)]
+    assert means[1] > means[0]
+
+
+def test_a_file_of_torch_is_told_the_line_of_the_page(pimc, here: Path) -> None:
+    import torch
+
+    torch.save(torch.nn.Linear(4, 2).state_dict(), here / "model.pt")
+    done = pimc("check", "model.pt")
+    assert done.code == 2
+    assert "this is a PyTorch file" in done.err
+    line = python_of("from-pytorch.md")[1].strip()
+    assert line in " ".join(done.err.split())
+
+
+def test_a_file_of_tensorflow_lite_is_told_the_line_of_the_page(pimc, here: Path) -> None:
+    (here / "model.tflite").write_bytes(b"\x1c\0\0\0TFL3rest")
+    done = pimc("check", "model.tflite")
+    assert done.code == 2
+    page = (ROOT / "docs" / "from-tflite.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^python -m tf2onnx.*$", page, flags=re.MULTILINE)
+    assert line in " ".join(done.err.split())
+
+
 def test_everything_the_readme_links_to_exists() -> None:
     links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)]+)\)", README)]
     assert links

@@ -124,7 +124,7 @@ def test_an_encoder_compiles_verifies_and_recovers(encoder) -> None:
     program(image, device)
 
     def away(held: Image) -> float:
-        (found,) = Session(held, device).run(None, {"ids": ids[128:]})
+        (found,) = Session(held, die=device).run(None, {"ids": ids[128:]})
         return float(((found - wanted[128:]) ** 2).mean() / wanted.var())
 
     before = away(image)

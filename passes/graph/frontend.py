@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import onnx
 import onnx_ir as ir
@@ -22,11 +23,15 @@ from pimc.passes.graph.external_data import (
     replace,
     resolve_links,
 )
+from pimc.passes.graph.from_torch import is_program, program_model
 from pimc.passes.graph.malformed import REEXPORT, blaming
 from pimc.passes.graph.normal import normal
 from pimc.passes.graph.opset import upgraded
 from pimc.passes.graph.quiet import quiet
 from pimc.plan.records import Plan
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,9 @@ class _Source:
 
 @read_as("model")
 def load_model(
-    model: str | Path | bytes | onnx.ModelProto | ir.Model, *, follow_links: bool = False
+    model: str | Path | bytes | onnx.ModelProto | ir.Model | torch.onnx.ONNXProgram,
+    *,
+    follow_links: bool = False,
 ) -> Plan:
     """Read ``model`` and return a plan of stage ``frontend``.
 
@@ -50,7 +57,7 @@ def load_model(
     name (old exporters) are dropped: the compiler takes every initializer as a constant.
 
     Args:
-        model: path of an ``.onnx`` file, its bytes, or a model in memory.
+        model: path of an ``.onnx`` file, its bytes, or a model in memory, torch's exporter's too.
         follow_links: take external data behind symbolic links that leave the model's folder,
             too. Without, a model that was received as a folder can make no other file be read.
 
@@ -123,7 +130,11 @@ def _graph(proto: onnx.ModelProto, source: _Source, follow_links: bool = False) 
     return model
 
 
-def _source(model: str | Path | bytes | onnx.ModelProto | ir.Model) -> _Source:
+def _source(
+    model: str | Path | bytes | onnx.ModelProto | ir.Model | torch.onnx.ONNXProgram,
+) -> _Source:
+    if is_program(model):
+        model = program_model(model)
     match model:
         case bytes():
             return _Source(model, "model.onnx", None)

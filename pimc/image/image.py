@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,10 @@ from pimc.image.format.tables import TILE_FIELDS
 from pimc.image.format.tensors import layer_tensor
 from pimc.image.layer import ImageLayer
 from pimc.image.rules.sound import require_sound
+
+if TYPE_CHECKING:
+    from pimc.passes.recover.module import ChipModule, Through
+    from pimc.runtime.die.die import Die
 
 __all__ = [
     "FORMAT",
@@ -159,6 +164,26 @@ class Image(ImageContent):
         packed[touched] = pack_levels(held, bits)
         return packed
 
+    def module(
+        self,
+        die: Die | None = None,
+        *,
+        fresh: bool = False,
+        through: Through = "chip",
+        converters: bool = True,
+        seed: int = 0,
+    ) -> ChipModule:
+        """The image as a ``torch.nn.Module``: what a simulated die gives, with gradients.
+
+        Arguments and errors are those of :func:`pimc.module`, where it is made: an image knows
+        nothing of what runs it.
+        """
+        import pimc
+
+        return pimc.module(
+            self, die, fresh=fresh, through=through, converters=converters, seed=seed
+        )
+
     def to_bytes(self) -> bytes:
         """The file's bytes; equal images give equal bytes."""
         return container.to_bytes(self.manifest, self.tensors)
@@ -170,6 +195,22 @@ class Image(ImageContent):
             UsageError: the file cannot be written.
         """
         container.save(path, self.manifest, self.tensors)
+
+    @staticmethod
+    def from_bytes(data: bytes) -> Image:
+        """Verify an image that is held in memory: the content of its file.
+
+        Raises:
+            ImageError: as :meth:`load` does.
+        """
+        with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            path = Path(folder) / "bytes"
+            path.write_bytes(data)
+            try:
+                return Image.load(path)  # mapped: it stays when the file's name is gone
+            except ImageError as cause:
+                where = (cause.where or "").replace(str(path), f"{len(data):,} bytes")
+                raise ImageError(cause.message, where, cause.hint) from cause
 
     @staticmethod
     @read_as("image")

@@ -172,4 +172,4 @@ def _measured(image: Image, device: Device, labelled: Batches | None, seed: int)
     """What is right; looking at the labelled data must not change what the recovery reads."""
     if labelled is None:
         return None
-    return right(Session(image, observer(device, seed)), labelled)
+    return right(Session(image, die=observer(device, seed)), labelled)

@@ -34,7 +34,7 @@ class Reading:
 
     def session(self, image: Image, seed: int, *, converters: bool = True) -> Session:
         """A session on the die of ``seed``, with read noise of this seed; equal every time."""
-        return Session(image, self._die(image, seed, converters), device=self.processor)
+        return Session(image, die=self._die(image, seed, converters), device=self.processor)
 
     def next_session(self, last: Session, seed: int) -> Session:
         """The same as :meth:`session` from one that it gave before, for less."""

@@ -85,7 +85,7 @@ def layer_snr(
     """
     some = np.linspace(0, len(data) - 1, min(images, len(data))).astype(np.int64)
     chosen = data.subset(some)
-    ideal = Session(image, Die.ideal(), converters=False, device=reading.processor)
+    ideal = Session(image, die=Die.ideal(), converters=False, device=reading.processor)
     powers = {layer.name: _Powers() for layer in image.layers}
     _ideal_run(image, ideal, reading, chosen, powers)
     met = dict.fromkeys(powers, Saturation())
@@ -99,7 +99,7 @@ def _ideal_run(
     image: Image, ideal: Session, reading: Reading, data: Dataset, powers: dict[str, _Powers]
 ) -> None:
     """Add up the signal, and what the ADC does to it."""
-    rounded = Session(image, Die.ideal(), device=reading.processor)
+    rounded = Session(image, die=Die.ideal(), device=reading.processor)
 
     def array(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
         name = layer_of(node)

@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 
@@ -19,9 +20,24 @@ _lock = threading.Lock()
 _running, _torch_threads = 0, 1
 
 
+#: The largest number of threads of what runs now, where someone gave one.
+_limit: ContextVar[int | None] = ContextVar("limit", default=None)
+
+
 def threads() -> int:
-    """How many threads a read may take: torch's number, as the user set it."""
-    return _torch_threads if _running else torch.get_num_threads()
+    """How many threads a read may take: torch's number, as the user set it, or fewer."""
+    most, limit = _torch_threads if _running else torch.get_num_threads(), _limit.get()
+    return most if limit is None else min(most, limit)
+
+
+@contextmanager
+def at_most(count: int | None) -> Iterator[None]:
+    """Reads take no more threads than this; None sets no limit."""
+    before = _limit.set(count)
+    try:
+        yield
+    finally:
+        _limit.reset(before)
 
 
 @contextmanager

@@ -111,7 +111,7 @@ def prepare(folder: Path) -> None:
     )
     image.save(folder / "tiny.pimc")
     die = Die.simulated(7)
-    Session(image, die)
+    Session(image, die=die)
     die.save(folder / "held.die")
 
 

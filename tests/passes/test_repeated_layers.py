@@ -99,7 +99,7 @@ def test_a_recurrent_network_compiles_verifies_and_recovers() -> None:
     program(image, device)
 
     def away(held: Image, device: SimDevice) -> float:
-        (found,) = Session(held, device).run(None, {"x": x[128:]})
+        (found,) = Session(held, die=device).run(None, {"x": x[128:]})
         return float(((found - wanted) ** 2).mean() / wanted.var())
 
     assert float(((ideal - wanted) ** 2).mean() / wanted.var()) < 0.1
@@ -137,5 +137,5 @@ def test_a_tied_layer_recovers() -> None:
     recovery = recover(image, device, Dataset.of(x), options)
     first, last = recovery.stages[0], min(recovery.stages, key=lambda stage: stage.loss)
     assert last.loss < 0.5 * first.loss
-    (found,) = Session(recovery.image, device).run(None, {"x": x})
+    (found,) = Session(recovery.image, die=device).run(None, {"x": x})
     assert float(((found - wanted) ** 2).mean() / wanted.var()) < 0.1

@@ -31,7 +31,7 @@ def recovery_job(noisy, tiny_model, here) -> Path:
     onnx.save(tiny_model(), here / "tiny.onnx")
     noisy.save(here / "tiny.pimc")
     die = Die.simulated(7)
-    Session(noisy, die)
+    Session(noisy, die=die)
     die.save(here / "chip.die")
     (here / "data").mkdir()
     rng = np.random.default_rng(3)

@@ -110,7 +110,7 @@ def test_captures(path: Path, tmp_path: Path) -> None:
 def test_cut_recoveries_are_taken_up_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     beside = HERE / "0.1.0" / "tiny.pimc"
     image = Image.load(beside)
-    device = Session(image, Die.load(beside.with_suffix(".die"))).device
+    device = Session(image, die=Die.load(beside.with_suffix(".die"))).device
     data, options = write_samples.calibration(), write_samples.OPTIONS
     bench = Bench.of(image, device, None, data, options, HardenedCache(), silent)
     # The job names the options by a hash, which a new option changes: that refuses the job, not

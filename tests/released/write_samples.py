@@ -112,7 +112,7 @@ def calibration() -> Dataset:
 
 def of_image(image: Image) -> dict[str, Any]:
     """What an image must be and give forever."""
-    (y,) = Session(image, Die.ideal()).run(None, {"x": inputs(4, 2)})
+    (y,) = Session(image, die=Die.ideal()).run(None, {"x": inputs(4, 2)})
     return {"sha256": image.sha256, "levels": sha256_array(image.levels), "outputs": y.tolist()}
 
 
@@ -123,7 +123,7 @@ def of_die(die: Die, image: Image) -> dict[str, Any]:
         "cells": {name: sha256_array(value) for name, value in vars(die.cells).items()},
         "clock_s": die.clock_s,
     }
-    (y,) = Session(image, die).run(None, {"x": inputs(4, 2)})
+    (y,) = Session(image, die=die).run(None, {"x": inputs(4, 2)})
     return found | {"outputs": y.tolist()}
 
 
@@ -166,19 +166,19 @@ def write(folder: Path) -> None:
     image.save(folder / "tiny.pimc")
 
     die = Die.simulated(7)
-    Session(image, die).run(None, {"x": inputs(4, 3)})
+    Session(image, die=die).run(None, {"x": inputs(4, 3)})
     die.age(3600.0)
     die.program(np.arange(4), np.arange(4))
-    Session(image, die).run(None, {"x": inputs(4, 2)})
+    Session(image, die=die).run(None, {"x": inputs(4, 2)})
     die.save(folder / "tiny.die")
 
-    session = Session(image, Die.load(folder / "tiny.die"))
+    session = Session(image, die=Die.load(folder / "tiny.die"))
     captured = capture(session, calibration(), OPTIONS.capture)
     captured = replace(captured, taken="2026-01-31T12:00:00Z")
     captured.save(folder / "tiny.pimccap")
 
     def recovered(checkpoint: Checkpoint) -> Image:
-        device = Session(image, Die.load(folder / "tiny.die")).device
+        device = Session(image, die=Die.load(folder / "tiny.die")).device
         return recover(image, device, calibration(), OPTIONS, checkpoint=checkpoint).image
 
     path = folder / "tiny.recovery"

@@ -27,7 +27,7 @@ def image_of(model: Any, x: np.ndarray | None, changes: dict[str, Any] | None = 
 
 def take(image: Image, x: np.ndarray, die: Die | None = None, **changes: Any) -> Capture:
     options = replace(OPTIONS, **changes)
-    return capture(Session(image, die or Die.simulated(3)), Dataset.of(x), options)
+    return capture(Session(image, die=die or Die.simulated(3)), Dataset.of(x), options)
 
 
 def same(first: Capture, second: Capture) -> bool:

@@ -73,7 +73,7 @@ def test_codes_are_those_the_device_gives(tiny_model, tiny_inputs, kind, pedesta
 
 def test_outputs_are_what_the_layer_gives(tiny_model, tiny_inputs) -> None:
     image = image_of(tiny_model(), tiny_inputs, NOISELESS)
-    session = Session(image, Die.simulated(3))
+    session = Session(image, die=Die.simulated(3))
     captured = capture(session, Dataset.of(tiny_inputs), OPTIONS)
     gemm = image.layers[2]
     assert gemm.op == "Gemm"
@@ -87,7 +87,7 @@ def test_outputs_are_what_the_layer_gives(tiny_model, tiny_inputs) -> None:
 def test_network_outputs_are_those_of_the_session(tiny_model, tiny_inputs) -> None:
     image = image_of(tiny_model(), tiny_inputs, NOISELESS)
     die = Die.simulated(3)
-    (wanted,) = Session(image, die).run(None, {"x": tiny_inputs})
+    (wanted,) = Session(image, die=die).run(None, {"x": tiny_inputs})
     np.testing.assert_array_equal(take(image, tiny_inputs, die).outputs["y"], wanted)
 
 
@@ -98,7 +98,7 @@ def test_every_repeat_draws_new_noise(taken) -> None:
 
 
 def test_only_names_the_layers_and_outputs_can_be_left_out(tiny_image, tiny_inputs) -> None:
-    session = Session(tiny_image, Die.simulated(3))
+    session = Session(tiny_image, die=Die.simulated(3))
     data = Dataset.of(tiny_inputs)
     captured = capture(session, data, OPTIONS, only=[1], outputs=False, taken="2026-01-31")
     assert list(captured.layers) == [1]
@@ -184,7 +184,7 @@ def test_probes_use_the_adc_and_do_not_saturate_it(
 
 
 def test_a_device_that_fails_is_not_hidden(tiny_image, tiny_inputs, monkeypatch) -> None:
-    session = Session(tiny_image, Die.simulated(3))
+    session = Session(tiny_image, die=Die.simulated(3))
 
     def broken(*arguments: object) -> torch.Tensor:
         raise DeviceError("no answer", where="bench")
@@ -195,14 +195,14 @@ def test_a_device_that_fails_is_not_hidden(tiny_image, tiny_inputs, monkeypatch)
 
 
 def test_the_reads_before_are_noted(tiny_image, tiny_inputs) -> None:
-    session = Session(tiny_image, Die.simulated(3))
+    session = Session(tiny_image, die=Die.simulated(3))
     data = Dataset.of(tiny_inputs)
     assert capture(session, data, OPTIONS, outputs=False).reads == 0
     assert isinstance(session.device, SimDevice)
     served = session.device.reads
     assert served > 0
     assert capture(session, data, OPTIONS, outputs=False).reads == served
-    recorded = Session(tiny_image, Uncounted(session.device))
+    recorded = Session(tiny_image, die=Uncounted(session.device))
     assert capture(recorded, data, OPTIONS, outputs=False).reads == -1
 
 

@@ -105,7 +105,7 @@ def quantized(image: Image, x: Array) -> Array:
 
 
 def run(image: Image, x: Array, die: Die | None = None, *, converters: bool = False) -> Array:
-    (y,) = Session(image, die, converters=converters).run(None, {"x": x})
+    (y,) = Session(image, die=die, converters=converters).run(None, {"x": x})
     return np.asarray(y)
 
 
@@ -253,7 +253,7 @@ def test_the_record_is_what_the_arrays_saw_and_gave() -> None:
     op, x = Op("MatMul", 2), normal(1, 5, 40)
     image = compile_model(op.model(normal(0, 40, 9), None), CHIP, calib=x)
     layer = only_layer(image)
-    session = Session(image, Die.simulated(2))
+    session = Session(image, die=Die.simulated(2))
     y, record = session.layers[layer.name].record(torch.from_numpy(x))
     assert record.inputs.shape == (5, 3, 16, 1)
     assert record.codes.shape == (5, 3, 9, 1)
@@ -331,7 +331,7 @@ def test_errors_of_a_die_show_in_the_output() -> None:
     chip = CHIP.with_(**{"read_noise.relative": 0.0})
     image = compile_model(op.model(normal(0, 40, 9), None), chip, calib=x)
     layer = only_layer(image)
-    session = Session(image, Die.simulated(3), converters=False)
+    session = Session(image, die=Die.simulated(3), converters=False)
     assert isinstance(session.device, SimDevice)
     state = session.device.die.cells
     cells = image.cells(layer).reshape(-1, 9)[:40]

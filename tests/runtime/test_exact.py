@@ -114,7 +114,7 @@ def test_converters_of_whole_codes_do_integer_arithmetic(
 ) -> None:
     image = in_mode(compiled(mapping, pedestal, True, **WHOLE), mode, adc_lsb_us=1.0)
     layer = layer_of(image)
-    session = Session(image, Die.ideal())
+    session = Session(image, die=Die.ideal())
     bound = session.layers[layer.name]
     rng = np.random.default_rng(0)
     x = rng.uniform(-2, 2, (3, 6, 4, 4)).astype(np.float32)
@@ -130,5 +130,7 @@ def test_converters_of_whole_codes_do_integer_arithmetic(
         count = len(plane_weights(image.chip, layer.input_signed))
         assert device.saturation[layer.name].conversions == count * codes.size
         assert device.saturation[layer.name].clipped == 0
-    wanted = Session(image, Die.ideal(), converters=False).layers[layer.name](torch.from_numpy(x))
+    wanted = Session(image, die=Die.ideal(), converters=False).layers[layer.name](
+        torch.from_numpy(x)
+    )
     assert y.numpy() == pytest.approx(wanted.numpy(), abs=1e-5 * float(wanted.abs().max()))

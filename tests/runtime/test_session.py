@@ -75,7 +75,7 @@ def test_sessions_of_several_threads_give_what_they_give_in_turn(
     tiny_image: Image, inputs: list[np.ndarray]
 ) -> None:
     """Each has a die and noise of its own; image and network are shared."""
-    first = Session(tiny_image, Die.simulated(0))
+    first = Session(tiny_image, die=Die.simulated(0))
 
     def all_of(seed: int) -> np.ndarray:
         session = first.with_die(Die.simulated(seed), seed=seed)
@@ -112,7 +112,7 @@ def forked(work: Callable[[], bool]) -> None:
 def test_a_session_runs_in_a_forked_process_too(
     quiet_image: Image, inputs: list[np.ndarray]
 ) -> None:
-    session = Session(quiet_image, Die.simulated(3))
+    session = Session(quiet_image, die=Die.simulated(3))
     wanted = [outputs(session, x) for x in inputs]
 
     def same() -> bool:

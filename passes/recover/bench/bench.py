@@ -138,7 +138,7 @@ class Bench:
         held_out, train = data.subset(chosen), data.subset(rest)
         if captured is not None:
             captured = _of_samples(captured, len(data), rest)
-        session = Session(image, device)
+        session = Session(image, die=device)
         teacher = teacher_array(image)
         one = torch.from_numpy(held_out.batch(0, 1))
         fit = images_in_memory(session, teacher, one)
@@ -173,7 +173,7 @@ class Bench:
 
     def session(self, state: State) -> Session:
         """The present image on the chip, or, without one, on perfect cells for its graph."""
-        return Session(state.image, self.device)
+        return Session(state.image, die=self.device)
 
     def array(self, state: State) -> ArrayCall | None:
         """What stands in for the chip where none is attached: the twin."""

@@ -44,7 +44,7 @@ def with_perfect_cells(image: Image) -> Image:
 def _reading(bench: Bench, image: Image) -> Session:
     """Perfect cells, read as the chip reads; simulated, so nothing is asked of the chip."""
     seed = bench.options.seed
-    return Session(with_perfect_cells(image), Die.simulated(seed), seed=seed)
+    return Session(with_perfect_cells(image), die=Die.simulated(seed), seed=seed)
 
 
 def outputs_noise(bench: Bench, image: Image, twin: Twin) -> list[float]:

@@ -144,8 +144,8 @@ class _Cells:
         layer, kernel = self.twin.layer, self.twin.kernel
         added = (self.error_us().flatten()[self.place] * self.unit).sum(dim=3)
         if layer.window is None:
-            return replace(self.twin, kernel=kernel + added[0])
-        return replace(self.twin, kernel=kernel + kernels_of_matrix(added, layer.window.kernel))
+            return self.twin.with_kernel(kernel + added[0])
+        return self.twin.with_kernel(kernel + kernels_of_matrix(added, layer.window.kernel))
 
     def estimate(self) -> CellEstimate:
         """The cells with these errors; how uncertain each is has hardly changed."""

@@ -124,7 +124,7 @@ def _write_layer(bench: Bench, state: State, layer: NoisyLayer, number: int) -> 
     cells = np.flatnonzero(trained.levels != state.image.levels)
     proposed = Writes(cells, trained.levels.reshape(-1)[cells], number)
     state = write_proposed(bench, replace(state, proposed=proposed))
-    index = layer.twin.layer.index
+    index = layer.layer.index
     biased = replace(state.image.layers[index], bias=trained.layers[index].bias)
     return replace(state, image=state.image.with_layers([biased]))
 

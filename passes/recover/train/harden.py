@@ -95,7 +95,7 @@ def harden(
     objective = _objective(goal, options)
 
     def array(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
-        return layers[layer_of(node)].twin(x)
+        return layers[layer_of(node)](x)
 
     def on_a_die(x: torch.Tensor, noise: float, draw: torch.Generator) -> torch.Tensor:
         for layer in layers.values():

@@ -77,7 +77,7 @@ def train_levels(
     }
 
     def array(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
-        return layers[layer_of(node)].twin(x)
+        return layers[layer_of(node)](x)
 
     def loss_of(batch: Batch) -> torch.Tensor:
         for layer in layers.values():
@@ -91,7 +91,7 @@ def train_levels(
     )
     cells, levels = _chosen(image, layers, budget)
     biased = [
-        replace(image.layers[noisy.twin.layer.index], bias=noisy.twin.bias.detach().numpy().copy())
+        replace(image.layers[noisy.layer.index], bias=noisy.bias.detach().numpy().copy())
         for noisy in layers.values()
     ]
     return cells, levels, image.with_layers(biased)
@@ -104,7 +104,7 @@ def _chosen(
     far, cells, levels = [], [], []
     for noisy in layers.values():
         assert noisy.held is not None
-        layer, moved = noisy.twin.layer, ~noisy.stays().numpy()
+        layer, moved = noisy.layer, ~noisy.stays().numpy()
         way = (noisy.weight - noisy.held.us).detach().abs() / noisy.sigma_us.mean()
         far.append(way.numpy()[moved])
         cells.append(layer.by_weight(image.cells(layer))[moved])

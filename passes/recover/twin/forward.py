@@ -5,17 +5,18 @@ Physics-aware training: L. G. Wright et al. 2022, DOI 10.1038/s41586-021-04223-6
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 import onnx_ir as ir
 import torch
 
-from pimc.passes.recover.twin.twin import Twin
+from pimc.passes.recover.twin.twin import Twin, TwinLayer
 from pimc.plan.records import layer_of
 from pimc.runtime.crossbar import CrossbarLayer
 from pimc.runtime.graph.executor import ArrayCall
 
-__all__ = ["through_chip", "with_noise"]
+__all__ = ["as_read", "through_chip", "with_noise"]
 
 #: A column whose gain is smaller tells nothing of what the chip gave before it.
 _LEAST_GAIN = 1e-3
@@ -30,17 +31,54 @@ def through_chip(twin: Twin, chip: Mapping[str, CrossbarLayer]) -> ArrayCall:
     """
 
     def array(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
-        layer, bound = twin.layers[layer_of(node)], chip[layer_of(node)]
-        expected = layer.raw(x)
-        with torch.no_grad():
-            gain = layer.by_column(torch.from_numpy(bound.layer.gain.copy()))
-            bias = layer.by_column(torch.from_numpy(bound.layer.bias.copy()))
-            usable = gain.abs() > _LEAST_GAIN
-            given = (bound(x.detach()) - bias) / torch.where(usable, gain, 1.0)
-            difference = torch.where(usable, given - expected, 0.0)
-        return layer.scaled(expected + difference)
+        return _read(twin.layers[layer_of(node)], chip[layer_of(node)], x)[0]
 
     return array
+
+
+def as_read(twin: Twin, chip: Mapping[str, CrossbarLayer]) -> ArrayCall:
+    """Every layer gives exactly what the chip reads, which has the twin's gain and bias.
+
+    The arguments and gradients are those of :func:`through_chip`.
+    """
+    straight = cast("Callable[[torch.Tensor, torch.Tensor], torch.Tensor]", _Straight.apply)
+
+    def array(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
+        expected, given = _read(twin.layers[layer_of(node)], chip[layer_of(node)], x)
+        return straight(expected, given)
+
+    return array
+
+
+class _Straight(torch.autograd.Function):
+    """One value with the gradients of another."""
+
+    @staticmethod
+    def forward(ctx: Any, expected: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
+        """The value that was given."""
+        return given.to(expected.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
+        """To what was expected."""
+        return gradients[0], None
+
+
+def _read(
+    layer: TwinLayer, bound: CrossbarLayer, x: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the chip reads under the twin's gain and bias, with gradients; and what it read."""
+    expected = layer.raw(x)
+    with torch.no_grad():
+        gain, bias = (
+            layer.by_column(torch.from_numpy(values.copy()).to(x.device))
+            for values in (bound.layer.gain, bound.layer.bias)
+        )
+        usable = gain.abs() > _LEAST_GAIN
+        read = bound(x.detach())
+        given = (read - bias) / torch.where(usable, gain, 1.0)
+        difference = torch.where(usable, given - expected, 0.0)
+    return layer.scaled(expected + difference), read
 
 
 def with_noise(twin: Twin, generator: torch.Generator) -> ArrayCall:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -14,7 +15,7 @@ from pimc.passes.recover.watch.calls import Call, next_call
 from pimc.plan.records import layer_of
 from pimc.runtime.graph.executor import ArrayCall, Executor
 
-__all__ = ["LayerOutputs", "Run", "Student", "distance", "feature_loss"]
+__all__ = ["LayerOutputs", "Run", "Student", "distance", "feature_loss", "require_gradients"]
 
 #: What layers give, use by use.
 LayerOutputs = dict[Call, torch.Tensor]
@@ -44,15 +45,11 @@ class Student:
         Raises:
             ModelError: a node without gradient stands between a layer and the output.
         """
-        outputs = [twin.layer.output for twin in self.twin.layers.values()]
-        breaks = self.executor.gradient_breaks(outputs, self.outputs)
-        if breaks:
-            named = ", ".join(f"{node.op_type} ({node.outputs[0].name})" for node in breaks)
-            raise ModelError(
-                f"no gradient passes through {named}",
-                where=", ".join(self.outputs),
-                hint="these operators run in ONNX Runtime; replace them in the model",
-            )
+        require_gradients(
+            self.executor,
+            [twin.layer.output for twin in self.twin.layers.values()],
+            self.outputs,
+        )
 
     def run(self, x: torch.Tensor, array: ArrayCall) -> Run:
         """Outputs and the outputs of all array layers."""
@@ -70,6 +67,22 @@ class Student:
         """The teacher's outputs and features."""
         with torch.no_grad():
             return self.run(x, self.teacher)
+
+
+def require_gradients(executor: Executor, layers: Sequence[str], outputs: Sequence[str]) -> None:
+    """Make sure that gradients of ``outputs`` reach the layers, named by what they give.
+
+    Raises:
+        ModelError: a node without gradient stands between a layer and the output.
+    """
+    breaks = executor.gradient_breaks(layers, outputs)
+    if breaks:
+        named = ", ".join(f"{node.op_type} ({node.outputs[0].name})" for node in breaks)
+        raise ModelError(
+            f"no gradient passes through {named}",
+            where=", ".join(outputs),
+            hint="these operators run in ONNX Runtime; replace them in the model",
+        )
 
 
 def distance(goal: Goal, found: Run, wanted: Run, features: float) -> torch.Tensor:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +19,14 @@ from pimc.plan.kernels import kernels_of_matrix, matrix_of_kernels
 from pimc.plan.records import layer_of
 from pimc.plan.vectors import convolve, refold, unfold
 
-__all__ = ["Twin", "TwinLayer", "effective_weight", "noise_current", "offset_current"]
+__all__ = [
+    "Twin",
+    "TwinLayer",
+    "effective_weight",
+    "noise_current",
+    "offset_current",
+    "weight_of_cells",
+]
 
 Array64 = npt.NDArray[np.float64]
 
@@ -28,8 +37,17 @@ def effective_weight(image: Image, layer: ImageLayer, estimate: CellEstimate) ->
     What the digital side takes off, the pedestal and the rows' common error, is taken off; what
     it adds, a residual, is added.
     """
-    book = image.codebook
-    held = layer.by_weight(estimate.mean_us - reference_error(estimate, image, layer))
+    held = estimate.mean_us - reference_error(estimate, image, layer)
+    return weight_of_cells(image, layer, held)
+
+
+def weight_of_cells(image: Image, layer: ImageLayer, held_us: Array64) -> Array64:
+    """Weights (groups, rows, cols) that cells amount to before the layer's gain.
+
+    Args:
+        held_us: (blocks, rows, columns) of the cells, less the reference's conductance.
+    """
+    book, held = image.codebook, layer.by_weight(held_us)
     shape = (layer.groups, 1, layer.cols)
     pedestal = book.pedestal_us(layer.zero).reshape(shape)
     scale = layer.scale.astype(np.float64).reshape(shape)
@@ -37,11 +55,12 @@ def effective_weight(image: Image, layer: ImageLayer, estimate: CellEstimate) ->
     return weight if layer.residual is None else weight + layer.residual
 
 
-@dataclass(eq=False)
-class TwinLayer:
+class TwinLayer(torch.nn.Module):
     """One layer of the twin.
 
     Attributes:
+        layer: the image's.
+        limits: smallest and largest DAC code.
         kernel: as the teacher's: (rows, cols) or (groups · cols, channels a group, *kernel).
         offset: (groups · cols,) what the converters' offsets add, output units over the gain; a
             DAC code's worth where ranges are dynamic.
@@ -49,17 +68,46 @@ class TwinLayer:
         noise: (groups · cols,) standard deviation of one read, in the units of ``offset``.
     """
 
-    layer: ImageLayer
-    limits: tuple[int, int]
-    kernel: torch.Tensor = field(repr=False)
-    offset: torch.Tensor = field(repr=False)
-    gain: torch.nn.Parameter = field(repr=False)
-    bias: torch.nn.Parameter = field(repr=False)
-    noise: torch.Tensor | float = field(default=0.0, repr=False)
+    kernel: torch.Tensor
+    offset: torch.Tensor
+    noise: torch.Tensor
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+    def __init__(
+        self,
+        image: Image,
+        layer: ImageLayer,
+        *,
+        kernel: torch.Tensor,
+        offset: torch.Tensor,
+        gain: torch.Tensor,
+        bias: torch.Tensor,
+        noise: torch.Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.layer = layer
+        self.limits = dac_limits(image.chip, layer.input_signed)
+        self.gain, self.bias = torch.nn.Parameter(gain), torch.nn.Parameter(bias)
+        self._hold(
+            kernel=kernel,
+            offset=offset,
+            noise=torch.zeros_like(offset) if noise is None else noise,
+        )
+
+    if TYPE_CHECKING:
+
+        def __call__(self, x: torch.Tensor) -> torch.Tensor:
+            """Typed; see :meth:`forward`."""
+            ...
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The layer's output for its input."""
         return self.scaled(self.raw(x))
+
+    def with_kernel(self, kernel: torch.Tensor) -> Self:
+        """The same layer, gain and bias shared, that computes with another kernel."""
+        other = copy.copy(self)
+        other.kernel = kernel
+        return other
 
     def raw(self, x: torch.Tensor) -> torch.Tensor:
         """The output before gain and bias."""
@@ -79,6 +127,21 @@ class TwinLayer:
         """(groups · cols,) values in a shape that goes with the layer's outputs."""
         window = self.layer.window
         return values if window is None else values.view(1, -1, *(1,) * len(window.kernel))
+
+    def extra_repr(self) -> str:
+        """See torch's."""
+        layer = self.layer
+        return f"{layer.name}, {layer.groups} × {layer.rows} × {layer.cols}"
+
+    def _hold(self, **tensors: torch.Tensor) -> None:
+        """Tensors that move with the layer and are no part of its state."""
+        for name, value in tensors.items():
+            self.register_buffer(name, value, persistent=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies are of values: what they were worked out from is worked out again."""
+        kept = {n: None if v is None else v.detach() for n, v in self._buffers.items()}
+        return {**self.__dict__, "_buffers": kept}
 
     def _dynamic(self, x: torch.Tensor) -> torch.Tensor:
         """Every vector of a group is brought to the DAC's full scale on its own."""
@@ -157,13 +220,13 @@ def _twin_layer(image: Image, layer: ImageLayer, estimate: CellEstimate, device:
     offset = unit * offset_current(image, layer, estimate)
     noise = unit * noise_current(image, layer, estimate)
     return TwinLayer(
+        image,
         layer,
-        dac_limits(image.chip, layer.input_signed),
-        kernel.contiguous().to(device),
-        torch.from_numpy(offset).float().to(device),
-        torch.nn.Parameter(torch.from_numpy(layer.gain.copy()).to(device)),
-        torch.nn.Parameter(torch.from_numpy(layer.bias.copy()).to(device)),
-        torch.from_numpy(noise).float().to(device),
+        kernel=kernel.contiguous().to(device),
+        offset=torch.from_numpy(offset).float().to(device),
+        gain=torch.from_numpy(layer.gain.copy()).to(device),
+        bias=torch.from_numpy(layer.bias.copy()).to(device),
+        noise=torch.from_numpy(noise).float().to(device),
     )
 
 

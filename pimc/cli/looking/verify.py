@@ -51,28 +51,30 @@ def verify(settings: Settings, arguments: VerifyArguments) -> Report:
     names the first layer that differs.
     """
     from pimc.cli.lookup import find_image, find_model
+    from pimc.functions.verify import verify as compare
     from pimc.image.image import Image
     from pimc.runtime.session import inputs_of
     from pimc.runtime.teacher import has_teacher
     from pimc.studies.evaluate import input_shape, only_input
-    from pimc.studies.golden.verify import verify as compare
-    from pimc.studies.golden.verify import verify_drawn
 
     path = find_image(arguments.image)
     loaded = Image.load(path)
     model = arguments.model
     if model is None and has_teacher(loaded):
         model = find_model(loaded, path)
-    links = arguments.reading.follow_links
-    if arguments.data is None:
-        found = verify_drawn(
-            loaded, arguments.samples, settings.seed, model=model, follow_links=links
-        )
-    else:
+    inputs = None
+    if arguments.data is not None:
         args = inputs_of(loaded)
         given = arguments.preprocess.load(arguments.data, input_shape(args))
         inputs = {only_input(args): given.batch(0, arguments.samples)}
-        found = compare(loaded, inputs, model=model, follow_links=links)
+    found = compare(
+        loaded,
+        inputs,
+        model=model,
+        samples=arguments.samples,
+        seed=settings.seed,
+        follow_links=arguments.reading.follow_links,
+    )
     first = found.first_diverging
     result = {
         "ok": found.ok,

@@ -18,7 +18,7 @@ from pimc.cli.options.single import (
     ir_drop_option,
 )
 from pimc.cli.options.values import FILE
-from pimc.cli.recovering.dies import CALIB_HELP, programmed, shape_of
+from pimc.cli.recovering.dies import CALIB_HELP, shape_of
 from pimc.cli.text import facts
 
 if TYPE_CHECKING:
@@ -66,34 +66,33 @@ def capture(settings: Settings, arguments: CaptureArguments) -> Report:
     recovery works, too, and says what that costs.
     """
     from pimc.cli.lookup import find_image
+    from pimc.functions.capture import capture as take
     from pimc.image.image import Image
     from pimc.runtime.capture import SUFFIX, CaptureOptions
-    from pimc.runtime.capture import capture as take
-    from pimc.runtime.door.abilities import keep_disturb
-    from pimc.runtime.session import Session
     from pimc.studies.input_warnings import data_warnings
 
     path = find_image(arguments.image)
     loaded = Image.load(path)
     data = arguments.preprocess.load(arguments.calib, shape_of(loaded))
-    die, ir_drop = arguments.die, arguments.ir_drop
-    device = programmed(loaded, arguments.device, die, settings.seed, ir_drop)
     options = CaptureOptions(
         arguments.vectors, arguments.repeats, record=arguments.record, seed=settings.seed
     )
     captured = take(
-        Session(loaded, device),
+        loaded,
         data,
-        options,
-        progress=settings.progress,
+        die=arguments.die,
+        device=arguments.device,
+        seed=settings.seed,
+        options=options,
+        ir_drop=arguments.ir_drop,
         taken=arguments.taken or "",
+        progress=settings.progress,
     )
     target = arguments.output or path.with_suffix(SUFFIX)
     captured.save(target)
-    keep_disturb(device, die)
     result: dict[str, Any] = {
         "output": str(target),
-        "die": device.name,
+        "die": captured.die,
         "record": captured.record,
         "layers": len(captured.layers),
         "vectors": arguments.vectors,

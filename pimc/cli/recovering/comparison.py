@@ -43,6 +43,7 @@ def compared(
     """Run the strategies on the same dies; writes the table and the picture beside the image."""
     from pimc.errors import UsageError
     from pimc.files.writing.atomic import replacing
+    from pimc.functions.explore import compare
     from pimc.passes.recover.bench.floor import with_perfect_cells
     from pimc.passes.recover.strategies import strategies, strategy_named
     from pimc.pictures.canvas import stands_on
@@ -50,7 +51,6 @@ def compared(
     from pimc.runtime.die.die import Die
     from pimc.runtime.door.drivers import simulates
     from pimc.runtime.session import Session
-    from pimc.studies.compare import compare
     from pimc.studies.evaluate import accuracy, float_session
 
     if arguments.die is not None or not simulates(arguments.device):
@@ -69,7 +69,7 @@ def compared(
     seeds = settings.seeds(arguments.dies or 1)
     in_float = ideal = floor = None
     if labelled is not None:
-        perfect = Session(with_perfect_cells(image), Die.simulated(seeds[0]), seed=seeds[0])
+        perfect = Session(with_perfect_cells(image), die=Die.simulated(seeds[0]), seed=seeds[0])
         floor = accuracy(perfect, labelled, progress=settings.progress)
         in_float = accuracy(float_session(image), labelled, progress=settings.progress)
         ideal = accuracy(Session(image), labelled, progress=settings.progress)
@@ -78,10 +78,10 @@ def compared(
             image,
             calib,
             labelled,
-            names,
-            seeds,
-            options,
-            driver=arguments.device,
+            strategies=names,
+            dies=seeds,
+            options=options,
+            device=arguments.device,
             pool=pool,
             progress=settings.progress,
         )

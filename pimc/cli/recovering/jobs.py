@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pimc.cli.recovering.arguments import RecoverArguments
-from pimc.cli.recovering.dies import opened
 from pimc.files.kinds.reading import read_as
 
 if TYPE_CHECKING:
@@ -94,6 +93,7 @@ def jobs(
         CaptureError: the capture is of another die than the one that is named.
     """
     from pimc.errors import UsageError
+    from pimc.functions.given import opened
     from pimc.runtime.door.drivers import require_simulator, simulates
 
     dies, die, driver = arguments.dies, arguments.die, arguments.device

@@ -138,7 +138,7 @@ def _recovered(
         if labelled is None or device is None:
             return None
         # Looking at the labelled data must not change what the recovery reads.
-        session = Session(what, observer(device, settings.seed))
+        session = Session(what, die=observer(device, settings.seed))
         return accuracy(session, labelled, progress=progress, description="accuracy")
 
     in_float = ideal = None

@@ -90,11 +90,11 @@ def session(image: Image, seed: int, dies: DieOptions) -> Session:
         )
     if ideal:
         one_of({"--ideal": ideal, "--ir-drop": ir_drop})
-        return Session(image, Die.ideal(), seed=seed, device=processor)
+        return Session(image, die=Die.ideal(), seed=seed, device=processor)
     if drawn:
         return dies.reading().session(image, seed)
     if die is not None and simulated and not die.exists():
         raise DeviceError("no such die file", str(die), "make it with `pimc program`")
     chip = open_device(driver, image, die=die, seed=seed, ir_drop=ir_drop, processor=processor)
     require_programmed(image, chip)
-    return Session(image, chip, device=processor)
+    return Session(image, die=chip, device=processor)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +11,11 @@ from pimc.cli.text import facts, percent, room, table
 from pimc.errors import UsageError
 
 if TYPE_CHECKING:
+    from pimc.functions.evaluate import Evaluation
     from pimc.image.image import Image
     from pimc.studies.ablation_result import Explanation
     from pimc.studies.evaluate import Batches
-    from pimc.studies.intervals import Difference, Right
+    from pimc.studies.intervals import Difference
 
 __all__ = ["check_options", "element_costs"]
 
@@ -57,25 +57,22 @@ def element_costs(
     batches: Batches,
     settings: Settings,
     dies: DieOptions,
+    evaluation: Evaluation,
     *,
-    known: Sequence[Right],
-    in_float: float | None,
     output: Path | None,
 ) -> tuple[dict[str, Any], str]:
     """The JSON object ``explain`` and its text; a picture, too, where ``output`` names one.
 
     Args:
-        known: the samples that the dies drawn from ``settings.seed`` on get right.
-        in_float: accuracy of the float network; None in an image without it.
+        evaluation: of the dies drawn from ``settings.seed`` on.
     """
-    from pimc.studies.ablation import explain
+    from pimc.functions.evaluate import explain
 
     found = explain(
         image,
         batches,
-        settings.seeds(len(known)),
-        known=known,
-        in_float=in_float,
+        dies=settings.seeds(len(evaluation.trials)),
+        evaluation=evaluation,
         reading=dies.reading(),
         progress=settings.progress,
     )

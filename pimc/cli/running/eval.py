@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,9 +20,9 @@ from pimc.cli.running.dies import DRAWN, DieOptions, one_of, session
 from pimc.cli.text import clipping_layers, facts, percent, percents
 
 if TYPE_CHECKING:
+    from pimc.functions.evaluate import Evaluation
     from pimc.image.image import Image
     from pimc.studies.evaluate import Batches
-    from pimc.studies.montecarlo import Trial
 
 __all__ = ["COMMAND", "EvalArguments", "evaluate"]
 
@@ -63,8 +62,7 @@ def evaluate(settings: Settings, arguments: EvalArguments) -> Report:
     from pimc.cli.running.element_costs import check_options, element_costs
     from pimc.image.image import Image
     from pimc.runtime.session import inputs_of
-    from pimc.runtime.teacher import has_teacher
-    from pimc.studies.evaluate import accuracy, float_session, input_shape
+    from pimc.studies.evaluate import input_shape
     from pimc.studies.input_warnings import chance_warning, data_warnings
 
     dies = arguments.dies
@@ -73,18 +71,11 @@ def evaluate(settings: Settings, arguments: EvalArguments) -> Report:
     one_of({"--dies": arguments.count, "--die": dies.die, "--ideal": dies.ideal})
     shape = input_shape(inputs_of(loaded))
     batches = arguments.samples.of(arguments.preprocess.load(arguments.data, shape, "test"))
-    in_float = None
-    if has_teacher(loaded):
-        in_float = accuracy(
-            float_session(loaded), batches, progress=settings.progress, description="float"
-        )
-    chance = chance_warning(loaded, batches.data, in_float)
+    found = _evaluated(loaded, batches, settings, arguments)
+    chance = chance_warning(loaded, batches.data, found.float_accuracy)
     warnings = [*data_warnings(loaded, batches.data), *([chance] if chance else [])]
-    start = time.perf_counter()
-    trials = _trials(loaded, batches, settings, arguments)
-    seconds = time.perf_counter() - start
     youngest_s = loaded.chip.retention.youngest_s
-    result = _result(trials, batches, in_float, arguments, seconds)
+    result = _result(found, arguments)
     result["age_s"] = _age_s(dies, youngest_s)
     result["warnings"] = warned(warnings)
     text = _text(result, youngest_s)
@@ -94,8 +85,7 @@ def evaluate(settings: Settings, arguments: EvalArguments) -> Report:
             batches,
             settings,
             dies,
-            known=[trial.right for trial in trials],
-            in_float=in_float,
+            found,
             output=arguments.output,
         )
         text += f"\n\n{more}"
@@ -107,51 +97,33 @@ COMMAND = command(
 )
 
 
-def _result(
-    trials: Sequence[Trial],
-    batches: Batches,
-    in_float: float | None,
-    arguments: EvalArguments,
-    seconds: float,
-) -> dict[str, Any]:
-    """What is told of the trials, which took so many seconds together."""
-    import numpy as np
-
-    from pimc.runtime.door.device import Saturation
-    from pimc.studies.intervals import deviation, interval
-
-    samples = len(batches.data)
-    values = [trial.accuracy for trial in trials]
-    saturation: dict[str, Saturation] = {}
-    for trial in trials:
-        for layer, found in trial.saturation.items():
-            saturation[layer] = saturation.get(layer, Saturation()) + found
-    mean = float(np.mean(values))
-    wanted = _share(arguments.min_accuracy)
+def _result(found: Evaluation, arguments: EvalArguments) -> dict[str, Any]:
+    """What is told of the dies."""
+    mean, wanted = found.accuracy, _share(arguments.min_accuracy)
     return {
-        "samples": samples,
-        "float_accuracy": in_float,
+        "samples": found.samples,
+        "float_accuracy": found.float_accuracy,
         "accuracy_mean": mean,
-        "accuracy_std": deviation(values),
-        "accuracy_interval_95": list(interval(values, samples)),
-        "accuracy_per_die": values,
-        "dies": [trial.die for trial in trials],
-        "saturation": {layer: found.share for layer, found in saturation.items()},
-        "images_per_second": len(trials) * samples / max(seconds, 1e-9),
+        "accuracy_std": found.accuracy_std,
+        "accuracy_interval_95": list(found.interval_95),
+        "accuracy_per_die": found.accuracy_per_die,
+        "dies": [trial.die for trial in found.trials],
+        "saturation": found.saturation,
+        "images_per_second": found.images_per_second,
         "min_accuracy": wanted,
         "ok": wanted is None or mean >= wanted,
     }
 
 
-def _trials(
+def _evaluated(
     image: Image, batches: Batches, settings: Settings, arguments: EvalArguments
-) -> list[Trial]:
+) -> Evaluation:
     """One die or chip, or dies drawn from the seed on, measured."""
     from pimc.errors import UsageError
+    from pimc.functions.evaluate import evaluate
     from pimc.runtime.door.abilities import keep_disturb
     from pimc.runtime.door.drivers import require_simulator, simulates
     from pimc.runtime.read.processor import driver_and_processor
-    from pimc.studies.montecarlo import measure_dies, measure_session
 
     dies, workers = arguments.dies, arguments.workers
     driver, _ = driver_and_processor(dies.device)
@@ -164,14 +136,13 @@ def _trials(
         if arguments.count is not None:
             require_simulator(driver, "--dies")
         on_die = session(image, settings.seed, dies)
-        trial = measure_session(on_die, batches, settings.progress)
+        found = evaluate(on_die, batches, progress=settings.progress)
         keep_disturb(on_die.device, dies.die)
-        return [trial]
-    seeds = settings.seeds(arguments.count or DRAWN)
-    reading = dies.reading()
+        return found
+    seeds, reading = settings.seeds(arguments.count or DRAWN), dies.reading()
     with workers.open() as pool:
-        return measure_dies(
-            image, batches, seeds, reading=reading, pool=pool, progress=settings.progress
+        return evaluate(
+            image, batches, dies=seeds, reading=reading, pool=pool, progress=settings.progress
         )
 
 

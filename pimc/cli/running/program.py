@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,14 +13,9 @@ from pimc.cli.options.values import FILE
 from pimc.cli.text import engineering, facts
 
 if TYPE_CHECKING:
-    from pimc.image.image import Image
-    from pimc.runtime.door.device import Device
-    from pimc.runtime.door.program import Journal, Programmed
+    from pimc.functions.program import Written
 
-__all__ = ["CHECKPOINT_S", "COMMAND", "ProgramArguments", "program"]
-
-#: Seconds between two savings of a die file; arrays are noted as done after it is saved.
-CHECKPOINT_S = 2.0
+__all__ = ["COMMAND", "ProgramArguments", "program"]
 
 
 @dataclass(frozen=True)
@@ -49,25 +42,22 @@ def program(settings: Settings, arguments: ProgramArguments) -> Report:
     another network is only written with --force.
     """
     from pimc.cli.lookup import find_image
-    from pimc.errors import DeviceError, UsageError
-    from pimc.files.writing.alone import alone
-    from pimc.image.image import Image
-    from pimc.runtime.door.drivers import open_device, simulates
-    from pimc.runtime.door.program import Journal, journal_path
+    from pimc.functions.program import program as write
 
-    path = find_image(arguments.image)
-    loaded = Image.load(path)
-    device, die = arguments.device, arguments.die
-    simulated = simulates(device)
-    if die is None and simulated:
-        raise UsageError("a simulated die needs a file", hint="name it: --die chip7.die")
-    with alone(die if simulated else None, DeviceError):
-        chip = open_device(device, loaded, die=die, seed=settings.seed)
-        journal = Journal(journal_path(die, path, chip), loaded, chip)
-        with alone(journal.path, DeviceError):
-            return _programmed(
-                settings, loaded, chip, die, journal, resume=arguments.resume, force=arguments.force
-            )
+    try:
+        written = write(
+            find_image(arguments.image),
+            arguments.die,
+            device=arguments.device,
+            seed=settings.seed,
+            resume=arguments.resume,
+            force=arguments.force,
+            progress=settings.progress,
+        )
+    except KeyboardInterrupt:
+        note("programming was cut; go on with --resume", settings)
+        raise
+    return _report(arguments.die, written)
 
 
 COMMAND = command(
@@ -75,104 +65,13 @@ COMMAND = command(
 )
 
 
-def _programmed(
-    settings: Settings,
-    loaded: Image,
-    chip: Device,
-    die: Path | None,
-    journal: Journal,
-    *,
-    resume: bool,
-    force: bool,
-) -> Report:
-    """Write an image into a device, or what its journal does not call done."""
-    from pimc.progress import ticking
-    from pimc.runtime.door.program import program as write
-    from pimc.runtime.door.program import require_same_network
-
-    finished = _still_held(loaded, chip, journal) if resume else frozenset[int]()
-    # Where a journal of this image goes on it was asked before it began.
-    if not (force or (resume and journal.path.exists())):
-        require_same_network(loaded, chip)
-    start = time.perf_counter()
-    try:
-        with journal.open(resume=resume) as noted:
-            checkpoint = _Checkpoint(chip, die, noted)
-            left = loaded.arrays - len(finished)
-            with ticking(settings.progress, "arrays", left) as tick:
-
-                def done(array: int) -> None:
-                    checkpoint(array)
-                    tick()
-
-                result = write(loaded, chip, skip=finished, done=done)
-            checkpoint.save()
-    except KeyboardInterrupt:
-        note("programming was cut; go on with --resume", settings)
-        raise
-    journal.remove()
-    return _report(loaded, chip, die, result, len(finished), time.perf_counter() - start)
-
-
-@dataclass
-class _Checkpoint:
-    """Notes arrays as done, but not before the die that holds them is saved."""
-
-    device: Device
-    die: Path | None
-    noted: Callable[[int], None]
-    pending: list[int] = field(default_factory=list)
-    saved_at: float = field(default_factory=time.monotonic)
-
-    def __call__(self, array: int) -> None:
-        """An array is done."""
-        self.pending.append(array)
-        if time.monotonic() - self.saved_at >= CHECKPOINT_S:
-            self.save()
-
-    def save(self) -> None:
-        """Save the die, then note what it holds."""
-        from pimc.runtime.door.abilities import flush
-
-        flush(self.device, self.die)
-        for array in self.pending:
-            self.noted(array)
-        self.pending.clear()
-        self.saved_at = time.monotonic()
-
-
-def _still_held(image: Image, device: Device, journal: Journal) -> frozenset[int]:
-    """Arrays the journal calls finished, without those that the device does not hold.
-
-    A die file may have been removed or written to since.
-    """
-    import numpy as np
-
-    per_array = image.chip.array.rows * image.chip.array.cols
-    held = []
-    for array in sorted(journal.finished()):
-        if array >= image.arrays:
-            continue
-        inside = np.flatnonzero(image.used[array])
-        levels = image.levels[array].reshape(-1)[inside]
-        if (device.written(inside + array * per_array) == levels).all():
-            held.append(array)
-    return frozenset(held)
-
-
-def _report(
-    image: Image,
-    device: Device,
-    die: Path | None,
-    result: Programmed,
-    resumed: int,
-    seconds: float,
-) -> Report:
+def _report(die: Path | None, written: Written) -> Report:
     from pimc.chip.write_cost import writing
 
-    cost = writing(image.chip, result.writes)
+    result, resumed = written.done, written.arrays_resumed
+    cost = writing(written.image.chip, result.writes)
     data = {
-        "device": device.name,
+        "device": written.device,
         "die": None if die is None else str(die),
         "cells_written": result.cells_written,
         "cells_missed": result.cells_missed,
@@ -183,11 +82,11 @@ def _report(
         "estimated_missed": cost.missed,
         "estimated_energy_pj": cost.energy_pj,
         "estimated_seconds": cost.seconds,
-        "seconds": round(seconds, 3),
+        "seconds": round(written.seconds, 3),
     }
     before = f", {resumed:,} arrays were done before" if resumed else ""
     pairs = [
-        ("device", device.name + (f", {die}" if die is not None else "")),
+        ("device", written.device + (f", {die}" if die is not None else "")),
         ("written", f"{result.cells_written:,} cells in {result.arrays_written:,} arrays"),
         ("missed", f"{result.cells_missed:,} cells did not take it" * bool(result.cells_missed)),
         ("kept", f"{result.cells_kept:,} cells that already held their level{before}"),

@@ -26,8 +26,10 @@ from pimc.cli.text import engineering, facts, percent, percents, room, table
 if TYPE_CHECKING:
     from pimc.chip.design import Chip
     from pimc.chip.grid import Axis
+    from pimc.data.dataset import Dataset
+    from pimc.plan.records import Plan
     from pimc.runtime.physics.ir_drop import Method
-    from pimc.studies.sweep import Setup
+    from pimc.studies.evaluate import Batches
     from pimc.studies.sweep_table import Row
 
 __all__ = ["COMMAND", "SweepArguments", "sweep"]
@@ -83,7 +85,8 @@ def sweep(settings: Settings, arguments: SweepArguments) -> Report:
     """
     from pimc.chip.design import Chip
     from pimc.chip.grid import parse_axis, points
-    from pimc.studies.sweep import sweep as run
+    from pimc.functions.explore import sweep as run
+    from pimc.studies.drawn import Reading
     from pimc.studies.sweep_table import require_suffix
 
     start = time.perf_counter()
@@ -91,14 +94,25 @@ def sweep(settings: Settings, arguments: SweepArguments) -> Report:
     require_suffix(output)
     axes = [parse_axis(text) for text in arguments.over]
     base = Chip.load(arguments.chip) if arguments.chip else Chip.default()
-    grid = points(base, axes)
-    setup = _setup(settings, base, arguments)
-    done = run(setup, grid, output, arguments.workers.open, settings.progress)
+    points(base, axes)  # refuses a grid without any chip before the data are read
+    model, calib, batches = _given(base, arguments)
+    done = run(
+        model,
+        axes,
+        batches,
+        chip=base,
+        calib=calib,
+        dies=settings.seeds(arguments.dies),
+        reading=Reading(arguments.age or 0.0, arguments.ir_drop or "first"),
+        output=output,
+        pool=arguments.workers.open,
+        progress=settings.progress,
+    )
     data = {
         "output": str(output),
         "pictures": [str(path) for path in _pictures(output, axes, done.rows)],
         "dies": arguments.dies,
-        "samples": len(setup.batches.data),
+        "samples": len(batches.data),
         "points": len(done.rows),
         "measured": done.measured,
         "failed": sum(bool(row["error"]) for row in done.rows),
@@ -117,14 +131,12 @@ COMMAND = command(
 )
 
 
-def _setup(settings: Settings, base: Chip, arguments: SweepArguments) -> Setup:
+def _given(base: Chip, arguments: SweepArguments) -> tuple[Plan, Dataset | None, Batches]:
     """Model and data, loaded; refuses what no point could be compiled from."""
     from pimc import api
     from pimc.data.inputs import declared_shape
     from pimc.passes.graph.frontend import load_model
-    from pimc.studies.drawn import Reading
     from pimc.studies.evaluate import input_shape
-    from pimc.studies.sweep import Setup
 
     loaded = load_model(arguments.model, follow_links=arguments.reading.follow_links)
     parted = api.plan(loaded, base, stop_after="partition")
@@ -134,8 +146,7 @@ def _setup(settings: Settings, base: Chip, arguments: SweepArguments) -> Setup:
         calib = preprocess.load(arguments.calib, shape)
     shape = input_shape(parted.graph.graph.inputs)
     batches = arguments.samples.of(preprocess.load(arguments.data, shape, "test"))
-    reading = Reading(arguments.age or 0.0, arguments.ir_drop or "first")
-    return Setup(loaded, base, calib, batches, settings.seeds(arguments.dies), reading)
+    return loaded, calib, batches
 
 
 def _pictures(output: Path, axes: Sequence[Axis], rows: Sequence[Row]) -> list[Path]:

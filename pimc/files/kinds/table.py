@@ -14,7 +14,11 @@ from pimc.files.kinds.marks import File, Mark
 
 __all__ = ["KINDS", "WANTED", "Kind", "kind_of"]
 
-_EXPORT = 'torch.onnx.export(model, example_inputs, "model.onnx")'
+#: The line of docs/from-pytorch.md; braces are doubled, since hints are formatted.
+_EXPORT = (
+    'torch.onnx.export(model.eval(), (x,), "model.onnx", dynamo=True, '
+    'dynamic_shapes=({{0: "batch"}},))'
+)
 _KERAS = 'load it in Keras and export it: model.export("model.onnx", format="onnx")'
 _TF2ONNX = "convert it: python -m tf2onnx.convert --{option} {file} --output model.onnx"
 
@@ -136,7 +140,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         "tflite",
         "a TensorFlow Lite model",
-        _TF2ONNX.replace("{option}", "tflite"),
+        _TF2ONNX.replace("{option}", "tflite") + " (pip install 'pimc[tflite]')",
         marks.flatbuffer(b"TFL3"),
     ),
     Kind(

@@ -135,7 +135,7 @@ def verify(
             network's outputs are not finite.
     """
     golden = _golden(image, inputs)
-    session = Session(image, Die.ideal(), converters=False)
+    session = Session(image, die=Die.ideal(), converters=False)
     outputs = [arg.name for arg in session.get_outputs()]
     require_finite({name: golden[name] for name in outputs}, "the golden network")
     wires = list(array_values(image))
@@ -172,7 +172,7 @@ def verify_drawn(
 
 def _converted(image: Image, inputs: Values, outputs: Sequence[str], golden: Values) -> Converted:
     """The whole network on perfect cells, read by the chip's converters."""
-    session = Session(image, Die.ideal())
+    session = Session(image, die=Die.ideal())
     given = dict(zip(outputs, session.run(outputs, inputs), strict=True))
     errors = [_compare(name, "network", given[name], golden[name], 1.0) for name in outputs]
     met = saturation_of(session.device)

@@ -90,7 +90,7 @@ def _session(folder: Path, image: str) -> Session:
     reason = folder / f"{image}.skip"
     if reason.exists():
         raise SkippedError(reason.read_text(encoding="utf-8"))
-    return Session(folder / f"{image}.pimc", Die.simulated(SEED), seed=SEED)
+    return Session(folder / f"{image}.pimc", die=Die.simulated(SEED), seed=SEED)
 
 
 #: Time is given as a multiple of these.

@@ -151,7 +151,7 @@ def spearman(ours: Array, theirs: Array) -> float:
 
 def vectors(image: Image, device: SimDevice | Die, ids: Array) -> Array:
     """What a die gives for sentences."""
-    session = Session(image, device, seed=SEED)
+    session = Session(image, die=device, seed=SEED)
     parts = [session.run(None, {"ids": ids[k : k + BATCH]})[0] for k in range(0, len(ids), BATCH)]
     return np.concatenate(parts)
 

@@ -70,7 +70,7 @@ def _read_image(path: Path) -> None:
 
 def _run_image(path: Path) -> None:
     image = Image.load(path)
-    session = Session(image, Die.simulated(3))
+    session = Session(image, die=Die.simulated(3))
     session.run(None, {session.get_inputs()[0].name: _X})
     verify_drawn(image, 1, 0)
 
@@ -100,7 +100,7 @@ def _run_die(path: Path) -> None:
     die, image = Die.load(path), _image()
     if die.attached().fingerprint != image.chip.fingerprint:
         return
-    (y,) = Session(image, die).run(None, {"x": _X})
+    (y,) = Session(image, die=die).run(None, {"x": _X})
     if not np.isfinite(y).all():
         raise AssertionError("outputs that are no numbers")
 
@@ -157,7 +157,7 @@ def _job() -> dict[str, str]:
 def _bench() -> Bench:
     image = _image()
     data, options = write_samples.calibration(), write_samples.OPTIONS
-    device = Session(image, _die()).device
+    device = Session(image, die=_die()).device
     return Bench.of(image, device, None, data, options, HardenedCache(), silent)
 
 

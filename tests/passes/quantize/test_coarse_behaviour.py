@@ -195,12 +195,12 @@ def test_ranges_without_data_leave_room_for_inputs_that_go_together(
     together = apart + rng.standard_normal((2048, 1)).astype(np.float32)
     clipped = []
     for x in (apart, together):
-        session = Session(image, Die.simulated(3))
+        session = Session(image, die=Die.simulated(3))
         session.run(None, {"x": x})
         clipped.append(saturation_of(session.device)[layer.name].share)
     assert clipped[0] == 0.0
     assert clipped[1] < 2e-3
-    _, record = Session(image, Die.simulated(3)).layers[layer.name].record(as_tensor(apart))
+    _, record = Session(image, die=Die.simulated(3)).layers[layer.name].record(as_tensor(apart))
     if mode == "parallel":
         largest = float(record.codes.abs().max())
         assert largest > adc_limits(chip, True)[1] / 4

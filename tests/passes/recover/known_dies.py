@@ -68,7 +68,7 @@ def errors(image: Image, x: np.ndarray, options: CaptureOptions, seeds: range) -
     parts: list[tuple[np.ndarray, ...]] = []
     for seed in seeds:
         die = Die.simulated(seed)
-        session = Session(image, die, seed=seed)
+        session = Session(image, die=die, seed=seed)
         captured = capture(session, Dataset.of(x), options, outputs=False)
         for layer in image.layers:
             before = prior(image, layer)

@@ -41,7 +41,7 @@ class Lab:
 
     def capture(self, record: Record) -> Capture:
         options = CaptureOptions(vectors=256, images=64, record=record)
-        return capture(Session(self.image, self.device), self.calib, options)
+        return capture(Session(self.image, die=self.device), self.calib, options)
 
     def recover(self, record: Record, **changes: Any) -> Recovery:
         options = replace(OPTIONS, **changes)
@@ -49,7 +49,7 @@ class Lab:
 
     def distance(self, image: Image) -> float:
         (wanted,) = float_session(image).run(None, {"x": self.unseen})
-        (found,) = Session(image, self.device).run(None, {"x": self.unseen})
+        (found,) = Session(image, die=self.device).run(None, {"x": self.unseen})
         return float(((found - wanted) ** 2).mean() / wanted.var())
 
 

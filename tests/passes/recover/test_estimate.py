@@ -81,7 +81,7 @@ def test_rewritten_resets_only_the_cells_that_changed(images, tiny_inputs, varia
     image = images[variant]
     layer = image.layers[1]
     die = Die.simulated(8)
-    session = Session(image, die)
+    session = Session(image, die=die)
     record = capture(session, Dataset.of(tiny_inputs), CaptureOptions(), only=[1]).layers[1]
     before = identify(prior(image, layer), image, layer, record)
     cells = image.cells(layer)
@@ -104,7 +104,7 @@ def test_rewritten_resets_only_the_cells_that_changed(images, tiny_inputs, varia
     away = (truth(following, die, layer) - after.mean_us)[changed] / sigma
     assert 0.6 < away.std() < 1.4
     record = capture(
-        Session(following, session.device), Dataset.of(tiny_inputs), CaptureOptions(), only=[1]
+        Session(following, die=session.device), Dataset.of(tiny_inputs), CaptureOptions(), only=[1]
     ).layers[1]
     known = identify(after, following, layer, record)
     left = (truth(following, die, layer) - known.mean_us)[known.present]

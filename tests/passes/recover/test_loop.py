@@ -55,7 +55,7 @@ def tiny(tiny_model: Any, x: np.ndarray | None, **changes: Any) -> Image:
 def distance(image: Image, device: Any, x: np.ndarray) -> float:
     """Mean squared distance of the outputs from the float network's, over their variance."""
     (wanted,) = float_session(image).run(None, {"x": x})
-    (found,) = Session(image, device).run(None, {"x": x})
+    (found,) = Session(image, die=device).run(None, {"x": x})
     return float(((found - wanted) ** 2).mean() / wanted.var())
 
 
@@ -156,7 +156,7 @@ def test_labels_are_not_used(tiny_noisy, inputs, reference_run) -> None:
 def test_a_capture_may_be_given_with_the_device(tiny_noisy, inputs) -> None:
     device = ClosedDevice(tiny_noisy, 2)
     data = Dataset.of(inputs[:128])
-    captured = capture(Session(tiny_noisy, device), data, TINY.capture, outputs=False)
+    captured = capture(Session(tiny_noisy, die=device), data, TINY.capture, outputs=False)
     before = distance(tiny_noisy, device, inputs[128:])
     recovery = recover(tiny_noisy, device, data, TINY, captured=captured)
     assert recovery.measured
@@ -166,7 +166,7 @@ def test_a_capture_may_be_given_with_the_device(tiny_noisy, inputs) -> None:
 def test_a_capture_of_some_layers_is_enough_to_begin(tiny_noisy, inputs) -> None:
     device = ClosedDevice(tiny_noisy, 2)
     data = Dataset.of(inputs[:128])
-    captured = capture(Session(tiny_noisy, device), data, TINY.capture, only=[1], outputs=False)
+    captured = capture(Session(tiny_noisy, die=device), data, TINY.capture, only=[1], outputs=False)
     recovery = recover(tiny_noisy, None, data, replace(TINY, rounds=1), captured=captured)
     assert recovery.cells_rewritten > 0
 
@@ -220,7 +220,7 @@ def test_neither_chip_nor_capture(tiny_noisy, inputs) -> None:
 
 def test_a_capture_of_another_die(tiny_noisy, inputs) -> None:
     data = Dataset.of(inputs[:32])
-    session = Session(tiny_noisy, Die.simulated(9))
+    session = Session(tiny_noisy, die=Die.simulated(9))
     captured = capture(session, data, CaptureOptions(16, 1), outputs=False)
     device = ClosedDevice(tiny_noisy, 2)
     with pytest.raises(CaptureError, match="sim:9") as caught:
@@ -291,7 +291,7 @@ def test_a_chip_that_refuses_writes(tiny_noisy, inputs) -> None:
 
 def held_out_loss(image: Image, device: Any, data: Dataset) -> float:
     (wanted,) = float_session(image).run(None, {"x": data.all()})
-    (found,) = Session(image, device).run(None, {"x": data.all()})
+    (found,) = Session(image, die=device).run(None, {"x": data.all()})
     teacher = torch.from_numpy(wanted)
     return float(Goal.of("classification", [teacher]).loss([torch.from_numpy(found)], [teacher]))
 

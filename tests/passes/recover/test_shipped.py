@@ -41,7 +41,7 @@ class Shipped:
     test: Dataset
 
     def accuracy(self, image: Image, device: Any) -> float:
-        return accuracy(Session(image, device), self.test)
+        return accuracy(Session(image, die=device), self.test)
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def test_from_a_capture_alone_a_programmable_image_comes(shipped, tmp_path) -> N
     device = ClosedDevice(shipped.image, 4)
     before = shipped.accuracy(shipped.image, device)
     options = QUICK.capture
-    capture(Session(shipped.image, device), shipped.calib, options).save(tmp_path / "a.pimccap")
+    capture(Session(shipped.image, die=device), shipped.calib, options).save(tmp_path / "a.pimccap")
     captured = Capture.load(tmp_path / "a.pimccap", shipped.image)
     reads = device.reads
     recovery = recover(

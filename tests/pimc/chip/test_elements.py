@@ -140,10 +140,10 @@ def test_without_any_element_a_die_is_perfect(chip: str, tiny_model, tiny_inputs
     bare = on_chip(image, without(image.chip, NAMES))
     x = {"x": tiny_inputs[:8]}
     die = Die.simulated(3)
-    session = Session(bare, die, converters=False)
+    session = Session(bare, die=die, converters=False)
     die.age(86400.0)
     (got,) = session.run(None, x)
-    (wanted,) = Session(bare, Die.ideal(), converters=False).run(None, x)
+    (wanted,) = Session(bare, die=Die.ideal(), converters=False).run(None, x)
     assert np.array_equal(got, wanted)
 
 

@@ -27,7 +27,7 @@ def folder(tmp_path_factory, tiny_model, tiny_image: Image, tiny_inputs) -> Path
     levels[tuple(np.argwhere(tiny_image.used)[0])] ^= 1
     tiny_image.updated(levels=levels).save(folder / "model.r1.pimc")
     die = Die.simulated(7)
-    Session(tiny_image, die)
+    Session(tiny_image, die=die)
     die.save(folder / "chip7.die")
     (folder / "data").mkdir()
     labels = float_session(tiny_image).run(None, {"x": tiny_inputs})[0].argmax(axis=1)

@@ -68,14 +68,14 @@ def test_what_was_written_is_saved_and_found_again(pimc, image, lab) -> None:
     done = pimc("run", "--input", "x.npy", "-o", "y.npy", "--device", "rack", "--die", "a.npz")
     assert done.code == 0
     device = rack(lab, image, 3).observer(0)
-    (wanted,) = Session(image, device).run(None, {"x": inputs()})
+    (wanted,) = Session(image, die=device).run(None, {"x": inputs()})
     assert np.array_equal(np.load("y.npy"), wanted)
 
 
 def test_programming_that_was_cut_resumes_to_the_same_cells(
     pimc, tiny_image, here, lab, monkeypatch
 ) -> None:
-    from pimc.cli.running import program as module
+    from pimc.functions import program as module
 
     monkeypatch.setattr(module, "CHECKPOINT_S", 0.0)
     tiny_image.save("tiny.pimc")

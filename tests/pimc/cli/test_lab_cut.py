@@ -90,7 +90,7 @@ def test_a_chip_that_keeps_its_cells_goes_on_where_it_was_cut(
     assert done.code == 0, done.err
     require_programmed(Image.load("tiny.r1.pimc"), attached)
     # What cannot be measured any more stands in the checkpoint.
-    as_it_was = Session(image, rack(lab, image).observer(1))
+    as_it_was = Session(image, die=rack(lab, image).observer(1))
     labelled = load_data("data", role="test")
     assert done.json["accuracy_before"] == [accuracy(as_it_was, labelled)]
     assert done.json["accuracy_after"][0] > 0.5

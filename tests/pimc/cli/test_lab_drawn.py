@@ -29,7 +29,7 @@ def test_dies_are_drawn_from_seeds_written_and_aged(pimc, image, lab) -> None:
         assert done.code == 0
         device = rack(lab, image)
         device.age(seconds)
-        (wanted,) = Session(image, device).run(None, {"x": inputs()})
+        (wanted,) = Session(image, die=device).run(None, {"x": inputs()})
         assert np.array_equal(np.load("y.npy"), wanted)
 
 

@@ -38,13 +38,13 @@ def found(tiny_image, batches):
 def by_hand(image, batches, off: set[str], seed: int) -> float:
     """Accuracy of one die without some elements."""
     changed = on_chip(image, without(image.chip, off))
-    session = Session(changed, Die.simulated(seed), seed=seed, converters="ADC" not in off)
+    session = Session(changed, die=Die.simulated(seed), seed=seed, converters="ADC" not in off)
     return accuracy(session, batches)
 
 
 def test_costs_are_differences_of_accuracies_on_the_same_dies(found, tiny_image, batches) -> None:
     every = {element.name for element in present(tiny_image.chip)}
-    full = [accuracy(Session(tiny_image, Die.simulated(s), seed=s), batches) for s in SEEDS]
+    full = [accuracy(Session(tiny_image, die=Die.simulated(s), seed=s), batches) for s in SEEDS]
     assert list(found.accuracies) == full
     bare = by_hand(tiny_image, batches, every, 0)
     assert [cost.element.name for cost in found.costs] == [n for n in NAMES if n in every]
@@ -78,7 +78,7 @@ def test_dies_differ_in_the_element_alone(tiny_image) -> None:
     def cells(off: set[str]):
         chip = without(tiny_image.chip.with_(**{"faults.stuck_gmax_rate": 0.1}), off)
         die = Die.simulated(7)
-        Session(on_chip(tiny_image, chip), die)
+        Session(on_chip(tiny_image, chip), die=die)
         return die.cells
 
     one, quiet, sound, exact = (
@@ -148,7 +148,7 @@ def test_what_is_known_is_not_measured_again(tiny_image, batches, found, monkeyp
         return right(session, data)
 
     monkeypatch.setattr(pimc.studies.ablation, "right", counted)
-    known = [right(Session(tiny_image, Die.simulated(s), seed=s), batches) for s in SEEDS]
+    known = [right(Session(tiny_image, die=Die.simulated(s), seed=s), batches) for s in SEEDS]
     again = explain(tiny_image, batches, SEEDS, known=known, in_float=1.0, snr_images=8)
     assert again == found
     # Five elements switched off on three dies; three drawn ones alone on three; two converters
@@ -196,12 +196,12 @@ def test_on_chip_keeps_ranges_in_every_mode(mode, adc_range, tiny_model, tiny_in
 
 
 def test_intervals_are_those_of_paired_differences(found, tiny_image, batches) -> None:
-    full = [right(Session(tiny_image, Die.simulated(s), seed=s), batches) for s in SEEDS]
+    full = [right(Session(tiny_image, die=Die.simulated(s), seed=s), batches) for s in SEEDS]
     for cost in found.costs:
         changed = on_chip(tiny_image, without(tiny_image.chip, {cost.element.name}))
         converters = cost.element.name != "ADC"
         off = [
-            right(Session(changed, Die.simulated(s), seed=s, converters=converters), batches)
+            right(Session(changed, die=Die.simulated(s), seed=s, converters=converters), batches)
             for s in SEEDS
         ]
         assert cost.switched_off == Difference.between(off, full)
@@ -244,6 +244,6 @@ def test_terms_of_a_laboratorys_own_have_rows(
     # What one costs is what a chip shows that has it alone.
     chip = quiet.with_(**{"physics.read.shot.factor_us": 40.0, "dac.bits": 16})
     alone = on_chip(image, chip)
-    seen = [accuracy(Session(alone, Die.simulated(s), seed=s, converters=False), batches)
+    seen = [accuracy(Session(alone, die=Die.simulated(s), seed=s, converters=False), batches)
             for s in SEEDS]  # fmt: skip
     assert lost["read.shot"] == pytest.approx(found.quantization.weights - np.mean(seen))

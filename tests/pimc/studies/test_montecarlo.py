@@ -33,7 +33,8 @@ def batches(tiny_inputs) -> Batches:
 def wanted(tiny_image, batches) -> list[float]:
     """Accuracy of eight dies, each measured by a session of its own."""
     return [
-        accuracy(Session(tiny_image, Die.simulated(seed), seed=seed), batches) for seed in range(8)
+        accuracy(Session(tiny_image, die=Die.simulated(seed), seed=seed), batches)
+        for seed in range(8)
     ]
 
 
@@ -45,10 +46,10 @@ def pool() -> Iterator[Processes]:
 
 
 def test_a_session_with_another_die_is_a_new_session_on_that_die(tiny_image, tiny_inputs) -> None:
-    first = Session(tiny_image, Die.simulated(1), seed=1)
+    first = Session(tiny_image, die=Die.simulated(1), seed=1)
     before = first.run(None, {"x": tiny_inputs})[0]
     second = first.with_die(Die.simulated(2), seed=2)
-    fresh = Session(tiny_image, Die.simulated(2), seed=2).run(None, {"x": tiny_inputs})[0]
+    fresh = Session(tiny_image, die=Die.simulated(2), seed=2).run(None, {"x": tiny_inputs})[0]
     np.testing.assert_array_equal(second.run(None, {"x": tiny_inputs})[0], fresh)
     assert (first.device.name, second.device.name) == ("sim:1", "sim:2")
     assert second.executor is first.executor

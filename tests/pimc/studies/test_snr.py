@@ -45,8 +45,8 @@ def test_powers_are_those_of_a_direct_calculation(tiny_model, tiny_inputs) -> No
     ideal = Session(image, converters=False)
     wanted = outputs(ideal, tiny_inputs)
     rounded = outputs(Session(image), tiny_inputs, ideal)
-    dies = [Session(image, Die.simulated(seed)) for seed in seeds]
-    bare = [Session(image, Die.simulated(seed), converters=False) for seed in seeds]
+    dies = [Session(image, die=Die.simulated(seed)) for seed in seeds]
+    bare = [Session(image, die=Die.simulated(seed), converters=False) for seed in seeds]
     for layer in layers:
         y = wanted[layer.name]
 
@@ -70,7 +70,7 @@ def test_read_noise_has_the_power_of_its_formula(tiny_model, tiny_inputs) -> Non
     layers = layer_snr(image, (1,), Dataset.of(tiny_inputs))
     ideal = Session(image, converters=False)
     die = Die.simulated(1)
-    session = Session(image, die)
+    session = Session(image, die=die)
     records = {}
 
     def array(node, value):
@@ -133,7 +133,7 @@ def test_clipped_codes_are_those_of_the_run(tiny_model, tiny_inputs) -> None:
     chip = CHIP.with_(**{**SILENT, "adc.bits": 4, "adc.offset_error_lsb": 2.0})
     image = image_on(chip, tiny_model, tiny_inputs)
     layers = layer_snr(image, (1,), Dataset.of(tiny_inputs))
-    session = Session(image, Die.simulated(1))
+    session = Session(image, die=Die.simulated(1))
     session.run(None, {"x": tiny_inputs})
     counted = saturation_of(session.device)
     assert [layer.clipped for layer in layers] == [counted[layer.name].share for layer in layers]

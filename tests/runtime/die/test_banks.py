@@ -156,7 +156,7 @@ def test_a_network_does_not_depend_on_batches(tiny_image: Any, tiny_inputs: Any)
     image = tiny_image.updated(chip=chip.to_dict())
 
     def outputs(size: int) -> Any:
-        session = Session(image, Die.simulated(3))
+        session = Session(image, die=Die.simulated(3))
         parts = [tiny_inputs[start : start + size] for start in range(0, 12, size)]
         return np.concatenate([session.run(None, {"x": part})[0] for part in parts])
 

@@ -117,7 +117,7 @@ def used(die: Die, image: Image, x: np.ndarray, path: Path) -> None:
         with contextlib.suppress(UsageError):
             die.age(3600.0)
         with contextlib.suppress(PimcError):
-            session = Session(image, die)
+            session = Session(image, die=die)
             session.run(None, {session.get_inputs()[0].name: x})
     die.save(path)
     Die.load(path)

@@ -158,9 +158,9 @@ def test_a_chip_is_given_the_layers_that_it_reads_whole(
 ) -> None:
     assert len(tiny_image.layers) == 3
     device = Whole(tiny_image, layers)
-    (found,) = Session(tiny_image, device).run(None, {"x": tiny_inputs})
+    (found,) = Session(tiny_image, die=device).run(None, {"x": tiny_inputs})
     assert device.seen == [(layer.name, threads) for layer in tiny_image.layers[:layers]]
-    (wanted,) = Session(tiny_image, Die.simulated(3), seed=3).run(None, {"x": tiny_inputs})
+    (wanted,) = Session(tiny_image, die=Die.simulated(3), seed=3).run(None, {"x": tiny_inputs})
     np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 

@@ -214,7 +214,7 @@ def test_codes_of_sixteen_bits_without_sign_are_kept(tiny_model, tiny_inputs, tm
     captured.save(tmp_path / "a.pimccap")
     loaded = Capture.load(tmp_path / "a.pimccap", image)
     assert same(loaded, captured)
-    device = Session(image, die).device
+    device = Session(image, die=die).device
     replay = ReplayDevice(image, loaded)
     for layer in image.layers:
         record, where = loaded.layers[layer.index], Region.of(image, layer)

@@ -72,7 +72,7 @@ def test_a_file_of_the_documented_program_is_a_capture(
         )
     image.save(tmp_path / "a.pimc")
     die = Die.simulated(5)
-    session = Session(image, die)
+    session = Session(image, die=die)
 
     def measure(cells: np.ndarray, inputs: np.ndarray, layer: dict[str, Any]) -> np.ndarray:
         region = Region("bench", cells[None], layer["adc_lsb_us"], layer["input_signed"])

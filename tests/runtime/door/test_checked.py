@@ -54,7 +54,7 @@ def use(device: Device, image: Image, inputs: np.ndarray) -> np.ndarray:
     """All that commands ask of a device."""
     program(image, device)
     assert device.name
-    (found,) = Session(image, device).run(None, {"x": inputs})
+    (found,) = Session(image, die=device).run(None, {"x": inputs})
     return np.asarray(found)
 
 
@@ -244,12 +244,12 @@ def test_programming_cut_by_a_fault_resumes_to_the_same_die(
 
 def test_a_fault_in_one_read_leaves_the_next_ones_as_they_were(tiny_image, tiny_inputs) -> None:
     inner = programmed(tiny_image)
-    bad = Session(tiny_image, lab(Faulty(inner, READ[0], after=1), tiny_image))
+    bad = Session(tiny_image, die=lab(Faulty(inner, READ[0], after=1), tiny_image))
     with pytest.raises(DeviceError, match="not finite"):
         bad.run(None, {"x": tiny_inputs})
     bad.device.inner.restore(programmed(tiny_image).state())  # type: ignore[attr-defined]  # the fake has it
-    good = Session(tiny_image, lab(Faulty(inner), tiny_image))
-    wanted = Session(tiny_image, Faulty(programmed(tiny_image)))
+    good = Session(tiny_image, die=lab(Faulty(inner), tiny_image))
+    wanted = Session(tiny_image, die=Faulty(programmed(tiny_image)))
     np.testing.assert_array_equal(
         good.run(None, {"x": tiny_inputs})[0], wanted.run(None, {"x": tiny_inputs})[0]
     )

@@ -82,9 +82,9 @@ def test_half_an_ability_is_none(tiny_image) -> None:
 def test_abilities_do_what_the_device_does(tiny_image, tiny_inputs, tmp_path) -> None:
     inner, twin = programmed(tiny_image), programmed(tiny_image)
     device = lab(inner, tiny_image)
-    wanted = Session(tiny_image, twin).run(None, {"x": tiny_inputs})[0]
+    wanted = Session(tiny_image, die=twin).run(None, {"x": tiny_inputs})[0]
     np.testing.assert_array_equal(
-        Session(tiny_image, device).run(None, {"x": tiny_inputs})[0], wanted
+        Session(tiny_image, die=device).run(None, {"x": tiny_inputs})[0], wanted
     )
     assert device.reads == inner.reads == twin.reads > 0
     assert device.saturation == inner.saturation
@@ -92,7 +92,7 @@ def test_abilities_do_what_the_device_does(tiny_image, tiny_inputs, tmp_path) ->
     assert set(state) == set(inner.state())
     view = device.observer(4)
     assert has(view) == set(ABILITIES)
-    Session(tiny_image, view).run(None, {"x": tiny_inputs})
+    Session(tiny_image, die=view).run(None, {"x": tiny_inputs})
     assert device.reads == twin.reads
     device.save(tmp_path / "a.die")
     assert Die.load(tmp_path / "a.die").seed == 3
@@ -150,7 +150,7 @@ def test_abilities_are_checked_too(
     monkeypatch.setattr(Able, "wrong", (member, answer))
 
     def reads_a_layer(device: Device) -> None:
-        Session(tiny_image, device).run(None, {"x": tiny_inputs})
+        Session(tiny_image, die=device).run(None, {"x": tiny_inputs})
 
     uses: dict[str, Any] = {
         "state": lambda device: device.state(),
@@ -178,4 +178,4 @@ def test_outputs_of_whole_layers_are_checked(tiny_image, tiny_inputs, monkeypatc
 
     monkeypatch.setattr(inner, "read_layer", read_layer)
     with pytest.raises(DeviceError, match=r"read_layer: gave (outputs of|float32)"):
-        Session(tiny_image, lab(inner, tiny_image)).run(None, {"x": tiny_inputs})
+        Session(tiny_image, die=lab(inner, tiny_image)).run(None, {"x": tiny_inputs})

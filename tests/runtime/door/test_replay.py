@@ -23,7 +23,7 @@ from pimc.runtime.session import Session
 
 @pytest.fixture(scope="module")
 def taken(tiny_image, tiny_inputs) -> Capture:
-    session = Session(tiny_image, Die.simulated(3))
+    session = Session(tiny_image, die=Die.simulated(3))
     return capture(session, Dataset.of(tiny_inputs), CaptureOptions(vectors=32, repeats=3))
 
 
@@ -62,7 +62,7 @@ def test_any_order_batch_and_choice_of_recorded_vectors(replay, taken, tiny_imag
 
 
 def test_capturing_a_recording_gives_it_back(replay, taken, tiny_image) -> None:
-    bound = Session(tiny_image, replay).layers[tiny_image.layers[0].name]
+    bound = Session(tiny_image, die=replay).layers[tiny_image.layers[0].name]
     again = capture_layer(bound, tiny_image, replay, recorded(taken, 0)[0], 1)
     np.testing.assert_array_equal(again.inputs, taken.layers[0].inputs)
     np.testing.assert_allclose(again.outputs, taken.layers[0].outputs, rtol=1e-4, atol=1e-5)
@@ -87,7 +87,7 @@ def test_a_layer_that_was_not_recorded(taken, tiny_image) -> None:
 
 def test_running_the_network_on_new_inputs_is_refused(replay, tiny_image, tiny_inputs) -> None:
     with pytest.raises(DeviceError, match="not recorded"):
-        Session(tiny_image, replay).run(None, {"x": tiny_inputs[:2] * 0.37})
+        Session(tiny_image, die=replay).run(None, {"x": tiny_inputs[:2] * 0.37})
 
 
 def test_writes_are_refused(replay, tiny_image) -> None:

@@ -296,7 +296,7 @@ def test_both_ways_to_read_see_virgin_cells(method: Any, tiny_model, tiny_inputs
             )
             program(image, device)
             assert (device.die.cells.level == -1).any()
-            outputs[virgin_us, fused] = Session(image, device).run(None, {"x": tiny_inputs})[0]
+            outputs[virgin_us, fused] = Session(image, die=device).run(None, {"x": tiny_inputs})[0]
     for virgin_us in (None, 0.01):
         assert np.allclose(outputs[virgin_us, True], outputs[virgin_us, False], atol=1e-4)
     assert np.abs(outputs[None, True] - outputs[0.01, True]).max() > 1e-2

@@ -144,7 +144,7 @@ def test_noise_that_goes_with_the_square_takes_the_fast_path(
             device = SimDevice(Die.simulated(1), chip, image.arrays, fused=fused)
             program(image, device)
             assert device.reads_whole(image.layers[0]) == (whole and fused)
-            outputs.append(Session(image, device).run(None, {"x": tiny_inputs})[0])
+            outputs.append(Session(image, die=device).run(None, {"x": tiny_inputs})[0])
         assert np.abs(outputs[0] - outputs[1]).max() < 1e-2 * np.ptp(outputs[0])
     # Perfect cells have no noise at all.
     ideal = SimDevice(Die.ideal(), chip, image.arrays)
@@ -328,7 +328,7 @@ def image(tiny_model: Any, tiny_inputs: np.ndarray) -> Image:
 
 def test_outputs_depend_on_seeds_and_on_no_batch(image: Image, tiny_inputs: np.ndarray) -> None:
     def outputs(*, seed: int = 1, die: int = 2, batch: int = 32) -> npt.NDArray[np.float32]:
-        session = Session(image, specimen := Die.simulated(die), seed=seed)
+        session = Session(image, die=(specimen := Die.simulated(die)), seed=seed)
         specimen.age(3600.0)
         parts, x = range(0, 32, batch), tiny_inputs[:32]
         return np.concatenate([session.run(None, {"x": x[i : i + batch]})[0] for i in parts])

@@ -59,7 +59,7 @@ def test_cuda_computes_the_same_chip(tiny_image, tiny_inputs) -> None:
     for processor in ("cpu", "cuda"):
         chip = SimDevice(Die.simulated(3), tiny_image.chip, tiny_image.arrays, device=processor)
         program(tiny_image, chip)
-        session = Session(tiny_image, chip, device=processor)
+        session = Session(tiny_image, die=chip, device=processor)
         found.append(session.run(None, {"x": tiny_inputs})[0])
     # Float rounding takes a current across the border of two codes now and then.
     apart = np.abs(found[0] - found[1])

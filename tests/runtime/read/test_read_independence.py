@@ -182,6 +182,6 @@ def test_another_seed_gives_other_noise(
 def _runner(
     image: Image, seed: int = 0
 ) -> Callable[[npt.NDArray[np.float32]], list[npt.NDArray[np.float32]]]:
-    session = Session(image, Die.simulated(4), seed=seed)
+    session = Session(image, die=Die.simulated(4), seed=seed)
     name = session.get_inputs()[0].name
     return lambda x: session.run(None, {name: x})

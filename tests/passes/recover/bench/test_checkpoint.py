@@ -158,7 +158,7 @@ def test_every_write_is_noted_before_it_is_done(image, calib, tmp_path, monkeypa
 @pytest.mark.parametrize("steps", [1, 2, 4])
 def test_a_given_capture_is_learnt_from_once(image, calib, tmp_path, monkeypatch, steps) -> None:
     """Without a chip, cut before it was learnt from and at times after it."""
-    captured = capture(Session(image, fresh(image)), calib, OPTIONS.capture)
+    captured = capture(Session(image, die=fresh(image)), calib, OPTIONS.capture)
 
     def without_chip(path: Path) -> Recovery:
         checkpoint = Checkpoint(path, image, "selective")

@@ -56,7 +56,7 @@ def test_perfect_cells_hold_the_levels_and_read_with_noise(tiny_image: Image) ->
     np.testing.assert_array_equal(image.levels, tiny_image.levels)
     x = np.random.default_rng(1).standard_normal((4, 2, 8, 8)).astype(np.float32)
     die = Die.simulated(3)
-    session = Session(image, die)
+    session = Session(image, die=die)
     used = image.used
     levels_us = np.asarray(image.chip.cell.g_levels_us)
     np.testing.assert_allclose(die.cells.g_us[used], levels_us[image.levels[used]], rtol=1e-5)

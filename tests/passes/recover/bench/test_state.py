@@ -108,7 +108,7 @@ def test_steps_leave_the_state_they_are_given_alone(tiny_model, tiny_inputs, tra
     image, data = compile_model(tiny_model(), chip, calib=tiny_inputs), Dataset.of(tiny_inputs)
     options = replace(OPTIONS, train=train)
     captured = capture(
-        Session(image, Die.simulated(3)), data, replace(OPTIONS.capture, record=record)
+        Session(image, die=Die.simulated(3)), data, replace(OPTIONS.capture, record=record)
     )
     bench = Bench.of(image, None, captured, data, options, HardenedCache(), silent)
     state, seen = State.first(image, 0), set()

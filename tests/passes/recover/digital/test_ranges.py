@@ -34,7 +34,7 @@ def spoiled(image: Image, key: str, factor: float) -> Image:
 
 
 def fitted(image: Image, seed: int = 3) -> Image:
-    session = Session(image, Die.simulated(seed))
+    session = Session(image, die=Die.simulated(seed))
     return fit_ranges(session, teacher_array(image), torch.from_numpy(INPUTS))
 
 

@@ -52,12 +52,12 @@ def test_row_correction_removes_the_reference_error(
         tiny_model(), chip, calib=tiny_inputs if calibrated else None, options=UNCLIPPED
     )
     device = exact_cells(image, 6)
-    raw = Session(image, device)
+    raw = Session(image, die=device)
     estimates = {
         layer.index: replace(prior(image, layer), mean_us=truth(image, device.die, layer))
         for layer in image.layers
     }
-    found = Session(corrected(image, estimates), device)
+    found = Session(corrected(image, estimates), die=device)
     ideal = Session(image, converters=False)
     seen: list[str] = []
 
@@ -80,14 +80,14 @@ def test_row_correction_removes_the_reference_error(
 
 def test_row_correction_from_a_capture(image, tiny_inputs) -> None:
     device = exact_cells(image, 6)
-    session = Session(image, SimDevice(device.die, image.chip, image.arrays))
+    session = Session(image, die=SimDevice(device.die, image.chip, image.arrays))
     captured = capture(session, Dataset.of(tiny_inputs), CaptureOptions(), outputs=False)
     estimates = {
         layer.index: identify(prior(image, layer), image, layer, captured.layers[layer.index])
         for layer in image.layers
     }
     (wanted,) = Session(image).run(None, {"x": tiny_inputs})
-    (raw,) = Session(image, device).run(None, {"x": tiny_inputs})
-    (found,) = Session(corrected(image, estimates), device).run(None, {"x": tiny_inputs})
+    (raw,) = Session(image, die=device).run(None, {"x": tiny_inputs})
+    (found,) = Session(corrected(image, estimates), die=device).run(None, {"x": tiny_inputs})
     before, after = ((y - wanted).std() for y in (raw, found))
     assert after < 0.25 * before

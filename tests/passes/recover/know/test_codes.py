@@ -34,7 +34,9 @@ def test_the_default_capture_leaves_little_of_the_error(images, tiny_inputs, var
 
 
 def test_the_rank_of_the_known_inputs_is_told(image, tiny_inputs) -> None:
-    record = capture(Session(image, Die.simulated(0)), Dataset.of(tiny_inputs), CaptureOptions())
+    record = capture(
+        Session(image, die=Die.simulated(0)), Dataset.of(tiny_inputs), CaptureOptions()
+    )
     for layer in image.layers:
         before = prior(image, layer)
         rows = before.present.any(axis=2).sum(axis=1)
@@ -65,7 +67,7 @@ def test_tiles_of_full_height(fashion_image, fashion) -> None:
 
     data = load_data(fashion).subset(np.arange(0, 2000, 40))
     die = Die.simulated(1)
-    session = Session(fashion_image, die)
+    session = Session(fashion_image, die=die)
     layer = max(fashion_image.layers, key=lambda layer: layer.row_block)
     assert layer.row_block > 90
     captured = capture(session, data, CaptureOptions(), outputs=False, only=[layer.index])
@@ -92,7 +94,7 @@ def test_dynamic_ranges_too(tiny_model, tiny_inputs) -> None:
 
 def test_without_a_capture_of_a_row_the_prior_stays(image, tiny_inputs) -> None:
     layer = image.layers[0]
-    session = Session(image, Die.simulated(0))
+    session = Session(image, die=Die.simulated(0))
     record = capture(session, Dataset.of(tiny_inputs), CaptureOptions()).layers[0]
     inputs = record.inputs.copy()
     codes = record.codes.copy()
@@ -106,7 +108,7 @@ def test_without_a_capture_of_a_row_the_prior_stays(image, tiny_inputs) -> None:
 
 def test_a_second_capture_adds_to_the_first(image, tiny_inputs) -> None:
     die = Die.simulated(4)
-    session = Session(image, die)
+    session = Session(image, die=die)
     layer = image.layers[1]
     known, energy = prior(image, layer), []
     for seed in range(3):
@@ -126,10 +128,12 @@ def test_clipped_codes_are_known_to_be_clipped(tiny_model, tiny_inputs) -> None:
     image = compile_model(tiny_model(), chip, calib=tiny_inputs, options=UNCLIPPED)
     die = Die.simulated(2)
     # Vectors for the image's range overdrive an ADC of a third of it.
-    wide = capture(Session(image, die), Dataset.of(tiny_inputs), CaptureOptions(), outputs=False)
+    wide = capture(
+        Session(image, die=die), Dataset.of(tiny_inputs), CaptureOptions(), outputs=False
+    )
     narrow = image.with_layers(replace(v, adc_lsb_us=v.adc_lsb_us / 3) for v in image.layers)
     blind = narrow.updated(chip=narrow.chip.with_(**{"adc.bits": 12}).to_dict())
-    session = Session(narrow, die)
+    session = Session(narrow, die=die)
     for layer in narrow.layers[:2]:
         inputs = torch.from_numpy(wide.layers[layer.index].inputs.astype(np.float32))
         record = capture_layer(session.layers[layer.name], narrow, session.device, inputs, 4)
@@ -174,7 +178,7 @@ def test_offsets_of_converters_are_found_beside_the_cells(tiny_model, tiny_input
     image = compile_model(tiny_model(), chip_of(("offset", "reference"), **keys), calib=tiny_inputs)
     die = Die.simulated(3)
     captured = capture(
-        Session(image, die), Dataset.of(tiny_inputs), CaptureOptions(), outputs=False
+        Session(image, die=die), Dataset.of(tiny_inputs), CaptureOptions(), outputs=False
     )
     for layer in image.layers:
         cells = image.cells(layer).max(axis=1)

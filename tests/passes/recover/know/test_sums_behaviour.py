@@ -39,7 +39,7 @@ def image_of(kind: str = "offset", noise: float = 0.05, offset_lsb: float = 0.0)
 
 def recorded(image: Image, die: Die, vectors: int) -> LayerCapture:
     options = CaptureOptions(vectors=vectors, repeats=1, record="sums")
-    session = Session(image, die, seed=1)
+    session = Session(image, die=die, seed=1)
     return capture(session, Dataset.of(drawn(500, 80)), options, outputs=False).layers[0]
 
 

@@ -114,5 +114,5 @@ def test_a_die_written_without_any_error_is_recovered_too() -> None:
     device = ClosedDevice(image, 1)
     recovery = recover(image, device, data, replace(OPTIONS, rounds=1))
     (wanted,) = float_session(image).run(None, {"x": data.all()})
-    (found,) = Session(recovery.image, device).run(None, {"x": data.all()})
+    (found,) = Session(recovery.image, die=device).run(None, {"x": data.all()})
     assert float(np.square(found - wanted).mean() / wanted.var()) < 0.05

@@ -49,7 +49,7 @@ def mean_loss(image: Image, data: Dataset, distill: bool, dies: int = 8) -> floa
     goal = Goal.of(None, wanted)
     losses = []
     for seed in range(dies):
-        found = Session(image, Die.simulated(seed), seed=seed).evaluate(values, want=[out.name])
+        found = Session(image, die=Die.simulated(seed), seed=seed).evaluate(values, want=[out.name])
         if distill:
             losses.append(float(goal.loss([found[out.name]], wanted)))
         else:

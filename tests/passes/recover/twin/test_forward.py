@@ -19,7 +19,7 @@ from pimc.runtime.session import Session
 
 @pytest.fixture(scope="module")
 def session(tiny_image: Image) -> Session:
-    return Session(tiny_image, Die.simulated(4))
+    return Session(tiny_image, die=Die.simulated(4))
 
 
 def twin_of(image: Image) -> Twin:
@@ -28,7 +28,7 @@ def twin_of(image: Image) -> Twin:
 
 def test_values_are_the_chips_and_gradients_the_twins(tiny_image, tiny_inputs) -> None:
     quiet = tiny_image.updated(chip=tiny_image.chip.with_(**{"read_noise.relative": 0.0}).to_dict())
-    session, twin = Session(quiet, Die.simulated(4)), twin_of(quiet)
+    session, twin = Session(quiet, die=Die.simulated(4)), twin_of(quiet)
     executor, x = session.executor, torch.from_numpy(tiny_inputs)
     (name,) = (arg.name for arg in session.get_outputs())
     array = through_chip(twin, session.layers)

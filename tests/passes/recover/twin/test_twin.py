@@ -79,7 +79,7 @@ def twin_and_session(image: Image, seed: int = 5) -> tuple[Twin, Session]:
         )
         layers.append(changed)
     image = image.with_layers(layers)
-    return Twin.of(image, estimates), Session(image, device)
+    return Twin.of(image, estimates), Session(image, die=device)
 
 
 def compare(twin: Twin, session: Session, x: np.ndarray) -> None:
@@ -254,4 +254,4 @@ def test_offsets_of_converters_are_in_the_twin(
 
     device = WithOffset(Die.ideal(), image.chip, image.arrays, converters=False)
     program(image, device)
-    compare(Twin.of(image, estimates), Session(image, device), tiny_inputs[:8])
+    compare(Twin.of(image, estimates), Session(image, die=device), tiny_inputs[:8])

@@ -20,5 +20,5 @@ def names(folder: Path) -> list[str]:
 
 
 def write_capture(image: Image, path: Path, seed: int = 7) -> None:
-    session = Session(image, Die.simulated(seed))
+    session = Session(image, die=Die.simulated(seed))
     take(session, load_data(path.parent), CaptureOptions(128, 2), outputs=False).save(path)

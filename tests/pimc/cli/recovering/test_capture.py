@@ -46,7 +46,7 @@ def test_capture_names_its_file_after_the_image(pimc, job, noisy) -> None:
 
 
 def test_capture_refuses_a_die_of_another_image(pimc, job, noisy) -> None:
-    Session(noisy.updated(levels=15 - noisy.levels), die := Die.simulated(1))
+    Session(noisy.updated(levels=15 - noisy.levels), die=(die := Die.simulated(1)))
     die.save("other.die")
     done = pimc("capture", "--calib", "data", "--die", "other.die")
     assert done.code == 2

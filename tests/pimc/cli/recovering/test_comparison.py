@@ -59,7 +59,7 @@ def test_table_and_picture_of_all_dies_are_written(pimc, job) -> None:
     assert result["dies"] == [5, 6]
     perfect = with_perfect_cells(Image.load(job / "tiny.pimc"))
     labelled = Batches(load_data(job / "data", role="test"))
-    floor = accuracy(Session(perfect, Die.simulated(5), seed=5), labelled)
+    floor = accuracy(Session(perfect, die=Die.simulated(5), seed=5), labelled)
     assert result["floor_accuracy"] == floor
     assert [one["residual_weights"] for one in result["outcomes"]] == [0] * 4
     assert [(one["strategy"], one["seed"]) for one in result["outcomes"]] == [

@@ -155,7 +155,7 @@ def test_the_image_knows_where_it_comes_from(pimc, job, noisy, recovered) -> Non
 def test_same_seed_same_files(pimc, job, recovered) -> None:
     first = {name: Path(name).read_bytes() for name in ("tiny.r1.pimc", "tiny.r1.cells.csv")}
     die = Die.simulated(7)
-    Session("tiny.pimc", die)
+    Session("tiny.pimc", die=die)
     die.save("again.die")
     done = pimc("recover", "tiny.pimc", "--calib", "data", "--die", "again.die",
                 "--budget", 20, *QUICK, "-o", "again.pimc")  # fmt: skip

@@ -38,7 +38,9 @@ def test_run_takes_wires_into_account_as_asked(pimc, job, tiny_inputs) -> None:
         outputs(pimc, *options) for options in ([], ["--ir-drop", "first"], ["--ir-drop", "exact"])
     )
     assert np.array_equal(default, first)
-    wanted = Session("tiny.pimc", Die.simulated(0), ir_drop="exact").run(None, {"x": tiny_inputs})
+    wanted = Session("tiny.pimc", die=Die.simulated(0), ir_drop="exact").run(
+        None, {"x": tiny_inputs}
+    )
     assert np.allclose(exact, wanted[0], rtol=0, atol=1e-5)
     ideal = outputs(pimc, "--ideal")
     assert 0 < np.abs(exact - first).max() < 0.5 * np.abs(ideal - first).max()
@@ -133,7 +135,7 @@ def test_a_drawn_die_is_read_after_a_time(pimc, aging: Image, tiny_inputs) -> No
     assert pimc("run", "--input", "x.npy", "-o", "old.npy", "--age", "1d", "--seed", 3).code == 0
     assert pimc("run", "--input", "x.npy", "-o", "new.npy", "--seed", 3).code == 0
     specimen = Die.simulated(3)
-    session = Session(aging, specimen, seed=3)
+    session = Session(aging, die=specimen, seed=3)
     (wanted,) = session.run(None, {"x": tiny_inputs})
     assert np.array_equal(np.load("new.npy"), wanted)
     specimen.age(DAY)

@@ -19,7 +19,7 @@ def test_eval_over_dies(pimc, image, data) -> None:
     assert (done.code, done.err) == (0, "")
     result = done.json
     labelled = load_data("data.npz")
-    wanted = [accuracy(Session(image, Die.simulated(s), seed=s), labelled) for s in (4, 5, 6)]
+    wanted = [accuracy(Session(image, die=Die.simulated(s), seed=s), labelled) for s in (4, 5, 6)]
     assert result["accuracy_per_die"] == wanted
     assert result["accuracy_mean"] == pytest.approx(np.mean(wanted))
     assert result["accuracy_std"] == pytest.approx(np.std(wanted, ddof=1))
@@ -63,7 +63,7 @@ def test_eval_tells_which_layers_saturate(pimc, narrow, tiny_inputs, data) -> No
     assert set(shares) == {"w1", "w2", "w3"}
     clipped, conversions = np.zeros(3), np.zeros(3)
     for seed in (0, 1):
-        session = Session("narrow.pimc", Die.simulated(seed), seed=seed)
+        session = Session("narrow.pimc", die=Die.simulated(seed), seed=seed)
         session.run(None, {"x": tiny_inputs})
         for number, found in enumerate(saturation_of(session.device).values()):
             clipped[number] += found.clipped

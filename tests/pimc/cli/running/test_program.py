@@ -73,7 +73,7 @@ def test_program_writes_a_die_and_then_only_what_differs(pimc, image, here) -> N
 def test_programming_cut_anywhere_resumes_to_the_same_die(
     pimc, image, here, monkeypatch, checkpoint_s, error
 ) -> None:
-    from pimc.cli.running import program as module
+    from pimc.functions import program as module
 
     monkeypatch.setattr(module, "CHECKPOINT_S", checkpoint_s)
     assert pimc("program", "--die", "whole.die").code == 0
@@ -109,7 +109,7 @@ def test_a_killed_process_resumes_to_the_same_die(pimc, image, here) -> None:
     assert pimc("program", "--die", "whole.die").code == 0
     code = """
 import time
-from pimc.cli.running import program
+from pimc.functions import program
 from pimc.cli.main import main
 from pimc.runtime.die.die import Die
 program.CHECKPOINT_S = 0
@@ -248,7 +248,7 @@ def test_another_network_is_only_written_over_with_force(pimc, image, other, her
 def test_a_forced_run_that_was_cut_goes_on_without_force(
     pimc, image, other, here, monkeypatch
 ) -> None:
-    from pimc.cli.running import program as module
+    from pimc.functions import program as module
 
     monkeypatch.setattr(module, "CHECKPOINT_S", 0.0)
     pimc("program", "tiny.pimc", "--die", "a.die")

@@ -19,7 +19,7 @@ def test_run_is_the_session_and_repeats_with_the_seed(pimc, image, tiny_inputs, 
     seeded = ("run", "--input", "x.npy", "--seed", "3", "--batch-size", len(tiny_inputs))
     assert pimc(*seeded).code == 0
     noisy = np.load("x.out.npz")["y"]
-    wanted = Session(image, Die.simulated(3), seed=3).run(None, {"x": tiny_inputs})[0]
+    wanted = Session(image, die=Die.simulated(3), seed=3).run(None, {"x": tiny_inputs})[0]
     np.testing.assert_array_equal(noisy, wanted)
     # On a programmed die of the same seed the same cells are read.
     pimc("program", "--die", "d.die", "--seed", "3")

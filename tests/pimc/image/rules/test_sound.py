@@ -157,7 +157,7 @@ def used(image: Image) -> None:
         warnings.simplefilter("ignore", RuntimeWarning)
         summarize(image)
         golden_model(image)
-        session = Session(image, Die.simulated(1))
+        session = Session(image, die=Die.simulated(1))
         arg = session.get_inputs()[0]
         shape = [dim if isinstance(dim, int) else 2 for dim in arg.shape]
         session.run(None, {arg.name: np.ones(shape, np.float32)})

@@ -35,7 +35,7 @@ def device_of(image: Image, **options: Any) -> SimDevice:
 
 
 def session(image: Image, **options: Any) -> Session:
-    return Session(image, device_of(image, **options))
+    return Session(image, die=device_of(image, **options))
 
 
 def outputs(image: Image, x: np.ndarray, **options: Any) -> np.ndarray:
@@ -55,7 +55,7 @@ def threads(count: int) -> Iterator[None]:
 def layer_codes(image: Image, x: np.ndarray, *, fused: bool) -> dict[str, np.ndarray]:
     """Sums of codes of every layer, each on the same inputs: those of perfect cells."""
     device = device_of(image, fused=fused)
-    chip, found = Session(image, device), {}
+    chip, found = Session(image, die=device), {}
 
     def array(node, value):
         name = node.attributes["layer"].as_string()
@@ -68,14 +68,14 @@ def layer_codes(image: Image, x: np.ndarray, *, fused: bool) -> dict[str, np.nda
         found[name] = codes.numpy()
         return ideal.layers[name](value)
 
-    ideal = Session(image, Die.ideal())
+    ideal = Session(image, die=Die.ideal())
     ideal.evaluate({"x": torch.from_numpy(x)}, array=array)
     return found
 
 
 def layer_outputs(image: Image, x: np.ndarray, *, fused: bool) -> dict[str, np.ndarray]:
     """Outputs of every layer, each on the same inputs: those of perfect cells."""
-    chip, ideal, found = session(image, fused=fused), Session(image, Die.ideal()), {}
+    chip, ideal, found = session(image, fused=fused), Session(image, die=Die.ideal()), {}
 
     def array(node, value):
         name = node.attributes["layer"].as_string()
@@ -163,7 +163,7 @@ def test_clipped_codes_are_counted_alike(tiny_model, tiny_inputs, tiny_chip) -> 
     counts = []
     for fused in (True, False):
         device = device_of(image, fused=fused)
-        bound = Session(image, device).layers[image.layers[0].name]
+        bound = Session(image, die=device).layers[image.layers[0].name]
         bound(torch.from_numpy(tiny_inputs))
         counts.append(device.saturation[bound.layer.name])
     assert counts[0].conversions == counts[1].conversions > 0
@@ -177,7 +177,7 @@ def test_what_it_does_not_know_is_read_the_other_way(
 ) -> None:
     image = image_of(tiny_model, tiny_inputs, tiny_chip, **keys)
     device = device_of(image)
-    chip = Session(image, device)
+    chip = Session(image, die=device)
     bound = chip.layers[image.layers[0].name]
     assert bound.layer.input_signed
     assert not device.reads_whole(bound.layer)
@@ -197,12 +197,12 @@ def test_what_only_fills_up_a_strip_is_not_counted(
     counts = []
     for fused in (True, False):
         device = device_of(image, fused=fused)
-        Session(image, device).layers[last.name](x)
+        Session(image, die=device).layers[last.name](x)
         counts.append(device.saturation[last.name])
     assert counts[0] == counts[1]
 
 
 def test_an_empty_batch(tiny_image) -> None:
     device = device_of(tiny_image)
-    bound = Session(tiny_image, device).layers[tiny_image.layers[-1].name]
+    bound = Session(tiny_image, die=device).layers[tiny_image.layers[-1].name]
     assert bound(torch.zeros(0, bound.layer.rows)).shape == (0, bound.layer.cols)

@@ -1,0 +1,187 @@
+"""``pimc.evaluate`` and ``pimc.explain``: how accurate an image is on dies, and what costs what."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pimc.errors import UsageError
+from pimc.functions.given import AnyData, AnyDie, data_of, file_of, image_of, session_of
+from pimc.image.image import Image
+from pimc.progress import Progress, silent
+from pimc.runtime.door.abilities import keep_disturb
+from pimc.runtime.door.device import Saturation
+from pimc.runtime.session import Session
+from pimc.runtime.teacher import has_teacher
+from pimc.studies.ablation import explain as explained
+from pimc.studies.ablation_result import Explanation
+from pimc.studies.drawn import FRESH, Reading
+from pimc.studies.evaluate import Batches, accuracy, float_session
+from pimc.studies.intervals import deviation, interval
+from pimc.studies.montecarlo import Trial, measure_dies, measure_session
+from pimc.work.pool import Pool
+
+__all__ = ["DIES", "Evaluation", "batches_of", "evaluate", "explain", "seeds_of"]
+
+#: Dies that are drawn where nobody says otherwise.
+DIES = 5
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What dies make of labelled data.
+
+    Attributes:
+        trials: of every die.
+        float_accuracy: of the float network; None in an image without it.
+        samples: how many were looked at.
+        seconds: time that the dies took.
+    """
+
+    trials: tuple[Trial, ...]
+    float_accuracy: float | None
+    samples: int
+    seconds: float
+
+    @property
+    def accuracy_per_die(self) -> list[float]:
+        """One figure a die."""
+        return [trial.accuracy for trial in self.trials]
+
+    @property
+    def accuracy(self) -> float:
+        """Their mean."""
+        return float(np.mean(self.accuracy_per_die))
+
+    @property
+    def accuracy_std(self) -> float:
+        """Their standard deviation."""
+        return deviation(self.accuracy_per_die)
+
+    @property
+    def interval_95(self) -> tuple[float, float]:
+        """95 % confidence interval of the mean, over dies and samples; of one die, samples."""
+        low, high = interval(self.accuracy_per_die, self.samples)
+        return low, high
+
+    @property
+    def saturation(self) -> dict[str, float]:
+        """By layer, the share of conversions outside the ADC's range."""
+        found: dict[str, Saturation] = {}
+        for trial in self.trials:
+            for layer, met in trial.saturation.items():
+                found[layer] = found.get(layer, Saturation()) + met
+        return {layer: met.share for layer, met in found.items()}
+
+    @property
+    def images_per_second(self) -> float:
+        """Samples by all dies together."""
+        return len(self.trials) * self.samples / max(self.seconds, 1e-9)
+
+
+def evaluate(
+    image: Image | Session | str | Path,
+    data: AnyData | Batches,
+    *,
+    die: AnyDie = None,
+    dies: int | Sequence[int] = DIES,
+    device: str = "sim",
+    seed: int = 0,
+    reading: Reading = FRESH,
+    pool: Pool | None = None,
+    float_accuracy: bool = True,
+    progress: Progress = silent,
+) -> Evaluation:
+    """Accuracy of an image on labelled data: over dies drawn from a seed, or on one chip.
+
+    Args:
+        image: an image or its file; or a session, which is measured as it is.
+        data: labelled samples.
+        die: the one chip: a die, an open chip or its file, which holds the image.
+        dies: where there is no such chip: how many dies are drawn from ``seed`` on, or their seeds.
+        device: name of the driver, where ``die`` is not open yet.
+        seed: of the first die, and of read noise.
+        reading: how drawn dies are read: how long after they were written, and so on.
+        pool: where drawn dies are measured; in this process if None.
+        float_accuracy: measure the float network, too, where the image holds it.
+        progress: told of the batches or dies.
+
+    Raises:
+        DataError: no labels, labels beyond the classes, or inputs that do not fit.
+        UsageError: the chip does not hold the image; a network whose accuracy cannot be measured.
+        DeviceError: the chip failed.
+        WorkerError: workers die again and again.
+    """
+    loaded = image_of(image)
+    batches, in_float = batches_of(data, loaded), None
+    if float_accuracy and has_teacher(loaded):
+        in_float = accuracy(float_session(loaded), batches, progress=progress, description="float")
+    start = time.perf_counter()
+    if die is None and not isinstance(image, Session):
+        seeds = seeds_of(dies, seed)
+        trials = measure_dies(loaded, batches, seeds, reading=reading, pool=pool, progress=progress)
+    else:
+        session = session_of(image, die, driver=device, seed=seed)
+        trials = [measure_session(session, batches, progress)]
+        keep_disturb(session.device, file_of(die))
+    seconds = time.perf_counter() - start
+    return Evaluation(tuple(trials), in_float, len(batches.data), seconds)
+
+
+def explain(
+    image: Image | str | Path,
+    data: AnyData | Batches,
+    *,
+    dies: int | Sequence[int] = DIES,
+    seed: int = 0,
+    reading: Reading = FRESH,
+    evaluation: Evaluation | None = None,
+    progress: Progress = silent,
+) -> Explanation:
+    """Which element of the chip costs how much accuracy, on dies that differ in it alone.
+
+    Args:
+        image: an image or its file.
+        data: labelled samples.
+        dies: how many dies are drawn from ``seed`` on, or their seeds.
+        seed: of the first die.
+        reading: how dies are read.
+        evaluation: what :func:`evaluate` found for the same image, data, dies and reading, which
+            then is not measured again.
+        progress: told of the dies measured.
+
+    Raises:
+        DataError, UsageError: as :func:`evaluate` does.
+    """
+    loaded = image_of(image)
+    known = None if evaluation is None else [trial.right for trial in evaluation.trials]
+    return explained(
+        loaded,
+        batches_of(data, loaded),
+        seeds_of(dies, seed),
+        known=known,
+        in_float=None if evaluation is None else evaluation.float_accuracy,
+        reading=reading,
+        progress=progress,
+    )
+
+
+def batches_of(data: AnyData | Batches, image: Image) -> Batches:
+    """Labelled samples in batches."""
+    return data if isinstance(data, Batches) else Batches(data_of(data, image, "test"))
+
+
+def seeds_of(dies: int | Sequence[int], seed: int) -> tuple[int, ...]:
+    """Seeds of so many dies from ``seed`` on, or those that were given.
+
+    Raises:
+        UsageError: there is none.
+    """
+    found = tuple(range(seed, seed + dies)) if isinstance(dies, int) else tuple(dies)
+    if not found:
+        raise UsageError("no dies to measure", where="dies", hint="give one at least")
+    return found

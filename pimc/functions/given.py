@@ -1,0 +1,122 @@
+"""What the functions are given: images, data and chips, in memory or as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from pimc.data.dataset import Dataset, Role, load_data
+from pimc.errors import UsageError
+from pimc.image.image import Image
+from pimc.runtime.die.die import Die
+from pimc.runtime.door.device import Device
+from pimc.runtime.door.drivers import open_device, require_programmed, simulates
+from pimc.runtime.door.program import program
+from pimc.runtime.physics.ir_drop import Method
+from pimc.runtime.session import Session, inputs_of
+
+__all__ = ["AnyData", "AnyDie", "chip_of", "data_of", "file_of", "image_of", "opened", "session_of"]
+
+#: A simulated specimen, a chip that is open, its file or address; None: drawn from a seed.
+AnyDie = Die | Device | str | Path | None
+#: A dataset, what is read from a file or folder, or an array of inputs alone.
+AnyData = Dataset | str | Path | npt.NDArray[Any]
+
+
+def image_of(given: Image | Session | str | Path) -> Image:
+    """The image, read from its file where a path is given.
+
+    Raises:
+        ImageError: the file is no image.
+    """
+    if isinstance(given, Session):
+        return given.image
+    return given if isinstance(given, Image) else Image.load(given)
+
+
+def data_of(given: AnyData, image: Image, role: Role = "calib") -> Dataset:
+    """The data for an image's network.
+
+    Raises:
+        DataError: they cannot be read, or do not fit the network.
+    """
+    if isinstance(given, Dataset):
+        return given
+    from pimc.data.inputs import input_shape
+
+    shape = input_shape(inputs_of(image))
+    if isinstance(given, str | Path):
+        return load_data(given, input_shape=shape, role=role)
+    return Dataset.of(given, input_shape=shape)
+
+
+def file_of(chip: AnyDie) -> Path | None:
+    """Where a chip's state is kept, or what its driver makes of it; None in memory."""
+    return Path(chip) if isinstance(chip, str | Path) else None
+
+
+def chip_of(
+    image: Image,
+    chip: AnyDie,
+    *,
+    driver: str = "sim",
+    seed: int = 0,
+    ir_drop: Method | None = None,
+) -> Device | Die:
+    """The chip, which holds the image; one in memory or drawn only now is written first.
+
+    Raises:
+        UsageError: it does not hold the image, or there is no such die file.
+        DeviceError: it cannot be opened.
+    """
+    if isinstance(chip, Die):
+        return chip
+    if chip is None or isinstance(chip, str | Path):
+        chip = opened(image, driver, file_of(chip), seed, ir_drop)
+    require_programmed(image, chip)
+    return chip
+
+
+def session_of(
+    given: Image | Session | str | Path,
+    chip: AnyDie,
+    *,
+    driver: str = "sim",
+    seed: int = 0,
+    ir_drop: Method | None = None,
+) -> Session:
+    """The session, or one of an image on the chip of :func:`chip_of`.
+
+    Raises:
+        UsageError: a session and a chip, which it has.
+    """
+    if isinstance(given, Session):
+        if chip is not None:
+            raise UsageError(
+                "a session has its die", where=given.device.name, hint="give one or the other"
+            )
+        return given
+    image = image_of(given)
+    found = chip_of(image, chip, driver=driver, seed=seed, ir_drop=ir_drop)
+    return Session(image, die=found, seed=seed)
+
+
+def opened(
+    image: Image, driver: str, die: Path | None, seed: int, ir_drop: Method | None = None
+) -> Device:
+    """The device, whatever it holds; a die that is only now drawn is written first.
+
+    Raises:
+        UsageError: there is no such die file.
+    """
+    simulated = simulates(driver)
+    if die is not None and simulated and not die.exists():
+        raise UsageError(
+            "no such file", where=str(die), hint="make a programmed die with `pimc program --die`"
+        )
+    device = open_device(driver, image, die=die, seed=seed, ir_drop=ir_drop)
+    if die is None and simulated:
+        program(image, device)
+    return device

@@ -1,0 +1,48 @@
+"""``pimc.verify``: the runtime on perfect cells against the golden network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from pimc.functions.given import image_of
+from pimc.image.image import Image
+from pimc.studies.golden.verify import Verification, verify_drawn
+from pimc.studies.golden.verify import verify as compare
+
+__all__ = ["SAMPLES", "verify"]
+
+#: Inputs that are compared where nobody says otherwise.
+SAMPLES = 4
+
+
+def verify(
+    image: Image | str | Path,
+    inputs: Mapping[str, npt.NDArray[Any]] | None = None,
+    *,
+    model: str | Path | None = None,
+    samples: int = SAMPLES,
+    seed: int = 0,
+    follow_links: bool = False,
+) -> Verification:
+    """Hold an image on perfect cells against its golden network, layer by layer.
+
+    Args:
+        image: an image or its file.
+        inputs: the network's inputs by name; random ones are drawn if None.
+        model: the source model; the image's float weights are compared with it, too.
+        samples: how many inputs are drawn.
+        seed: of those.
+        follow_links: take external data of ``model`` behind symbolic links, wherever they lead.
+
+    Raises:
+        ImageError: the image cannot be read; ``model`` was given, but it holds no float weights.
+        ModelError: ONNX Runtime cannot run one of the networks on these inputs.
+    """
+    loaded, source = image_of(image), None if model is None else Path(model)
+    if inputs is None:
+        return verify_drawn(loaded, samples, seed, model=source, follow_links=follow_links)
+    return compare(loaded, inputs, model=source, follow_links=follow_links)
