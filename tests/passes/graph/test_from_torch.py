@@ -47,7 +47,7 @@ class Broken(nn.Module):
         return nn.functional.linear(x, torch.zeros(3, 5))
 
 
-def net() -> nn.Module:
+def net() -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
 

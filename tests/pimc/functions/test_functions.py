@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -40,8 +41,9 @@ def test_a_die_in_memory_is_written_once(image) -> None:
     assert first.device == "sim:7"
     assert first.done.cells_written == int(image.used.sum())
     assert pimc.program(image, die).done.cells_written == 0
-    wanted = Session(image, die=Die.simulated(7)).device
-    np.testing.assert_array_equal(die.cells.g_us, wanted.die.cells.g_us)
+    wanted = Die.simulated(7)
+    Session(image, die=wanted)
+    np.testing.assert_array_equal(die.cells.g_us, wanted.cells.g_us)
 
 
 def test_what_program_refuses_and_overwrites(image, tiny_model, here: Path) -> None:
@@ -133,7 +135,7 @@ def test_an_explanation_goes_on_from_an_evaluation(image, labelled) -> None:
 def test_a_sweep_with_and_without_a_file(pimc_command, tiny_model, labelled, here: Path) -> None:
     onnx.save(tiny_model(), here / "tiny.onnx")
     np.savez(here / "test.npz", x=labelled.x, y=labelled.y)
-    over = {"levels": [8, 16], "array": ["64x32"]}
+    over: dict[str, list[Any]] = {"levels": [8, 16], "array": ["64x32"]}
     calib = Dataset.of(labelled.x)
     found = pimc.sweep("tiny.onnx", over, labelled, calib=calib, dies=2)
     again = pimc.sweep(tiny_model(), over, labelled, calib=calib, dies=2, output="mine.csv")
