@@ -64,7 +64,7 @@ def shared_out(work: Callable[[int], np.ndarray], count: int) -> list[np.ndarray
 def test_runs_of_one_session_from_several_threads_give_what_they_give_in_turn(
     quiet_image: Image, inputs: list[np.ndarray], die: Die | None
 ) -> None:
-    session = Session(quiet_image, die)
+    session = Session(quiet_image, die=die)
     wanted = [outputs(session, x) for x in inputs]
     found = shared_out(lambda n: outputs(session, inputs[n % len(inputs)]), RUNS)
     for number, y in enumerate(found):
@@ -147,7 +147,7 @@ def test_many_runs_take_no_more_memory_than_a_few(
     tiny_image: Image, inputs: list[np.ndarray], changes: dict[str, float], first: int, then: int
 ) -> None:
     chip = tiny_image.chip.with_(**changes)
-    session = Session(tiny_image.with_chip(chip), Die.simulated(3))
+    session = Session(tiny_image.with_chip(chip), die=Die.simulated(3))
     for number in range(first):
         outputs(session, inputs[number % len(inputs)])
     before = resident_bytes()
