@@ -106,6 +106,12 @@ def test_damaged_external_data_is_refused(tmp_path: Path, damage: str) -> None:
     assert named in str(caught.value)
 
 
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "net.onnx")
+    with pytest.raises(ModelError, match="cannot be read: is no regular file"):
+        load_model(tmp_path / "net.onnx")
+
+
 def test_external_data_in_a_folder_are_no_file(tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
     save_external(small_model(), path)
