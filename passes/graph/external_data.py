@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -86,6 +87,8 @@ def _problem(tensor: ir.ExternalTensor, folder: Path | None, follow_links: bool)
         status = os.stat(path)
     except OSError as error:
         return f"{tensor.name}: {location!r}: {error.strerror}"
+    if not stat.S_ISREG(status.st_mode):
+        return f"{tensor.name}: {location!r} is no regular file"
     if status.st_nlink > 1:
         return f"{tensor.name}: {location!r} is a hard link; copy the file"
     declared = tensor.length if tensor.length is not None else tensor.nbytes

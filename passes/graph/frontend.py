@@ -165,7 +165,9 @@ def _source_from_file(path: Path) -> _Source:
         ) from None
     except OSError as error:
         raise ModelError(
-            f"cannot be read: {error.strerror}", where=str(path), hint="check its permissions"
+            f"cannot be read: {error.strerror}",
+            where=str(path),
+            hint="check the path and its permissions",
         ) from None
     if not data:
         raise ModelError("the file is empty", where=str(path), hint=REEXPORT)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from pimc.chip.design import Chip
 from pimc.errors import DataError
 from pimc.files.kinds.reading import read_as
+from pimc.files.memory_map import require_regular
 from pimc.files.writing.atomic import replacing
 
 FIELDS = ("array", "row", "col", "fault")
@@ -49,6 +50,7 @@ class FaultMap:
         """
         where = str(path)
         try:
+            require_regular(path)
             with Path(path).open(newline="", encoding="utf-8") as stream:
                 reader = csv.reader(stream)
                 header = tuple(cell.strip() for cell in next(reader, []))

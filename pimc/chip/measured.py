@@ -16,6 +16,7 @@ import numpy.typing as npt
 from pimc.chip.design import SCHEMA, Chip
 from pimc.errors import ChipError, DataError
 from pimc.files.kinds.reading import read_as
+from pimc.files.memory_map import require_regular
 from pimc.files.strict import parse_toml
 
 __all__ = ["MeasuredLevel", "Measurement"]
@@ -64,6 +65,7 @@ class Measurement:
         """
         where = str(path)
         try:
+            require_regular(path)
             with Path(path).open(newline="", encoding="utf-8-sig") as stream:
                 reader = csv.reader(stream)
                 header = tuple(cell.strip() for cell in next(reader, []))

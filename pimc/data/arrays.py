@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from pimc.files.limits import memory_bytes
 
-__all__ = ["idx_array", "npy_array", "npz_arrays", "require_room"]
+__all__ = ["idx_array", "npy_array", "npz_arrays", "npz_names", "require_room"]
 
 _MAP_BYTES = 64 << 20  # larger .npy files are mapped, not read
 _DEFLATED = 1032  # bytes that deflate can make of one, as gzip and most archives pack

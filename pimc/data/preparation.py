@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from pimc.data.layout import Preprocess
+
 __all__ = ["LOOKED_AT", "Prepared", "Statistics", "some_of", "unlike"]
 
 #: Samples that are looked at.
@@ -28,6 +30,8 @@ _FEW = 16
 #: Distance (see :func:`_distance`) from which on inputs are not like the others, and the most that
 #: a mistake leaves of it to be named; with few samples, and in the order of channels, a part of it.
 _UNLIKE, _LEFT, _PART = 1.0, 0.5, 0.25
+#: The same where other settings were given: they say why.
+_OTHERWISE = 0.25
 #: Times the range of calibration that a value may lie outside of it.
 _OUTSIDE = 3.0
 #: Standard errors by which the means of channels must differ before their order is doubted.
@@ -98,11 +102,17 @@ def some_of(count: int) -> npt.NDArray[np.int64]:
     return np.unique(np.linspace(0, count - 1, min(count, LOOKED_AT)).astype(np.int64))
 
 
-def unlike(wanted: Prepared, values: npt.NDArray[Any]) -> str | None:
+def unlike(
+    wanted: Prepared, values: npt.NDArray[Any], given: Preprocess | None = None
+) -> str | None:
     """What is wrong with inputs, (samples, …), that should be like others; None where nothing is.
 
     Pictures of another kind are told from those that are prepared otherwise only by how far off
-    they are: a mean that lies a standard deviation away, or half or twice the spread.
+    they are: a mean that lies a standard deviation away, or half or twice the spread. Where they
+    were prepared with other settings, a quarter of that.
+
+    Args:
+        given: how they were prepared; None where nobody knows.
     """
     met, known = Statistics.of(values), wanted.statistics
     if len(met.mean) != len(known.mean):
@@ -117,7 +127,11 @@ def unlike(wanted: Prepared, values: npt.NDArray[Any]) -> str | None:
         named = _distance(met, guess.mean, guess.std) <= left
         why = f"{guess.name}, it seems" if named else _asked(wanted)
         return f"{why} ({_told(met)}; the calibration data had {_told(known)})"
-    return None if few else _order(wanted, values)
+    if few:
+        return None
+    if given is not None and away > _OTHERWISE and _settings(given) != _settings(wanted):
+        return f"{_asked(wanted)} ({_told(met)}; the calibration data had {_told(known)})"
+    return _order(wanted, values)
 
 
 def _guesses(wanted: Prepared) -> Iterator[_Guess]:
@@ -170,6 +184,10 @@ def _distance(met: Statistics, mean: Array, std: Array) -> float:
 def _asked(wanted: Prepared) -> str:
     how = f"scale {wanted.scale:g}, mean {list(wanted.mean)}, std {list(wanted.std)}"
     return f"are they prepared as those were, with {how}?"
+
+
+def _settings(how: Preprocess | Prepared) -> tuple[float, tuple[float, ...], tuple[float, ...]]:
+    return how.scale, tuple(how.mean), tuple(how.std)
 
 
 def _told(found: Statistics) -> str:

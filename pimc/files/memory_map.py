@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
+import stat
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Buffer", "let_go", "mapped"]
+__all__ = ["Buffer", "let_go", "mapped", "require_regular"]
 
 Buffer = bytes | memoryview | mmap.mmap
 
 #: Not every system can be told.
 _DONTNEED: int | None = getattr(mmap, "MADV_DONTNEED", None)
+
+
+def require_regular(path: str | os.PathLike[str]) -> None:
+    """Refuse pipes and devices: to open one may wait forever. Folders say so when opened.
+
+    Raises:
+        OSError: there is nothing, or no regular file.
+    """
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise OSError(errno.EINVAL, "is no regular file")
 
 
 def mapped(path: str | os.PathLike[str]) -> Buffer:
@@ -23,6 +36,7 @@ def mapped(path: str | os.PathLike[str]) -> Buffer:
     Raises:
         OSError: the file cannot be read.
     """
+    require_regular(path)
     with open(path, "rb") as stream:
         if os.fstat(stream.fileno()).st_size == 0:
             return b""

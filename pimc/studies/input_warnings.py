@@ -12,6 +12,7 @@ import torch
 
 from pimc.chip.converters import dac_limits
 from pimc.data.dataset import Dataset
+from pimc.data.layout import Preprocess
 from pimc.data.preparation import Prepared, Statistics, some_of, unlike
 from pimc.errors import ModelError
 from pimc.image.format.sections import CalibrationNote
@@ -38,17 +39,24 @@ _MISTAKES = (
 def data_warnings(image: Image, data: Dataset) -> list[str]:
     """Warnings of data for the only input of an image's network; mostly none."""
     (name,) = (arg.name for arg in inputs_of(image))
-    return feed_warnings(image, {name: data.subset(some_of(len(data))).all()})
+    feed = {name: data.subset(some_of(len(data))).all()}
+    return feed_warnings(image, feed, data.preprocess)
 
 
-def feed_warnings(image: Image, feed: Mapping[str, npt.NDArray[Any]]) -> list[str]:
-    """Warnings of inputs as the network gets them, by name, samples first; mostly none."""
+def feed_warnings(
+    image: Image, feed: Mapping[str, npt.NDArray[Any]], given: Preprocess | None = None
+) -> list[str]:
+    """Warnings of inputs as the network gets them, by name, samples first; mostly none.
+
+    Args:
+        given: how they were prepared; None where nobody knows.
+    """
     found = []
     for arg in inputs_of(image):
         values = feed[arg.name]
         known = image.calibration
         if arg.type == "tensor(float)" and known is not None and len(feed) == 1 and values.ndim:
-            wrong = unlike(_prepared(known), values[some_of(len(values))])
+            wrong = unlike(_prepared(known), values[some_of(len(values))], given)
             if wrong is not None:
                 found.append(f"the inputs are not like the calibration data: {wrong}")
     beyond = _beyond(image, feed)

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from pimc.data.arrays import npy_array, npz_arrays, npz_names
 from pimc.errors import DataError, UsageError
 from pimc.files.kinds.reading import read_as
 from pimc.files.writing.atomic import write_whole
@@ -113,24 +114,35 @@ def _write_npz(stream: BinaryIO, arrays: Mapping[str, npt.NDArray[Any]]) -> None
 
 
 def _read(path: Path, names: Sequence[str]) -> Arrays:
+    if not path.exists():
+        raise DataError("no such file", str(path), "check the path")
+    if not path.is_file():
+        raise DataError("is no regular file", str(path), "give an .npy or .npz file")
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            if len(names) != 1:
-                raise DataError(
-                    f"one array for the {len(names)} inputs {', '.join(names)}",
-                    where=str(path),
-                    hint="give an .npz with the inputs by name",
-                )
-            return {names[0]: loaded}
-        with loaded:
-            return {name: loaded[name] for name in loaded.files}
-    except FileNotFoundError:
-        raise DataError("no such file", str(path), "check the path") from None
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as cause:
+        found = _members(path) if zipfile.is_zipfile(path) else np.array(npy_array(path))
+    except MemoryError:
+        raise
+    except Exception as cause:  # whatever a parser of bytes that others wrote ends with
         raise DataError(
             "not an .npy or .npz file of numbers, or damaged", str(path), "save it with numpy"
         ) from cause
+    if isinstance(found, dict):
+        return found
+    if len(names) != 1:
+        raise DataError(
+            f"one array for the {len(names)} inputs {', '.join(names)}",
+            where=str(path),
+            hint="give an .npz with the inputs by name",
+        )
+    return {names[0]: found}
+
+
+def _members(path: Path) -> Arrays:
+    held = npz_names(path)
+    found = npz_arrays(path, held)
+    if len(found) != len(held):
+        raise ValueError("a member is no array")
+    return found
 
 
 def _checked(values: npt.NDArray[Any], arg: NodeArg, path: Path) -> npt.NDArray[Any]:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from pimc.errors import ImageError
 from pimc.files.manifest import may_be_null, read_key, read_object
-from pimc.files.strict import allowed, described, key
+from pimc.files.strict import Rule, allowed, described, key
 from pimc.plan.records import Window
 
 __all__ = [
@@ -61,6 +61,17 @@ class RecoveryNote:
 @dataclass(frozen=True)
 class CalibrationNote:
     """How the calibration data were prepared, and which they were."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule("mean", lambda note: len(note.mean) > 0, "must not be empty"),
+        Rule("std", lambda note: len(note.std) > 0, "must not be empty"),
+        Rule("channel_mean", lambda note: len(note.channel_mean) > 0, "must not be empty"),
+        Rule(
+            "channel_std",
+            lambda note: len(note.channel_std) == len(note.channel_mean),
+            "must have as many entries as channel_mean",
+        ),
+    )
 
     layout: str = field(metadata=key("str", "axes of the stored array, as in `data.toml`"))
     scale: float = field(metadata=key("float", "stored values were divided by it", above=0))

@@ -106,6 +106,21 @@ def test_damaged_external_data_is_refused(tmp_path: Path, damage: str) -> None:
     assert named in str(caught.value)
 
 
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "net.onnx")
+    with pytest.raises(ModelError, match="cannot be read: is no regular file"):
+        load_model(tmp_path / "net.onnx")
+
+
+def test_external_data_in_a_folder_are_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    save_external(small_model(), path)
+    (tmp_path / "weights.bin").unlink()
+    (tmp_path / "weights.bin").mkdir()
+    with pytest.raises(ModelError, match=r"conv\.weight: 'weights\.bin' is no regular file"):
+        load_model(path)
+
+
 def test_data_behind_links_are_read_where_the_user_allows_it(tmp_path: Path) -> None:
     folder, blobs = tmp_path / "model", tmp_path / "blobs"
     folder.mkdir()

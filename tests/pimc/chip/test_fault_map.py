@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,8 @@ def test_wrong_header(tmp_path: Path, text: str) -> None:
 
 
 def test_unreadable(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "none.csv"):
+    os.mkfifo(tmp_path / "pipe.csv")
+    for path in (tmp_path, tmp_path / "none.csv", tmp_path / "pipe.csv"):
         with pytest.raises(DataError, match="cannot be read"):
             FaultMap.load(path)
     binary = tmp_path / "binary.csv"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pimc.data.layout import Preprocess
 from pimc.data.preparation import LOOKED_AT, Prepared, Statistics, some_of, unlike
 
 Array = np.ndarray[Any, Any]
@@ -75,6 +76,16 @@ def test_the_same_inputs_by_another_way_are_the_same() -> None:
     shares = Prepared(1.0, MEAN, STD, 256, KNOWN.statistics)
     assert unlike(shares, proper(TEST)) is None
     assert "not divided by 255" in str(unlike(shares, normalised(TEST.astype(float))))
+
+
+def test_a_difference_that_other_settings_explain_is_told_sooner() -> None:
+    other = Preprocess(scale=255.0, mean=(0.565, 0.536, 0.486), std=STD)
+    inputs = normalised(TEST / 255, other.mean)
+    assert unlike(KNOWN, inputs) is None
+    assert unlike(KNOWN, inputs, Preprocess(scale=255.0, mean=MEAN, std=STD)) is None
+    assert "are they prepared as those were, with scale 255" in str(unlike(KNOWN, inputs, other))
+    shares = Preprocess(mean=MEAN, std=STD)
+    assert unlike(KNOWN, proper(TEST), shares) is None
 
 
 def features(count: int, width: int) -> Array:

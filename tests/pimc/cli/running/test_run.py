@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import onnx
 
@@ -88,6 +90,13 @@ def test_run_refuses_bad_inputs(pimc, image, tiny_inputs, here) -> None:
     np.save("objects.npy", np.array([{}]), allow_pickle=True)
     (here / "text.npy").write_text("1, 2, 3")
     np.save("good.npy", tiny_inputs)
+    os.mkfifo("pipe.npy")
+    damaged = bytearray((here / "names.npz").read_bytes())
+    for head, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        damaged[damaged.index(head) + flags] |= 1  # as of an encrypted member
+    (here / "encrypted.npz").write_bytes(damaged)
+    head = b"{'descr': '<f4', 'fortran_order': False, 'shape': (999999999, 99999)}".ljust(117)
+    (here / "beyond.npy").write_bytes(b"\x93NUMPY\x01\x00\x76\x00" + head + b"\n")
     files = {entry.name for entry in here.iterdir()}
     for arguments, message in [
         (["bytes.npy"], "uint8 is not float32"),
@@ -97,6 +106,9 @@ def test_run_refuses_bad_inputs(pimc, image, tiny_inputs, here) -> None:
         (["names.npz"], "the model's inputs are x"),
         (["objects.npy"], "not an .npy or .npz"),
         (["text.npy"], "not an .npy or .npz"),
+        (["encrypted.npz"], "not an .npy or .npz"),
+        (["beyond.npy"], "not an .npy or .npz"),
+        (["pipe.npy"], "is no regular file"),
         (["gone.npy"], "no such file"),
         (["good.npy", "-o", "y.txt"], "go to .npz or .npy"),
         (["good.npy", "--ideal", "--die", "d.die"], "exclude each other"),

@@ -47,6 +47,23 @@ def test_what_calibrated_an_image_is_noted(tiny_image, dynamic_image, tiny_input
     assert "calibration" not in dynamic_image.manifest
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("mean", [], "calibration.mean: must not be empty"),
+        ("std", [], "calibration.std: must not be empty"),
+        ("channel_mean", [], "calibration.channel_mean: must not be empty"),
+        ("channel_std", [], "calibration.channel_std: must have as many entries"),
+    ],
+)
+def test_a_note_that_no_inputs_can_be_held_to_is_refused(
+    tiny_image: Image, name: str, value: list[float], message: str
+) -> None:
+    note = tiny_image.manifest["calibration"] | {name: value}
+    with pytest.raises(ImageError, match=message):
+        assert tiny_image.updated(calibration=note).calibration
+
+
 def test_options_are_added_to(tiny_image: Image) -> None:
     more = tiny_image.with_options(harden=3)
     assert more.options == {**tiny_image.options, "harden": 3}
