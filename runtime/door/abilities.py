@@ -219,7 +219,7 @@ class CountsWrites(Protocol):
 class CountsSaturation(Protocol):
     """A device that counts conversions whose current lay outside the converter's range.
 
-    With it ``run`` and ``eval`` name the layers that clip. Without, nothing is said of saturation.
+    With it ``run`` and ``eval`` name the layers that clip. Without it nothing is said of them.
     """
 
     @property

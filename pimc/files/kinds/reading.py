@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from pimc.errors import PimcError
-from pimc.files.kinds.table import WANTED, kind_of
 
 __all__ = ["read_as"]
 
@@ -32,6 +31,8 @@ def read_as(wanted: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
             try:
                 return reader(*args, **kwargs)
             except PimcError as cause:
+                from pimc.files.kinds.table import WANTED, kind_of
+
                 named = [a for a in (*args, *kwargs.values()) if isinstance(a, str | Path)]
                 kind = kind_of(Path(named[0])) if named else None
                 if kind is None or kind.key == wanted:

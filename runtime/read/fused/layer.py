@@ -114,9 +114,10 @@ class FusedLayer:
 
     @staticmethod
     def fits(chip: Chip, layer: ImageLayer) -> bool:
-        """Whether a layer's inputs, as its chip drives them, are small whole numbers."""
+        """Whether a layer has two dimensions at most, and its inputs are small whole numbers."""
         return (
             layer.input_scale is not None
+            and (layer.window is None or len(layer.window.kernel) <= 2)
             and fits(chip, layer.input_signed)
             and not two_phases(chip, layer.input_signed)
         )
