@@ -26,6 +26,7 @@ def capture(
     options: CaptureOptions | None = None,
     ir_drop: Method | None = None,
     taken: str = "",
+    output: str | Path | None = None,
     progress: Progress = silent,
 ) -> Capture:
     """Record, for every tile, raw codes for known inputs, and the network's outputs.
@@ -40,10 +41,13 @@ def capture(
         options: vectors, repeats, what is recorded; the defaults with ``seed`` if None.
         ir_drop: how a simulated die's wires are taken into account.
         taken: time to note in the capture, for example an ISO 8601 date.
+        output: where to write the capture, before the die's file is updated: cut between them, the
+            same call ends the same.
         progress: told of the layers.
 
     Raises:
-        UsageError: the chip does not hold the image, or there is no such file.
+        UsageError: the chip does not hold the image, there is no such file, or ``output`` cannot be
+            written.
         DataError: the data cannot be read or do not fit.
         DeviceError: the chip failed.
     """
@@ -51,5 +55,7 @@ def capture(
     data = data_of(calib, session.image)
     chosen = options or CaptureOptions(seed=seed)
     found = take(session, data, chosen, progress=progress, taken=taken)
+    if output is not None:
+        found.save(output)
     keep_disturb(session.device, file_of(die))
     return found

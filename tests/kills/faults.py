@@ -50,7 +50,9 @@ def install(fault: Fault | None) -> Callable[[], int]:
     opened = io.open
 
     def open_file(file: Any, mode: str = "r", *more: Any, **options: Any) -> Any:
-        if isinstance(file, int) or not set(mode) & set("wxa+"):
+        # A file without a name, of the module tempfile, comes by an opener of its own.
+        plain = isinstance(file, int) or "opener" in options
+        if plain or not set(mode) & set("wxa+"):
             return opened(file, mode, *more, **options)
         step(takes_room=not os.path.exists(file), name=os.fspath(file))
         raw = Raw(file, mode.replace("b", "").replace("t", ""))

@@ -145,8 +145,8 @@ def _import_all() -> None:
 
 
 def _command(folder: str, asked: Mapping[str, Any], files: Sequence[Path]) -> int:
+    import pimc.functions.program as program
     from pimc.cli.main import main
-    from pimc.cli.running import program
 
     os.chdir(folder)
     for stream, file in zip((1, 2), files, strict=False):

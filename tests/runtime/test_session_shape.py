@@ -95,7 +95,7 @@ def test_options_are_honoured_ignored_or_refused(tiny_image: Image, tiny_inputs:
             seen.append(threads())
             return read(x)
 
-    session.layers[name] = Watched()  # type: ignore[assignment]  # called like a layer
+    session.layers[name] = Watched()
     session.run(None, {"x": tiny_inputs})
     assert set(seen) == {1}
     for option, value in (("enable_profiling", True), ("optimized_model_filepath", "o.onnx")):
@@ -108,7 +108,7 @@ def test_options_are_honoured_ignored_or_refused(tiny_image: Image, tiny_inputs:
 
 def test_a_die_is_not_taken_for_options_nor_options_for_a_die(tiny_image: Image) -> None:
     with pytest.raises(UsageError, match="sess_options is a Die") as raised:
-        Session(tiny_image, Die.simulated(1))  # type: ignore[arg-type]  # the mistake
+        Session(tiny_image, Die.simulated(1))
     assert "die=" in str(raised.value.hint)
 
 

@@ -77,6 +77,7 @@ def capture(settings: Settings, arguments: CaptureArguments) -> Report:
     options = CaptureOptions(
         arguments.vectors, arguments.repeats, record=arguments.record, seed=settings.seed
     )
+    target = arguments.output or path.with_suffix(SUFFIX)
     captured = take(
         loaded,
         data,
@@ -86,10 +87,9 @@ def capture(settings: Settings, arguments: CaptureArguments) -> Report:
         options=options,
         ir_drop=arguments.ir_drop,
         taken=arguments.taken or "",
+        output=target,
         progress=settings.progress,
     )
-    target = arguments.output or path.with_suffix(SUFFIX)
-    captured.save(target)
     result: dict[str, Any] = {
         "output": str(target),
         "die": captured.die,
