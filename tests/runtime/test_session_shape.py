@@ -95,7 +95,7 @@ def test_options_are_honoured_ignored_or_refused(tiny_image: Image, tiny_inputs:
             seen.append(threads())
             return read(x)
 
-    session.layers[name] = Watched()
+    session.layers[name] = Watched()  # type: ignore[assignment]  # called like a layer
     session.run(None, {"x": tiny_inputs})
     assert set(seen) == {1}
     for option, value in (("enable_profiling", True), ("optimized_model_filepath", "o.onnx")):
