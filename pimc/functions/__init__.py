@@ -1,1 +1,1 @@
-"""What the commands do, as functions: ``pimc.program``, ``pimc.evaluate`` and their like."""
+"""What the commands do, as functions of the package: program, evaluate and their like."""
