@@ -11,7 +11,7 @@ import onnx_ir as ir
 from pimc.errors import ModelError, PimcError
 from pimc.passes.graph.quiet import quiet
 
-__all__ = ["REEXPORT", "blaming"]
+__all__ = ["REEXPORT", "blaming", "skeleton"]
 
 REEXPORT = "export the model again, or copy it again if it was downloaded"
 #: Tensors above this are not looked at: the checker would copy them.
@@ -46,7 +46,7 @@ def _complaint(model: onnx.ModelProto | ir.Model) -> str | None:
     """What ONNX's checker says of a model, in a line; None if nothing."""
     try:
         with quiet():
-            proto = model if isinstance(model, onnx.ModelProto) else ir.to_proto(_skeleton(model))
+            proto = model if isinstance(model, onnx.ModelProto) else ir.to_proto(skeleton(model))
             onnx.checker.check_model(proto, full_check=True)
     except Exception as caught:
         # The checker, the shape inference inside it and the library name no common class.
@@ -58,7 +58,7 @@ def _complaint(model: onnx.ModelProto | ir.Model) -> str | None:
     return None
 
 
-def _skeleton(model: ir.Model) -> ir.Model:
+def skeleton(model: ir.Model) -> ir.Model:
     """A copy without large weights, which become inputs."""
     copied = model.clone()
     graph = copied.graph

@@ -22,6 +22,7 @@ from onnxscript.rewriter.rules.common import (
 
 from pimc.errors import PlanError
 from pimc.passes.graph.contrib import standard_quantizers
+from pimc.passes.graph.malformed import skeleton
 from pimc.passes.graph.quiet import quiet
 from pimc.passes.simplify.batchnorm import affine_batchnorms, untie_batchnorms
 from pimc.passes.simplify.deferred import defer_weights
@@ -41,8 +42,6 @@ _EXPANDED_LIMIT = 1 << 20
 _EXPANDING = frozenset(
     {"ConstantOfShape", "Expand", "Tile", "Range", "EyeLike", "OneHot", "Resize", "Upsample"}
 )
-#: Tensors above this are left out where only the structure is looked at.
-_SMALL_TENSOR_BYTES = 1024
 _BATCHNORM_RULES = RewriteRuleSet(
     [
         fuse_batchnorm_into_conv_rule,
@@ -193,15 +192,9 @@ def _attempt(
 
 def _is_valid(model: ir.Model) -> bool:
     """Whether ONNX's strict shape and type inference accepts every node."""
-    skeleton = model.clone()
-    graph = skeleton.graph
-    for value in list(graph.initializers.values()):
-        if value.const_value is not None and value.const_value.nbytes > _SMALL_TENSOR_BYTES:
-            graph.initializers.pop(value.name or "")
-            graph.inputs.append(value)
     try:
         with quiet():
-            proto = ir.to_proto(skeleton)
+            proto = ir.to_proto(skeleton(model))
         onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
     except (onnx.shape_inference.InferenceError, ValueError, RuntimeError, ir.serde.SerdeError):
         return False

@@ -152,7 +152,7 @@ def require_programmed(image: Image, device: Device) -> None:
         raise UsageError(
             f"{missing:,} of {len(cells):,} cells do not hold this image",
             where=device.name,
-            hint="write it first with `pimc program`",
+            hint="write it with `pimc program`; a chip that was recovered holds the next image",
         )
 
 

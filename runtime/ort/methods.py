@@ -6,6 +6,7 @@ docs/session.md lists every public method of it: the same here, different, or re
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -37,12 +38,13 @@ class ModelMetadata:
     custom_metadata_map: Mapping[str, str] = field(default_factory=dict)
 
 
-class OrtMethods:
+class OrtMethods(ABC):
     """The methods, in terms of ``run`` and ``get_outputs``."""
 
     _options: SessionOptions | None
     _providers: Providers
 
+    @abstractmethod
     def run(
         self,
         output_names: Sequence[str] | None,
@@ -50,11 +52,10 @@ class OrtMethods:
         run_options: Any = None,
     ) -> Outputs:
         """Outputs for inputs."""
-        raise NotImplementedError
 
+    @abstractmethod
     def get_outputs(self) -> Sequence[Any]:
         """Descriptions of the outputs."""
-        raise NotImplementedError
 
     def run_async(
         self,
@@ -131,7 +132,7 @@ class OrtMethods:
         """None: nothing is tuned when a session runs."""
         return []
 
-    def disable_fallback(self) -> None:
+    def disable_fallback(self) -> None:  # noqa: B027  # doing nothing is what it does
         """Nothing to switch off: a provider that fails is never replaced by another."""
 
     def enable_fallback(self) -> None:
