@@ -23,7 +23,7 @@ from pimc.progress import Progress
 from pimc.runtime.capture import Capture
 from pimc.runtime.door.device import Device
 from pimc.runtime.graph.executor import ArrayCall
-from pimc.runtime.session import Session
+from pimc.runtime.session import Session, inputs_of
 from pimc.runtime.teacher import has_teacher, teacher_array
 
 __all__ = ["MIN_SAMPLES", "Bench", "Step", "source"]
@@ -77,7 +77,8 @@ class Bench:
 
         Raises:
             ImageError: the image holds no float weights to distill from.
-            DataError: there are too few calibration samples.
+            DataError: there are too few calibration samples, or they have not the network's
+                inputs.
             UsageError: ranges are to be tried, and there is no chip.
             CaptureError: the capture's network outputs are for other calibration data.
         """
@@ -98,6 +99,7 @@ class Bench:
                 where=data.name,
                 hint=f"give at least {MIN_SAMPLES}, better some hundreds",
             )
+        data = data.on(inputs_of(image))
         chosen, rest = data.split_indices(options.holdout, np.random.default_rng(options.seed))
         held_out, train = data.subset(chosen), data.subset(rest)
         if captured is not None:
@@ -139,7 +141,6 @@ class Bench:
             session.executor,
             Twin.of(state.image, state.estimates),
             teacher_array(state.image),
-            session.get_inputs()[0].name,
             tuple(arg.name for arg in session.get_outputs()),
         )
 

@@ -12,6 +12,7 @@ from pimc.passes.recover.twin.goal import Goal, Outputs
 from pimc.passes.recover.twin.twin import Twin
 from pimc.passes.recover.watch.calls import Call, next_call
 from pimc.plan.records import layer_of
+from pimc.runtime.feeds import Feed
 from pimc.runtime.graph.executor import ArrayCall, Executor
 
 __all__ = ["LayerOutputs", "Run", "Student", "distance", "feature_loss"]
@@ -29,13 +30,12 @@ class Student:
     """Twin and teacher on one graph.
 
     Attributes:
-        feed, outputs: names of the network's input and of the outputs that are distilled.
+        outputs: names of the outputs that are distilled.
     """
 
     executor: Executor
     twin: Twin
     teacher: ArrayCall
-    feed: str
     outputs: tuple[str, ...]
 
     def check_gradients(self) -> None:
@@ -54,7 +54,7 @@ class Student:
                 hint="these operators run in ONNX Runtime; replace them in the model",
             )
 
-    def run(self, x: torch.Tensor, array: ArrayCall) -> Run:
+    def run(self, feed: Feed, array: ArrayCall) -> Run:
         """Outputs and the outputs of all array layers."""
         features: LayerOutputs = {}
 
@@ -63,13 +63,13 @@ class Student:
             features[next_call(layer_of(node), features)] = y
             return y
 
-        values = self.executor.run({self.feed: x}, want=self.outputs, array=keep)
+        values = self.executor.run(feed, want=self.outputs, array=keep)
         return [values[name] for name in self.outputs], features
 
-    def teach(self, x: torch.Tensor) -> Run:
+    def teach(self, feed: Feed) -> Run:
         """The teacher's outputs and features."""
         with torch.no_grad():
-            return self.run(x, self.teacher)
+            return self.run(feed, self.teacher)
 
 
 def distance(goal: Goal, found: Run, wanted: Run, features: float) -> torch.Tensor:

@@ -11,6 +11,7 @@ import torch
 from pimc.data.dataset import Dataset
 from pimc.passes.recover.watch.layers import images_that_fit
 from pimc.plan.records import layer_of
+from pimc.runtime.feeds import tensors
 from pimc.runtime.graph.executor import ArrayCall
 from pimc.runtime.session import BATCH_SIZE, Session
 
@@ -33,13 +34,11 @@ class Features:
     @staticmethod
     def of(session: Session, teacher: ArrayCall, data: Dataset, most: int) -> Features:
         """The features of as many samples as fit into memory, ``most`` at most."""
-        fit = images_that_fit(session, teacher, torch.from_numpy(data.batch(0, 1)), most)
+        fit = images_that_fit(session, teacher, tensors(data.feed(0, 1)), most)
         starts = range(0, min(fit, len(data)), BATCH_SIZE)
         watch = Watch(teacher, len(starts))
-        feed = session.get_inputs()[0].name
         for start in starts:
-            x = torch.from_numpy(data.batch(start, start + BATCH_SIZE))
-            session.evaluate({feed: x}, array=watch)
+            session.evaluate(tensors(data.feed(start, start + BATCH_SIZE)), array=watch)
         return Features(watch.seen)
 
     def watch(self, array: ArrayCall) -> Watch:

@@ -51,10 +51,10 @@ def verify(settings: Settings, arguments: VerifyArguments) -> Report:
     names the first layer that differs.
     """
     from pimc.cli.lookup import find_image, find_model
+    from pimc.data.inputs import free_inputs
     from pimc.image.image import Image
     from pimc.runtime.session import inputs_of
     from pimc.runtime.teacher import has_teacher
-    from pimc.studies.evaluate import input_shape, only_input
     from pimc.studies.golden.verify import verify as compare
     from pimc.studies.golden.verify import verify_drawn
 
@@ -70,8 +70,9 @@ def verify(settings: Settings, arguments: VerifyArguments) -> Report:
         )
     else:
         args = inputs_of(loaded)
-        given = arguments.preprocess.load(arguments.data, input_shape(args))
-        inputs = {only_input(args): given.batch(0, arguments.samples)}
+        free_inputs(args)  # refuses a network of a fixed number of samples
+        given = arguments.preprocess.load(arguments.data, args)
+        inputs = given.feed(0, arguments.samples)
         found = compare(loaded, inputs, model=model, follow_links=links)
     first = found.first_diverging
     result = {

@@ -18,7 +18,7 @@ from pimc.cli.options.single import (
     ir_drop_option,
 )
 from pimc.cli.options.values import FILE
-from pimc.cli.recovering.dies import CALIB_HELP, programmed, shape_of
+from pimc.cli.recovering.dies import CALIB_HELP, inputs_for, programmed
 from pimc.cli.text import facts
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def capture(settings: Settings, arguments: CaptureArguments) -> Report:
 
     path = find_image(arguments.image)
     loaded = Image.load(path)
-    data = arguments.preprocess.load(arguments.calib, shape_of(loaded))
+    data = arguments.preprocess.load(arguments.calib, inputs_for(loaded))
     die, ir_drop = arguments.die, arguments.ir_drop
     device = programmed(loaded, arguments.device, die, settings.seed, ir_drop)
     options = CaptureOptions(

@@ -61,18 +61,20 @@ def evaluate(settings: Settings, arguments: EvalArguments) -> Report:
     """
     from pimc.cli.lookup import find_image
     from pimc.cli.running.element_costs import check_options, element_costs
+    from pimc.data.inputs import free_inputs
     from pimc.image.image import Image
     from pimc.runtime.session import inputs_of
     from pimc.runtime.teacher import has_teacher
-    from pimc.studies.evaluate import accuracy, float_session, input_shape
+    from pimc.studies.evaluate import accuracy, float_session
     from pimc.studies.input_warnings import chance_warning, data_warnings
 
     dies = arguments.dies
     check_options(dies, explain=arguments.explain, output=arguments.output)
     loaded = Image.load(find_image(arguments.image))
     one_of({"--dies": arguments.count, "--die": dies.die, "--ideal": dies.ideal})
-    shape = input_shape(inputs_of(loaded))
-    batches = arguments.samples.of(arguments.preprocess.load(arguments.data, shape, "test"))
+    inputs = inputs_of(loaded)
+    free_inputs(inputs)
+    batches = arguments.samples.of(arguments.preprocess.load(arguments.data, inputs, "test"))
     in_float = None
     if has_teacher(loaded):
         in_float = accuracy(
