@@ -71,8 +71,9 @@ class LazyRows(ABC):
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, key: slice | npt.NDArray[Any]) -> npt.NDArray[Any]:
-        places = np.arange(len(self))[key] if isinstance(key, slice) else np.asarray(key)
+    def __getitem__(self, key: Any) -> npt.NDArray[Any]:
+        whole = key is Ellipsis or isinstance(key, slice)
+        places = np.arange(len(self))[key] if whole else np.asarray(key)
         return self.rows(places.astype(np.int64))
 
 
