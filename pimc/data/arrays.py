@@ -145,7 +145,9 @@ def _begins(path: Path, info: zipfile.ZipInfo) -> int:
     return info.header_offset + 30 + int(name) + int(extra)
 
 
-def _laid_down(stream: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any]) -> Rows:
+def _laid_down(
+    stream: IO[bytes] | gzip.GzipFile, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> Rows:
     """What is decompressed of ``stream``, as rows."""
     writer, left = RowWriter(shape[1:], dtype), math.prod(shape) * dtype.itemsize
     while left:
