@@ -69,7 +69,7 @@ def run(settings: Settings, arguments: RunArguments) -> Report:
     keep_disturb(on_die.device, dies.die)
     met = saturation_of(on_die.device)
     saturation = {layer: found.share for layer, found in met.items()}
-    data = {
+    data: dict[str, Any] = {
         "device": on_die.device.name,
         "output": str(target),
         "outputs": {
