@@ -71,6 +71,7 @@ ELSEWHERE: dict[str, str] = {
     "pimc/data/column.py": "tests/pimc/data/test_dataset_errors.py",
     "pimc/data/layout.py": "tests/pimc/data/test_dataset.py",
     "pimc/data/read.py": "tests/pimc/data/test_dataset.py",
+    "pimc/data/samples.py": "tests/pimc/data/test_dataset.py",
     "pimc/errors.py": "declarations; what a user reads of them is in tests/test_bad_input.py",
     "pimc/files/fingerprint.py": "tests/passes/graph/test_frontend.py",
     "pimc/files/journal.py": "tests/runtime/door/test_program.py",
