@@ -1,7 +1,6 @@
-"""A data set: samples by the names of a network's inputs.
+"""A data set: samples, which are mappings from the names of inputs to values.
 
-A sample is a mapping from input names to values. Values stay as they are stored (bytes, files) and
-are converted a batch at a time.
+Values stay as they are stored (bytes, files) and are converted a batch at a time.
 """
 
 from __future__ import annotations
