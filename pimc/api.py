@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +13,12 @@ import numpy.typing as npt
 
 from pimc.chip.design import Chip
 from pimc.chip.fault_map import FaultMap
-from pimc.data.dataset import Dataset
-from pimc.data.inputs import declared_shape, fixed_batch, only_input
-from pimc.data.layout import check_input
+from pimc.data.dataset import Dataset, Feed, Preprocess
+from pimc.data.inputs import fixed_batch, named_inputs
 from pimc.data.preparation import Statistics
 from pimc.errors import UsageError
 from pimc.files.writing.atomic import sha256_array
-from pimc.image.format.sections import CalibrationNote, compile_options
+from pimc.image.format.sections import CalibrationNote, InputNote, compile_options
 from pimc.image.image import Image
 from pimc.passes.emit.emit import emit, emit_to
 from pimc.passes.graph.from_torch import EXAMPLES, exported, is_module
@@ -40,6 +39,8 @@ if TYPE_CHECKING:
 
     from pimc.passes.graph.from_torch import Examples
 
+    Calib = npt.NDArray[Any] | Mapping[str, npt.NDArray[Any]] | Dataset
+
     File = str | Path | bytes | onnx.ModelProto | ir.Model | torch.onnx.ONNXProgram
     Model = File | torch.nn.Module | torch.export.ExportedProgram | Plan
 
@@ -50,7 +51,7 @@ def plan(
     model: Model,
     chip: Chip | str | Path | None = None,
     *,
-    calib: npt.NDArray[Any] | Dataset | None = None,
+    calib: Calib | None = None,
     example_inputs: Examples | None = None,
     faults: FaultMap | None = None,
     options: Options | None = None,
@@ -87,7 +88,7 @@ def compile(
     model: Model,
     chip: Chip | str | Path | None = None,
     *,
-    calib: npt.NDArray[Any] | Dataset | None = None,
+    calib: Calib | None = None,
     example_inputs: Examples | None = None,
     faults: FaultMap | None = None,
     options: Options | None = None,
@@ -105,8 +106,8 @@ def compile(
             torch's exporters made of one, or a plan: what ``load_model`` made of one, or what some
             passes did, of which the others are then run.
         chip: a chip, the name of a shipped one or a chip file; the default chip if None.
-        calib: inputs of the network, (N, *input shape), or a dataset; without them input
-            ranges are dynamic.
+        calib: inputs of the network, (N, *input shape), of several by their names, or a dataset;
+            without them input ranges are dynamic.
         example_inputs: what a ``torch.nn.Module`` is exported with: a tensor or array, several in
             the order of ``forward``, or by the names of its arguments; samples first. Taken from
             ``calib`` if None.
@@ -124,8 +125,8 @@ def compile(
         ModelError: the model cannot be exported, read or compiled.
         ChipError: the chip is malformed or cannot hold the network.
         DataError: the calibration data does not fit the model.
-        UsageError: calibration data for a network with several inputs or a fixed number of
-            samples; a PyTorch module without example inputs, or such for another model; passes of
+        UsageError: calibration data for a network with a fixed number of samples; a PyTorch module
+            without example inputs, or such for another model; passes of
             one's own that cannot run there; ``output`` cannot be written.
         PlanError: a pass of one's own failed, or broke a rule of the stages before it.
     """
@@ -150,7 +151,8 @@ def compile(
     )  # what they did is seen in the rest
     known = None if faults is None else _sha256(faults)
     chosen = compile_options(chosen, calibrated=calib is not None, faults=known)
-    noted = None if calib is None else _noted(_dataset(calib), options)
+    inputs = finished.graph.graph.inputs
+    noted = None if calib is None else _noted(_dataset(calib).on(inputs), options)
     with blaming(first.graph, first.model_name):
         if output is not None:
             return emit_to(
@@ -162,14 +164,15 @@ def compile(
 def read(
     model: Model,
     example_inputs: Examples | None = None,
-    calib: npt.NDArray[Any] | Dataset | None = None,
+    calib: Calib | None = None,
     *,
     follow_links: bool = False,
 ) -> Plan:
     """The first plan of a model of any kind; arguments and errors are those of :func:`compile`."""
     if is_module(model):
         if example_inputs is None and calib is not None:
-            example_inputs = _dataset(calib).batch(0, EXAMPLES)
+            feed = _dataset(calib).feed(0, EXAMPLES)
+            example_inputs = feed if len(feed) > 1 else tuple(feed.values())
         return load_model(exported(model, example_inputs))
     if example_inputs is not None:
         raise UsageError(
@@ -182,34 +185,48 @@ def _chip(chip: Chip | str | Path | None) -> Chip:
     return chip if isinstance(chip, Chip) else Chip.load(chip) if chip else Chip.default()
 
 
-def _dataset(calib: npt.NDArray[Any] | Dataset) -> Dataset:
+def _dataset(calib: Calib) -> Dataset:
     return calib if isinstance(calib, Dataset) else Dataset.of(calib, name="calibration data")
 
 
-def _chosen(data: Dataset, options: Options) -> npt.NDArray[np.float32]:
+def _chosen(data: Dataset, options: Options) -> Feed:
     """The inputs that ranges are chosen on."""
     count = min(len(data), options.calibration_images)
     chosen = np.linspace(0, len(data) - 1, count).astype(int)
-    return data.subset(np.unique(chosen)).all()
+    return data.subset(np.unique(chosen)).all_inputs()
 
 
 def _noted(data: Dataset, options: Options) -> CalibrationNote:
     """What the image tells of its calibration data."""
-    how, values = data.preprocess, _chosen(data, options)
-    met = Statistics.of(values)
-    return CalibrationNote(
-        layout=how.layout,
-        scale=how.scale,
-        mean=how.mean,
-        std=how.std,
-        size=how.size,
-        samples=len(values),
-        sha256=sha256_array(values),
-        channel_mean=met.mean,
-        channel_std=met.std,
-        low=met.low,
-        high=met.high,
+    values = _chosen(data, options)
+    samples = max(len(value) for value in values.values() if value.ndim)
+    first, *others = (
+        (name, _input_noted(column.how, values[name], samples))
+        for name, column in data.columns.items()
     )
+    noted = {name: InputNote(**fields) for name, fields in others}
+    return CalibrationNote(**first[1], classes=data.classes, others=noted)
+
+
+def _input_noted(how: Preprocess, values: npt.NDArray[Any], samples: int) -> dict[str, Any]:
+    """What the image tells of the calibration data of one input."""
+    met = Statistics.of(values)
+    return {
+        "layout": how.layout,
+        "scale": how.scale,
+        "mean": how.mean,
+        "std": how.std,
+        "size": how.size,
+        "samples": samples,
+        "sha256": sha256_array(values),
+        "channel_mean": met.mean,
+        "channel_std": met.std,
+        "low": met.low,
+        "high": met.high,
+        "resize": how.resize,
+        "crop": how.crop,
+        "interpolation": how.interpolation,
+    }
 
 
 def _sha256(faults: FaultMap) -> str:
@@ -223,7 +240,7 @@ def _sha256(faults: FaultMap) -> str:
 
 def calibration_on(
     plan: Plan,
-    calib: npt.NDArray[Any] | Dataset,
+    calib: Calib,
     options: Options,
     progress: Progress = silent,
 ) -> Calibration:
@@ -231,23 +248,22 @@ def calibration_on(
 
     Raises:
         DataError: the data does not fit the model.
-        UsageError: the network has several inputs; when it runs, a fixed number of samples.
+        UsageError: when the network runs, it takes a fixed number of samples.
     """
-    inputs = plan.graph.graph.inputs
-    name, shape = only_input(inputs), declared_shape(inputs)
-    data = _dataset(calib)
-    check_input(data.x.shape, data.preprocess.layout, shape, data.name)
-    values = _chosen(data, options)
+    values = _chosen(_dataset(calib).on(plan.graph.graph.inputs), options)
+    samples = max(len(value) for value in values.values() if value.ndim)
 
     def evaluate(graph: ir.Model, on_array: Callable[[str, torch.Tensor], torch.Tensor]) -> None:
         import torch
 
+        from pimc.runtime.feeds import in_double
         from pimc.runtime.graph.executor import Executor
 
         # Asked here, because the passes before this one may have freed the batch dimension.
-        size = declared_shape(graph.graph.inputs)[0]
-        if size not in (None, len(values)):
-            raise fixed_batch(name, size)
+        for one in named_inputs(graph.graph.inputs):
+            size = one.shape[0] if one.shape else None
+            if size not in (None, samples):
+                raise fixed_batch(one.name, size)
         layers = len(array_nodes(graph))
         with torch.inference_mode(), ticking(progress, "calibrating", layers) as tick:
 
@@ -257,6 +273,6 @@ def calibration_on(
                 return y
 
             executor = Executor(graph, array=array, dtype=torch.float64)
-            executor.run({name: torch.from_numpy(values).double()})
+            executor.run(in_double(values))
 
     return evaluate

@@ -30,6 +30,7 @@ from pimc.runtime.door.capture_file import (
     as_codes,
 )
 from pimc.runtime.door.device import Device
+from pimc.runtime.feeds import tensors
 from pimc.runtime.session import BATCH_SIZE, Session
 
 __all__ = [
@@ -89,8 +90,10 @@ def capture(
         taken: time to note in the capture.
 
     Raises:
+        DataError: the data have not the network's inputs.
         DeviceError: the chip failed.
     """
+    data = data.on(session.get_inputs())
     generator = torch.Generator().manual_seed(options.seed)
     reads = reads_of(session.device)
     wanted = range(len(session.image.layers)) if only is None else only
@@ -168,10 +171,8 @@ def _pools(
             pools.setdefault(name, []).append(met[:, :, some].cpu())
         return y
 
-    feed = session.get_inputs()[0].name
     for start in progress(starts, "running the calibration images", len(starts)):
-        values = torch.from_numpy(images.batch(start, start + BATCH_SIZE))
-        session.evaluate({feed: values}, array=array)
+        session.evaluate(tensors(images.feed(start, start + BATCH_SIZE)), array=array)
     return {name: _at_most(torch.cat(parts, dim=2), generator) for name, parts in pools.items()}
 
 
@@ -255,10 +256,9 @@ def _outputs(
     session: Session, data: Dataset, progress: Progress
 ) -> dict[str, npt.NDArray[np.float32]]:
     names = [arg.name for arg in session.get_outputs()]
-    feed = session.get_inputs()[0].name
     starts = range(0, len(data), BATCH_SIZE)
     parts = [
-        session.run(names, {feed: data.batch(start, start + BATCH_SIZE)})
+        session.run(names, data.feed(start, start + BATCH_SIZE))
         for start in progress(starts, "recording network outputs", len(starts))
     ]
     return {

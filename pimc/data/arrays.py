@@ -1,22 +1,37 @@
-"""Arrays in .npz, .npy and IDX files, with no more memory taken than their heads announce."""
+"""Arrays in .npz, .npy and IDX files, with no more memory taken than their heads announce.
+
+What is larger than :data:`~pimc.data.rows.HELD_BYTES` stays in its file and is read row by row;
+where it is compressed, in a temporary one.
+"""
 
 from __future__ import annotations
 
 import gzip
 import math
+import struct
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
+from pimc.data import rows
+from pimc.data.rows import FileRows, Rows, RowWriter
 from pimc.files.limits import memory_bytes
 
-__all__ = ["idx_array", "npy_array", "npz_arrays", "npz_names", "require_room"]
+__all__ = [
+    "idx_array",
+    "idx_rows",
+    "npy_array",
+    "npz_arrays",
+    "npz_names",
+    "npz_targets",
+    "require_room",
+]
 
 _MAP_BYTES = 64 << 20  # larger .npy files are mapped, not read
 _DEFLATED = 1032  # bytes that deflate can make of one, as gzip and most archives pack
@@ -30,32 +45,33 @@ _IDX_TYPES: Mapping[int, str] = {
 }
 
 
-def require_room(shape: Sequence[int], dtype: np.dtype[Any], held: float = math.inf) -> int:
-    """Bytes of an array that a file announces.
-
-    Args:
-        held: bytes that the file can hold at most.
+def require_room(shape: Sequence[int], dtype: np.dtype[Any]) -> None:
+    """Refuse an array that a file announces and memory does not hold.
 
     Raises:
-        ValueError: more than this machine's memory or than the file holds, or a negative length.
+        ValueError: more than this machine's memory, or a negative length.
     """
+    _require(shape, dtype, memory_bytes(), "memory")
+
+
+def _require(shape: Sequence[int], dtype: np.dtype[Any], most: float, place: str) -> int:
+    """The bytes of an array that a head announces, ``most`` at most."""
     if min(shape, default=0) < 0:
         raise ValueError(f"the shape {tuple(shape)} that its head announces has a negative length")
     size = math.prod(shape) * dtype.itemsize
-    announced = f"the array {tuple(shape)} of {dtype} that its head announces is larger than"
-    if size > memory_bytes():
-        raise ValueError(f"{announced} memory")
-    if size > held:
-        raise ValueError(f"{announced} what the file holds")
+    if size > most:
+        raise ValueError(
+            f"the array {tuple(shape)} of {dtype} that its head announces is larger than {place}"
+        )
     return size
 
 
-def npz_arrays(path: Path, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+def npz_arrays(path: Path, names: Collection[str]) -> dict[str, Rows]:
     """Those of the named arrays that a .npz file holds.
 
     Raises:
-        ValueError: not such an archive, or a member is no array or larger than memory; zipfile
-            and NumPy raise errors of their own.
+        ValueError: not such an archive, or a member is no array, or one of objects; zipfile and
+            NumPy raise errors of their own.
     """
     # Opened here: NumPy leaves the file open when it is no archive.
     with path.open("rb") as stream:
@@ -63,34 +79,102 @@ def npz_arrays(path: Path, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
             raise ValueError("not a .npz archive")
         with zipfile.ZipFile(stream) as archive:
             held = archive.namelist()
-            return {name: _member(archive, name) for name in names if f"{name}.npy" in held}
+            return {name: _member(path, archive, name) for name in names if f"{name}.npy" in held}
 
 
 def npz_names(path: Path) -> list[str]:
-    """Names of the arrays that a .npz file holds."""
+    """Names of the arrays that a .npz file holds.
+
+    Raises:
+        ValueError: not such an archive; zipfile raises errors of its own.
+    """
+    with path.open("rb") as stream:
+        if not zipfile.is_zipfile(stream):
+            raise ValueError("not a .npz archive")
+        with zipfile.ZipFile(stream) as archive:
+            return [name.removesuffix(".npy") for name in archive.namelist()]
+
+
+def npz_targets(path: Path, names: Sequence[str], count: int) -> dict[str, Rows]:
+    """Those of the named arrays that hold a number or a text for each of ``count`` samples.
+
+    Raises:
+        ValueError: as for :func:`npz_arrays`.
+    """
     with zipfile.ZipFile(path) as archive:
-        return [name.removesuffix(".npy") for name in archive.namelist()]
+        held = set(archive.namelist())
+        fitting = [
+            name
+            for name in names
+            if f"{name}.npy" in held and _is_target(archive, f"{name}.npy", count)
+        ]
+    return npz_arrays(path, fitting)
 
 
-def _member(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
+def _is_target(archive: zipfile.ZipFile, member: str, count: int) -> bool:
+    with archive.open(member) as stream:
+        try:
+            shape, _, dtype = _head(stream, math.inf)
+        except ValueError:
+            return False  # what nobody asked for may hold what it likes
+    return shape[:1] == (count,) and dtype.kind in "biufU"
+
+
+def _member(path: Path, archive: zipfile.ZipFile, name: str) -> Rows:
     info = archive.getinfo(f"{name}.npy")
     held = info.file_size
     if info.compress_type == zipfile.ZIP_DEFLATED:
         held = min(held, _DEFLATED * info.compress_size)
     with archive.open(info) as member:
-        _head(member, held)
+        shape, fortran, dtype = _head(member, held)
+        start = member.tell()
+        size = math.prod(shape) * dtype.itemsize
+        if size > rows.HELD_BYTES and shape and not fortran:
+            if info.compress_type == zipfile.ZIP_STORED:
+                _checked(member)
+                return FileRows(path.absolute(), _begins(path, info) + start, shape, dtype)
+            return _laid_down(member, shape, dtype)
+    require_room(shape, dtype)
     with archive.open(info) as member:
         return _array(member)
 
 
-def _head(stream: Any, held: int) -> None:
-    """Check what the head of an array announces.
+def _checked(member: IO[bytes]) -> None:
+    """Read a member to its end, where its checksum is compared."""
+    while member.read(rows.CHUNK_BYTES):
+        pass
+
+
+def _begins(path: Path, info: zipfile.ZipInfo) -> int:
+    """Where in an archive the bytes of a member begin: behind a head that names it again."""
+    with path.open("rb") as stream:
+        stream.seek(info.header_offset + 26)
+        name, extra = struct.unpack("<HH", stream.read(4))
+    return info.header_offset + 30 + int(name) + int(extra)
+
+
+def _laid_down(
+    stream: IO[bytes] | gzip.GzipFile, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> Rows:
+    """What is decompressed of ``stream``, as rows."""
+    writer, left = RowWriter(shape[1:], dtype), math.prod(shape) * dtype.itemsize
+    while left:
+        content = stream.read(min(left, rows.CHUNK_BYTES))
+        if not content:
+            raise ValueError(f"its bytes do not make the array {shape} its head announces")
+        writer.write(content)
+        left -= len(content)
+    return writer.done()
+
+
+def _head(stream: Any, held: float) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, order (whether Fortran's) and type that the head of an array announces.
 
     Args:
         held: bytes that the stream can hold at most.
 
     Raises:
-        ValueError: no such head, Python objects, or more than memory or the stream holds.
+        ValueError: no such head, Python objects, a negative length, or more than the stream holds.
     """
     version = np.lib.format.read_magic(stream)
     read = (
@@ -99,10 +183,11 @@ def _head(stream: Any, held: int) -> None:
         else np.lib.format.read_array_header_2_0
     )
     with _quiet():
-        shape, _, dtype = read(stream)
+        shape, fortran, dtype = read(stream)
     if dtype.hasobject:
         raise ValueError("Object arrays cannot be loaded")
-    require_room(shape, dtype, held)
+    _require(shape, dtype, held, "what the file holds")
+    return shape, fortran, dtype
 
 
 def _array(stream: Any) -> npt.NDArray[Any]:
@@ -123,31 +208,50 @@ def npy_array(path: Path) -> npt.NDArray[Any]:
     """The array of a .npy file; a large one is mapped.
 
     Raises:
-        ValueError: not such a file, or larger than memory; NumPy raises errors of its own.
+        ValueError: not such a file, or it is shorter than its head announces; NumPy raises errors
+            of its own.
     """
     size = path.stat().st_size
     with path.open("rb") as stream:
-        _head(stream, size)
+        shape, _, dtype = _head(stream, size)
     if size > _MAP_BYTES:
         with _quiet():
             array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         return array
+    require_room(shape, dtype)
     with path.open("rb") as stream:
         return _array(stream)
 
 
 def idx_array(path: Path) -> npt.NDArray[Any]:
-    """The array of a gzipped IDX file, of the machine's byte order.
+    """The array of a gzipped IDX file, of the machine's byte order, in memory.
+
+    Raises:
+        ValueError: as for :func:`idx_rows`, or it is larger than memory.
+    """
+    found = idx_rows(path)
+    require_room(found.shape, found.dtype)
+    return np.asarray(found[:])
+
+
+def idx_rows(path: Path) -> Rows:
+    """The rows of a gzipped IDX file, of the machine's byte order.
 
     No more is decompressed than the head announces.
 
     Raises:
-        ValueError: not such a file, its length does not fit its head, or it is larger than
-            memory; gzip raises OSError, EOFError or zlib.error.
+        ValueError: not such a file, or its length does not fit its head; gzip raises OSError,
+            EOFError or zlib.error.
     """
     with gzip.open(path) as stream:
         shape, dtype = _idx_head(stream)
-        size = require_room(shape, dtype, _DEFLATED * path.stat().st_size)
+        size = _require(shape, dtype, _DEFLATED * path.stat().st_size, "what the file holds")
+        if size > rows.HELD_BYTES and shape:
+            found = _laid_down(stream, shape, dtype)
+            if stream.read(1):
+                raise ValueError(f"its bytes do not make the array {shape} its head announces")
+            return found
+        require_room(shape, dtype)
         content = stream.read(size)
         if len(content) < size or stream.read(1):
             raise ValueError(f"its bytes do not make the array {shape} its head announces")

@@ -1,59 +1,61 @@
-"""The one input that data files describe: its name and shape."""
+"""A network's inputs by name: shape and type of each, as data are held to them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from pimc.data.layout import Shape
 from pimc.errors import UsageError
 
-__all__ = ["declared_shape", "fixed_batch", "input_shape", "only_input"]
+__all__ = ["Input", "fixed_batch", "free_inputs", "named_inputs"]
+
+_TYPES = {"float": np.float32, "double": np.float64, "bfloat16": np.float32}
 
 
-def only_input(inputs: Sequence[Any]) -> str:
-    """Name of the model's only input.
+@dataclass(frozen=True)
+class Input:
+    """One input of a network.
+
+    Attributes:
+        shape: with its batch axis first; None for dimensions that may vary. ``()`` is a single
+            value that all samples share.
+        dtype: what the network takes.
+    """
+
+    name: str
+    shape: Shape
+    dtype: np.dtype[Any]
+
+
+def named_inputs(inputs: Sequence[Any]) -> tuple[Input, ...]:
+    """The inputs of a network.
 
     Args:
-        inputs: what has a ``name``: graph values, or what a session's ``get_inputs`` returns.
+        inputs: graph values, or what a session's ``get_inputs`` returns.
 
     Raises:
-        UsageError: the model has several.
+        UsageError: the model does not say the shape of an input, or has none.
     """
-    names = [str(arg.name) for arg in inputs]
-    if len(names) != 1:
-        raise UsageError(
-            f"the network has the inputs {', '.join(names) or 'none'}",
-            hint="data files describe one input; use the Python interface for several",
-        )
-    return names[0]
+    if not inputs:
+        raise UsageError("the network has no inputs", hint="there is nothing to give it data for")
+    return tuple(_named(arg) for arg in inputs)
 
 
-def declared_shape(inputs: Sequence[Any]) -> Shape:
-    """Shape of the model's only input as it is declared; None for dimensions that may vary.
-
-    Raises:
-        UsageError: the model has several inputs, or does not say its input's shape.
-    """
-    name = only_input(inputs)
-    if inputs[0].shape is None:
-        raise UsageError(
-            f"the model does not say the shape of its input {name}",
-            hint="export the model with the shapes of its inputs",
-        )
-    return tuple(dim if isinstance(dim, int) else None for dim in inputs[0].shape)
-
-
-def input_shape(inputs: Sequence[Any]) -> Shape:
-    """:func:`declared_shape` of a network that takes any number of samples.
+def free_inputs(inputs: Sequence[Any]) -> tuple[Input, ...]:
+    """:func:`named_inputs` of a network that takes any number of samples.
 
     Raises:
         UsageError: as there, or the number of samples is fixed.
     """
-    shape = declared_shape(inputs)
-    if shape and shape[0] is not None:
-        raise fixed_batch(only_input(inputs), shape[0])
-    return shape
+    found = named_inputs(inputs)
+    for one in found:
+        if one.shape and one.shape[0] is not None:
+            raise fixed_batch(one.name, one.shape[0])
+    return found
 
 
 def fixed_batch(name: str, size: int) -> UsageError:
@@ -64,3 +66,28 @@ def fixed_batch(name: str, size: int) -> UsageError:
         hint="export the model with a dynamic batch dimension (torch.onnx.export: dynamic_shapes "
         "or dynamic_axes)",
     )
+
+
+def _named(arg: Any) -> Input:
+    name = str(arg.name)
+    if arg.shape is None:
+        raise UsageError(
+            f"the model does not say the shape of its input {name}",
+            hint="export the model with the shapes of its inputs",
+        )
+    shape = tuple(dim if isinstance(dim, int) else None for dim in arg.shape)
+    return Input(name, shape, _dtype(arg, name))
+
+
+def _dtype(arg: Any, name: str) -> np.dtype[Any]:
+    """Of ``tensor(float)``, as sessions say it, or ``FLOAT``, as graphs do."""
+    said = getattr(arg, "type", None)
+    text = said if isinstance(said, str) else getattr(getattr(arg, "dtype", None), "name", "float")
+    kind = text.removeprefix("tensor(").removesuffix(")").lower()
+    try:
+        return np.dtype(_TYPES.get(kind, kind))
+    except TypeError:
+        raise UsageError(
+            f"the network's input {name} is of type {text}",
+            hint="data are numbers: convert what comes before them outside of the network",
+        ) from None

@@ -55,6 +55,12 @@ class Preprocess:
         Rule("scale", lambda p: _is_float32(p.scale), "lies beyond float32"),
         Rule("std", lambda p: all(map(_is_float32, p.std)), "lies beyond float32"),
         Rule("size", lambda p: p.size is None or len(p.size) == 2, "must be [height, width]"),
+        Rule("crop", lambda p: p.crop is None or len(p.crop) == 2, "must be [height, width]"),
+        Rule(
+            "size",
+            lambda p: p.size is None or (p.resize is None and p.crop is None),
+            "excludes resize and crop: it says the whole size",
+        ),
     )
 
     layout: str = setting(
@@ -70,6 +76,18 @@ class Preprocess:
     )
     size: tuple[int, int] | None = setting(
         None, "ints", "[height, width]: images of a folder are resized to it", above=0
+    )
+    resize: int | None = setting(
+        None, "int", "the short side of images is resized to it, their proportions kept", above=0
+    )
+    crop: tuple[int, int] | None = setting(
+        None,
+        "ints",
+        "[height, width]: what is cut out of the middle of images, after `resize`",
+        above=0,
+    )
+    interpolation: str = setting(
+        "bilinear", "str", "how images are resized", choices=("nearest", "bilinear", "bicubic")
     )
 
     def __post_init__(self) -> None:
@@ -117,9 +135,15 @@ def check_channels(options: Preprocess, stored: tuple[int, ...], where: str) -> 
             have = f"x of layout {options.layout} has {channels} channels"
             hint = f"give one {name}, or one a channel"
             raise DataError(f"{name} has {len(values)} entries, {have}", where, hint)
-    if options.size is not None and shape[2:] != options.size:
-        message = f"size is {list(options.size)}, x has shape {stored}"
-        raise DataError(message, where, "stored arrays are not resized: leave size out")
+    for name in ("size", "crop"):
+        wanted = getattr(options, name)
+        if wanted is not None and shape[2:] != wanted:
+            message = f"{name} is {list(wanted)}, x has shape {stored}"
+            raise DataError(message, where, f"stored arrays are not resized: leave {name} out")
+    whole = options.crop is None and options.resize is not None
+    if whole and (len(shape) != 4 or min(shape[2:]) != options.resize):
+        message = f"resize is {options.resize}, x has shape {stored}"
+        raise DataError(message, where, "stored arrays are not resized: leave resize out")
 
 
 def check_input(stored: tuple[int, ...], layout: str, wanted: Shape, where: str) -> None:

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import re
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from pimc.data.arrays import idx_array, npy_array, npz_arrays, npz_names, require_room
+from pimc.data.arrays import idx_array, idx_rows, npy_array, npz_arrays, npz_names, npz_targets
+from pimc.data.images import image_rows, images_in, visible
+from pimc.data.inputs import Input
+from pimc.data.layout import Preprocess
+from pimc.data.rows import Rows
 from pimc.errors import DataError, PimcError
 from pimc.files.strict import did_you_mean
 
-if TYPE_CHECKING:
-    from PIL.ImageFile import ImageFile as PictureFile
+__all__ = ["Source", "Stored", "find_source", "read_source"]
 
-_FORMATS = ".npz, .npy, IDX .gz, or a folder of images with a sub-folder a class"
-_IMAGE_SUFFIXES = frozenset(
-    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
+_FORMATS = ".npz, .npy, IDX .gz, a folder of images with a sub-folder a class, or MODULE:FUNCTION"
 _CAPTURE_SUFFIX = ".pimccap"
 _ROLE_FILES: Mapping[str, tuple[str, ...]] = {
     "calib": ("calib.npz", "train-images-idx3-ubyte.gz"),
     "test": ("test.npz", "t10k-images-idx3-ubyte.gz"),
+}
+#: Folders of image folders.
+_ROLE_FOLDERS: Mapping[str, tuple[str, ...]] = {
+    "calib": ("calib", "train"),
+    "test": ("test", "val", "validation"),
 }
 _IDX_LABELS = re.compile(r"labels([-.])idx1")
 _IDX_IMAGES = re.compile(r"images([-.])idx3")
@@ -35,7 +36,11 @@ _IDX_IMAGES = re.compile(r"images([-.])idx3")
 
 @dataclass(frozen=True)
 class Source:
-    """What a DATA argument means: a data file, or the root of an image folder."""
+    """What a DATA argument means: a data file, or the root of an image folder.
+
+    Attributes:
+        folder: where its ``data.toml`` lies, if there is one.
+    """
 
     path: Path
     folder: Path
@@ -44,11 +49,19 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """Arrays as stored; ``layout`` where the format itself fixes it."""
+    """Values as stored.
 
-    x: npt.NDArray[Any]
-    y: npt.NDArray[Any] | None = None
+    Attributes:
+        values: by the name of the input; ``x`` where no network says how it is called.
+        targets: labels under ``y``, and whatever else there is a value a sample of.
+        layout: where the format itself fixes it.
+        classes: names of the classes, where the format itself has them.
+    """
+
+    values: Mapping[str, Rows]
+    targets: Mapping[str, Rows] = field(default_factory=dict)
     layout: str | None = None
+    classes: tuple[str, ...] = ()
 
 
 def find_source(path: Path, role: str) -> Source:
@@ -64,7 +77,7 @@ def find_source(path: Path, role: str) -> Source:
         if path.exists() and not path.is_file():
             raise DataError("is no regular file", str(path), f"give {_FORMATS}")
         if not path.exists():
-            near = did_you_mean(path.name, _names(path.parent)) if path.parent.is_dir() else ""
+            near = did_you_mean(path.name, visible(path.parent)) if path.parent.is_dir() else ""
             raise DataError(f"no such file or folder{near}", str(path), f"give {_FORMATS}")
     except OSError as cause:
         raise DataError(f"cannot be read: {cause.strerror or cause}", str(path)) from cause
@@ -77,22 +90,22 @@ def find_source(path: Path, role: str) -> Source:
 
 
 def read_source(
-    source: Source, size: tuple[int, int] | None = None, channels: int | None = None
+    source: Source, how: Mapping[str, Preprocess], inputs: Sequence[Input] = ()
 ) -> Stored:
     """Read what a source holds.
 
     Args:
         source: from :func:`find_source`.
-        size: (height, width) to resize the images of a folder to.
-        channels: 1 or 3 forces the images of a folder to gray or RGB.
+        how: by the name of the input (``x`` where none is known), to what size images are brought.
+        inputs: of the network, where it is known.
 
     Raises:
         DataError: the file is broken, truncated, or lacks what is needed.
     """
     if source.path.is_dir():
-        return _read_images(source.path, size, channels)
+        return _read_images(source.path, how, inputs)
     try:
-        return _READERS[source.path.suffix](source.path)
+        return _READERS[source.path.suffix](source.path, inputs)
     except PimcError:
         raise
     except Exception as cause:  # whatever a parser of bytes that others wrote ends with
@@ -105,12 +118,8 @@ def read_source(
         ) from cause
 
 
-def _names(folder: Path) -> list[str]:
-    return sorted(item.name for item in folder.iterdir() if not item.name.startswith("."))
-
-
 def _in_folder(folder: Path, role: str) -> Source:
-    names = _names(folder)
+    names = visible(folder)
     files = [
         name
         for name in names
@@ -119,7 +128,7 @@ def _in_folder(folder: Path, role: str) -> Source:
         and (folder / name).is_file()
     ]
     captures = tuple(folder / name for name in names if name.endswith(_CAPTURE_SUFFIX))
-    classes = [name for name in names if _images_in(folder / name)]
+    classes = _class_folders(folder)
     for preferred in _ROLE_FILES[role]:
         if preferred in files:
             return Source(folder / preferred, folder, captures)
@@ -131,6 +140,10 @@ def _in_folder(folder: Path, role: str) -> Source:
         return Source(folder / candidates[0], folder, captures)
     if classes and not candidates:
         return Source(folder, folder, captures)
+    pictures = None if candidates else _pictures_for(folder, role)
+    if pictures is not None:
+        settings = pictures if (pictures / "data.toml").exists() else folder
+        return Source(pictures, settings, captures)
     found = [*files, *(f"{name}/" for name in classes[:5])]
     raise DataError(
         f"holds no {role} data"
@@ -141,122 +154,96 @@ def _in_folder(folder: Path, role: str) -> Source:
     )
 
 
-def _images_in(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return [
-        folder / name
-        for name in _names(folder)
-        if Path(name).suffix.lower() in _IMAGE_SUFFIXES and (folder / name).is_file()
-    ]
+def _class_folders(folder: Path) -> list[str]:
+    """The sub-folders in which images lie."""
+    return [name for name in visible(folder) if images_in(folder / name)]
 
 
-def _read_npz(path: Path) -> Stored:
-    found = npz_arrays(path, ("x", "y"))
-    if "x" not in found:
-        held = ", ".join(npz_names(path)) or "nothing"
-        raise DataError(f"holds no array x (it holds {held})", str(path), "save x, and y")
-    return Stored(found["x"], found.get("y"))
+def _pictures_for(folder: Path, role: str) -> Path | None:
+    """The image folder inside that is named for this purpose, or a folder of images alone."""
+    for name in _ROLE_FOLDERS[role]:
+        inside = folder / name
+        if inside.is_dir() and _class_folders(inside):
+            return inside
+    return folder if images_in(folder) else None
 
 
-def _read_npy(path: Path) -> Stored:
-    return Stored(npy_array(path))
+def _read_npz(path: Path, inputs: Sequence[Input]) -> Stored:
+    held = npz_names(path)
+    wanted = {one.name: one.name for one in inputs} or {"x": "x"}
+    if len(wanted) == 1 and not wanted.keys() & set(held):
+        wanted = dict.fromkeys(wanted, "x")
+    missing = [name for name in wanted.values() if name not in held]
+    if missing:
+        listed = ", ".join(one.name for one in inputs)
+        message = f"holds no array {', '.join(missing)} (it holds {', '.join(held) or 'nothing'})"
+        hint = f"the network's inputs are {listed}" if len(inputs) > 1 else "save x, and y"
+        raise DataError(message, str(path), hint)
+    stored = npz_arrays(path, [*wanted.values(), "y"])
+    values = {name: stored[key] for name, key in wanted.items()}
+    labels = {} if "y" in wanted.values() or "y" not in stored else {"y": stored["y"]}
+    rest = [name for name in held if name not in (*wanted.values(), "y")]
+    count = max((rows.shape[0] for rows in values.values() if rows.shape), default=0)
+    return Stored(values, labels | npz_targets(path, rest, count))
 
 
-def _read_idx(path: Path) -> Stored:
-    x = idx_array(path)
-    if x.ndim < 2:
+def _read_npy(path: Path, inputs: Sequence[Input]) -> Stored:
+    return Stored({_only_of(inputs, path): npy_array(path)})
+
+
+def _read_idx(path: Path, inputs: Sequence[Input]) -> Stored:
+    name, x = _only_of(inputs, path), idx_rows(path)
+    if len(x.shape) < 2:
         raise DataError("holds labels, not samples", str(path), "give the images-idx3 file")
+    layout = "NHW" if len(x.shape) == 3 else None
     labels = path.with_name(_IDX_IMAGES.sub(r"labels\1idx1", path.name))
     if labels == path or not labels.is_file():
-        return Stored(x, layout="NHW" if x.ndim == 3 else None)
+        return Stored({name: x}, layout=layout)
     try:
         y = idx_array(labels)
     except Exception as cause:
         raise DataError(f"cannot be read: {cause}", str(labels), "make the file again") from cause
-    return Stored(x, y, layout="NHW" if x.ndim == 3 else None)
+    return Stored({name: x}, {"y": y}, layout)
 
 
-_READERS: Mapping[str, Callable[[Path], Stored]] = {
+_READERS: Mapping[str, Callable[[Path, Sequence[Input]], Stored]] = {
     ".npz": _read_npz,
     ".npy": _read_npy,
     ".gz": _read_idx,
 }
 
 
-def _read_images(folder: Path, size: tuple[int, int] | None, channels: int | None) -> Stored:
+def _read_images(folder: Path, how: Mapping[str, Preprocess], inputs: Sequence[Input]) -> Stored:
     """Images of a folder as uint8 (N, H, W, C); classes are the sorted sub-folder names."""
-    classes = [name for name in _names(folder) if (folder / name).is_dir()]
+    name = _only_of(inputs, folder)
+    shape = inputs[0].shape if inputs else ()
+    channels = shape[1] if len(shape) == 4 else None
+    if not _class_folders(folder):
+        return Stored({name: image_rows(images_in(folder), how[name], channels)}, layout="NHWC")
+    classes = [name for name in visible(folder) if (folder / name).is_dir()]
     files: list[Path] = []
     labels: list[int] = []
-    for number, name in enumerate(classes):
-        images = _images_in(folder / name)
+    for number, label in enumerate(classes):
+        images = images_in(folder / label)
         if not images:
-            raise DataError("holds no image", str(folder / name), "every sub-folder is a class")
+            raise DataError("holds no image", str(folder / label), "every sub-folder is a class")
         files += images
         labels += [number] * len(images)
-    if channels not in (1, 3):
-        channels = 1 if all(_mode(file) in ("1", "L") for file in files) else 3
-    first = _pixels(files[0], size, channels)
-    try:
-        require_room((len(files), *first.shape), first.dtype)
-    except ValueError as cause:
-        hint = "state a smaller size = [height, width]"
-        raise DataError("its images are larger than memory", str(folder), hint) from cause
-    x = np.empty((len(files), *first.shape), dtype=np.uint8)
-    for number, file in enumerate(files):
-        pixels = _pixels(file, size, channels)
-        if pixels.shape != first.shape:
-            raise DataError(
-                f"is {pixels.shape[0]}x{pixels.shape[1]}, {files[0].name} is "
-                f"{first.shape[0]}x{first.shape[1]}",
-                str(file),
-                "state size = [height, width] to resize all",
-            )
-        x[number] = pixels
-    return Stored(x, np.asarray(labels, dtype=np.int64), layout="NHWC")
+    x = image_rows(files, how[name], channels)
+    return Stored({name: x}, {"y": np.asarray(labels, np.int64)}, "NHWC", tuple(classes))
 
 
-@contextmanager
-def _opened(file: Path) -> Iterator[PictureFile]:
-    """A picture; one of a size that the library warns of is an error."""
-    from PIL import Image
+def _only_of(inputs: Sequence[Input], path: Path) -> str:
+    """The name of the only input.
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        picture = Image.open(file)
-    with picture:
-        yield picture
-
-
-def _mode(file: Path) -> str:
-    try:
-        with _opened(file) as image:
-            return image.mode
-    except PimcError:
-        raise
-    except Exception as cause:
-        raise _bad_image(file, cause) from cause
-
-
-def _pixels(file: Path, size: tuple[int, int] | None, channels: int) -> npt.NDArray[np.uint8]:
-    from PIL import Image
-
-    try:
-        with _opened(file) as image:
-            if image.mode[0] in "IF":
-                hint = "save it with 8 bits a channel, or all images as .npz"
-                raise DataError(f"has mode {image.mode}, not 8 bits a channel", str(file), hint)
-            picture = image.convert("L" if channels == 1 else "RGB")
-            if size is not None and picture.size != (size[1], size[0]):
-                picture = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-            pixels = np.asarray(picture, dtype=np.uint8)
-    except PimcError:
-        raise
-    except Exception as cause:
-        raise _bad_image(file, cause) from cause
-    return pixels.reshape(*pixels.shape[:2], channels)
-
-
-def _bad_image(file: Path, cause: BaseException) -> DataError:
-    return DataError(f"is no readable image: {cause}", str(file), "mend it or take it out")
+    Raises:
+        DataError: the network has several.
+    """
+    names = [one.name for one in inputs] or ["x"]
+    if len(names) > 1:
+        raise DataError(
+            f"holds one array, and the network has the inputs {', '.join(names)}",
+            str(path),
+            "give an .npz with an array for each input under its name",
+        )
+    return names[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ __all__ = ["AnyData", "AnyDie", "chip_of", "data_of", "file_of", "image_of", "op
 
 #: A simulated specimen, a chip that is open, its file or address; None: drawn from a seed.
 AnyDie = Die | Device | str | Path | None
-#: A dataset, what is read from a file or folder, or an array of inputs alone.
-AnyData = Dataset | str | Path | npt.NDArray[Any]
+#: A dataset, what is read from a file or folder, or arrays of inputs alone, several by name.
+AnyData = Dataset | str | Path | npt.NDArray[Any] | Mapping[str, npt.NDArray[Any]]
 
 
 def image_of(given: Image | Session | str | Path) -> Image:
@@ -42,14 +43,10 @@ def data_of(given: AnyData, image: Image, role: Role = "calib") -> Dataset:
     Raises:
         DataError: they cannot be read, or do not fit the network.
     """
-    if isinstance(given, Dataset):
-        return given
-    from pimc.data.inputs import input_shape
-
-    shape = input_shape(inputs_of(image))
+    inputs = inputs_of(image)
     if isinstance(given, str | Path):
-        return load_data(given, input_shape=shape, role=role)
-    return Dataset.of(given, input_shape=shape)
+        return load_data(given, inputs=inputs, role=role)
+    return (given if isinstance(given, Dataset) else Dataset.of(given)).on(inputs)
 
 
 def file_of(chip: AnyDie) -> Path | None:

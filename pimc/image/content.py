@@ -21,6 +21,7 @@ from pimc.image.format.sections import (
     CalibrationNote,
     RecoveryNote,
     SourceModel,
+    calibration_note,
     read_phases,
     read_section,
 )
@@ -104,8 +105,7 @@ class ImageContent:
         Raises:
             ImageError: the note is malformed.
         """
-        note: CalibrationNote | None = read_section("calibration", self.manifest)
-        return note
+        return calibration_note(self.manifest)
 
     @property
     def recovery(self) -> RecoveryNote | None:

@@ -44,7 +44,7 @@ class ImageParts:
         noted = self.calibration
         return {
             **phases,
-            **({} if noted is None else {"calibration": asdict(noted)}),
+            **({} if noted is None else {"calibration": noted.entry()}),
             "chip": self.chip.to_dict(),
             "model": asdict(self.model),
             "options": dict(self.options),

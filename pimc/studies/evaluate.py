@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
@@ -11,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pimc.data.dataset import Dataset, Preprocess
-from pimc.data.inputs import input_shape, only_input
+from pimc.data.dataset import Dataset, Feed
+from pimc.data.inputs import Input, free_inputs
 from pimc.errors import DataError, UsageError
 from pimc.image.image import Image
 from pimc.progress import Progress, silent
@@ -27,9 +26,7 @@ __all__ = [
     "Runs",
     "accuracy",
     "float_session",
-    "input_shape",
     "inputs_of",
-    "only_input",
     "right",
 ]
 
@@ -41,7 +38,7 @@ class Runs(Protocol):
     """What :func:`accuracy` asks of a session; ONNX Runtime's have it too."""
 
     def get_inputs(self) -> Sequence[Any]:
-        """The only input, with a ``name`` and a ``shape``."""
+        """The inputs, each with a ``name``, a ``shape`` and a ``type``."""
         ...
 
     def run(
@@ -83,6 +80,8 @@ class _FloatSession:
 class Batches:
     """A labelled dataset cut into batches; inputs are prepared once and used for every die.
 
+    Where they are too many to be kept, they are read and prepared anew each time.
+
     Raises:
         DataError: the dataset has no labels.
     """
@@ -97,38 +96,49 @@ class Batches:
         self.data = data
         self.labels = data.y
         self.batch_size = batch_size
+        self._others: dict[tuple[Any, ...], Batches] = {}
 
     def __len__(self) -> int:
         return -(-len(self.data) // self.batch_size)
 
-    def __iter__(self) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]]:
-        for start in range(0, len(self.data), self.batch_size):
+    def __iter__(self) -> Iterator[tuple[Feed, npt.NDArray[np.int64]]]:
+        """What the network gets, by input name, and the labels."""
+        data = self._prepared
+        ready = data.is_prepared
+        for start in range(0, len(data), self.batch_size):
             stop = start + self.batch_size
-            kept = self._inputs
-            x = self.data.batch(start, stop) if kept is None else kept[start:stop]
-            yield x, self.labels[start:stop]
+            feed = data.stored(start, stop) if ready else data.feed(start, stop)
+            yield feed, self.labels[start:stop]
+
+    def on(self, inputs: Sequence[Any]) -> Batches:
+        """The same samples by the names of a network's inputs.
+
+        Args:
+            inputs: what a session's ``get_inputs`` returns.
+
+        Raises:
+            DataError: the data have not these inputs.
+            UsageError: the network takes a fixed number of samples.
+        """
+        wanted = free_inputs(inputs)
+        if all(_serves(self.data, one) for one in wanted) and len(wanted) == len(self.data.columns):
+            return self
+        key = tuple((one.name, one.shape, one.dtype.str) for one in wanted)
+        if key not in self._others:
+            self._others[key] = Batches(self.data.on(inputs), self.batch_size)
+        return self._others[key]
 
     def __reduce__(self) -> tuple[type[Batches], tuple[Dataset, int]]:
         """A copy in another process has its inputs prepared."""
-        kept, data = self._inputs, self.data
-        if kept is not None:
-            data = Dataset(kept, self.labels, Preprocess(layout="any"), data.name)
-        return Batches, (data, self.batch_size)
+        return Batches, (self._prepared, self.batch_size)
 
     @cached_property
-    def _inputs(self) -> npt.NDArray[np.float32] | None:
-        """(N, *sample shape) inputs of the network, or None where they are too many to keep."""
+    def _prepared(self) -> Dataset:
+        """The data with inputs as the network gets them; as they are where these are too many."""
         data = self.data
-        if data.is_prepared:
-            return data.x
-        shape = (len(data), *data.sample_shape)
-        if 4 * math.prod(shape) > CACHE_BYTES:
-            return None
-        inputs = np.empty(shape, np.float32)
-        for start in range(0, len(data), self.batch_size):
-            stop = start + self.batch_size
-            inputs[start:stop] = data.batch(start, stop)
-        return inputs
+        if data.is_prepared or data.sample_bytes * len(data) > CACHE_BYTES:
+            return data
+        return data.prepared(self.batch_size)
 
 
 def accuracy(
@@ -167,18 +177,23 @@ def right(
     Raises:
         DataError: no labels, labels beyond the classes, or inputs that do not fit.
         ModelError: scores that are not finite.
-        UsageError: a model with several inputs or a fixed number of samples, or a first output
-            that is no list of classes.
+        UsageError: a model with a fixed number of samples, or a first output that is no list of
+            classes.
     """
     batches = data if isinstance(data, Batches) else Batches(data, batch_size)
-    name = only_input(session.get_inputs())
-    input_shape(session.get_inputs())  # refuses a network of a fixed number of samples
+    batches = batches.on(session.get_inputs())
     parts = []
-    for x, labels in progress(batches, description, len(batches)):
-        scores = session.run(None, {name: x})[0]
+    for feed, labels in progress(batches, description, len(batches)):
+        scores = session.run(None, feed)[0]
         require_finite({"0": scores}, description)
         parts.append(_classes(scores, len(labels), labels, batches.data.name) == labels)
     return np.concatenate(parts)
+
+
+def _serves(data: Dataset, wanted: Input) -> bool:
+    """Whether the data have this input, in the type that the network takes."""
+    column = data.columns.get(wanted.name)
+    return column is not None and column.fits(wanted)
 
 
 def _classes(

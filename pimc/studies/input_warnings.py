@@ -15,7 +15,7 @@ from pimc.data.dataset import Dataset
 from pimc.data.layout import Preprocess
 from pimc.data.preparation import Prepared, Statistics, some_of, unlike
 from pimc.errors import ModelError
-from pimc.image.format.sections import CalibrationNote
+from pimc.image.format.sections import InputNote
 from pimc.image.image import Image
 from pimc.plan.records import is_array_node, layer_of
 from pimc.runtime.graph.executor import Executor
@@ -37,28 +37,33 @@ _MISTAKES = (
 
 
 def data_warnings(image: Image, data: Dataset) -> list[str]:
-    """Warnings of data for the only input of an image's network; mostly none."""
-    (name,) = (arg.name for arg in inputs_of(image))
-    feed = {name: data.subset(some_of(len(data))).all()}
-    return feed_warnings(image, feed, data.preprocess)
+    """Warnings of data for an image's network; mostly none."""
+    some = data.subset(some_of(len(data))).on(inputs_of(image))
+    given = {name: column.how for name, column in some.columns.items()}
+    return feed_warnings(image, some.all_inputs(), given)
 
 
 def feed_warnings(
-    image: Image, feed: Mapping[str, npt.NDArray[Any]], given: Preprocess | None = None
+    image: Image,
+    feed: Mapping[str, npt.NDArray[Any]],
+    given: Mapping[str, Preprocess] | None = None,
 ) -> list[str]:
     """Warnings of inputs as the network gets them, by name, samples first; mostly none.
 
     Args:
-        given: how they were prepared; None where nobody knows.
+        given: how they were prepared, by name; None where nobody knows.
     """
     found = []
-    for arg in inputs_of(image):
+    note = image.calibration
+    for number, arg in enumerate(inputs_of(image)):
         values = feed[arg.name]
-        known = image.calibration
-        if arg.type == "tensor(float)" and known is not None and len(feed) == 1 and values.ndim:
-            wrong = unlike(_prepared(known), values[some_of(len(values))], given)
+        known = None if note is None else note.of(number, arg.name)
+        if arg.type == "tensor(float)" and known is not None and values.ndim:
+            how = None if given is None else given[arg.name]
+            wrong = unlike(_prepared(known), values[some_of(len(values))], how)
             if wrong is not None:
-                found.append(f"the inputs are not like the calibration data: {wrong}")
+                named = "the inputs are" if len(feed) == 1 else f"the inputs {arg.name} are"
+                found.append(f"{named} not like the calibration data: {wrong}")
     beyond = _beyond(image, feed)
     if beyond is not None:
         found.append(beyond if found else f"{beyond}: the inputs may be {_MISTAKES}")
@@ -73,8 +78,7 @@ def chance_warning(image: Image, data: Dataset, accuracy: float | None) -> str |
     """
     if accuracy is None or len(data) < _CHANCE_SAMPLES:
         return None
-    (name,) = (arg.name for arg in inputs_of(image))
-    classes = float_session(image).run(None, {name: data.batch(0, 1)})[0].size
+    classes = float_session(image).run(None, data.on(inputs_of(image)).feed(0, 1))[0].size
     chance = 1 / max(classes, 1)
     error = math.sqrt(chance * (1 - chance) / len(data))
     if accuracy > chance + _SIGMAS * error:
@@ -86,7 +90,7 @@ def chance_warning(image: Image, data: Dataset, accuracy: float | None) -> str |
     )
 
 
-def _prepared(note: CalibrationNote) -> Prepared:
+def _prepared(note: InputNote) -> Prepared:
     met = Statistics(note.channel_mean, note.channel_std, note.low, note.high)
     return Prepared(note.scale, note.mean, note.std, note.samples, met)
 

@@ -10,14 +10,14 @@ import onnx_ir as ir
 import torch
 
 from pimc.data.dataset import Dataset
-from pimc.data.inputs import only_input
 from pimc.image.image import Image
 from pimc.plan.records import layer_of
 from pimc.progress import Progress, silent
 from pimc.runtime.die.die import Die
 from pimc.runtime.door.abilities import saturation_of
 from pimc.runtime.door.device import Saturation
-from pimc.runtime.session import BATCH_SIZE, Session
+from pimc.runtime.feeds import feeds
+from pimc.runtime.session import BATCH_SIZE, Session, inputs_of
 from pimc.studies.ablation_result import LayerSnr
 from pimc.studies.drawn import FRESH, Reading
 
@@ -81,10 +81,10 @@ def layer_snr(
         reading: how the dies are read.
 
     Raises:
-        UsageError: the network has several inputs.
+        DataError: the data have not the network's inputs.
     """
     some = np.linspace(0, len(data) - 1, min(images, len(data))).astype(np.int64)
-    chosen = data.subset(some)
+    chosen = data.subset(some).on(inputs_of(image))
     ideal = Session(image, die=Die.ideal(), converters=False, device=reading.processor)
     powers = {layer.name: _Powers() for layer in image.layers}
     _ideal_run(image, ideal, reading, chosen, powers)
@@ -108,7 +108,7 @@ def _ideal_run(
         powers[name].add("adc", rounded.layers[name](x) - y)
         return y
 
-    for feed in _feeds(ideal, data, reading.processor):
+    for feed in _feeds(data, reading.processor):
         ideal.evaluate(feed, array=array)
 
 
@@ -141,13 +141,12 @@ def _die_run(
         powers[name].add("total", y - wanted[name].pop(0))
         return y
 
-    for feed in _feeds(ideal, data, reading.processor):
+    for feed in _feeds(data, reading.processor):
         ideal.evaluate(feed, array=on_ideal)
         whole.evaluate(feed, array=on_die)
     return saturation_of(whole.device)
 
 
-def _feeds(session: Session, data: Dataset, processor: str) -> Iterator[dict[str, torch.Tensor]]:
-    name = only_input(session.get_inputs())
-    for start in range(0, len(data), BATCH_SIZE):
-        yield {name: torch.from_numpy(data.batch(start, start + BATCH_SIZE)).to(processor)}
+def _feeds(data: Dataset, processor: str) -> Iterator[dict[str, torch.Tensor]]:
+    for feed in feeds(data, BATCH_SIZE):
+        yield {name: value.to(processor) for name, value in feed.items()}

@@ -16,7 +16,9 @@ from pimc import api
 from pimc.chip.design import Chip
 from pimc.chip.elements import seen_by_compiler
 from pimc.chip.grid import Point, chip_at
-from pimc.data.dataset import Dataset
+from pimc.data.column import Column
+from pimc.data.dataset import Dataset, Preprocess
+from pimc.data.rows import sha256_rows
 from pimc.errors import ChipError, PimcError, UsageError
 from pimc.files.container import canonical_json
 from pimc.files.writing.alone import alone
@@ -265,11 +267,20 @@ def _by_compilation(base: Chip, points: Mapping[int, Point]) -> list[tuple[int, 
     return [entry for group in groups.values() for entry in group]
 
 
+def _column_parts(column: Column) -> dict[str, Any]:
+    # Keys that came later count where they are set, so that the rows of older files stay valid.
+    how, plain = asdict(column.how), asdict(Preprocess())
+    later = ("resize", "crop", "interpolation")
+    kept = {key: value for key, value in how.items() if key not in later or value != plain[key]}
+    return {"x": sha256_rows(column.stored), "preprocess": kept}
+
+
 def _fingerprint(data: Dataset) -> str:
     """SHA-256 of samples, labels and preprocessing, as hex."""
-    parts = {
-        "x": sha256_array(data.x),
-        "y": None if data.y is None else sha256_array(data.y),
-        "preprocess": asdict(data.preprocess),
-    }
+    columns = data.columns.items()
+    if len(columns) == 1:
+        parts: dict[str, Any] = _column_parts(data.only)
+    else:
+        parts = {"inputs": {name: _column_parts(column) for name, column in columns}}
+    parts["y"] = None if data.y is None else sha256_array(data.y)
     return hashlib.sha256(canonical_json(parts).encode()).hexdigest()

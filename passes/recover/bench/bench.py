@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from pimc.data.dataset import Dataset
 from pimc.errors import CaptureError, DataError, ImageError, UsageError
@@ -26,8 +25,9 @@ from pimc.passes.recover.watch.network import network_outputs
 from pimc.progress import Progress
 from pimc.runtime.capture import Capture
 from pimc.runtime.door.device import Device
+from pimc.runtime.feeds import tensors
 from pimc.runtime.graph.executor import ArrayCall
-from pimc.runtime.session import BATCH_SIZE, Session
+from pimc.runtime.session import BATCH_SIZE, Session, inputs_of
 from pimc.runtime.teacher import has_teacher, teacher_array
 
 __all__ = ["MIN_HELD_OUT", "MIN_SAMPLES", "Bench", "Compared", "Step", "held_out_part", "source"]
@@ -112,7 +112,8 @@ class Bench:
 
         Raises:
             ImageError: the image holds no float weights to distill from.
-            DataError: there are too few calibration samples.
+            DataError: there are too few calibration samples, or they have not the network's
+                inputs.
             UsageError: ranges are to be tried, and there is no chip.
             CaptureError: the capture's network outputs are for other calibration data.
         """
@@ -133,6 +134,7 @@ class Bench:
                 where=data.name,
                 hint=f"give at least {MIN_SAMPLES}, better some hundreds",
             )
+        data = data.on(inputs_of(image))
         part = held_out_part(len(data), options.holdout)
         chosen, rest = data.split_indices(part, np.random.default_rng(options.seed))
         held_out, train = data.subset(chosen), data.subset(rest)
@@ -140,7 +142,7 @@ class Bench:
             captured = _of_samples(captured, len(data), rest)
         session = Session(image, die=device)
         teacher = teacher_array(image)
-        one = torch.from_numpy(held_out.batch(0, 1))
+        one = tensors(held_out.feed(0, 1))
         fit = images_in_memory(session, teacher, one)
         compared = Compared.of(options, len(train), len(held_out), fit)
         what = "running the float network"
@@ -186,7 +188,6 @@ class Bench:
             session.executor,
             Twin.of(state.image, state.estimates),
             teacher_array(state.image),
-            session.get_inputs()[0].name,
             tuple(arg.name for arg in session.get_outputs()),
         )
 

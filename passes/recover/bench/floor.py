@@ -22,6 +22,7 @@ from pimc.plan.records import layer_of, repeated_layers
 from pimc.runtime.die.die import Die
 from pimc.runtime.door.abilities import saturation_of
 from pimc.runtime.door.device import Saturation
+from pimc.runtime.feeds import tensors
 from pimc.runtime.graph.executor import ArrayCall
 from pimc.runtime.session import Session
 from pimc.runtime.teacher import teacher_array
@@ -83,7 +84,7 @@ def _costs(bench: Bench, image: Image, session: Session) -> tuple[LayerCost, ...
     if not count:
         return ()
     teacher = teacher_array(image)
-    feed = {session.get_inputs()[0].name: torch.from_numpy(bench.held_out.batch(0, count))}
+    feed = tensors(bench.held_out.feed(0, count))
     noiseless = Session(image)
     read: dict[Call, torch.Tensor] = {}
     noise: dict[str, float] = {}

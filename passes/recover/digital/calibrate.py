@@ -17,6 +17,7 @@ import torch
 from pimc.image.image import Image, ImageLayer
 from pimc.passes.recover.watch.layers import layer_outputs, read_in_parts
 from pimc.plan.records import layer_of
+from pimc.runtime.feeds import Feed
 from pimc.runtime.graph.executor import ArrayCall
 from pimc.runtime.session import Session
 
@@ -30,9 +31,9 @@ _GAIN_LIMITS = (0.5, 2.0)
 
 
 def calibrate(
-    session: Session, teacher: ArrayCall, inputs: torch.Tensor, chip: ArrayCall | None = None
+    session: Session, teacher: ArrayCall, inputs: Feed, chip: ArrayCall | None = None
 ) -> Image:
-    """The image with gain and bias fitted to ``inputs`` (N, *shape).
+    """The image with gain and bias fitted to ``inputs``, samples by input name.
 
     Args:
         chip: stands in for the session's chip where none is attached.
@@ -56,14 +57,14 @@ def calibrate(
         )
         return along(layer, y, line)
 
-    session.evaluate({session.get_inputs()[0].name: inputs}, array=on_chip)
+    session.evaluate(inputs, array=on_chip)
     return session.image.with_layers(fitted.values())
 
 
 def _shared_lines(
     session: Session,
     teacher: ArrayCall,
-    inputs: torch.Tensor,
+    inputs: Feed,
     chip: ArrayCall,
     names: Collection[str],
 ) -> dict[str, Line]:
@@ -83,7 +84,7 @@ def _shared_lines(
             wanted.setdefault(name, []).append(y)
         return y
 
-    session.evaluate({session.get_inputs()[0].name: inputs}, array=both)
+    session.evaluate(inputs, array=both)
     return {
         name: fitted_line(session.layers[name].layer, found[name], wanted[name]) for name in names
     }

@@ -19,6 +19,7 @@ from pimc.passes.recover.digital.calibrate import along, fitted_line
 from pimc.passes.recover.watch.layers import layer_outputs, read_in_parts
 from pimc.plan.records import layer_of
 from pimc.runtime.crossbar import CrossbarLayer
+from pimc.runtime.feeds import Feed
 from pimc.runtime.graph.executor import ArrayCall
 from pimc.runtime.session import Session
 
@@ -30,10 +31,13 @@ _FACTORS = (0.5, 0.7, 0.85, 1.15, 1.4)
 _WORTH = 0.02
 
 
-def fit_ranges(session: Session, teacher: ArrayCall, inputs: torch.Tensor) -> Image:
-    """The image with the ranges that serve ``inputs`` (N, *shape) best on the session's chip.
+def fit_ranges(session: Session, teacher: ArrayCall, inputs: Feed) -> Image:
+    """The image with the ranges that serve ``inputs`` best on the session's chip.
 
     Gains and biases are to be fitted again afterwards.
+
+    Args:
+        inputs: samples by input name.
     """
     features = layer_outputs(session, teacher, inputs)
     found: dict[int, ImageLayer] = {}
@@ -55,7 +59,7 @@ def fit_ranges(session: Session, teacher: ArrayCall, inputs: torch.Tensor) -> Im
             found[best.index] = best
         return y
 
-    session.evaluate({session.get_inputs()[0].name: inputs}, array=on_chip)
+    session.evaluate(inputs, array=on_chip)
     return session.image.with_layers(found.values())
 
 

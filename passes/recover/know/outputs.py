@@ -75,7 +75,9 @@ def identify_outputs(
 
     def loss_of(batch: Batch) -> torch.Tensor:
         """How unlikely the die is that has these errors, as far as the batch tells."""
-        found, _ = student.run(batch.x, Twin({name: each.layer() for name, each in cells.items()}))
+        found, _ = student.run(
+            batch.feed, Twin({name: each.layer() for name, each in cells.items()})
+        )
         away = [
             (ours - theirs[batch.chosen]).square().sum() / variance
             for ours, theirs, variance in zip(found, given, noise, strict=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import torch
 
 from pimc.passes.recover.bench.bench import Bench
 from pimc.passes.recover.bench.judge import judge
@@ -15,6 +14,7 @@ from pimc.passes.recover.digital.ranges import fit_ranges
 from pimc.passes.recover.digital.rows import row_correction
 from pimc.passes.recover.steps.weighing import influences_of
 from pimc.passes.recover.write.residual import add_residual
+from pimc.runtime.feeds import Feed, tensors
 from pimc.runtime.graph.executor import ArrayCall
 from pimc.runtime.session import Session
 from pimc.runtime.teacher import teacher_array
@@ -102,9 +102,9 @@ def _fitted(bench: Bench, state: State) -> State:
     return replace(state, image=calibrate(session, teacher, inputs, bench.array(state)))
 
 
-def _calibration(bench: Bench, state: State) -> tuple[Session, ArrayCall, torch.Tensor]:
+def _calibration(bench: Bench, state: State) -> tuple[Session, ArrayCall, Feed]:
     """The chip, the float network, and as many inputs as both can be compared on at once."""
     session, teacher = bench.session(state), teacher_array(state.image)
     count = bench.compared.calibrate.used
     chosen = np.linspace(0, len(bench.train) - 1, count).astype(np.int64)
-    return session, teacher, torch.from_numpy(bench.train.subset(chosen).all())
+    return session, teacher, tensors(bench.train.subset(chosen).all_inputs())

@@ -25,6 +25,7 @@ from pimc.passes.recover.train.levels import LevelOptions, train_levels
 from pimc.passes.recover.twin.forward import through_chip, with_noise
 from pimc.passes.recover.twin.noisy import NoisyLayer, written
 from pimc.passes.recover.twin.twin import Twin
+from pimc.runtime.feeds import tensors
 from pimc.runtime.graph.executor import ArrayCall
 
 __all__ = ["train_columns", "training_levels", "write_hardened", "write_layer_by_layer"]
@@ -107,7 +108,7 @@ def write_layer_by_layer(bench: Bench, state: State, *, options: LayerwiseOption
     """
     student, generator = bench.student(state), state.generator()
     student.check_gradients()
-    _, features = student.teach(torch.from_numpy(bench.train.batch(0, 1)))
+    _, features = student.teach(tensors(bench.train.feed(0, 1)))
     noisy = {layer.name: NoisyLayer.of(state.image, layer) for layer in state.image.layers}
     order, before = list(dict.fromkeys(name for name, _ in features)), len(state.all_writes())
     for number in bench.progress(range(1, len(order)), "layer by layer", len(order) - 1):

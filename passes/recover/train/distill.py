@@ -13,6 +13,7 @@ from pimc.passes.recover.train.trainer import Batch, Trainer
 from pimc.passes.recover.twin.goal import TEMPERATURE, Goal
 from pimc.passes.recover.twin.student import Student, distance
 from pimc.progress import Progress, silent
+from pimc.runtime.feeds import tensors
 from pimc.runtime.graph.executor import ArrayCall
 
 __all__ = ["DistillOptions", "distill"]
@@ -72,8 +73,8 @@ def distill(
     ]
 
     def loss_of(batch: Batch) -> torch.Tensor:
-        found = student.run(batch.x, array or student.twin)
-        return distance(goal, found, student.teach(batch.x), options.features)
+        found = student.run(batch.feed, array or student.twin)
+        return distance(goal, found, student.teach(batch.feed), options.features)
 
     Trainer(parameters, loss_of, data, options.batch_size, generator).epochs(
         options.epochs, judge, what="distilling", progress=progress
@@ -82,7 +83,7 @@ def distill(
 
 def _spread(student: Student, data: Dataset) -> dict[str, float]:
     """Standard deviation of each layer's output in the float network, the largest of its uses."""
-    _, features = student.teach(torch.from_numpy(data.batch(0, min(64, len(data)))))
+    _, features = student.teach(tensors(data.feed(0, min(64, len(data)))))
     found: dict[str, float] = {}
     for (name, _), value in features.items():
         found[name] = max(found.get(name, 1e-6), float(value.std()))

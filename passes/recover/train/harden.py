@@ -18,7 +18,6 @@ import torch
 import torch.nn.functional as F
 
 from pimc.data.dataset import Dataset
-from pimc.files.writing.atomic import sha256_array
 from pimc.image.image import Image
 from pimc.passes.recover.train.trainer import Batch, Best, Trainer
 from pimc.passes.recover.twin.goal import Goal, Task
@@ -27,6 +26,7 @@ from pimc.passes.recover.twin.student import Run, Student, distance
 from pimc.passes.recover.twin.twin import Twin
 from pimc.plan.records import layer_of
 from pimc.progress import Progress, silent
+from pimc.runtime.feeds import Feed, tensors
 from pimc.runtime.session import Session
 from pimc.runtime.teacher import teacher_array
 
@@ -97,15 +97,15 @@ def harden(
     def array(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
         return layers[layer_of(node)](x)
 
-    def on_a_die(x: torch.Tensor, noise: float, draw: torch.Generator) -> torch.Tensor:
+    def on_a_die(feed: Feed, noise: float, draw: torch.Generator) -> torch.Tensor:
         for layer in layers.values():
             layer.draw(draw, noise)
-        return objective(student.run(x, array), student.teach(x))
+        return objective(student.run(feed, array), student.teach(feed))
 
     def loss_of(batch: Batch) -> torch.Tensor:
         done = (batch.epoch + batch.number * options.batch_size / len(data)) / options.epochs
         noise = options.noise * min(1.0, done / max(options.warmup, 1e-9))
-        return on_a_die(batch.x, noise, generator)
+        return on_a_die(batch.feed, noise, generator)
 
     def held_out_loss() -> float:
         """The loss on held-out data under the chip's full errors; the same dies every time."""
@@ -113,7 +113,7 @@ def harden(
         parts = range(0, len(held_out), options.batch_size)
         with torch.no_grad():
             losses = [
-                on_a_die(torch.from_numpy(held_out.batch(n, n + options.batch_size)), 1.0, dies)
+                on_a_die(tensors(held_out.feed(n, n + options.batch_size)), 1.0, dies)
                 for _ in range(options.draws)
                 for n in parts
             ]
@@ -176,7 +176,7 @@ class HardenedCache:
         Raises:
             ModelError: gradients cannot reach a layer.
         """
-        seen, unseen = (sha256_array(part.all()) for part in (data, held_out))
+        seen, unseen = (part.fingerprint() for part in (data, held_out))
         made = _Made(image.sha256, goal, seen, unseen, options, seed)
         if self._image is None or self._made != made:
             generator = torch.Generator().manual_seed(seed)
@@ -212,9 +212,10 @@ def hardened(
     session = Session(image, device=device)
     teacher = teacher_array(image, device=device)
     names = tuple(arg.name for arg in session.get_outputs())
-    student = Student(session.executor, Twin({}), teacher, session.get_inputs()[0].name, names)
+    data = data.on(session.get_inputs())
+    student = Student(session.executor, Twin({}), teacher, names)
     options = options or HardenOptions()
-    wanted, _ = student.teach(torch.from_numpy(data.batch(0, options.batch_size)))
+    wanted, _ = student.teach(tensors(data.feed(0, options.batch_size)))
     generator = torch.Generator().manual_seed(seed)
     goal = Goal.of(task, wanted)
     held_out, train = data.split(_HOLDOUT, np.random.default_rng(seed))

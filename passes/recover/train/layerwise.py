@@ -74,9 +74,9 @@ def train_rest(
     def loss_of(batch: Batch) -> torch.Tensor:
         for layer in rest.values():
             layer.draw(generator)
-        wanted, wanted_features = student.teach(batch.x)
+        wanted, wanted_features = student.teach(batch.feed)
         kept = {call: value for call, value in wanted_features.items() if call[0] in rest}
-        return distance(goal, student.run(batch.x, array), (wanted, kept), options.features)
+        return distance(goal, student.run(batch.feed, array), (wanted, kept), options.features)
 
     count = min(options.images, len(data))
     some = data.subset(torch.randperm(len(data), generator=generator)[:count].numpy())

@@ -82,8 +82,8 @@ def train_levels(
     def loss_of(batch: Batch) -> torch.Tensor:
         for layer in layers.values():
             layer.draw(generator)
-        found = student.run(batch.x, array)
-        return distance(goal, found, student.teach(batch.x), options.features)
+        found = student.run(batch.feed, array)
+        return distance(goal, found, student.teach(batch.feed), options.features)
 
     parameters = parameters_of(layers.values(), options.learning_rate)
     Trainer(parameters, loss_of, data, options.batch_size, generator).steps(

@@ -18,6 +18,7 @@ import torch
 
 from pimc.data.dataset import Dataset
 from pimc.progress import Progress, silent
+from pimc.runtime.feeds import Feed, tensors
 
 __all__ = ["Batch", "Best", "Trainer"]
 
@@ -31,13 +32,13 @@ class Batch(NamedTuple):
         epoch: how often all inputs were gone through before.
         number: of the batch within its epoch.
         chosen: (samples,) places of the inputs among the data.
-        x: (samples, *shape).
+        feed: the inputs by name.
     """
 
     epoch: int
     number: int
     chosen: npt.NDArray[np.int64]
-    x: torch.Tensor
+    feed: Feed
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class Trainer:
         # Even parts: a last batch of one sample would have no variance to measure errors by.
         order = torch.randperm(len(self.data), generator=self.generator).numpy()
         for number, chosen in enumerate(np.array_split(order, self._parts)):
-            yield Batch(epoch, number, chosen, torch.from_numpy(self.data.subset(chosen).all()))
+            yield Batch(epoch, number, chosen, tensors(self.data.subset(chosen).all_inputs()))
 
     def _follower(self, steps: int) -> Callable[[Iterable[Batch]], None]:
         """What takes a step a batch; the learning rate reaches zero after so many."""

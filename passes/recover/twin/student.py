@@ -13,6 +13,7 @@ from pimc.passes.recover.twin.goal import Goal, Outputs
 from pimc.passes.recover.twin.twin import Twin
 from pimc.passes.recover.watch.calls import Call, next_call
 from pimc.plan.records import layer_of
+from pimc.runtime.feeds import Feed
 from pimc.runtime.graph.executor import ArrayCall, Executor
 
 __all__ = ["LayerOutputs", "Run", "Student", "distance", "feature_loss", "require_gradients"]
@@ -30,13 +31,12 @@ class Student:
     """Twin and teacher on one graph.
 
     Attributes:
-        feed, outputs: names of the network's input and of the outputs that are distilled.
+        outputs: names of the outputs that are distilled.
     """
 
     executor: Executor
     twin: Twin
     teacher: ArrayCall
-    feed: str
     outputs: tuple[str, ...]
 
     def check_gradients(self) -> None:
@@ -51,7 +51,7 @@ class Student:
             self.outputs,
         )
 
-    def run(self, x: torch.Tensor, array: ArrayCall) -> Run:
+    def run(self, feed: Feed, array: ArrayCall) -> Run:
         """Outputs and the outputs of all array layers."""
         features: LayerOutputs = {}
 
@@ -60,13 +60,13 @@ class Student:
             features[next_call(layer_of(node), features)] = y
             return y
 
-        values = self.executor.run({self.feed: x}, want=self.outputs, array=keep)
+        values = self.executor.run(feed, want=self.outputs, array=keep)
         return [values[name] for name in self.outputs], features
 
-    def teach(self, x: torch.Tensor) -> Run:
+    def teach(self, feed: Feed) -> Run:
         """The teacher's outputs and features."""
         with torch.no_grad():
-            return self.run(x, self.teacher)
+            return self.run(feed, self.teacher)
 
 
 def require_gradients(executor: Executor, layers: Sequence[str], outputs: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ import torch
 
 from pimc.data.dataset import Dataset
 from pimc.plan.records import layer_of
+from pimc.runtime.feeds import tensors
 from pimc.runtime.graph.executor import ArrayCall
 from pimc.runtime.session import BATCH_SIZE, Session
 
@@ -34,10 +35,8 @@ class Features:
         """The features of the first ``count`` samples, up to the end of a batch."""
         starts = range(0, count, BATCH_SIZE)
         watch = Watch(teacher, len(starts))
-        feed = session.get_inputs()[0].name
         for start in starts:
-            x = torch.from_numpy(data.batch(start, start + BATCH_SIZE))
-            session.evaluate({feed: x}, array=watch)
+            session.evaluate(tensors(data.feed(start, start + BATCH_SIZE)), array=watch)
         return Features(watch.seen)
 
     def watch(self, array: ArrayCall) -> Watch:

@@ -9,6 +9,7 @@ import torch
 
 from pimc.passes.recover.watch.calls import Call, next_call
 from pimc.plan.records import layer_of
+from pimc.runtime.feeds import Feed
 from pimc.runtime.graph.executor import ArrayCall
 from pimc.runtime.session import BATCH_SIZE, Session
 
@@ -18,9 +19,7 @@ __all__ = ["images_in_memory", "layer_outputs", "read_in_parts"]
 _FEATURES = 64_000_000
 
 
-def layer_outputs(
-    session: Session, array: ArrayCall, inputs: torch.Tensor
-) -> dict[Call, torch.Tensor]:
+def layer_outputs(session: Session, array: ArrayCall, inputs: Feed) -> dict[Call, torch.Tensor]:
     """What every layer gives for ``inputs``, use by use."""
     found: dict[Call, torch.Tensor] = {}
 
@@ -28,7 +27,7 @@ def layer_outputs(
         found[next_call(layer_of(node), found)] = y = array(node, x)
         return y
 
-    session.evaluate({session.get_inputs()[0].name: inputs}, array=noted)
+    session.evaluate(inputs, array=noted)
     return found
 
 
@@ -37,7 +36,7 @@ def read_in_parts(read: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor)
     return torch.cat([read(part) for part in x.split(BATCH_SIZE)])
 
 
-def images_in_memory(session: Session, teacher: ArrayCall, one: torch.Tensor) -> int:
+def images_in_memory(session: Session, teacher: ArrayCall, one: Feed) -> int:
     """Of how many images the outputs of all layers fit into memory, judged by a single one."""
     values = 0
 
@@ -47,5 +46,5 @@ def images_in_memory(session: Session, teacher: ArrayCall, one: torch.Tensor) ->
         values += y.numel()
         return y
 
-    session.evaluate({session.get_inputs()[0].name: one}, array=count)
+    session.evaluate(one, array=count)
     return max(1, _FEATURES // max(values, 1))

@@ -6,6 +6,7 @@ import torch
 
 from pimc.data.dataset import Dataset
 from pimc.progress import Progress
+from pimc.runtime.feeds import tensors
 from pimc.runtime.graph.executor import ArrayCall
 from pimc.runtime.session import BATCH_SIZE, Session
 
@@ -21,12 +22,11 @@ def network_outputs(
         what: what is told of it while it lasts.
         array: stands in for the session's chip.
     """
-    feed = session.get_inputs()[0].name
     names = [arg.name for arg in session.get_outputs()]
     starts = range(0, len(data), BATCH_SIZE)
     parts = [
         session.evaluate(
-            {feed: torch.from_numpy(data.batch(start, start + BATCH_SIZE))},
+            tensors(data.feed(start, start + BATCH_SIZE)),
             want=names,
             array=array,
         )

@@ -15,6 +15,7 @@ from pimc.passes.recover.twin.student import Student
 from pimc.plan.records import layer_of
 from pimc.plan.vectors import sample
 from pimc.progress import Progress, silent
+from pimc.runtime.feeds import tensors
 
 __all__ = ["Influence", "influences"]
 
@@ -60,9 +61,9 @@ def influences(
         return student.twin(node, x)
 
     for start in progress(starts, "weighing layers", len(starts)):
-        x = torch.from_numpy(data.batch(start, min(start + batch_size, len(data))))
-        wanted, _ = student.teach(x)
-        found, features = student.run(x, array)
+        feed = tensors(data.feed(start, min(start + batch_size, len(data))))
+        wanted, _ = student.teach(feed)
+        found, features = student.run(feed, array)
         calls = list(features)
         gradients = torch.autograd.grad(
             goal.probe(found, wanted, generator), [features[call] for call in calls]

@@ -216,11 +216,9 @@ def _check_preprocess(arguments: CompileArguments) -> None:
 
 
 def _calibration(plan: Plan, arguments: CompileArguments) -> Dataset | None:
-    from pimc.data.inputs import declared_shape
-
     if arguments.calib is None:
         return None
-    return arguments.preprocess.load(arguments.calib, declared_shape(plan.graph.graph.inputs))
+    return arguments.preprocess.load(arguments.calib, plan.graph.graph.inputs)
 
 
 def _stopped(last: str, timings: Mapping[str, float], seconds: float) -> Report:

@@ -51,11 +51,11 @@ def verify(settings: Settings, arguments: VerifyArguments) -> Report:
     names the first layer that differs.
     """
     from pimc.cli.lookup import find_image, find_model
+    from pimc.data.inputs import free_inputs
     from pimc.functions.verify import verify as compare
     from pimc.image.image import Image
     from pimc.runtime.session import inputs_of
     from pimc.runtime.teacher import has_teacher
-    from pimc.studies.evaluate import input_shape, only_input
 
     path = find_image(arguments.image)
     loaded = Image.load(path)
@@ -65,8 +65,9 @@ def verify(settings: Settings, arguments: VerifyArguments) -> Report:
     inputs = None
     if arguments.data is not None:
         args = inputs_of(loaded)
-        given = arguments.preprocess.load(arguments.data, input_shape(args))
-        inputs = {only_input(args): given.batch(0, arguments.samples)}
+        free_inputs(args)  # refuses a network of a fixed number of samples
+        given = arguments.preprocess.load(arguments.data, args)
+        inputs = given.feed(0, arguments.samples)
     found = compare(
         loaded,
         inputs,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,7 +13,7 @@ from pimc.cli.options.fields import option
 from pimc.cli.options.values import FLOATS, SIZE
 
 if TYPE_CHECKING:
-    from pimc.data.dataset import Dataset, Role, Shape
+    from pimc.data.dataset import Dataset, Role
 
 __all__ = ["DataOptions"]
 
@@ -38,14 +39,25 @@ class DataOptions:
     size: tuple[int, int] | None = option(
         "--size", type=SIZE, metavar="HxW", help="Images of a folder are resized to it."
     )
+    resize: int | None = option(
+        "--resize", type=click.IntRange(1), help="The short side of images is resized to it."
+    )
+    crop: tuple[int, int] | None = option(
+        "--crop", type=SIZE, metavar="HxW", help="Cut out of the middle of images, after --resize."
+    )
+    interpolation: str | None = option(
+        "--interpolation",
+        type=click.STRING,
+        help="How images are resized: nearest, bilinear, bicubic.",
+    )
 
     @property
     def given(self) -> tuple[str, ...]:
         """The names of those that were given."""
         return tuple(name for name, value in asdict(self).items() if value is not None)
 
-    def load(self, path: Path, shape: Shape, role: Role = "calib") -> Dataset:
-        """The data in a file or folder, for a network with inputs of this shape."""
+    def load(self, path: Path, inputs: Sequence[Any], role: Role = "calib") -> Dataset:
+        """The data in a file or folder, for a network with these inputs."""
         from pimc.data.dataset import load_data
 
-        return load_data(path, overrides=asdict(self), input_shape=shape, role=role)
+        return load_data(path, overrides=asdict(self), inputs=inputs, role=role)

@@ -18,7 +18,7 @@ from pimc.cli.options.single import (
     ir_drop_option,
 )
 from pimc.cli.options.values import FILE
-from pimc.cli.recovering.dies import CALIB_HELP, shape_of
+from pimc.cli.recovering.dies import CALIB_HELP, inputs_for
 from pimc.cli.text import facts
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def capture(settings: Settings, arguments: CaptureArguments) -> Report:
 
     path = find_image(arguments.image)
     loaded = Image.load(path)
-    data = arguments.preprocess.load(arguments.calib, shape_of(loaded))
+    data = arguments.preprocess.load(arguments.calib, inputs_for(loaded))
     options = CaptureOptions(
         arguments.vectors, arguments.repeats, record=arguments.record, seed=settings.seed
     )

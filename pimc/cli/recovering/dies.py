@@ -5,16 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pimc.data.dataset import Shape
     from pimc.image.image import Image
+    from pimc.runtime.session import NodeArg
 
-__all__ = ["CALIB_HELP", "shape_of"]
+__all__ = ["CALIB_HELP", "inputs_for"]
 
 CALIB_HELP = "Calibration data; labels are not used. A folder may also hold captures."
 
 
-def shape_of(image: Image) -> Shape:
-    """The shape of the network's input."""
-    from pimc.studies.evaluate import input_shape, inputs_of
+def inputs_for(image: Image) -> list[NodeArg]:
+    """The network's inputs.
 
-    return input_shape(inputs_of(image))
+    Raises:
+        UsageError: it takes a fixed number of samples.
+    """
+    from pimc.data.inputs import free_inputs
+    from pimc.runtime.session import inputs_of
+
+    found = inputs_of(image)
+    free_inputs(found)
+    return found

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pimc.cli.command import Report, Settings, command, note, warned
 from pimc.cli.recovering.arguments import RecoverArguments, SteeringOptions
 from pimc.cli.recovering.comparison import compared
-from pimc.cli.recovering.dies import shape_of
+from pimc.cli.recovering.dies import inputs_for
 from pimc.cli.recovering.figures import floor_text
 from pimc.cli.recovering.jobs import enough_since, found_in, jobs
 from pimc.cli.recovering.results import report_of, result_of, write_files
@@ -50,11 +50,11 @@ def recover(settings: Settings, arguments: RecoverArguments) -> Report:
         raise UsageError("--calib is missing", hint="name calibration data")
     path = find_image(arguments.image)
     image = Image.load(path)
-    shape = shape_of(image)
-    calib = arguments.preprocess.load(arguments.calib, shape)
+    inputs = inputs_for(image)
+    calib = arguments.preprocess.load(arguments.calib, inputs)
     labelled = None
     if arguments.data is not None:
-        labelled = Batches(arguments.preprocess.load(arguments.data, shape, "test"))
+        labelled = Batches(arguments.preprocess.load(arguments.data, inputs, "test"))
     warnings = warned(_warnings(image, calib, labelled))
     act, options = compared if arguments.compare else _recovered, _options(settings, arguments)
     with alone(_written_die(arguments), DeviceError), alone(arguments.output, UsageError):

@@ -60,17 +60,18 @@ def evaluate(settings: Settings, arguments: EvalArguments) -> Report:
     """
     from pimc.cli.lookup import find_image
     from pimc.cli.running.element_costs import check_options, element_costs
+    from pimc.data.inputs import free_inputs
     from pimc.image.image import Image
     from pimc.runtime.session import inputs_of
-    from pimc.studies.evaluate import input_shape
     from pimc.studies.input_warnings import chance_warning, data_warnings
 
     dies = arguments.dies
     check_options(dies, explain=arguments.explain, output=arguments.output)
     loaded = Image.load(find_image(arguments.image))
     one_of({"--dies": arguments.count, "--die": dies.die, "--ideal": dies.ideal})
-    shape = input_shape(inputs_of(loaded))
-    batches = arguments.samples.of(arguments.preprocess.load(arguments.data, shape, "test"))
+    inputs = inputs_of(loaded)
+    free_inputs(inputs)
+    batches = arguments.samples.of(arguments.preprocess.load(arguments.data, inputs, "test"))
     found = _evaluated(loaded, batches, settings, arguments)
     chance = chance_warning(loaded, batches.data, found.float_accuracy)
     warnings = [*data_warnings(loaded, batches.data), *([chance] if chance else [])]

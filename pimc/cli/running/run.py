@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pimc.cli.command import Report, Settings, command, warned
 from pimc.cli.options.fields import group, option
@@ -25,8 +26,8 @@ class RunArguments:
         "--input",
         type=FILE,
         required=True,
-        metavar="X.npy|X.npz",
-        help="Inputs as the network takes them; an .npz holds them by name.",
+        metavar="X.npy|X.npz|PICTURE",
+        help="Inputs as the network takes them, an .npz holds them by name; or a picture.",
     )
     output: Path | None = option(
         "-o", "--output", type=FILE, help="OUT.npz, or OUT.npy for a single output."
@@ -36,9 +37,13 @@ class RunArguments:
 
 
 def run(settings: Settings, arguments: RunArguments) -> Report:
-    """Outputs for inputs, written to a file by output name (default: INPUT.out.npz)."""
+    """Outputs for inputs, written to a file by output name (default: INPUT.out.npz).
+
+    A picture is prepared as the image's calibration data were, and its class is told.
+    """
     from pimc.cli.lookup import find_image
     from pimc.cli.running.arrays import file_keys, load_inputs, run_in_batches, save_outputs
+    from pimc.cli.running.picture import class_of, is_picture, picture_feed
     from pimc.image.image import Image
     from pimc.runtime.door.abilities import keep_disturb, saturation_of
     from pimc.runtime.finite import require_finite
@@ -50,7 +55,11 @@ def run(settings: Settings, arguments: RunArguments) -> Report:
     one_of({"--die": dies.die, "--ideal": dies.ideal})
     on_die = session(loaded, settings.seed, dies)
     keys = file_keys(target, [arg.name for arg in on_die.get_outputs()])
-    feed = load_inputs(arguments.source, on_die.get_inputs())
+    pictured = is_picture(arguments.source)
+    if pictured:
+        feed = picture_feed(arguments.source, loaded, on_die.get_inputs())
+    else:
+        feed = load_inputs(arguments.source, on_die.get_inputs())
     start = time.perf_counter()
     found = run_in_batches(on_die, feed, arguments.batch_size, settings.progress)
     require_finite(found, on_die.device.name)
@@ -60,7 +69,7 @@ def run(settings: Settings, arguments: RunArguments) -> Report:
     keep_disturb(on_die.device, dies.die)
     met = saturation_of(on_die.device)
     saturation = {layer: found.share for layer, found in met.items()}
-    data = {
+    data: dict[str, Any] = {
         "device": on_die.device.name,
         "output": str(target),
         "outputs": {
@@ -72,9 +81,20 @@ def run(settings: Settings, arguments: RunArguments) -> Report:
         "warnings": warned(feed_warnings(loaded, feed)),
     }
     pairs = [("device", on_die.device.name)]
+    if pictured:
+        names = () if loaded.calibration is None else loaded.calibration.classes
+        data["class"] = class_of(found, names)
+        pairs.append(("class", _class_text(data["class"])))
     pairs += [(name, f"{list(value.shape)} {value.dtype}") for name, value in outputs.items()]
     pairs += [("saturation", clipping_layers(saturation)), ("written", str(target))]
     return Report(data, facts(pairs), answer=False)
+
+
+def _class_text(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return ""
+    named = "" if found["name"] is None else f"{found['name']}, "
+    return f"{named}number {found['class']}, value {found['value']:.4g}"
 
 
 COMMAND = command("run", RunArguments, run, example="pimc run model.pimc --input x.npy -o y.npz")

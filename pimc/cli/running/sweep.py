@@ -134,18 +134,17 @@ COMMAND = command(
 def _given(base: Chip, arguments: SweepArguments) -> tuple[Plan, Dataset | None, Batches]:
     """Model and data, loaded; refuses what no point could be compiled from."""
     from pimc import api
-    from pimc.data.inputs import declared_shape
+    from pimc.data.inputs import free_inputs
     from pimc.passes.graph.frontend import load_model
-    from pimc.studies.evaluate import input_shape
 
     loaded = load_model(arguments.model, follow_links=arguments.reading.follow_links)
     parted = api.plan(loaded, base, stop_after="partition")
     preprocess, calib = arguments.preprocess, None
     if arguments.calib is not None:
-        shape = declared_shape(loaded.graph.graph.inputs)
-        calib = preprocess.load(arguments.calib, shape)
-    shape = input_shape(parted.graph.graph.inputs)
-    batches = arguments.samples.of(preprocess.load(arguments.data, shape, "test"))
+        calib = preprocess.load(arguments.calib, loaded.graph.graph.inputs)
+    inputs = parted.graph.graph.inputs
+    free_inputs(inputs)
+    batches = arguments.samples.of(preprocess.load(arguments.data, inputs, "test"))
     return loaded, calib, batches
 
 

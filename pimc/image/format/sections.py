@@ -6,12 +6,12 @@ Of what is read, keys that are not known are ignored, as a newer pimc may have a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
 from pimc.errors import ImageError
 from pimc.files.manifest import may_be_null, read_key, read_object
-from pimc.files.strict import Rule, allowed, described, key
+from pimc.files.strict import Rule, allowed, default_of, described, key
 from pimc.plan.records import Window
 
 __all__ = [
@@ -20,10 +20,12 @@ __all__ = [
     "NEWER",
     "NOTES",
     "CalibrationNote",
+    "InputNote",
     "LayerEntry",
     "Manifest",
     "RecoveryNote",
     "SourceModel",
+    "calibration_note",
     "compile_options",
     "entry_fields",
     "key_rows",
@@ -59,8 +61,8 @@ class RecoveryNote:
 
 
 @dataclass(frozen=True)
-class CalibrationNote:
-    """How the calibration data were prepared, and which they were."""
+class InputNote:
+    """How the calibration data of one input were prepared, and which they were."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule("mean", lambda note: len(note.mean) > 0, "must not be empty"),
@@ -94,6 +96,77 @@ class CalibrationNote:
     )
     low: float = field(metadata=key("float", "the least of their values"))
     high: float = field(metadata=key("float", "the largest"))
+    resize: int | None = field(
+        default=None,
+        metadata=key("int", "optional: what the short side of images was resized to", low=1),
+    )
+    crop: tuple[int, ...] | None = field(
+        default=None,
+        metadata=key(
+            "ints", "optional: height and width that were cut out of the middle of images", low=1
+        ),
+    )
+    interpolation: str = field(
+        default="bilinear",
+        metadata=key(
+            "str",
+            "optional: how images were resized; `bilinear` where it is left out",
+            choices=("nearest", "bilinear", "bicubic"),
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class CalibrationNote(InputNote):
+    """How the calibration data were prepared, those of the first input and those of others."""
+
+    classes: tuple[str, ...] = field(
+        default=(),
+        metadata=key("strs", "optional: names of the classes in the order of their numbers"),
+    )
+    others: Mapping[str, Any] = field(
+        default_factory=dict,
+        metadata=key(
+            "table",
+            "optional, where the network has several inputs: of each but the first, by its name, "
+            "an object with the keys `layout` to `interpolation`",
+        ),
+    )
+
+    def of(self, number: int, name: str) -> InputNote | None:
+        """The note of an input, by its number among the network's and its name."""
+        return self if number == 0 else self.others.get(name)
+
+    def entry(self) -> dict[str, Any]:
+        """The JSON object; what is optional and as it is without it is left out."""
+        whole = _stated(self)
+        others = {name: _stated(note) for name, note in self.others.items()}
+        return whole | ({"others": others} if others else {})
+
+
+def _stated(note: InputNote) -> dict[str, Any]:
+    """The fields of a note; those that are as they are by default are left out."""
+    return {
+        item.name: getattr(note, item.name)
+        for item, _ in described(type(note))
+        if item.name != "others" and getattr(note, item.name) != default_of(item)
+    }
+
+
+def calibration_note(manifest: Mapping[str, Any]) -> CalibrationNote | None:
+    """The section ``calibration``; None where there is none.
+
+    Raises:
+        ImageError: it is malformed.
+    """
+    note: CalibrationNote | None = read_section("calibration", manifest)
+    if note is None:
+        return None
+    others = {
+        name: InputNote(**read_object(InputNote, entry, f"calibration of {name}", ImageError))
+        for name, entry in note.others.items()
+    }
+    return replace(note, others=others)
 
 
 @dataclass(frozen=True)

@@ -54,13 +54,13 @@ def student_of(image: Image, spoil: float = 0.0) -> Student:
         session.executor,
         Twin.of(image, estimates),
         teacher_array(image),
-        session.get_inputs()[0].name,
         (session.get_outputs()[0].name,),
     )
 
 
 def loss_of(student: Student, x: np.ndarray, task: Any = None) -> float:
+    feed = {student.executor.input_names[0]: torch.from_numpy(x)}
     with torch.no_grad():
-        wanted, _ = student.teach(torch.from_numpy(x))
-        found, _ = student.run(torch.from_numpy(x), student.twin)
+        wanted, _ = student.teach(feed)
+        found, _ = student.run(feed, student.twin)
     return float(Goal.of(task, wanted).loss(found, wanted))

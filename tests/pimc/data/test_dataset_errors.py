@@ -206,7 +206,7 @@ def test_each_channel_has_its_own_range() -> None:
 
 
 def test_bad_value_deep_in_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pimc.data.dataset._SCAN_VALUES", 10)
+    monkeypatch.setattr("pimc.data.column._SCAN_VALUES", 10)
     x = np.zeros((50, 4), dtype=np.float32)
     Dataset.of(x)
     x[33, 1] = np.nan

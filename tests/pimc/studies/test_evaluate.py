@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import onnx
 import onnxruntime as ort
 import pytest
 
@@ -12,14 +11,12 @@ from pimc.api import Options, compile
 from pimc.data.dataset import Dataset, load_data
 from pimc.errors import DataError, ImageError, UsageError
 from pimc.progress import silent, ticking, track
-from pimc.runtime.session import NodeArg, Session, inputs_of
+from pimc.runtime.session import NodeArg, Session
 from pimc.runtime.teacher import has_teacher, teacher_array
 from pimc.studies.evaluate import (
     Batches,
     accuracy,
     float_session,
-    input_shape,
-    only_input,
     right,
 )
 
@@ -122,13 +119,7 @@ def test_inputs_are_prepared_once_for_all_dies(tiny_inputs, monkeypatch) -> None
     batches = Batches(Dataset.of(stored, np.zeros(64, int)), 30)
     first, second = list(batches), list(batches)
     assert calls == [(0, 30), (30, 60), (60, 90)]
-    assert [len(x) for x, _ in first] == [30, 30, 4] == [len(y) for _, y in second]
-
-
-def test_input_helpers(tiny_image) -> None:
-    assert input_shape(inputs_of(tiny_image)) == (None, 2, 8, 8)
-    with pytest.raises(UsageError, match="inputs a, b"):
-        only_input([onnx.ValueInfoProto(name="a"), onnx.ValueInfoProto(name="b")])
+    assert [len(feed["x"]) for feed, _ in first] == [30, 30, 4] == [len(y) for _, y in second]
 
 
 def test_progress_passes_all_items_and_writes_to_stderr_only(capsys) -> None:

@@ -145,5 +145,5 @@ def test_a_copy_of_batches_has_its_inputs_prepared(batches) -> None:
     assert copy.data.is_prepared
     assert not batches.data.is_prepared
     for (x, y), (x2, y2) in zip(batches, copy, strict=True):
-        np.testing.assert_array_equal(x, x2)
+        np.testing.assert_array_equal(x["x"], x2["x"])
         np.testing.assert_array_equal(y, y2)

@@ -68,7 +68,7 @@ def test_a_line_of_every_column_is_undone(image, tiny_inputs) -> None:
     """Of three layers, each of which only sees what the corrected ones before it give."""
     x, teacher = torch.from_numpy(tiny_inputs), teacher_array(image)
     chip = bent(image, teacher, 1, (0.6, 1.9))
-    found = calibrate(Session(image), teacher, x, chip)
+    found = calibrate(Session(image), teacher, {"x": x}, chip)
     wanted = outputs(image, teacher, x)
     before = float((outputs(image, chip, x) - wanted).abs().max())
     fixed = with_columns(chip, image, found)
@@ -84,7 +84,7 @@ def test_gains_stay_within_half_and_twice_what_they_were(image, tiny_inputs) -> 
     x, teacher = torch.from_numpy(tiny_inputs), teacher_array(image)
     for slopes, limit in (((0.05, 0.1), 2.0), ((8.0, 9.0), 0.5)):
         chip = bent(image, teacher, 2, slopes)
-        found = calibrate(Session(image), teacher, x, chip)
+        found = calibrate(Session(image), teacher, {"x": x}, chip)
         for old, new in zip(image.layers, found.layers, strict=True):
             np.testing.assert_allclose(new.gain, limit * old.gain, rtol=1e-5)
         fixed = with_columns(chip, image, found)
@@ -111,7 +111,7 @@ def test_slopes_are_those_of_least_squares(image, tiny_inputs) -> None:
             wanted[name] = torch.cat([wanted[name], y]) if name in wanted else y
         return found
 
-    found = calibrate(Session(image), teacher, x, noisy).layers[0]
+    found = calibrate(Session(image), teacher, {"x": x}, noisy).layers[0]
     for column in range(first.cols):
         ours, theirs = (
             values[first.name][:, column].double().numpy().reshape(-1) for values in (seen, wanted)
@@ -133,7 +133,7 @@ def test_a_layer_of_several_uses_has_one_line_for_all(tiny_chip) -> None:
     image = compile_model(model, tiny_chip, calib=x)
     teacher = teacher_array(image)
     chip = bent(image, teacher, 3, (0.6, 1.9))
-    found = calibrate(Session(image), teacher, torch.from_numpy(x), chip)
+    found = calibrate(Session(image), teacher, {"x": torch.from_numpy(x)}, chip)
     fixed = with_columns(chip, image, found)
     (wanted, got) = (outputs(image, array, torch.from_numpy(x)) for array in (teacher, fixed))
     torch.testing.assert_close(got, wanted, rtol=1e-3, atol=1e-3)

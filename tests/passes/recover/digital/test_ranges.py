@@ -35,7 +35,7 @@ def spoiled(image: Image, key: str, factor: float) -> Image:
 
 def fitted(image: Image, seed: int = 3) -> Image:
     session = Session(image, die=Die.simulated(seed))
-    return fit_ranges(session, teacher_array(image), torch.from_numpy(INPUTS))
+    return fit_ranges(session, teacher_array(image), {"x": torch.from_numpy(INPUTS)})
 
 
 @pytest.mark.parametrize("factor", [0.4, 12.0])

@@ -34,7 +34,7 @@ def train(
 
     options = DistillOptions(**{**vars(OPTIONS), **changes})
     generator = torch.Generator().manual_seed(seed)
-    wanted, _ = student.teach(torch.from_numpy(x[:8]))
+    wanted, _ = student.teach({"x": torch.from_numpy(x[:8])})
     goal = Goal.of(task, wanted)
     distill(student, goal, Dataset.of(x), options, generator, judge=judge)
     return epochs
@@ -87,7 +87,7 @@ def test_features_alone_reach_inner_layers(tiny_image, tiny_inputs) -> None:
     def away(features: float) -> float:
         student = student_of(tiny_image, spoil=0.15)
         train(student, tiny_inputs, features=features, learning_rate=1e-2, epochs=6)
-        x = torch.from_numpy(tiny_inputs)
+        x = {"x": torch.from_numpy(tiny_inputs)}
         with torch.no_grad():
             _, wanted = student.teach(x)
             _, found = student.run(x, student.twin)

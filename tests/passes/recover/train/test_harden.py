@@ -19,6 +19,7 @@ from pimc.passes.recover.twin.goal import Goal
 from pimc.passes.recover.twin.student import Student
 from pimc.passes.recover.twin.twin import Twin
 from pimc.runtime.die.die import Die
+from pimc.runtime.feeds import tensors
 from pimc.runtime.session import Session
 from pimc.runtime.teacher import teacher_array
 
@@ -107,10 +108,9 @@ def test_dies_of_one_command_share_the_training(pimc, image, calib, here, monkey
 def test_other_held_out_data_is_another_training(image, calib) -> None:
     session = Session(image)
     names = tuple(arg.name for arg in session.get_outputs())
-    feed = session.get_inputs()[0].name
-    student = Student(session.executor, Twin({}), teacher_array(image), feed, names)
+    student = Student(session.executor, Twin({}), teacher_array(image), names)
     parts = [calib.subset(np.arange(start, start + 32)) for start in (0, 32, 64)]
-    goal, cache = Goal.of(None, student.teach(torch.from_numpy(parts[0].all()))[0]), HardenedCache()
+    goal, cache = Goal.of(None, student.teach(tensors(parts[0].all_inputs()))[0]), HardenedCache()
     options = HardenOptions(epochs=1)
 
     def trained(held_out: Dataset, seed: int = 0) -> Image:

@@ -47,7 +47,7 @@ def test_every_epoch_meets_every_input_once_in_another_order() -> None:
     assert all(sorted(order) == list(range(10)) for order in orders)
     assert orders[0] != orders[1] != orders[2]
     for batch in seen:
-        np.testing.assert_array_equal(batch.x.numpy(), X[batch.chosen])
+        np.testing.assert_array_equal(batch.feed["x"].numpy(), X[batch.chosen])
         assert len(batch.chosen) in (3, 4)
 
 

@@ -1,0 +1,110 @@
+"""What must hold between the values of a data set: numbers of samples, labels, names of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pimc.data.column import Column
+from pimc.data.inputs import Input
+from pimc.data.layout import Preprocess
+from pimc.data.read import Stored
+from pimc.data.rows import Rows
+from pimc.data.settings import Settings
+from pimc.errors import DataError
+
+__all__ = ["class_names", "columns_of", "targets_of"]
+
+
+def columns_of(
+    values: Mapping[str, Rows],
+    hows: Mapping[str, Preprocess],
+    wanted: Sequence[Input],
+    where: str,
+) -> dict[str, Column]:
+    """The values of each input, checked.
+
+    Args:
+        hows: by the name of the input, how they are prepared.
+        wanted: the network's inputs, where they are known.
+
+    Raises:
+        DataError: values that cannot be used, or inputs of different numbers of samples.
+    """
+    inputs = {one.name: one for one in wanted}
+    columns: dict[str, Column] = {}
+    for name, stored in values.items():
+        called, one = name if len(values) > 1 else "x", inputs.get(name)
+        if one is not None and one.shape == () and stored.shape == ():
+            columns[name] = Column.same_for_all(np.asarray(stored), where, called)
+        else:
+            how = hows.get(name) or Preprocess()
+            columns[name] = Column.of(stored, how, where, called, one)
+    counts = {column.called: len(column) for column in columns.values() if not column.shared}
+    if not counts:
+        raise DataError("holds no samples: every value is a single one", where, "give samples")
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{name} has {count}" for name, count in counts.items())
+        hint = "give every input a value a sample"
+        raise DataError(f"inputs have different numbers of samples: {told}", where, hint)
+    return columns
+
+
+def targets_of(
+    given: Mapping[str, Rows], columns: Mapping[str, Column], where: str
+) -> dict[str, Rows]:
+    """What is known of the samples; class numbers, under ``y``, as int64.
+
+    Raises:
+        DataError: another number of them than of samples, or class numbers that are none.
+    """
+    first = next(column for column in columns.values() if not column.shared)
+    found = dict(given)
+    if "y" in given:
+        found["y"] = _labels(np.asarray(given["y"][...]), first.called, len(first), where)
+    for name, values in found.items():
+        if values.shape[:1] != (len(first),):
+            message = f"{first.called} has {len(first)} samples, {name} has shape {values.shape}"
+            raise DataError(message, where, f"{name} holds one value a sample")
+    return found
+
+
+def class_names(
+    labels: npt.NDArray[np.int64] | None, stored: Stored, settings: Settings
+) -> tuple[str, ...]:
+    """What the classes are called: as ``data.toml`` says, else as the folders are.
+
+    Raises:
+        DataError: a class is met that has no name.
+    """
+    names = settings.classes or stored.classes
+    if settings.classes and labels is not None and labels.max() >= len(names):
+        raise DataError(
+            f"classes: there are {len(names)} names, and class {labels.max()} is met",
+            settings.path,
+            "name all classes in the order of their numbers",
+        )
+    return names
+
+
+def _labels(
+    labels: npt.NDArray[Any], first: str, samples: int, where: str
+) -> npt.NDArray[np.int64]:
+    if labels.dtype.kind not in "iu":
+        raise DataError(
+            f"y holds {labels.dtype}, not whole numbers",
+            where,
+            "save y as integers, e.g. y.astype(numpy.int64), and what is no class number under "
+            "another name",
+        )
+    if labels.shape != (samples,):
+        hint = "y holds one class number a sample"
+        message = f"{first} has {samples} samples, y has shape {labels.shape}"
+        raise DataError(message, where, hint)
+    labels = labels.astype(np.int64)
+    if labels.min() < 0:
+        raise DataError("y holds negative class numbers", where, "count the classes from 0")
+    return labels

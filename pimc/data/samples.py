@@ -1,0 +1,301 @@
+"""A data set: samples, which are mappings from the names of inputs to values.
+
+Values stay as they are stored (bytes, files) and are converted a batch at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pimc.data.checks import columns_of, targets_of
+from pimc.data.column import Column
+from pimc.data.inputs import Input, named_inputs
+from pimc.data.layout import Preprocess, Shape, check_input
+from pimc.data.read import Stored
+from pimc.data.rows import Rows, picked
+from pimc.errors import DataError, UsageError
+from pimc.files.container import canonical_json
+from pimc.files.writing.atomic import little_endian, sha256_of
+
+__all__ = ["ONLY", "Dataset", "Feed", "checked"]
+
+#: What a network gets: an array an input, by its name.
+Feed = dict[str, npt.NDArray[Any]]
+
+#: What the only input is called where no network says its name.
+ONLY = "x"
+#: Samples that are converted together where all are gone through.
+_TOGETHER = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Samples as they are stored, with their preprocessing.
+
+    Make one with :meth:`of` or :func:`load_data`, which check what they are given.
+
+    Attributes:
+        columns: the values of each input by its name; ``x`` where no network has said it.
+        targets: what is known of the samples by name, samples first; class numbers under ``y``.
+        name: for messages and reports; no folder of this machine.
+        captures: capture files found beside the data.
+        classes: names of the classes in the order of their numbers, where they are known.
+    """
+
+    columns: Mapping[str, Column]
+    targets: Mapping[str, Rows] = field(default_factory=dict, repr=False)
+    name: str = "data"
+    captures: tuple[Path, ...] = ()
+    classes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        x: npt.ArrayLike | Mapping[str, npt.ArrayLike],
+        y: npt.ArrayLike | None = None,
+        *,
+        preprocess: Preprocess | Mapping[str, Preprocess] | None = None,
+        name: str = "data",
+        input_shape: Shape | None = None,
+        targets: Mapping[str, npt.ArrayLike] | None = None,
+    ) -> Dataset:
+        """A checked dataset from arrays.
+
+        Args:
+            x: samples first, any real numbers; of several inputs by their names.
+            y: class numbers (N,), integers from 0, or None.
+            preprocess: as stored when None; of several inputs by their names.
+            name: named in errors.
+            input_shape: the shape of the model's only input with its batch axis, None for a free
+                axis; not checked when None.
+            targets: other values that tasks need, samples first.
+
+        Raises:
+            DataError: no samples, no numbers, NaN or infinity (also after preprocessing), labels
+                that do not fit, or a shape that the preprocessing or the model cannot take.
+        """
+        given = x if isinstance(x, Mapping) else {ONLY: x}
+        how = preprocess or {}
+        hows = how if isinstance(how, Mapping) else dict.fromkeys(given, how)
+        known = {} if y is None else {"y": np.asarray(y)}
+        known |= {key: np.asarray(value) for key, value in (targets or {}).items()}
+        values: Mapping[str, Rows] = {key: np.asanyarray(value) for key, value in given.items()}
+        data = checked(Stored(values, known), hows, name)
+        if input_shape is not None:
+            only = data.only
+            check_input(only.stored.shape, only.how.layout, input_shape, name)
+        return data
+
+    def __len__(self) -> int:
+        return next(len(column) for column in self.columns.values() if not column.shared)
+
+    @property
+    def only(self) -> Column:
+        """The values of the only input.
+
+        Raises:
+            UsageError: there are several.
+        """
+        if len(self.columns) != 1:
+            raise UsageError(
+                f"the data have the inputs {', '.join(self.columns)}",
+                self.name,
+                "ask for one of `columns`, or for a `feed`",
+            )
+        (column,) = self.columns.values()
+        return column
+
+    @property
+    def x(self) -> Rows:
+        """Stored values of the only input, samples first."""
+        return self.only.stored
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """The conversion of the only input."""
+        return self.only.how
+
+    @property
+    def y(self) -> npt.NDArray[np.int64] | None:
+        """Class numbers (N,), or None."""
+        found = self.targets.get("y")
+        return None if found is None else np.asarray(found[:], np.int64)
+
+    labels = y
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Shape of one sample of the only input as the network gets it."""
+        return self.only.sample_shape
+
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of one sample as the network gets it."""
+        return sum(
+            column.dtype.itemsize * int(np.prod(column.sample_shape))
+            for column in self.columns.values()
+        )
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether samples lie in memory as the network gets them, with nothing to convert."""
+        return all(column.is_prepared for column in self.columns.values())
+
+    def on(self, inputs: Sequence[Any]) -> Dataset:
+        """The same data for a network: by the names of its inputs, in the types that it takes.
+
+        Args:
+            inputs: what a session's ``get_inputs`` returns, or graph values.
+
+        Raises:
+            DataError: there is no value for an input, or one of another shape.
+            UsageError: the network does not say the shape of an input.
+        """
+        wanted = named_inputs(inputs)
+        given = self.columns
+        if len(wanted) == len(given) == 1 and ONLY in given:
+            given = {wanted[0].name: given[ONLY]}
+        missing = [one.name for one in wanted if one.name not in given]
+        extra = [name for name in given if name not in {one.name for one in wanted}]
+        if missing or extra:
+            held = ", ".join(self.columns)
+            names = ", ".join(one.name for one in wanted)
+            raise DataError(
+                f"the network's inputs are {names}, the data have {held}",
+                self.name,
+                "give an array for each input under its name",
+            )
+        fitted = {one.name: given[one.name].fitted(one, self.name) for one in wanted}
+        return replace(self, columns=fitted)
+
+    def feed(self, start: int, stop: int) -> Feed:
+        """Samples ``start`` to ``stop`` (not included) as the network gets them, by input name.
+
+        Returns:
+            Contiguous arrays, samples first, of the types that the network takes (float32 where
+            none is known); fewer samples where the data end.
+
+        Raises:
+            DataError: a file is gone, or holds what the network cannot take.
+        """
+        if len(self.columns) == 1:
+            return {next(iter(self.columns)): self.batch(start, stop)}
+        return {name: column.batch(start, stop, self.name) for name, column in self.columns.items()}
+
+    def stored(self, start: int, stop: int) -> Feed:
+        """Samples as they are stored, by input name: what :meth:`feed` gives of prepared data."""
+        return {
+            name: np.asarray(column.stored if column.shared else column.stored[start:stop])
+            for name, column in self.columns.items()
+        }
+
+    def prepared(self, batch_size: int) -> Dataset:
+        """The same data, converted once and kept in memory as the network gets them."""
+        arrays = {
+            name: np.empty((len(self), *column.sample_shape), column.dtype)
+            for name, column in self.columns.items()
+            if not column.shared
+        }
+        for start in range(0, len(self), batch_size):
+            for name, values in self.feed(start, start + batch_size).items():
+                if name in arrays:
+                    arrays[name][start : start + batch_size] = values
+        columns = {
+            name: replace(column, stored=arrays[name], how=Preprocess(layout="any"))
+            if name in arrays
+            else column
+            for name, column in self.columns.items()
+        }
+        return replace(self, columns=columns)
+
+    def batch(self, start: int, stop: int) -> npt.NDArray[Any]:
+        """:meth:`feed` of the only input."""
+        return self.only.batch(start, stop, self.name)
+
+    def all(self) -> npt.NDArray[Any]:
+        """All samples of the only input as the network gets them."""
+        return self.batch(0, len(self))
+
+    def all_inputs(self) -> Feed:
+        """All samples as the network gets them, by input name."""
+        return self.feed(0, len(self))
+
+    def fingerprint(self) -> str:
+        """SHA-256 of all inputs as the network gets them, a part at a time.
+
+        Of one input that of its array (:func:`~pimc.files.writing.atomic.sha256_array`), whatever
+        its name.
+        """
+        digests = {
+            name: sha256_of(column.dtype, (len(self), *column.sample_shape))
+            for name, column in self.columns.items()
+        }
+        for start in range(0, len(self), _TOGETHER):
+            for name, values in self.feed(start, start + _TOGETHER).items():
+                digests[name].update(little_endian(values).data)
+        found = {name: digest.hexdigest() for name, digest in digests.items()}
+        if len(found) == 1:
+            return next(iter(found.values()))
+        return hashlib.sha256(canonical_json(found).encode()).hexdigest()
+
+    def subset(self, indices: npt.ArrayLike) -> Dataset:
+        """The samples at ``indices`` (integers, in the order given).
+
+        Raises:
+            DataError: no index, or one beyond the data.
+        """
+        chosen = np.asarray(indices)
+        if chosen.ndim != 1 or chosen.size == 0 or chosen.dtype.kind not in "iu":
+            raise DataError("a subset needs a list of at least one sample number", self.name)
+        if chosen.min() < 0 or chosen.max() >= len(self):
+            raise DataError(f"has samples 0 to {len(self) - 1} only", self.name)
+        places = chosen.astype(np.int64)
+        return replace(
+            self,
+            columns={name: column.picked(places) for name, column in self.columns.items()},
+            targets={name: picked(rows, places) for name, rows in self.targets.items()},
+        )
+
+    def split(self, fraction: float, rng: np.random.Generator) -> tuple[Dataset, Dataset]:
+        """Two random parts without overlap, the first with this fraction of the samples.
+
+        Raises:
+            DataError: one of the parts would be empty.
+        """
+        first, second = self.split_indices(fraction, rng)
+        return self.subset(first), self.subset(second)
+
+    def split_indices(
+        self, fraction: float, rng: np.random.Generator
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Which samples the parts of :meth:`split` hold, each in the stored order.
+
+        Raises:
+            DataError: one of the parts would be empty.
+        """
+        count = round(fraction * len(self)) if 0 < fraction < 1 else 0
+        if not 0 < count < len(self):
+            raise DataError(
+                f"{len(self)} samples cannot be split at {fraction:g}",
+                self.name,
+                "give more samples, or a fraction between 0 and 1",
+            )
+        order = rng.permutation(len(self))
+        return np.sort(order[:count]), np.sort(order[count:])
+
+
+def checked(
+    stored: Stored, hows: Mapping[str, Preprocess], where: str, wanted: Sequence[Input] = ()
+) -> Dataset:
+    """The dataset of stored values, every part of it checked."""
+    columns = columns_of(stored.values, hows, wanted, where)
+    targets = targets_of(stored.targets, columns, where)
+    data = Dataset(columns, targets, where)
+    return data.on(wanted) if wanted else data

@@ -1,0 +1,102 @@
+"""``data.toml``: how the values of each input are prepared, and what the classes are called."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pimc.data.layout import Preprocess
+from pimc.errors import DataError
+from pimc.files.strict import did_you_mean, read_table, read_toml
+
+__all__ = ["Settings", "read_settings"]
+
+_HINT = "the keys are in docs/data.md"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What ``data.toml`` and the options say.
+
+    Attributes:
+        common: what is said of the only input.
+        inputs: what is said of an input by its name.
+        classes: names of the classes in the order of their numbers.
+        stated: the keys that ``common`` states.
+        path, where: the file, and where what is ``stated`` was said; for messages.
+    """
+
+    common: Preprocess = field(default_factory=Preprocess)
+    inputs: Mapping[str, Preprocess] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+    stated: tuple[str, ...] = ()
+    path: str = "data.toml"
+    where: str = "data.toml"
+
+    def of(self, names: Collection[str]) -> dict[str, Preprocess]:
+        """How the values of each of these inputs are prepared.
+
+        Raises:
+            DataError: there is a table for an input that the network does not have, or keys that
+                do not say which of several inputs they mean.
+        """
+        for name in self.inputs:
+            if name not in names:
+                message = f"inputs.{name}: the network has no such input{did_you_mean(name, names)}"
+                raise DataError(message, self.path, f"its inputs are {', '.join(names)}")
+        if len(names) > 1 and self.stated:
+            first = next(iter(names))
+            raise DataError(
+                f"{', '.join(self.stated)}: which of the inputs {', '.join(names)} is meant is not "
+                "said",
+                self.where,
+                f"put it in a table of data.toml: [inputs.{first}]",
+            )
+        return {name: self.inputs.get(name, self.common) for name in names}
+
+
+def read_settings(path: Path, overrides: Mapping[str, object]) -> Settings:
+    """The settings of a ``data.toml``, where there is one, with options that come before it.
+
+    Args:
+        overrides: keys of the only input that take precedence; None values are skipped.
+
+    Raises:
+        DataError: a malformed file, or an unknown key or value.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    raw = read_toml(path, DataError) if path.exists() else {}
+    classes, tables = raw.pop("classes", []), raw.pop("inputs", {})
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise DataError(f"classes: must be a list of strings, not {classes!r}", str(path), _HINT)
+    if not isinstance(tables, Mapping) or not all(
+        isinstance(table, Mapping) for table in tables.values()
+    ):
+        raise DataError("inputs: must be tables, [inputs.NAME]", str(path), _HINT)
+    inputs = {
+        name: Preprocess(**_values(table, str(path), f"inputs.{name}."))
+        for name, table in tables.items()
+    }
+    from_file, from_options = _values(raw, str(path)), _values(given, "options")
+    if len(inputs) == 1:  # of one input, options mean the table that describes it
+        inputs = {name: replace(how, **from_options) for name, how in inputs.items()}
+    common = Preprocess(**from_file | from_options)
+    stated = tuple(from_file | from_options)
+    where = str(path if raw else "options")
+    return Settings(common, inputs, tuple(classes), stated, str(path), where)
+
+
+def _values(raw: Mapping[str, Any], where: str, prefix: str = "") -> dict[str, Any]:
+    """Those keys of a table that it states, checked."""
+    listed = {
+        name: [value] if name in ("mean", "std") and np.isscalar(value) else value
+        for name, value in raw.items()
+    }
+    values, problems = read_table(Preprocess, listed, prefix)
+    if problems:
+        raise DataError("; ".join(problems), where=where, hint=_HINT)
+    return {name: values[name] for name in raw}
