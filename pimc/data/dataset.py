@@ -7,7 +7,7 @@ time. The formats and the keys of ``data.toml`` stand in ``docs/data.md``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,6 +49,7 @@ class Dataset:
         preprocess: the conversion, with its layout settled.
         name: for messages and reports; no folder of this machine.
         captures: capture files found beside the data.
+        others: what else is known of the samples, by name: targets that are no class numbers.
     """
 
     x: npt.NDArray[Any]
@@ -56,6 +57,7 @@ class Dataset:
     preprocess: Preprocess
     name: str = "data"
     captures: tuple[Path, ...] = ()
+    others: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -66,6 +68,7 @@ class Dataset:
         preprocess: Preprocess | None = None,
         name: str = "data",
         input_shape: Shape | None = None,
+        others: Mapping[str, npt.NDArray[Any]] | None = None,
     ) -> Dataset:
         """A checked dataset from arrays.
 
@@ -76,6 +79,7 @@ class Dataset:
             name: named in errors.
             input_shape: the model's input with its batch axis, None for a free axis; not
                 checked when None.
+            others: targets by name, an entry a sample.
 
         Raises:
             DataError: no samples, no numbers, NaN or infinity (also after preprocessing), labels
@@ -87,12 +91,18 @@ class Dataset:
         if input_shape is not None:
             check_input(stored.shape, options.layout, input_shape, name)
         check_channels(options, stored.shape, name)
-        data = cls(stored, _labels(y, len(stored), name), options, name)
+        labels = _labels(y, len(stored), name)
+        data = cls(stored, labels, options, name, others=_others(others or {}, len(stored), name))
         _check_converted(data)
         return data
 
     def __len__(self) -> int:
         return len(self.x)
+
+    @property
+    def targets(self) -> Mapping[str, npt.NDArray[Any]]:
+        """What is known of the samples beside their inputs, by name; class numbers under ``y``."""
+        return self.others if self.y is None else {"y": self.y, **self.others}
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -143,7 +153,8 @@ class Dataset:
         if chosen.min() < 0 or chosen.max() >= len(self):
             raise DataError(f"has samples 0 to {len(self) - 1} only", self.name)
         labels = None if self.y is None else self.y[chosen]
-        return replace(self, x=self.x[chosen], y=labels)
+        others = {name: values[chosen] for name, values in self.others.items()}
+        return replace(self, x=self.x[chosen], y=labels, others=others)
 
     def split(self, fraction: float, rng: np.random.Generator) -> tuple[Dataset, Dataset]:
         """Two random parts without overlap, the first with this fraction of the samples.
@@ -205,8 +216,16 @@ def load_data(
     stored: Stored = read_source(source, options.size, _channels(input_shape))
     if stored.layout is not None:
         options = replace(options, layout=stored.layout)
+    others, y = dict(stored.others), stored.y
+    if y is not None and (y.dtype.kind == "f" or (y.dtype.kind in "iub" and y.ndim > 1)):
+        y, others["y"] = None, y  # a target of another task than classification
     data = Dataset.of(
-        stored.x, stored.y, preprocess=options, name=str(source.path), input_shape=input_shape
+        stored.x,
+        y,
+        preprocess=options,
+        name=str(source.path),
+        input_shape=input_shape,
+        others=others,
     )
     return replace(data, name=source.path.name, captures=source.captures)
 
@@ -287,3 +306,17 @@ def _labels(y: npt.ArrayLike | None, samples: int, where: str) -> npt.NDArray[np
     if labels.min() < 0:
         raise DataError("y holds negative class numbers", where, "count the classes from 0")
     return labels
+
+
+def _others(
+    given: Mapping[str, npt.NDArray[Any]], samples: int, where: str
+) -> Mapping[str, npt.NDArray[Any]]:
+    for name, values in given.items():
+        if values.dtype.kind not in "biuf":
+            raise DataError(f"{name} holds {values.dtype}, not real numbers", where, "save numbers")
+        if values.shape[:1] != (samples,):
+            shape = f"x has {samples} samples, {name} has shape {values.shape}"
+            raise DataError(shape, where, f"{name} holds an entry a sample")
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise DataError(f"NaN or infinity in {name}", where, "clean the data")
+    return given

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +39,12 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """Arrays as stored; ``layout`` where the format itself fixes it."""
+    """Arrays as stored; ``layout`` where the format itself fixes it; other targets by name."""
 
     x: npt.NDArray[Any]
     y: npt.NDArray[Any] | None = None
     layout: str | None = None
+    others: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
 
 def find_source(path: Path, role: str) -> Source:
@@ -147,11 +148,17 @@ def _images_in(folder: Path) -> list[Path]:
 
 
 def _read_npz(path: Path) -> Stored:
-    found = npz_arrays(path, ("x", "y"))
+    found = npz_arrays(path, npz_names(path))
     if "x" not in found:
         held = ", ".join(npz_names(path)) or "nothing"
         raise DataError(f"holds no array x (it holds {held})", str(path), "save x, and y")
-    return Stored(found["x"], found.get("y"))
+    x, y = found.pop("x"), found.pop("y", None)
+    others = {
+        name: values
+        for name, values in found.items()
+        if values.shape[:1] == x.shape[:1] and values.dtype.kind in "biuf"
+    }
+    return Stored(x, y, others=others)
 
 
 def _read_npy(path: Path) -> Stored:

@@ -1,9 +1,10 @@
-"""Accuracy of a session on labelled data, and what can be said about it."""
+"""What a session makes of data that are judged by a task: accuracy, or another metric."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -13,22 +14,26 @@ import torch
 
 from pimc.data.dataset import Dataset, Preprocess
 from pimc.data.inputs import input_shape, only_input
-from pimc.errors import DataError, UsageError
+from pimc.errors import DataError
 from pimc.image.image import Image
 from pimc.progress import Progress, silent
 from pimc.runtime.finite import require_finite
 from pimc.runtime.graph.executor import Executor
-from pimc.runtime.session import BATCH_SIZE, NodeArg, inputs_of
+from pimc.runtime.session import BATCH_SIZE, NodeArg, inputs_of, outputs_of
 from pimc.runtime.teacher import teacher_array
 from pimc.studies.intervals import Right
+from pimc.tasks.classification import CLASSIFICATION
+from pimc.tasks.task import Array, Samples, Task
 
 __all__ = [
     "Batches",
     "Runs",
     "accuracy",
+    "figure",
     "float_session",
     "input_shape",
     "inputs_of",
+    "measure",
     "only_input",
     "right",
 ]
@@ -38,10 +43,14 @@ CACHE_BYTES = 1 << 30
 
 
 class Runs(Protocol):
-    """What :func:`accuracy` asks of a session; ONNX Runtime's have it too."""
+    """What :func:`measure` asks of a session; ONNX Runtime's have it too."""
 
     def get_inputs(self) -> Sequence[Any]:
         """The only input, with a ``name`` and a ``shape``."""
+        ...
+
+    def get_outputs(self) -> Sequence[Any]:
+        """The outputs, each with a ``name``."""
         ...
 
     def run(
@@ -62,12 +71,16 @@ def float_session(image: Image) -> Runs:
 
 class _FloatSession:
     def __init__(self, image: Image) -> None:
-        self._inputs = inputs_of(image)
+        self._inputs, self._outputs = inputs_of(image), outputs_of(image)
         self._executor = Executor(image.graph(), array=teacher_array(image))
 
     def get_inputs(self) -> list[NodeArg]:
         """The model's inputs."""
         return self._inputs
+
+    def get_outputs(self) -> list[NodeArg]:
+        """The model's outputs."""
+        return self._outputs
 
     def run(
         self, output_names: Sequence[str] | None, input_feed: Mapping[str, npt.NDArray[Any]]
@@ -81,39 +94,61 @@ class _FloatSession:
 
 
 class Batches:
-    """A labelled dataset cut into batches; inputs are prepared once and used for every die.
+    """A dataset cut into batches, with the task that says what is made of the network's outputs.
+
+    Inputs are prepared once and used for every die.
 
     Raises:
-        DataError: the dataset has no labels.
+        DataError: the dataset lacks a target that the task needs.
     """
 
-    def __init__(self, data: Dataset, batch_size: int = BATCH_SIZE) -> None:
-        if data.y is None:
-            raise DataError(
-                "has no labels, so there is no accuracy to measure",
-                where=data.name,
-                hint="give data with labels: an .npz with x and y, or a folder a class",
-            )
-        self.data = data
-        self.labels = data.y
-        self.batch_size = batch_size
+    def __init__(
+        self,
+        data: Dataset,
+        batch_size: int = BATCH_SIZE,
+        task: Task = CLASSIFICATION,
+        wanted: Mapping[str, Array] | None = None,
+    ) -> None:
+        task.check(data.targets, data.name)
+        self.data, self.batch_size, self.task = data, batch_size, task
+        self.wanted = wanted or {}
 
     def __len__(self) -> int:
         return -(-len(self.data) // self.batch_size)
 
-    def __iter__(self) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]]:
-        for start in range(0, len(self.data), self.batch_size):
-            stop = start + self.batch_size
+    def __iter__(self) -> Iterator[tuple[npt.NDArray[np.float32], Samples]]:
+        """Inputs, and what the outputs for them are judged by but for the inputs' names."""
+        data = self.data
+        for start in range(0, len(data), self.batch_size):
+            part = slice(start, start + self.batch_size)
             kept = self._inputs
-            x = self.data.batch(start, stop) if kept is None else kept[start:stop]
-            yield x, self.labels[start:stop]
+            x = data.batch(part.start, part.stop) if kept is None else kept[part]
+            targets = {name: values[part] for name, values in data.targets.items()}
+            wanted = {name: values[part] for name, values in self.wanted.items()}
+            yield x, Samples({}, targets, wanted, data.name)
 
-    def __reduce__(self) -> tuple[type[Batches], tuple[Dataset, int]]:
+    def __reduce__(self) -> tuple[type[Batches], tuple[Any, ...]]:
         """A copy in another process has its inputs prepared."""
         kept, data = self._inputs, self.data
         if kept is not None:
-            data = Dataset(kept, self.labels, Preprocess(layout="any"), data.name)
-        return Batches, (data, self.batch_size)
+            options = Preprocess(layout="any")
+            data = Dataset(kept, data.y, options, data.name, others=data.others)
+        return Batches, (data, self.batch_size, self.task, self.wanted)
+
+    def against(self, image: Image, progress: Progress = silent) -> Batches:
+        """The same with the float network's outputs, where the task is held against them.
+
+        Raises:
+            ImageError: they are needed, and the image was written without its float weights.
+        """
+        if not self.task.against_float or self.wanted:
+            return self
+        session = float_session(image)
+        found = [
+            outputs for outputs, _ in _run(session, self, progress, "running the float network")
+        ]
+        wanted = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+        return Batches(self.data, self.batch_size, self.task, wanted)
 
     @cached_property
     def _inputs(self) -> npt.NDArray[np.float32] | None:
@@ -139,12 +174,28 @@ def accuracy(
     *,
     description: str = "accuracy",
 ) -> float:
-    """Share of samples whose largest value of the first output is at the label.
+    """The figure of the data's task: of a dataset the share of samples that are right.
 
-    Arguments and errors are those of :func:`right`.
+    Arguments and errors are those of :func:`measure`.
     """
-    found = right(session, data, batch_size, progress, description=description)
-    return int(found.sum()) / len(found)
+    batches = data if isinstance(data, Batches) else Batches(data, batch_size)
+    return figure(batches, measure(session, batches, progress, description=description))
+
+
+def figure(batches: Batches, units: Array) -> float:
+    """The figure of what was measured.
+
+    Raises:
+        DataError: it is not defined for these samples.
+    """
+    value = batches.task.value(units)
+    if not math.isfinite(value):
+        raise DataError(
+            f"the {batches.task.metric.name} of these samples is not defined",
+            where=batches.data.name,
+            hint="give samples of both kinds, whose targets vary",
+        )
+    return value
 
 
 def right(
@@ -157,43 +208,51 @@ def right(
 ) -> Right:
     """Which samples have the largest value of the first output at their label.
 
+    Arguments and errors are those of :func:`measure`.
+    """
+    batches = data if isinstance(data, Batches) else Batches(data, batch_size)
+    batches = Batches(batches.data, batches.batch_size)
+    found: Right = measure(session, batches, progress, description=description)[:, 0] == 0
+    return found
+
+
+def measure(
+    session: Runs,
+    batches: Batches,
+    progress: Progress = silent,
+    *,
+    description: str = "accuracy",
+) -> Array:
+    """What the task's figure is made of: an entry a unit, in an order that the data fix.
+
     Args:
         session: what runs the network.
-        data: labelled samples; give :class:`Batches` to measure several sessions on them.
-        batch_size: samples at a time, where ``data`` is a dataset.
+        batches: the samples and the task.
         progress: told of the batches, under ``description``.
         description: name of the work for people.
 
     Raises:
-        DataError: no labels, labels beyond the classes, or inputs that do not fit.
-        ModelError: scores that are not finite.
-        UsageError: a model with several inputs or a fixed number of samples, or a first output
-            that is no list of classes.
+        DataError: targets or inputs that do not fit.
+        ModelError: outputs that are not finite.
+        UsageError: a model with several inputs or a fixed number of samples, or outputs that are
+            none of the task.
     """
-    batches = data if isinstance(data, Batches) else Batches(data, batch_size)
+    task = batches.task
+    parts = [
+        task.scores(outputs, samples)
+        for outputs, samples in _run(session, batches, progress, description)
+    ]
+    return task.units(np.concatenate(parts))
+
+
+def _run(
+    session: Runs, batches: Batches, progress: Progress, description: str
+) -> Iterator[tuple[Mapping[str, Array], Samples]]:
+    """Outputs that the task reads, and what they are judged by, batch by batch."""
     name = only_input(session.get_inputs())
     input_shape(session.get_inputs())  # refuses a network of a fixed number of samples
-    parts = []
-    for x, labels in progress(batches, description, len(batches)):
-        scores = session.run(None, {name: x})[0]
-        require_finite({"0": scores}, description)
-        parts.append(_classes(scores, len(labels), labels, batches.data.name) == labels)
-    return np.concatenate(parts)
-
-
-def _classes(
-    scores: npt.NDArray[Any], count: int, labels: npt.NDArray[np.int64], where: str
-) -> npt.NDArray[np.int64]:
-    flat = scores.reshape(scores.shape[0], -1) if scores.ndim >= 2 else scores
-    if flat.ndim != 2 or len(flat) != count or flat.shape[1] < 2:
-        raise UsageError(
-            f"the first output has shape {list(scores.shape)}, not (samples, classes)",
-            hint="accuracy needs a classifier; use `pimc run` for the outputs",
-        )
-    if labels.max(initial=0) >= flat.shape[1]:
-        raise DataError(
-            f"label {labels.max()} is beyond the network's {flat.shape[1]} classes",
-            where=where,
-            hint="count the classes from 0, in the order in which the network was trained",
-        )
-    return np.asarray(flat.argmax(axis=1), np.int64)
+    names = list(batches.task.reads([arg.name for arg in session.get_outputs()]))
+    for x, samples in progress(batches, description, len(batches)):
+        outputs = dict(zip(names, session.run(names, {name: x}), strict=True))
+        require_finite(outputs, description)
+        yield outputs, replace(samples, inputs={name: x})

@@ -26,11 +26,10 @@ from pimc.plan.records import Plan
 from pimc.progress import Progress, silent
 from pimc.studies.drawn import FRESH, Reading
 from pimc.studies.evaluate import Batches, accuracy, float_session
-from pimc.studies.intervals import deviation, interval
+from pimc.studies.intervals import deviation, interval_of
 from pimc.studies.montecarlo import Trial, measure_die, shareable
+from pimc.studies.sweep_columns import Row, columns_for
 from pimc.studies.sweep_table import (
-    COLUMNS,
-    Row,
     key_of,
     read_rows,
     recording,
@@ -52,7 +51,7 @@ class Setup:
         model: the network.
         base: the chip whose parameters are swept.
         calib: inputs to choose ranges on, or None.
-        batches: labelled samples that accuracy is measured on.
+        batches: samples that accuracy, or the metric of another task, is measured on.
         seeds: of the dies; the same at all points, so that points are compared on like dies.
         reading: how the dies are read.
     """
@@ -64,9 +63,16 @@ class Setup:
     seeds: tuple[int, ...]
     reading: Reading = FRESH
 
+    @property
+    def key(self) -> str:
+        """What stands for the figure in the names of columns: ``accuracy`` or ``metric``."""
+        return self.batches.task.metric.key
+
     def identity(self) -> Row:
         """The columns that all rows of this sweep share."""
+        task = self.batches.task
         return {
+            **({} if task.metric.key == "accuracy" else {"task": task.name}),
             "model_sha256": self.model.model_sha256,
             "chip_sha256": self.base.fingerprint,
             "calib_sha256": "" if self.calib is None else _fingerprint(self.calib),
@@ -112,7 +118,8 @@ def _unmeasured(setup: Setup, point: Point) -> Row:
         fingerprint = chip_at(setup.base, point).fingerprint
     except ChipError:
         fingerprint = ""
-    empty: dict[str, Any] = {name: [] if kind is list else None for name, kind in COLUMNS.items()}
+    columns = columns_for(setup.batches.task.name)
+    empty: dict[str, Any] = {name: [] if kind is list else None for name, kind in columns.items()}
     filled = {"error": "", "image_sha256": "", "point_sha256": fingerprint}
     return {**point, **empty, **filled, **setup.identity()}
 
@@ -153,9 +160,9 @@ def sweep(
     ]
     todo = {number: points[number] for number, key in enumerate(keys) if key not in known}
     if todo:
-        float_accuracy = next((row["float_accuracy"] for row in stored), None)
+        known_float = next((row[f"float_{setup.key}"] for row in stored), None)
         with recording(output) as note, pool() as workers:
-            for number, row in _Run(setup, todo, workers, float_accuracy).rows(progress):
+            for number, row in _Run(setup, todo, workers, known_float).rows(progress):
                 note(row)
                 rows[number] = row
     write_rows(output, [*(row for key, row in known.items() if key not in set(keys)), *rows])
@@ -166,10 +173,10 @@ class _Run:
     """Points on their way: compiled here one by one, their dies measured by workers."""
 
     def __init__(
-        self, setup: Setup, points: Mapping[int, Point], pool: Pool, float_accuracy: float | None
+        self, setup: Setup, points: Mapping[int, Point], pool: Pool, in_float: float | None
     ) -> None:
         self.setup, self.points, self.pool = setup, points, pool
-        self.float_accuracy = float_accuracy
+        self.in_float = in_float
         self.open: dict[int, _Open] = {}
         self.failed: deque[tuple[int, Row]] = deque()
         self.last: tuple[str, Image] | None = None
@@ -191,7 +198,7 @@ class _Run:
             yield self.failed.popleft()
 
     def _tasks(self) -> Iterator[Task]:
-        data = self.pool.share(self.setup.batches)
+        data = None
         for number, point in _by_compilation(self.setup.base, self.points):
             start = time.perf_counter()
             try:
@@ -201,8 +208,11 @@ class _Run:
                 self.failed.append((number, {**row, "error": str(error)}))
                 continue
             self.open[number] = _Open(image, time.perf_counter() - start)
-            if self.float_accuracy is None:
-                self.float_accuracy = accuracy(float_session(image), self.setup.batches)
+            if data is None:
+                batches = self.setup.batches.against(image)
+                data = self.pool.share(batches)
+            if self.in_float is None:
+                self.in_float = accuracy(float_session(image), batches)
             shared = self.pool.share(shareable(image))
             for die, seed in enumerate(self.setup.seeds):
                 yield (number, die), (shared, data, self.setup.reading, seed)
@@ -219,16 +229,16 @@ class _Run:
     def _row(self, number: int, done: _Open) -> Row:
         trials = [done.trials[die] for die in range(len(self.setup.seeds))]
         values = [trial.accuracy for trial in trials]
-        low, high = interval(values, len(self.setup.batches.data))
-        summary = summarize(done.image)
+        low, high = interval_of(self.setup.batches.task, [trial.units for trial in trials])
+        summary, key = summarize(done.image), self.setup.key
         return {
             **_unmeasured(self.setup, self.points[number]),
-            "accuracy_mean": float(np.mean(values)),
-            "accuracy_std": deviation(values),
-            "accuracy_low": low,
-            "accuracy_high": high,
-            "accuracy_per_die": values,
-            "float_accuracy": self.float_accuracy,
+            f"{key}_mean": float(np.mean(values)),
+            f"{key}_std": deviation(values),
+            f"{key}_low": low,
+            f"{key}_high": high,
+            f"{key}_per_die": values,
+            f"float_{key}": self.in_float,
             "arrays": summary["arrays_used"],
             "cells": summary["cells_used"],
             "read_steps": summary["read_steps"],
@@ -253,7 +263,9 @@ def _by_compilation(base: Chip, points: Mapping[int, Point]) -> list[tuple[int, 
 
 def _fingerprint(data: Dataset) -> str:
     """SHA-256 of samples, labels and preprocessing, as hex."""
+    others = {name: sha256_array(values) for name, values in data.others.items()}
     parts = {
+        **({"others": others} if others else {}),
         "x": sha256_array(data.x),
         "y": None if data.y is None else sha256_array(data.y),
         "preprocess": asdict(data.preprocess),

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 
-__all__ = ["TEMPERATURE", "Goal", "Objective", "Outputs", "Task"]
+from pimc.tasks.find import task_named
+from pimc.tasks.task import Distilled
 
-Task = Literal["classification", "regression"]
+__all__ = ["TEMPERATURE", "Goal", "Objective", "Outputs"]
+
 Outputs = Sequence[torch.Tensor]
 
 #: Temperature of the distillation where nobody says otherwise.
@@ -49,9 +50,14 @@ class Goal:
     temperature: float = TEMPERATURE
 
     @staticmethod
-    def of(task: Task | None, wanted: Outputs, temperature: float = TEMPERATURE) -> Goal:
-        """The goal of a task; each output is judged by its shape where no task is named."""
-        return Goal(tuple(_OBJECTIVES[_kind(task, output)] for output in wanted), temperature)
+    def of(task: str | None, wanted: Outputs, temperature: float = TEMPERATURE) -> Goal:
+        """The goal of a task by name; each output is judged by its shape where none is named.
+
+        Raises:
+            UsageError: there is no such task.
+        """
+        held_to: Distilled = "classes" if task is None else task_named(task).distills
+        return Goal(tuple(_OBJECTIVES[_kind(held_to, output)] for output in wanted), temperature)
 
     def loss(self, found: Outputs, wanted: Outputs) -> torch.Tensor:
         """Distance of all outputs from the teacher's."""
@@ -77,9 +83,10 @@ class Goal:
         return None
 
 
-def _kind(task: Task | None, output: torch.Tensor) -> str:
+def _kind(held_to: Distilled, output: torch.Tensor) -> str:
+    """The objective of an output; where its shape is none of what it is held to: its values."""
     listed = output.dim() == 2 and output.shape[1] > 1
-    if task == "regression" or not listed:
+    if not listed or held_to != "classes":
         return "values"
     total = output.sum(dim=1)
     probable = bool((output >= 0).all()) and bool(torch.allclose(total, torch.ones_like(total)))
