@@ -68,7 +68,7 @@ class Dataset:
         preprocess: Preprocess | None = None,
         name: str = "data",
         input_shape: Shape | None = None,
-        others: Mapping[str, npt.NDArray[Any]] | None = None,
+        targets: Mapping[str, npt.NDArray[Any]] | None = None,
     ) -> Dataset:
         """A checked dataset from arrays.
 
@@ -79,7 +79,7 @@ class Dataset:
             name: named in errors.
             input_shape: the model's input with its batch axis, None for a free axis; not
                 checked when None.
-            others: targets by name, an entry a sample.
+            targets: other values that tasks need, samples first.
 
         Raises:
             DataError: no samples, no numbers, NaN or infinity (also after preprocessing), labels
@@ -92,7 +92,7 @@ class Dataset:
             check_input(stored.shape, options.layout, input_shape, name)
         check_channels(options, stored.shape, name)
         labels = _labels(y, len(stored), name)
-        data = cls(stored, labels, options, name, others=_others(others or {}, len(stored), name))
+        data = cls(stored, labels, options, name, others=_others(targets or {}, len(stored), name))
         _check_converted(data)
         return data
 
@@ -225,7 +225,7 @@ def load_data(
         preprocess=options,
         name=str(source.path),
         input_shape=input_shape,
-        others=others,
+        targets=others,
     )
     return replace(data, name=source.path.name, captures=source.captures)
 

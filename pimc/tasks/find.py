@@ -8,8 +8,11 @@ from typing import Any, cast
 from pimc.errors import UsageError
 from pimc.files.entry_points import Extensions
 from pimc.tasks.classification import Classification
+from pimc.tasks.embedding import Embedding, Similarity
 from pimc.tasks.labels import Binary, MultiLabel
+from pimc.tasks.language import LanguageModel
 from pimc.tasks.metric import Metric
+from pimc.tasks.segmentation import Segmentation
 from pimc.tasks.task import Task
 from pimc.tasks.values import Anomaly, Regression
 
@@ -17,8 +20,12 @@ __all__ = ["ENTRY_POINT_GROUP", "task_named", "tasks"]
 
 ENTRY_POINT_GROUP = "pimc.tasks"
 _BUILT_IN: dict[str, type[Task]] = {
-    kind.name: kind for kind in (Classification, Binary, MultiLabel, Regression, Anomaly)
-}
+    kind.name: kind
+    for kind in (
+        Classification, Binary, MultiLabel, Regression, Anomaly, Embedding, Similarity,
+        LanguageModel, Segmentation,
+    )
+}  # fmt: skip
 _TASKS = Extensions(ENTRY_POINT_GROUP, "task", _BUILT_IN, listed="there are")
 _MEMBERS = ("name", "metric", "distills", "needs", "against_float", "scores", "value", "units")
 

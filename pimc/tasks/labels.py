@@ -14,7 +14,7 @@ from pimc.tasks.task import Array, Distilled, Samples, Task, first, target, unli
 
 __all__ = ["AUC", "Binary", "MultiLabel"]
 
-AUC = Metric("AUC", low=0, high=1)
+AUC = Metric("AUC", low=0.0, high=1.0)
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class MultiLabel(Task):
     """
 
     name: ClassVar[str] = "multi-label"
-    metric: ClassVar[Metric] = Metric("mean AUC", low=0, high=1)
+    metric: ClassVar[Metric] = Metric("mean AUC", low=0.0, high=1.0)
     distills: ClassVar[Distilled] = "labels"
 
     def scores(self, outputs: Mapping[str, Array], samples: Samples) -> Array:

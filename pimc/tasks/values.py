@@ -26,7 +26,7 @@ class Regression(Task):
     """
 
     name: ClassVar[str] = "regression"
-    metric: ClassVar[Metric] = Metric("RMSE", higher_is_better=False, low=0)
+    metric: ClassVar[Metric] = Metric("RMSE", higher_is_better=False, low=0.0)
     distills: ClassVar[Distilled] = "values"
 
     def scores(self, outputs: Mapping[str, Array], samples: Samples) -> Array:

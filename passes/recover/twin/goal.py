@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from pimc.passes.recover.twin.objectives import OTHER_OBJECTIVES
 from pimc.tasks.find import task_named
 from pimc.tasks.task import Distilled
 
@@ -85,6 +86,8 @@ class Goal:
 
 def _kind(held_to: Distilled, output: torch.Tensor) -> str:
     """The objective of an output; where its shape is none of what it is held to: its values."""
+    if held_to in OTHER_OBJECTIVES:
+        return held_to if OTHER_OBJECTIVES[held_to].fits(output) else "values"
     listed = output.dim() == 2 and output.shape[1] > 1
     if not listed or held_to != "classes":
         return "values"
@@ -141,4 +144,5 @@ _OBJECTIVES: dict[str, Objective] = {
     "logits": Objective(True, _divergence, _sampled_class),
     "probabilities": Objective(True, _log_divergence, _log_sampled_class),
     "values": Objective(False, _relative_error, _random_direction),
+    **{name: Objective(False, one.loss, one.probe) for name, one in OTHER_OBJECTIVES.items()},
 }
