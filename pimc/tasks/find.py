@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib import import_module
 from typing import Any, cast
 
@@ -54,7 +56,11 @@ def task_named(name: str) -> Task:
 
 
 def _of_module(name: str) -> Any:
+    """What a module holds; it is looked for in the current folder, too, last of all."""
     module, _, attribute = name.partition(":")
+    # It stays there: worker processes get the path, and import the task again.
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.append(os.getcwd())
     try:
         found: Any = import_module(module)
         for part in attribute.split("."):

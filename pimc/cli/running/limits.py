@@ -68,7 +68,7 @@ class LimitOptions:
             return None
         (name,) = named
         side = "--min-metric" if metric.higher_is_better else "--max-metric"
-        if name not in (side, f"--min-{metric.key}"):
+        if name != side and not (name == "--min-accuracy" and metric.key == "accuracy"):
             raise UsageError(
                 f"the task {task.name} tells the {metric.name}, which is better the "
                 f"{metric.direction}",
