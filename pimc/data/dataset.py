@@ -218,7 +218,7 @@ def load_data(
         options = replace(options, layout=stored.layout)
     others, y = dict(stored.others), stored.y
     if y is not None and (y.dtype.kind == "f" or (y.dtype.kind in "iub" and y.ndim > 1)):
-        y, others["y"] = None, y  # a target of another task than classification
+        others["y"], y = y, None  # a target of another task than classification
     data = Dataset.of(
         stored.x,
         y,

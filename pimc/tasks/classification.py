@@ -82,7 +82,8 @@ CLASSIFICATION = Classification()
 
 
 def _right(units: Array) -> Array:
-    return (units[:, 0] == 0).astype(np.int8)
+    found: Array = (units[:, 0] == 0).astype(np.int8)
+    return found
 
 
 def _labels(targets: Mapping[str, Array], where: str) -> Array:

@@ -10,11 +10,13 @@ from typing import Any, cast
 from pimc.errors import UsageError
 from pimc.files.entry_points import Extensions
 from pimc.tasks.classification import Classification
+from pimc.tasks.detection import Detection
 from pimc.tasks.embedding import Embedding, Similarity
 from pimc.tasks.labels import Binary, MultiLabel
 from pimc.tasks.language import LanguageModel
 from pimc.tasks.metric import Metric
 from pimc.tasks.segmentation import Segmentation
+from pimc.tasks.speech import Speech
 from pimc.tasks.task import Task
 from pimc.tasks.values import Anomaly, Regression
 
@@ -25,7 +27,7 @@ _BUILT_IN: dict[str, type[Task]] = {
     kind.name: kind
     for kind in (
         Classification, Binary, MultiLabel, Regression, Anomaly, Embedding, Similarity,
-        LanguageModel, Segmentation,
+        LanguageModel, Segmentation, Detection, Speech,
     )
 }  # fmt: skip
 _TASKS = Extensions(ENTRY_POINT_GROUP, "task", _BUILT_IN, listed="there are")

@@ -14,6 +14,7 @@ __all__ = [
     "auc",
     "auc_influence",
     "bootstrap_interval",
+    "jackknife_interval",
     "matched_interval",
     "normal_interval",
     "spearman",
@@ -82,6 +83,30 @@ def bootstrap_interval(
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(found, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def jackknife_interval(
+    value: Callable[[npt.NDArray[np.intp]], float], samples: int, *, groups: int = 20
+) -> Interval:
+    """95 % interval of a figure that takes long: the jackknife that leaves out groups of samples.
+
+    R. G. Miller, Biometrika 61 (1974), doi:10.1093/biomet/61.1.1; Student's t with one degree of
+    freedom less than groups.
+
+    Args:
+        value: the figure of the samples at these indices.
+        samples: how many there are; every ``groups``-th makes a group.
+    """
+    from scipy.stats import t
+
+    numbers, count = np.arange(samples), min(groups, samples)
+    if count < 2:
+        return -math.inf, math.inf
+    left = np.array([value(numbers[numbers % count != group]) for group in range(count)])
+    error = math.sqrt((count - 1) / count * float(np.square(left - left.mean()).sum()))
+    half = float(t.ppf((1 + CONFIDENCE) / 2, count - 1)) * error
+    whole = value(numbers)
+    return whole - half, whole + half
 
 
 def auc(scores: npt.NDArray[Any], positive: npt.NDArray[Any]) -> float:

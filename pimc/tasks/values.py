@@ -34,7 +34,11 @@ class Regression(Task):
         values = first(outputs)
         flat = values.reshape(len(values), -1)
         wanted = samples.targets.get("y")
-        shape = (len(flat),) if flat.shape[1] == 1 and np.ndim(wanted) == 1 else values.shape
+        shape = (
+            (len(flat),)
+            if flat.shape[1] == 1 and wanted is not None and wanted.ndim == 1
+            else values.shape
+        )
         wanted = target(samples, "y", shape, "iubf")
         return np.stack([flat, wanted.reshape(flat.shape)], axis=1).astype(np.float64)
 

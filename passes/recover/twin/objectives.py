@@ -5,6 +5,7 @@ Each is a mean over samples of what a sample is away from the float network, zer
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -77,8 +78,8 @@ def _sampled_tokens(
     classes = teacher.shape[-1]
     odds = F.softmax(teacher, dim=-1).reshape(-1, classes)
     drawn = torch.multinomial(odds, 1, generator=generator)[:, 0]
-    positions = odds.shape[0] / max(student.shape[0], 1)
-    return F.cross_entropy(student.reshape(-1, classes), drawn, reduction="sum") / positions**0.5
+    told = F.cross_entropy(student.reshape(-1, classes), drawn, reduction="sum")
+    return told / math.sqrt(odds.shape[0] / max(student.shape[0], 1))
 
 
 def _channels_last(values: torch.Tensor) -> torch.Tensor:
