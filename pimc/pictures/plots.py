@@ -275,8 +275,8 @@ def _costs(axes: Axes, found: Explanation) -> None:
     axes.invert_yaxis()
     points = metric.unit == "%"
     axes.set_xlabel(f"points of {metric.name}" if points else f"{metric.name} lost")
-    lost = f"{scale * found.together.mean:.1f} points" if points else f"{found.together.mean:.4g}"
-    axes.set_title(f"all together {lost}", fontsize=10)
+    total = f"{scale * found.together.mean:.1f} points" if points else f"{found.together.mean:.4g}"
+    axes.set_title(f"all together {total}", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8)
 

@@ -128,7 +128,7 @@ def _average_precisions(units: Array) -> dict[str, float]:
 
 def _annotations(units: Array, kind: int) -> list[dict[str, Any]]:
     """Boxes of one kind as COCO has them: corner, width and height."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for image, row in zip(*np.nonzero(units[..., 0] == kind), strict=True):
         _, number, score, x1, y1, x2, y2 = units[image, row].tolist()
         size = x2 - x1, y2 - y1

@@ -1,4 +1,4 @@
-"""``pimc eval``: Accuracy, or a task's metric, on labelled data over one or many dies."""
+"""``pimc eval``: Accuracy, or another metric, over one or many dies."""
 
 from __future__ import annotations
 

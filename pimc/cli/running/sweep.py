@@ -1,4 +1,4 @@
-"""``pimc sweep``: Accuracy, or another metric, and cost over a grid of chip parameters."""
+"""``pimc sweep``: Accuracy, or another metric, over a grid of chips."""
 
 from __future__ import annotations
 
