@@ -103,6 +103,9 @@ def jackknife_interval(
     if count < 2:
         return -math.inf, math.inf
     left = np.array([value(numbers[numbers % count != group]) for group in range(count)])
+    left = left[~np.isnan(left)]
+    if not len(left):
+        return -math.inf, math.inf
     error = math.sqrt((count - 1) / count * float(np.square(left - left.mean()).sum()))
     half = float(t.ppf((1 + CONFIDENCE) / 2, count - 1)) * error
     whole = value(numbers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -141,7 +142,9 @@ def _result(
         "float_accuracy": in_float,
         "accuracy_mean": mean,
         "accuracy_std": deviation(values),
-        "accuracy_interval_95": list(interval_of(task, [trial.units for trial in trials])),
+        "accuracy_interval_95": [
+            _known(end) for end in interval_of(task, [trial.units for trial in trials])
+        ],
         "accuracy_per_die": values,
         "figures": _figures(task, trials),
         "dies": [trial.die for trial in trials],
@@ -157,11 +160,18 @@ def _figures(task: Task, trials: Sequence[Trial]) -> dict[str, Any]:
 
     def mean(values: Sequence[Any]) -> Any:
         if isinstance(values[0], Mapping):
-            return {name: mean([one[name] for one in values]) for name in values[0]}
-        return float(np.mean(values))
+            # Not every die has every entry: a class that only one of them calls, say.
+            names = dict.fromkeys(name for one in values for name in one)
+            return {name: mean([one[name] for one in values if name in one]) for name in names}
+        return _known(float(np.mean(values)))
 
-    found = [task.figures(trial.units) for trial in trials]
-    return {name: mean([one[name] for one in found]) for name in found[0]}
+    found: Mapping[str, Any] = mean([task.figures(trial.units) for trial in trials])
+    return dict(found)
+
+
+def _known(value: float) -> float | None:
+    """The value, or None where it is no number."""
+    return value if math.isfinite(value) else None
 
 
 def _trials(

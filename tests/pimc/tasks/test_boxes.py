@@ -27,10 +27,8 @@ def test_the_best_of_boxes_that_overlap_stays() -> None:
 def test_centre_and_size_are_corners() -> None:
     centred = np.concatenate([(BOXES[..., :2] + BOXES[..., 2:]) / 2, np.diff(
         BOXES.reshape(1, 3, 2, 2), axis=2)[:, :, 0]], axis=-1)  # fmt: skip
-    one, two = (
-        BoxesAndScores(form=form, background=0)({"s": SCORES, "b": boxes})
-        for form, boxes in (("xyxy", BOXES), ("cxcywh", centred))
-    )
+    one = BoxesAndScores(background=0)({"s": SCORES, "b": BOXES})
+    two = BoxesAndScores(form="cxcywh", background=0)({"s": SCORES, "b": centred})
     np.testing.assert_allclose(one, two)
 
 

@@ -43,7 +43,7 @@ def test_errors_are_averaged_by_clip_whatever_the_order_of_samples() -> None:
     samples = Samples({"x": x}, {"y": labels, "clip": clips})
     units = task.units(task.scores({"out": y}, samples))
     errors = ((y - x) ** 2).mean(axis=1)
-    of_clip = [errors[clips == clip].mean() for clip in range(12)]
+    of_clip = np.array([errors[clips == clip].mean() for clip in range(12)])
     assert units[:, 0] == pytest.approx(of_clip)
     assert task.value(units) == auc(of_clip, np.arange(12) % 3 == 0)
 

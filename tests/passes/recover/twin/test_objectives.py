@@ -42,9 +42,9 @@ def test_the_divergence_of_labels_is_that_of_bernoulli_draws() -> None:
 
 def test_pixels_are_tokens_with_the_classes_on_axis_one() -> None:
     ours, theirs = outputs("pixels")
-    moved = [x.permute(0, 2, 3, 1) for x in (ours, theirs)]
+    last, wanted = (x.permute(0, 2, 3, 1) for x in (ours, theirs))
     pixels, tokens = OTHER_OBJECTIVES["pixels"], OTHER_OBJECTIVES["tokens"]
-    assert torch.equal(pixels.each(ours, theirs, 3.0), tokens.each(*moved, 3.0))
+    assert torch.equal(pixels.each(ours, theirs, 3.0), tokens.each(last, wanted, 3.0))
 
 
 @pytest.mark.parametrize("name", SHAPES)

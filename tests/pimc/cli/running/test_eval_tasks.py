@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
 
+from pimc.cli.running.eval import _figures
 from pimc.runtime.die.die import Die
 from pimc.runtime.session import Session
 from pimc.studies.evaluate import float_session
+from pimc.studies.montecarlo import Trial
 from pimc.tasks.statistics import auc
+from pimc.tasks.values import Regression
 from tests.pimc.tasks.test_find import OWN
 
 
@@ -129,6 +133,20 @@ def test_a_task_of_ones_own_in_the_current_folder(
     low, high = found.json["metric_interval_95"]
     assert low < wanted < high
     sys.modules.pop("own_tasks", None)
+
+
+def test_figures_are_means_over_the_dies_that_have_them() -> None:
+    class Told(Regression):
+        def figures(self, units):
+            (one,) = units
+            return {"one": one, "each": {"a": one} if one else {"b": one}}
+
+    def of(*values: float) -> dict[str, Any]:
+        trials = [Trial(str(v), 0.0, 0.0, {}, np.array([v])) for v in values]
+        return _figures(Told(), trials)
+
+    assert of(1.0, 0.0, 3.0) == {"one": pytest.approx(4 / 3), "each": {"a": 2.0, "b": 0.0}}
+    assert of(float("nan"))["one"] is None
 
 
 def test_explain_is_of_the_metric_and_losses_are_what_it_is_worse_by(pimc, image, values) -> None:
