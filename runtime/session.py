@@ -279,6 +279,11 @@ def inputs_of(image: Image) -> list[NodeArg]:
     return [node_arg(value) for value in image.graph().graph.inputs]
 
 
+def outputs_of(image: Image) -> list[NodeArg]:
+    """The outputs of an image's network, without a session."""
+    return [node_arg(value) for value in image.graph().graph.outputs]
+
+
 def node_arg(value: ir.Value) -> NodeArg:
     """The description of a graph input or output."""
     shape = [

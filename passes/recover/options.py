@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pimc.passes.recover.train.distill import DistillOptions
-from pimc.passes.recover.twin.goal import Task
 from pimc.runtime.capture import CaptureOptions
 
 __all__ = ["RecoverOptions", "Trained"]
@@ -35,7 +34,8 @@ class RecoverOptions:
             ADCs, tried on the chip; ``levels``, which cells to write and to what, by gradients,
             after the rounds and with half of the budget.
         enough: a loss on held-out data with which a recovery ends as soon as it is reached.
-        task: what the outputs are; judged by their shape if None.
+        task: name of the task (:mod:`pimc.tasks`) that says what outputs are held to; judged by
+            their shape if None.
         seed: seed of every choice.
     """
 
@@ -49,7 +49,7 @@ class RecoverOptions:
     residual: float | None = None
     train: tuple[Trained, ...] = ("gain", "bias")
     enough: float | None = None
-    task: Task | None = None
+    task: str | None = None
     seed: int = 0
     capture: CaptureOptions = field(default_factory=CaptureOptions)
     distill: DistillOptions = field(default_factory=DistillOptions)

@@ -16,7 +16,10 @@ from pimc.data.rows import Rows
 from pimc.data.settings import Settings
 from pimc.errors import DataError
 
-__all__ = ["class_names", "columns_of", "targets_of"]
+__all__ = ["class_names", "columns_of", "is_class_numbers", "targets_of"]
+
+#: Targets that are looked at together where all are gone through.
+_TOGETHER = 1024
 
 
 def columns_of(
@@ -63,13 +66,25 @@ def targets_of(
     """
     first = next(column for column in columns.values() if not column.shared)
     found = dict(given)
-    if "y" in given:
+    if "y" in given and is_class_numbers(given["y"]):
         found["y"] = _labels(np.asarray(given["y"][...]), first.called, len(first), where)
     for name, values in found.items():
         if values.shape[:1] != (len(first),):
             message = f"{first.called} has {len(first)} samples, {name} has shape {values.shape}"
             raise DataError(message, where, f"{name} holds one value a sample")
+        if values.dtype.kind == "f" and not _is_finite(values):
+            raise DataError(f"NaN or infinity in {name}", where, "clean the data")
     return found
+
+
+def is_class_numbers(labels: Rows) -> bool:
+    """Whether ``y`` is to be read as class numbers: reals and lists are targets of other tasks."""
+    return labels.dtype.kind != "f" and not (labels.dtype.kind in "iub" and len(labels.shape) > 1)
+
+
+def _is_finite(values: Rows) -> bool:
+    parts = range(0, values.shape[0], _TOGETHER)
+    return all(np.isfinite(values[start : start + _TOGETHER]).all() for start in parts)
 
 
 def class_names(
@@ -97,8 +112,7 @@ def _labels(
         raise DataError(
             f"y holds {labels.dtype}, not whole numbers",
             where,
-            "save y as integers, e.g. y.astype(numpy.int64), and what is no class number under "
-            "another name",
+            "save y as integers, e.g. y.astype(numpy.int64), and texts under another name",
         )
     if labels.shape != (samples,):
         hint = "y holds one class number a sample"

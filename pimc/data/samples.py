@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pimc.data.checks import columns_of, targets_of
+from pimc.data.checks import columns_of, is_class_numbers, targets_of
 from pimc.data.column import Column
 from pimc.data.inputs import Input, named_inputs
 from pimc.data.layout import Preprocess, Shape, check_input
@@ -43,7 +43,8 @@ class Dataset:
 
     Attributes:
         columns: the values of each input by its name; ``x`` where no network has said it.
-        targets: what is known of the samples by name, samples first; class numbers under ``y``.
+        targets: what is known of the samples by name, samples first; class numbers under ``y``,
+            or what another task needs there.
         name: for messages and reports; no folder of this machine.
         captures: capture files found beside the data.
         classes: names of the classes in the order of their numbers, where they are known.
@@ -124,9 +125,11 @@ class Dataset:
 
     @property
     def y(self) -> npt.NDArray[np.int64] | None:
-        """Class numbers (N,), or None."""
+        """Class numbers (N,); None where there are none, or ``y`` is another task's target."""
         found = self.targets.get("y")
-        return None if found is None else np.asarray(found[:], np.int64)
+        if found is None or not is_class_numbers(found):
+            return None
+        return np.asarray(found[:], np.int64)
 
     labels = y
 

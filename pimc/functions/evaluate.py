@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,8 +22,11 @@ from pimc.studies.ablation import explain as explained
 from pimc.studies.ablation_result import Explanation
 from pimc.studies.drawn import FRESH, Reading
 from pimc.studies.evaluate import Batches, accuracy, float_session
-from pimc.studies.intervals import deviation, interval
+from pimc.studies.intervals import deviation, interval_of
 from pimc.studies.montecarlo import Trial, measure_dies, measure_session
+from pimc.tasks.classification import CLASSIFICATION
+from pimc.tasks.find import task_named
+from pimc.tasks.task import Task
 from pimc.work.pool import Pool
 
 __all__ = ["DIES", "Evaluation", "batches_of", "evaluate", "explain", "seeds_of"]
@@ -33,19 +37,21 @@ DIES = 5
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What dies make of labelled data.
+    """What dies make of data; of another task than classification read its figure for accuracy.
 
     Attributes:
         trials: of every die.
         float_accuracy: of the float network; None in an image without it.
         samples: how many were looked at.
         seconds: time that the dies took.
+        task: what the outputs mean, and which figure is told.
     """
 
     trials: tuple[Trial, ...]
     float_accuracy: float | None
     samples: int
     seconds: float
+    task: Task = CLASSIFICATION
 
     @property
     def accuracy_per_die(self) -> list[float]:
@@ -65,8 +71,17 @@ class Evaluation:
     @property
     def interval_95(self) -> tuple[float, float]:
         """95 % confidence interval of the mean, over dies and samples; of one die, samples."""
-        low, high = interval(self.accuracy_per_die, self.samples)
-        return low, high
+        return interval_of(self.task, [trial.units for trial in self.trials])
+
+    @property
+    def judged(self) -> int:
+        """How many units the figure is made of: samples, or groups of them."""
+        return len(self.trials[0].units)
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """Further figures of the task by name, means over the dies."""
+        return {**_mean([self.task.figures(trial.units) for trial in self.trials])}
 
     @property
     def saturation(self) -> dict[str, float]:
@@ -92,6 +107,7 @@ def evaluate(
     device: str = "sim",
     seed: int = 0,
     reading: Reading = FRESH,
+    task: Task | str | None = None,
     pool: Pool | None = None,
     float_accuracy: bool = True,
     progress: Progress = silent,
@@ -106,6 +122,7 @@ def evaluate(
         device: name of the driver, where ``die`` is not open yet.
         seed: of the first die, and of read noise.
         reading: how drawn dies are read: how long after they were written, and so on.
+        task: what outputs mean, or its name; classification if None. Batches have theirs.
         pool: where drawn dies are measured; in this process if None.
         float_accuracy: measure the float network, too, where the image holds it.
         progress: told of the batches or dies.
@@ -117,7 +134,7 @@ def evaluate(
         WorkerError: workers die again and again.
     """
     loaded = image_of(image)
-    batches, in_float = batches_of(data, loaded), None
+    batches, in_float = batches_of(data, loaded, task, progress), None
     if float_accuracy and has_teacher(loaded):
         in_float = accuracy(float_session(loaded), batches, progress=progress, description="float")
     start = time.perf_counter()
@@ -129,7 +146,7 @@ def evaluate(
         trials = [measure_session(session, batches, progress)]
         keep_disturb(session.device, file_of(die))
     seconds = time.perf_counter() - start
-    return Evaluation(tuple(trials), in_float, len(batches.data), seconds)
+    return Evaluation(tuple(trials), in_float, len(batches.data), seconds, batches.task)
 
 
 def explain(
@@ -139,6 +156,7 @@ def explain(
     dies: int | Sequence[int] = DIES,
     seed: int = 0,
     reading: Reading = FRESH,
+    task: Task | str | None = None,
     evaluation: Evaluation | None = None,
     progress: Progress = silent,
 ) -> Explanation:
@@ -150,6 +168,7 @@ def explain(
         dies: how many dies are drawn from ``seed`` on, or their seeds.
         seed: of the first die.
         reading: how dies are read.
+        task: as of :func:`evaluate`.
         evaluation: what :func:`evaluate` found for the same image, data, dies and reading, which
             then is not measured again.
         progress: told of the dies measured.
@@ -158,10 +177,10 @@ def explain(
         DataError, UsageError: as :func:`evaluate` does.
     """
     loaded = image_of(image)
-    known = None if evaluation is None else [trial.right for trial in evaluation.trials]
+    known = None if evaluation is None else [trial.units for trial in evaluation.trials]
     return explained(
         loaded,
-        batches_of(data, loaded),
+        batches_of(data, loaded, task, progress),
         seeds_of(dies, seed),
         known=known,
         in_float=None if evaluation is None else evaluation.float_accuracy,
@@ -170,9 +189,41 @@ def explain(
     )
 
 
-def batches_of(data: AnyData | Batches, image: Image) -> Batches:
-    """Labelled samples in batches."""
-    return data if isinstance(data, Batches) else Batches(data_of(data, image, "test"))
+def batches_of(
+    data: AnyData | Batches,
+    image: Image,
+    task: Task | str | None = None,
+    progress: Progress = silent,
+) -> Batches:
+    """Samples in batches, with what their outputs are judged by.
+
+    Raises:
+        UsageError: there is no such task, or batches have another.
+    """
+    if isinstance(data, Batches):
+        if task is not None and task_of(task) != data.task:
+            raise UsageError("the batches have a task", where="task", hint="name it there alone")
+        return data.against(image, progress)
+    return Batches(data_of(data, image, "test"), task=task_of(task)).against(image, progress)
+
+
+def task_of(task: Task | str | None) -> Task:
+    """The task, by its name; classification if None.
+
+    Raises:
+        UsageError: there is no such task.
+    """
+    if task is None:
+        return CLASSIFICATION
+    return task_named(task) if isinstance(task, str) else task
+
+
+def _mean(values: Sequence[Any]) -> Any:
+    if not isinstance(values[0], Mapping):
+        return float(np.mean(values))
+    # Not every die has every entry: a class that only one of them calls, say.
+    names = dict.fromkeys(name for one in values for name in one)
+    return {name: _mean([one[name] for one in values if name in one]) for name in names}
 
 
 def seeds_of(dies: int | Sequence[int], seed: int) -> tuple[int, ...]:

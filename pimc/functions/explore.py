@@ -11,7 +11,7 @@ from pimc import api
 from pimc.chip.design import Chip
 from pimc.chip.grid import Axis, as_text, parse_axis, points
 from pimc.data.dataset import Dataset
-from pimc.functions.evaluate import DIES, batches_of, seeds_of
+from pimc.functions.evaluate import DIES, batches_of, seeds_of, task_of
 from pimc.functions.given import AnyData, data_of, image_of
 from pimc.image.image import Image
 from pimc.passes.recover.options import RecoverOptions
@@ -24,6 +24,7 @@ from pimc.studies.drawn import FRESH, Reading
 from pimc.studies.evaluate import Batches
 from pimc.studies.sweep import Setup, Swept
 from pimc.studies.sweep import sweep as swept
+from pimc.tasks.task import Task
 from pimc.work.pool import Here, Pool
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def sweep(
     dies: int | Sequence[int] = DIES,
     seed: int = 0,
     reading: Reading = FRESH,
+    task: Task | str | None = None,
     output: str | Path | None = None,
     pool: Callable[[], Pool] = Here,
     progress: Progress = silent,
@@ -57,6 +59,7 @@ def sweep(
         dies: how many dies are drawn from ``seed`` on, or their seeds.
         seed: of the first die.
         reading: how dies are read.
+        task: what outputs mean, or its name; classification if None. Batches have theirs.
         output: a ``.csv`` or ``.parquet`` file; the points that it holds are not measured again,
             and after an interruption the same call goes on. Nothing is kept if None.
         pool: opens the place where dies are measured.
@@ -70,7 +73,7 @@ def sweep(
     """
     base = chip if isinstance(chip, Chip) else Chip.load(chip) if chip else Chip.default()
     axes = _axes(over) if isinstance(over, Mapping) else over
-    batches = data if isinstance(data, Batches) else Batches(data)
+    batches = data if isinstance(data, Batches) else Batches(data, task=task_of(task))
     setup = Setup(api.read(model), base, calib, batches, seeds_of(dies, seed), reading)
     grid = points(base, axes)
     if output is not None:
@@ -88,6 +91,7 @@ def compare(
     dies: int | Sequence[int] = 1,
     seed: int = 0,
     options: RecoverOptions | None = None,
+    task: Task | str | None = None,
     device: str = "sim",
     pool: Pool | None = None,
     progress: Progress = silent,
@@ -102,6 +106,7 @@ def compare(
         dies: how many dies are drawn from ``seed`` on, or their seeds.
         seed: of the first die.
         options: what a recovery may do; the defaults if None.
+        task: of ``data``, as of :func:`sweep`.
         device: name of the driver whose dies they are.
         pool: where recoveries are done; in this process if None.
         progress: told of the recoveries.
@@ -120,7 +125,7 @@ def compare(
     return compared(
         loaded,
         data_of(calib, loaded),
-        None if data is None else batches_of(data, loaded),
+        None if data is None else batches_of(data, loaded, task, progress),
         names,
         seeds_of(dies, seed),
         options or RecoverOptions(),

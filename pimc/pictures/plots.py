@@ -13,7 +13,9 @@ from pimc.chip.measured import Measurement
 from pimc.image.image import Image
 from pimc.pictures.canvas import REFERENCE, caption, new_figure, save_figure, stands_on
 from pimc.studies.ablation_result import Explanation
-from pimc.studies.intervals import interval
+from pimc.studies.intervals import interval, mean_interval
+from pimc.tasks.classification import CLASSIFICATION
+from pimc.tasks.metric import Metric
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -171,8 +173,11 @@ def lines_picture(
     title: str = "",
     in_float: float | None = None,
     among: str = "",
+    metric: Metric = CLASSIFICATION.metric,
 ) -> None:
     """Accuracy against a parameter: mean and 95 % interval, one line a label.
+
+    Of another metric the interval is that over dies alone: samples cannot be told from it.
 
     Args:
         name: of the parameter.
@@ -182,6 +187,7 @@ def lines_picture(
         title: what the labels are.
         in_float: accuracy of the float network, drawn across.
         among: what else a point stands on.
+        metric: what is drawn in place of accuracy.
 
     Raises:
         UsageError: the file cannot be written.
@@ -192,9 +198,10 @@ def lines_picture(
     numbers = all(isinstance(value, int | float) for value in values)
     place = {value: value if numbers else number for number, value in enumerate(values)}
     reach = max(place.values()) - min(place.values())
+    scale, shares = metric.scale, metric.key == "accuracy"
     if in_float is not None:
-        label = f"float {in_float:.1%}"
-        axes.axhline(100 * in_float, color=REFERENCE, linewidth=1, linestyle=":", label=label)
+        label = f"float {in_float:.1%}" if shares else f"float {metric.text(in_float)}"
+        axes.axhline(scale * in_float, color=REFERENCE, linewidth=1, linestyle=":", label=label)
     for number, (label, line) in enumerate(lines.items()):
         at = sorted(line, key=place.__getitem__)
         # Side by side, so that no bar hides another.
@@ -202,8 +209,12 @@ def lines_picture(
         means = [float(np.mean(line[value])) for value in at]
         axes.errorbar(
             [place[value] + shift for value in at],
-            [100 * mean for mean in means],
-            _around(means, [interval(line[value], samples) for value in at]),
+            [scale * mean for mean in means],
+            _around(
+                means,
+                [interval(line[v], samples) if shares else _over_dies(line[v]) for v in at],
+                scale,
+            ),
             marker="o",
             markersize=4,
             linewidth=1.2,
@@ -214,21 +225,27 @@ def lines_picture(
         )
     axes.set_xticks(list(place.values()), [str(value) for value in values])
     axes.set_xlabel(name)
-    axes.set_ylabel("accuracy in %")
+    axes.set_ylabel(f"{metric.name} in {metric.unit}" if metric.unit else metric.name)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside right upper", frameon=False, fontsize=8, title=title or None)
     counts = stands_on([len(found) for line in lines.values() for found in line.values()], samples)
-    caption(figure, f"a point: {counts}{among}; bars: 95 % interval over dies and samples")
+    over = "dies and samples" if shares else "dies"
+    caption(figure, f"a point: {counts}{among}; bars: 95 % interval over {over}")
     save_figure(figure, path)
 
 
 def _around(
-    means: Sequence[float], intervals: Sequence[tuple[float, float]]
+    means: Sequence[float], intervals: Sequence[tuple[float, float]], scale: float
 ) -> npt.NDArray[np.float64]:
-    """(2, points) distances of the ends of intervals from the means, shares as per cent."""
+    """(2, points) distances of the ends of intervals from the means, as they are shown."""
     ends = np.asarray(intervals, np.float64).T
-    distances: npt.NDArray[np.float64] = 100 * np.abs(ends - np.asarray(means))
+    distances: npt.NDArray[np.float64] = scale * np.abs(ends - np.asarray(means))
     return distances
+
+
+def _over_dies(values: Sequence[float]) -> tuple[float, float]:
+    """The interval over dies; of a single one its value."""
+    return mean_interval(values) if len(values) > 1 else (values[0], values[0])
 
 
 def _colours(name: str, count: int) -> Colormap:
@@ -238,16 +255,17 @@ def _colours(name: str, count: int) -> Colormap:
 
 
 def _costs(axes: Axes, found: Explanation) -> None:
-    position = np.arange(len(found.costs))
+    position, metric = np.arange(len(found.costs)), found.metric
+    scale = metric.scale
     for shift, colour, label, lost in (
         (-0.19, _AFTER, "won when it is switched off", [c.switched_off for c in found.costs]),
         (0.19, _BEFORE, "lost when it alone is on", [c.alone for c in found.costs]),
     ):
         axes.barh(
             position + shift,
-            [100 * entry.mean for entry in lost],
+            [scale * entry.mean for entry in lost],
             0.36,
-            xerr=_around([entry.mean for entry in lost], [entry.interval for entry in lost]),
+            xerr=_around([entry.mean for entry in lost], [entry.interval for entry in lost], scale),
             error_kw={"elinewidth": 1, "capsize": 2},
             color=colour,
             label=label,
@@ -255,8 +273,10 @@ def _costs(axes: Axes, found: Explanation) -> None:
     axes.axvline(0, color=REFERENCE, linewidth=1)
     axes.set_yticks(position, [cost.element.name for cost in found.costs])
     axes.invert_yaxis()
-    axes.set_xlabel("points of accuracy")
-    axes.set_title(f"all together {100 * found.together.mean:.1f} points", fontsize=10)
+    points = metric.unit == "%"
+    axes.set_xlabel(f"points of {metric.name}" if points else f"{metric.name} lost")
+    total = f"{scale * found.together.mean:.1f} points" if points else f"{found.together.mean:.4g}"
+    axes.set_title(f"all together {total}", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8)
 

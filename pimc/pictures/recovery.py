@@ -9,6 +9,8 @@ import numpy as np
 
 from pimc.pictures.canvas import REFERENCE, caption, new_figure, save_figure, stands_on
 from pimc.studies.intervals import interval
+from pimc.tasks.classification import CLASSIFICATION
+from pimc.tasks.metric import Metric
 
 __all__ = ["layers_picture", "strategies_picture"]
 
@@ -19,6 +21,9 @@ def strategies_picture(
     in_float: float,
     samples: int,
     floor: float | None = None,
+    *,
+    metric: Metric = CLASSIFICATION.metric,
+    intervals: Mapping[str, tuple[float, float]] | None = None,
 ) -> None:
     """Accuracy against cells rewritten: every die a faint point, every strategy's mean a large one.
 
@@ -27,33 +32,36 @@ def strategies_picture(
         samples: that each die was measured on.
         in_float: accuracy of the float network, drawn across.
         floor: accuracy of perfect cells under the chip's read noise and converters, likewise.
+        metric: what is drawn in place of accuracy.
+        intervals: of each strategy's mean, where it is not of accuracy.
 
     Raises:
         UsageError: the file cannot be written.
     """
     figure = new_figure(6.4, 3.6)
-    axes = figure.add_subplot()
+    axes, scale = figure.add_subplot(), metric.scale
     for number, (name, dies) in enumerate(points.items()):
-        rewritten, reached = (100 * np.asarray(values) for values in zip(*dies, strict=True))
+        rewritten, reached = (np.asarray(values) for values in zip(*dies, strict=True))
+        rewritten, reached = 100 * rewritten, scale * reached
         colour = f"C{number}"
         axes.scatter(rewritten, reached, s=10, color=colour, alpha=0.4)
-        low, high = interval([share for _, share in dies], samples)
+        values = [value for _, value in dies]
+        low, high = intervals[name] if intervals else interval(values, samples)
         mean = reached.mean()
-        around = [[mean - 100 * low], [100 * high - mean]]
+        around = [[max(mean - scale * low, 0)], [max(scale * high - mean, 0)]]
         axes.errorbar(rewritten.mean(), mean, around, fmt="o", color=colour, capsize=3, label=name)
-    axes.axhline(
-        100 * in_float, color=REFERENCE, linewidth=1, linestyle=":", label=f"float {in_float:.1%}"
-    )
+    label = f"float {_short(in_float, metric)}"
+    axes.axhline(scale * in_float, color=REFERENCE, linewidth=1, linestyle=":", label=label)
     if floor is not None:
-        label = f"perfect cells {floor:.1%}"
-        axes.axhline(100 * floor, color=REFERENCE, linewidth=1, linestyle="--", label=label)
+        label = f"perfect cells {_short(floor, metric)}"
+        axes.axhline(scale * floor, color=REFERENCE, linewidth=1, linestyle="--", label=label)
     # Few cells are what it is about: the scale is fine there, and zero has a place on it.
     axes.set_xscale("symlog", linthresh=1)
     most = max(100 * share for dies in points.values() for share, _ in dies)
     axes.set_xlim(-0.2, max(1.0, 1.4 * most))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("cells rewritten in %")
-    axes.set_ylabel("accuracy in %")
+    axes.set_ylabel(f"{metric.name} in {metric.unit}" if metric.unit else metric.name)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside right upper", frameon=False, fontsize=8)
     counts = stands_on([len(dies) for dies in points.values()], samples)
@@ -94,3 +102,7 @@ def layers_picture(
     figure.legend(loc="outside right upper", frameon=False, fontsize=8)
     caption(figure, text)
     save_figure(figure, path)
+
+
+def _short(value: float, metric: Metric) -> str:
+    return f"{value:.1%}" if metric.unit == "%" else metric.text(value)

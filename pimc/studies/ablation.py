@@ -1,4 +1,7 @@
-"""Which element of a chip costs how much accuracy, measured on dies that differ in it alone."""
+"""Which element of a chip costs how much accuracy, measured on dies that differ in it alone.
+
+For another task than classification read its own figure for accuracy.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,10 @@ from pimc.studies.ablation_result import (
     Quantization,
 )
 from pimc.studies.drawn import FRESH, Reading
-from pimc.studies.evaluate import Batches, accuracy, float_session, right
-from pimc.studies.intervals import Difference, Right
+from pimc.studies.evaluate import Batches, accuracy, figure, float_session, measure
+from pimc.studies.intervals import Difference
 from pimc.studies.snr import SNR_IMAGES, layer_snr
+from pimc.tasks.task import Array
 
 __all__ = ["explain", "on_chip"]
 
@@ -34,7 +38,7 @@ def explain(
     batches: Batches,
     seeds: Sequence[int],
     *,
-    known: Sequence[Right] | None = None,
+    known: Sequence[Array] | None = None,
     in_float: float | None = None,
     reading: Reading = FRESH,
     snr_images: int = SNR_IMAGES,
@@ -48,8 +52,8 @@ def explain(
     Args:
         batches: labelled samples.
         seeds: of the dies, one at least, and of their read noise.
-        known: the samples that these dies get right with everything on, where that is known.
-        in_float: accuracy of the float network, likewise.
+        known: units of the task for these dies with everything on, where they are known.
+        in_float: figure of the float network, likewise.
         reading: how the dies are read.
         snr_images: samples that the signal-to-noise ratios are measured on.
         progress: told of the dies measured.
@@ -63,6 +67,7 @@ def explain(
     settings = [names, Setting(), converters & {DAC.name}, converters]
     settings += [names - {name} for name in sorted(names)]
     settings += [Setting({name}) for name in sorted(names)]
+    batches = batches.against(image, progress)
     found = _Measured(image, batches, tuple(seeds), reading)
     if known is not None:
         found.known |= {(names, seed): one for seed, one in zip(seeds, known, strict=True)}
@@ -88,6 +93,7 @@ def explain(
             image, seeds, batches.data, snr_images, reading=reading, progress=progress
         ),
         snr_samples=min(snr_images, len(batches.data)),
+        metric=batches.task.metric,
     )
 
 
@@ -115,12 +121,12 @@ def on_chip(image: Image, chip: Chip) -> Image:
 
 
 class _Measured:
-    """Samples that are right by setting and die; what no die differs in is measured once."""
+    """Units of the task by setting and die; what no die differs in is measured once."""
 
     def __init__(
         self, image: Image, batches: Batches, seeds: tuple[int, ...], reading: Reading
     ) -> None:
-        self.known: dict[tuple[Setting, int], Right] = {}
+        self.known: dict[tuple[Setting, int], Array] = {}
         self._image, self._batches, self._seeds, self._reading = image, batches, seeds, reading
         elements = present(image.chip, reading.age_s)
         self._all = Setting(element.name for element in elements)
@@ -135,18 +141,19 @@ class _Measured:
                 image = on_chip(self._image, without(self._image.chip, self._all - setting))
                 for _, seed in keys:
                     session = self._reading.session(image, seed, converters=ADC.name in setting)
-                    self.known[setting, seed] = right(session, self._batches)
+                    self.known[setting, seed] = measure(session, self._batches)
                     tick()
 
     def on_each_die(self, setting: Setting) -> tuple[float, ...]:
-        """Accuracy of every die."""
-        return tuple(int(one.sum()) / len(one) for one in self._right(setting))
+        """The task's figure on every die."""
+        return tuple(figure(self._batches, units) for units in self._units(setting))
 
     def lost(self, better: Setting, worse: Setting) -> Difference:
-        """Accuracy lost on every die from one setting to the other."""
-        return Difference.between(self._right(better), self._right(worse))
+        """What every die loses from one setting to the other; negative where it gains."""
+        task, ends = self._batches.task, (self._units(better), self._units(worse))
+        return Difference.of(task, *(ends if task.metric.higher_is_better else ends[::-1]))
 
-    def _right(self, setting: Setting) -> list[Right]:
+    def _units(self, setting: Setting) -> list[Array]:
         return [self.known[key] for key in self._keys(setting)]
 
     def _keys(self, setting: Setting) -> list[tuple[Setting, int]]:

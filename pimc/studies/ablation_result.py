@@ -8,6 +8,8 @@ from typing import Any
 
 from pimc.chip.element import Element
 from pimc.studies.intervals import Difference
+from pimc.tasks.classification import CLASSIFICATION
+from pimc.tasks.metric import Metric
 
 __all__ = ["Cost", "Explanation", "LayerSnr", "Quantization"]
 
@@ -100,6 +102,8 @@ class Explanation:
         together: accuracy lost on each die from rounded weights to everything on.
         layers: signal-to-noise ratios, in the order of the network.
         snr_samples: that these were measured on.
+        metric: what is called accuracy here: of another task than classification its own figure,
+            and losses are what it is worse by.
     """
 
     accuracies: tuple[float, ...]
@@ -108,6 +112,7 @@ class Explanation:
     together: Difference
     layers: tuple[LayerSnr, ...]
     snr_samples: int
+    metric: Metric = CLASSIFICATION.metric
 
     @property
     def samples(self) -> int:

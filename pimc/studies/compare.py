@@ -19,9 +19,11 @@ from pimc.runtime.door.device import Device
 from pimc.runtime.door.drivers import open_device
 from pimc.runtime.door.program import program
 from pimc.runtime.session import Session
-from pimc.studies.evaluate import Batches, right
-from pimc.studies.intervals import Difference, Right
+from pimc.studies.evaluate import Batches, figure, measure
+from pimc.studies.intervals import Difference
 from pimc.studies.montecarlo import shareable
+from pimc.tasks.classification import CLASSIFICATION
+from pimc.tasks.task import Array, Task
 from pimc.work.pool import Here, Pool, completed
 
 __all__ = ["Outcome", "compare", "gained"]
@@ -33,7 +35,9 @@ class Outcome:
 
     Attributes:
         seed: of the die.
-        right_before, right_after: which labelled samples the die gets right; None without.
+        accuracy_before, accuracy_after: the task's figure on the labelled data, as programmed and
+            after the strategy; None without.
+        units_before, units_after: what they are made of.
         loss, agreement: of the result on held-out calibration data; agreement is None for
             values.
         errors_before, errors_after: of every layer's outputs, see
@@ -46,8 +50,10 @@ class Outcome:
 
     strategy: str
     seed: int
-    right_before: Right | None = field(repr=False, compare=False)
-    right_after: Right | None = field(repr=False, compare=False)
+    accuracy_before: float | None
+    accuracy_after: float | None
+    units_before: Array | None = field(repr=False, compare=False)
+    units_after: Array | None = field(repr=False, compare=False)
     loss: float
     agreement: float | None
     errors_before: Mapping[str, float]
@@ -57,33 +63,28 @@ class Outcome:
     reads: int | None
     seconds: float
 
-    @property
-    def accuracy_before(self) -> float | None:
-        """On the labelled data, as programmed; None without."""
-        return None if self.right_before is None else float(self.right_before.mean())
-
-    @property
-    def accuracy_after(self) -> float | None:
-        """The same after the strategy."""
-        return None if self.right_after is None else float(self.right_after.mean())
-
     def to_dict(self) -> dict[str, Any]:
         """All but single samples, in plain types."""
         table = {item.name: getattr(self, item.name) for item in fields(self)}
-        before, after = self.accuracy_before, self.accuracy_after
-        del table["right_before"], table["right_after"]
-        head = {"strategy": self.strategy, "seed": self.seed}
-        return head | {"accuracy_before": before, "accuracy_after": after} | table
+        del table["units_before"], table["units_after"]
+        return table
 
 
-def gained(outcomes: Sequence[Outcome]) -> Difference | None:
-    """What a strategy won over its dies as they were programmed; None without labelled data."""
+def gained(outcomes: Sequence[Outcome], task: Task = CLASSIFICATION) -> Difference | None:
+    """What a strategy won over its dies as they were programmed; None without labelled data.
+
+    Of a figure that is better the lower it is, what it fell by.
+    """
     pairs = [
-        (one.right_after, one.right_before)
+        (one.units_after, one.units_before)
         for one in outcomes
-        if one.right_after is not None and one.right_before is not None
+        if one.units_after is not None and one.units_before is not None
     ]
-    return Difference.between(*zip(*pairs, strict=True)) if pairs else None
+    if not pairs:
+        return None
+    after, before = zip(*pairs, strict=True)
+    return Difference.of(task, *((after, before) if task.metric.higher_is_better
+                                 else (before, after)))  # fmt: skip
 
 
 def compare(
@@ -119,6 +120,7 @@ def compare(
         PimcError: what :func:`~pimc.passes.recover.loop.recover` raises.
     """
     pool = pool or Here()
+    labelled = labelled and labelled.against(image, progress)
     # Each worker fills a cache of its own: dies of one image share what does not depend on them.
     given = shareable(image), calib, labelled, HardenedCache()
     shared = [pool.share(value) for value in given]
@@ -152,11 +154,14 @@ def follow(
     recovery = recover(image, device, calib, options, strategy=strategy, hardened=hardened)
     seconds, reads_after = time.perf_counter() - start, reads_of(device)
     (kept,) = (stage for stage in recovery.stages if stage.kept)
+    after = _measured(recovery.image, device, labelled, seed)
     return Outcome(
         strategy,
         seed,
+        _figure(labelled, before),
+        _figure(labelled, after),
         before,
-        _measured(recovery.image, device, labelled, seed),
+        after,
         kept.loss,
         kept.agreement,
         recovery.stages[0].layer_errors,
@@ -168,8 +173,12 @@ def follow(
     )
 
 
-def _measured(image: Image, device: Device, labelled: Batches | None, seed: int) -> Right | None:
-    """What is right; looking at the labelled data must not change what the recovery reads."""
+def _measured(image: Image, device: Device, labelled: Batches | None, seed: int) -> Array | None:
+    """Units; looking at the labelled data must not change what the recovery reads."""
     if labelled is None:
         return None
-    return right(Session(image, die=observer(device, seed)), labelled)
+    return measure(Session(image, die=observer(device, seed)), labelled)
+
+
+def _figure(labelled: Batches | None, units: Array | None) -> float | None:
+    return None if labelled is None or units is None else figure(labelled, units)

@@ -1,7 +1,8 @@
-"""Accuracy of a session on labelled data, and what can be said about it."""
+"""What a session makes of data that are judged by a task: accuracy, or another metric."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
@@ -12,21 +13,25 @@ import torch
 
 from pimc.data.dataset import Dataset, Feed
 from pimc.data.inputs import Input, free_inputs
-from pimc.errors import DataError, UsageError
+from pimc.errors import DataError
 from pimc.image.image import Image
 from pimc.progress import Progress, silent
 from pimc.runtime.finite import require_finite
 from pimc.runtime.graph.executor import Executor
-from pimc.runtime.session import BATCH_SIZE, NodeArg, inputs_of
+from pimc.runtime.session import BATCH_SIZE, NodeArg, inputs_of, outputs_of
 from pimc.runtime.teacher import teacher_array
 from pimc.studies.intervals import Right
+from pimc.tasks.classification import CLASSIFICATION
+from pimc.tasks.task import Array, Samples, Task
 
 __all__ = [
     "Batches",
     "Runs",
     "accuracy",
+    "figure",
     "float_session",
     "inputs_of",
+    "measure",
     "right",
 ]
 
@@ -35,10 +40,14 @@ CACHE_BYTES = 1 << 30
 
 
 class Runs(Protocol):
-    """What :func:`accuracy` asks of a session; ONNX Runtime's have it too."""
+    """What :func:`measure` asks of a session; ONNX Runtime's have it too."""
 
     def get_inputs(self) -> Sequence[Any]:
         """The inputs, each with a ``name``, a ``shape`` and a ``type``."""
+        ...
+
+    def get_outputs(self) -> Sequence[Any]:
+        """The outputs, each with a ``name``."""
         ...
 
     def run(
@@ -59,12 +68,16 @@ def float_session(image: Image) -> Runs:
 
 class _FloatSession:
     def __init__(self, image: Image) -> None:
-        self._inputs = inputs_of(image)
+        self._inputs, self._outputs = inputs_of(image), outputs_of(image)
         self._executor = Executor(image.graph(), array=teacher_array(image))
 
     def get_inputs(self) -> list[NodeArg]:
         """The model's inputs."""
         return self._inputs
+
+    def get_outputs(self) -> list[NodeArg]:
+        """The model's outputs."""
+        return self._outputs
 
     def run(
         self, output_names: Sequence[str] | None, input_feed: Mapping[str, npt.NDArray[Any]]
@@ -78,37 +91,43 @@ class _FloatSession:
 
 
 class Batches:
-    """A labelled dataset cut into batches; inputs are prepared once and used for every die.
+    """A dataset cut into batches, with the task that says what is made of the network's outputs.
+
+    Inputs are prepared once and used for every die.
 
     Where they are too many to be kept, they are read and prepared anew each time.
 
     Raises:
-        DataError: the dataset has no labels.
+        DataError: the dataset lacks a target that the task needs.
     """
 
-    def __init__(self, data: Dataset, batch_size: int = BATCH_SIZE) -> None:
-        if data.y is None:
-            raise DataError(
-                "has no labels, so there is no accuracy to measure",
-                where=data.name,
-                hint="give data with labels: an .npz with x and y, or a folder a class",
-            )
-        self.data = data
-        self.labels = data.y
-        self.batch_size = batch_size
+    def __init__(
+        self,
+        data: Dataset,
+        batch_size: int = BATCH_SIZE,
+        task: Task = CLASSIFICATION,
+        wanted: Mapping[str, Array] | None = None,
+    ) -> None:
+        some = {name: np.asarray(rows[:batch_size]) for name, rows in data.targets.items()}
+        task.check(some, data.name)
+        self.data, self.batch_size, self.task = data, batch_size, task
+        self.wanted = wanted or {}
         self._others: dict[tuple[Any, ...], Batches] = {}
 
     def __len__(self) -> int:
         return -(-len(self.data) // self.batch_size)
 
-    def __iter__(self) -> Iterator[tuple[Feed, npt.NDArray[np.int64]]]:
-        """What the network gets, by input name, and the labels."""
+    def __iter__(self) -> Iterator[tuple[Feed, Samples]]:
+        """What the network gets, by input name, and what its outputs are judged by."""
         data = self._prepared
         ready = data.is_prepared
         for start in range(0, len(data), self.batch_size):
-            stop = start + self.batch_size
-            feed = data.stored(start, stop) if ready else data.feed(start, stop)
-            yield feed, self.labels[start:stop]
+            part = slice(start, start + self.batch_size)
+            read = data.stored if ready else data.feed
+            feed = read(part.start, part.stop)
+            targets = {name: np.asarray(values[part]) for name, values in data.targets.items()}
+            wanted = {name: values[part] for name, values in self.wanted.items()}
+            yield feed, Samples(feed, targets, wanted, data.name)
 
     def on(self, inputs: Sequence[Any]) -> Batches:
         """The same samples by the names of a network's inputs.
@@ -125,12 +144,30 @@ class Batches:
             return self
         key = tuple((one.name, one.shape, one.dtype.str) for one in wanted)
         if key not in self._others:
-            self._others[key] = Batches(self.data.on(inputs), self.batch_size)
+            self._others[key] = self._with(self.data.on(inputs))
         return self._others[key]
 
-    def __reduce__(self) -> tuple[type[Batches], tuple[Dataset, int]]:
+    def _with(self, data: Dataset) -> Batches:
+        return Batches(data, self.batch_size, self.task, self.wanted)
+
+    def __reduce__(self) -> tuple[type[Batches], tuple[Any, ...]]:
         """A copy in another process has its inputs prepared."""
-        return Batches, (self._prepared, self.batch_size)
+        return Batches, (self._prepared, self.batch_size, self.task, self.wanted)
+
+    def against(self, image: Image, progress: Progress = silent) -> Batches:
+        """The same with the float network's outputs, where the task is held against them.
+
+        Raises:
+            ImageError: they are needed, and the image was written without its float weights.
+        """
+        if not self.task.against_float or self.wanted:
+            return self
+        session = float_session(image)
+        found = [
+            outputs for outputs, _ in _run(session, self, progress, "running the float network")
+        ]
+        wanted = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+        return Batches(self.data, self.batch_size, self.task, wanted)
 
     @cached_property
     def _prepared(self) -> Dataset:
@@ -149,12 +186,28 @@ def accuracy(
     *,
     description: str = "accuracy",
 ) -> float:
-    """Share of samples whose largest value of the first output is at the label.
+    """The figure of the data's task: of a dataset the share of samples that are right.
 
-    Arguments and errors are those of :func:`right`.
+    Arguments and errors are those of :func:`measure`.
     """
-    found = right(session, data, batch_size, progress, description=description)
-    return int(found.sum()) / len(found)
+    batches = data if isinstance(data, Batches) else Batches(data, batch_size)
+    return figure(batches, measure(session, batches, progress, description=description))
+
+
+def figure(batches: Batches, units: Array) -> float:
+    """The figure of what was measured.
+
+    Raises:
+        DataError: it is not defined for these samples.
+    """
+    value = batches.task.value(units)
+    if not math.isfinite(value):
+        raise DataError(
+            f"the {batches.task.metric.name} of these samples is not defined",
+            where=batches.data.name,
+            hint="give samples of both kinds, whose targets vary",
+        )
+    return value
 
 
 def right(
@@ -167,48 +220,55 @@ def right(
 ) -> Right:
     """Which samples have the largest value of the first output at their label.
 
+    Arguments and errors are those of :func:`measure`.
+    """
+    batches = data if isinstance(data, Batches) else Batches(data, batch_size)
+    batches = Batches(batches.data, batches.batch_size)
+    found: Right = measure(session, batches, progress, description=description)[:, 0] == 0
+    return found
+
+
+def measure(
+    session: Runs,
+    batches: Batches,
+    progress: Progress = silent,
+    *,
+    description: str = "accuracy",
+) -> Array:
+    """What the task's figure is made of: an entry a unit, in an order that the data fix.
+
     Args:
         session: what runs the network.
-        data: labelled samples; give :class:`Batches` to measure several sessions on them.
-        batch_size: samples at a time, where ``data`` is a dataset.
+        batches: the samples and the task.
         progress: told of the batches, under ``description``.
         description: name of the work for people.
 
     Raises:
-        DataError: no labels, labels beyond the classes, or inputs that do not fit.
-        ModelError: scores that are not finite.
-        UsageError: a model with a fixed number of samples, or a first output that is no list of
-            classes.
+        DataError: targets or inputs that do not fit.
+        ModelError: outputs that are not finite.
+        UsageError: a model with a fixed number of samples, or outputs that are none of the task.
     """
-    batches = data if isinstance(data, Batches) else Batches(data, batch_size)
+    task = batches.task
+    parts = [
+        task.scores(outputs, samples)
+        for outputs, samples in _run(session, batches, progress, description)
+    ]
+    return task.units(np.concatenate(parts))
+
+
+def _run(
+    session: Runs, batches: Batches, progress: Progress, description: str
+) -> Iterator[tuple[Mapping[str, Array], Samples]]:
+    """Outputs that the task reads, and what they are judged by, batch by batch."""
     batches = batches.on(session.get_inputs())
-    parts = []
-    for feed, labels in progress(batches, description, len(batches)):
-        scores = session.run(None, feed)[0]
-        require_finite({"0": scores}, description)
-        parts.append(_classes(scores, len(labels), labels, batches.data.name) == labels)
-    return np.concatenate(parts)
+    names = list(batches.task.reads([arg.name for arg in session.get_outputs()]))
+    for feed, samples in progress(batches, description, len(batches)):
+        outputs = dict(zip(names, session.run(names, feed), strict=True))
+        require_finite(outputs, description)
+        yield outputs, samples
 
 
 def _serves(data: Dataset, wanted: Input) -> bool:
     """Whether the data have this input, in the type that the network takes."""
     column = data.columns.get(wanted.name)
     return column is not None and column.fits(wanted)
-
-
-def _classes(
-    scores: npt.NDArray[Any], count: int, labels: npt.NDArray[np.int64], where: str
-) -> npt.NDArray[np.int64]:
-    flat = scores.reshape(scores.shape[0], -1) if scores.ndim >= 2 else scores
-    if flat.ndim != 2 or len(flat) != count or flat.shape[1] < 2:
-        raise UsageError(
-            f"the first output has shape {list(scores.shape)}, not (samples, classes)",
-            hint="accuracy needs a classifier; use `pimc run` for the outputs",
-        )
-    if labels.max(initial=0) >= flat.shape[1]:
-        raise DataError(
-            f"label {labels.max()} is beyond the network's {flat.shape[1]} classes",
-            where=where,
-            hint="count the classes from 0, in the order in which the network was trained",
-        )
-    return np.asarray(flat.argmax(axis=1), np.int64)

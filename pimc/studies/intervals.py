@@ -1,4 +1,4 @@
-"""What dies and samples leave open: confidence intervals of accuracies and of their differences."""
+"""What dies and samples leave open: confidence intervals of figures and of their differences."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pimc.tasks.statistics import matched_interval, wilson_interval
+from pimc.tasks.task import Array, Task
+
 __all__ = [
     "Difference",
     "Right",
     "deviation",
     "interval",
+    "interval_of",
     "mean_interval",
     "paired_interval",
     "wilson_interval",
 ]
 
 CONFIDENCE = 0.95
-#: The quantile of the normal distribution that belongs to it.
-_Z = 1.959963984540054
 
 #: (samples,) which of them a network gets right.
 Right = npt.NDArray[np.bool_]
@@ -61,16 +63,21 @@ def interval(values: Sequence[float], samples: int) -> tuple[float, float]:
     return max(low, 0.0), min(high, 1.0)
 
 
-def wilson_interval(share: float, samples: int) -> tuple[float, float]:
-    """95 % confidence interval of a share of ``samples``: Wilson's score interval.
+def interval_of(task: Task, dies: Sequence[Array]) -> tuple[float, float]:
+    """95 % confidence interval of a task's figure for any die on any samples, within its bounds.
 
-    E. B. Wilson, J. Am. Stat. Assoc. 22 (1927), doi:10.1080/01621459.1927.10502953.
+    As :func:`interval`, with the task's own interval over samples.
+
+    Args:
+        dies: units of each die, of the same samples.
     """
-    z = _Z
-    centre = (share + z**2 / (2 * samples)) / (1 + z**2 / samples)
-    half = z / (1 + z**2 / samples)
-    half *= math.sqrt(share * (1 - share) / samples + z**2 / (4 * samples**2))
-    return max(centre - half, 0.0), min(centre + half, 1.0)
+    values = [task.value(units) for units in dies]
+    mean = float(np.mean(values))
+    parts = [task.interval(dies)]
+    if len(values) > 1:
+        parts.append(mean_interval(values))
+    low, high = _combined(mean, parts)
+    return max(low, task.metric.low), min(high, task.metric.high)
 
 
 def deviation(values: Sequence[float]) -> float:
@@ -83,31 +90,25 @@ def paired_interval(gained: npt.NDArray[np.integer]) -> tuple[float, float]:
 
     Dies and samples are both drawn from many, and both conditions meet the same ones. The
     distances of the limits from the mean over dies (:func:`mean_interval`
-    of each die's difference) and over samples are added in squares, as
-    :func:`interval` does for accuracies. That over samples is the adjusted
-    Wald interval of matched proportions (A. Agresti and Y. Min, Stat. Med. 24 (2005),
-    doi:10.1002/sim.1781): half a sample is added to each of the four outcomes of a pair, so that
-    conditions which agree on all samples are not taken to agree on all others. Of several dies
-    it takes their mean of each sample; of a single die it is all.
+    of each die's difference) and over samples
+    (:func:`~pimc.tasks.statistics.matched_interval`) are added in squares, as
+    :func:`interval` does for accuracies. Of several dies that over samples
+    takes their mean of each sample; of a single die it is all.
 
     Args:
         gained: (dies, samples) 1 where only the first condition is right, −1 where only the second
             is, else 0.
     """
-    of_sample = gained.mean(axis=0)
-    mean, count = float(gained.mean()), len(of_sample) + 2
-    total = float(of_sample.sum())
-    half = _Z * math.sqrt(float((of_sample**2).sum()) + 1 - total**2 / count) / count
-    parts = [(total / count - half, total / count + half)]
+    parts = [matched_interval(gained.mean(axis=0))]
     if len(gained) > 1:
         parts.append(mean_interval(gained.mean(axis=1).tolist()))
-    low, high = _combined(mean, parts)
+    low, high = _combined(float(gained.mean()), parts)
     return max(low, -1.0), min(high, 1.0)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Accuracy of one condition less that of another, on the same dies and samples, as shares.
+    """A figure of one condition less that of another, on the same dies and samples.
 
     Attributes:
         per_die: of each die.
@@ -127,6 +128,15 @@ class Difference:
             tuple(gained.mean(axis=1).tolist()), gained.shape[1], paired_interval(gained)
         )
 
+    @staticmethod
+    def of(task: Task, one: Sequence[Array], two: Sequence[Array]) -> Difference:
+        """What ``one`` has over ``two`` by a task's figure; units die by die, in the same order."""
+        each, over_samples = task.differences(one, two)
+        parts = [over_samples] if len(each) < 2 else [over_samples, mean_interval(each)]
+        low, high = _combined(float(np.mean(each)), parts)
+        widest = task.metric.high - task.metric.low
+        return Difference(tuple(each), len(one[0]), (max(low, -widest), min(high, widest)))
+
     @property
     def mean(self) -> float:
         """Mean over the dies."""
@@ -143,6 +153,6 @@ class Difference:
 
 def _combined(mean: float, parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """The interval about a mean whose independent errors have these intervals."""
-    below = math.hypot(*(mean - low for low, _ in parts))
-    above = math.hypot(*(high - mean for _, high in parts))
+    below = math.hypot(*(max(mean - low, 0.0) for low, _ in parts))
+    above = math.hypot(*(max(high - mean, 0.0) for _, high in parts))
     return mean - below, mean + above

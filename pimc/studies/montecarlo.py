@@ -12,8 +12,8 @@ from pimc.runtime.door.abilities import saturation_of
 from pimc.runtime.door.device import Saturation
 from pimc.runtime.session import Session
 from pimc.studies.drawn import FRESH, Reading
-from pimc.studies.evaluate import Batches, right
-from pimc.studies.intervals import Right
+from pimc.studies.evaluate import Batches, figure, measure
+from pimc.tasks.task import Array
 from pimc.work.pool import Here, Pool, completed
 
 __all__ = ["Trial", "measure_die", "measure_dies", "measure_session", "shareable"]
@@ -25,17 +25,18 @@ class Trial:
 
     Attributes:
         die: its name.
-        accuracy: share of samples that it gets right.
+        accuracy: share of samples that it gets right; of another task than classification the
+            task's figure.
         seconds: how long it took.
         saturation: of the converters, by layer.
-        right: which samples it gets right.
+        units: what the figure is made of (:meth:`~pimc.tasks.task.Task.units`).
     """
 
     die: str
     accuracy: float
     seconds: float
     saturation: Mapping[str, Saturation]
-    right: Right = field(repr=False, compare=False)
+    units: Array = field(repr=False, compare=False)
 
 
 def measure_dies(
@@ -75,9 +76,9 @@ def measure_dies(
 def measure_session(session: Session, batches: Batches, progress: Progress = silent) -> Trial:
     """Measure the die or chip of a session; what is raised is what ``accuracy`` raises."""
     start, name = time.perf_counter(), session.device.name
-    found = right(session, batches, progress=progress, description=name)
-    seconds, share = time.perf_counter() - start, int(found.sum()) / len(found)
-    return Trial(name, share, seconds, saturation_of(session.device), found)
+    units = measure(session, batches, progress, description=name)
+    seconds, value = time.perf_counter() - start, figure(batches, units)
+    return Trial(name, value, seconds, saturation_of(session.device), units)
 
 
 def measure_die(image: Image, batches: Batches, reading: Reading, seed: int) -> Trial:

@@ -22,18 +22,16 @@ from pimc.data.rows import sha256_rows
 from pimc.errors import ChipError, PimcError, UsageError
 from pimc.files.container import canonical_json
 from pimc.files.writing.alone import alone
-from pimc.files.writing.atomic import sha256_array
 from pimc.image.image import Image
 from pimc.image.summary import summarize
 from pimc.plan.records import Plan
 from pimc.progress import Progress, silent
 from pimc.studies.drawn import FRESH, Reading
 from pimc.studies.evaluate import Batches, accuracy, float_session
-from pimc.studies.intervals import deviation, interval
+from pimc.studies.intervals import deviation, interval_of
 from pimc.studies.montecarlo import Trial, measure_die, shareable
+from pimc.studies.sweep_columns import Row, columns_for
 from pimc.studies.sweep_table import (
-    COLUMNS,
-    Row,
     key_of,
     read_rows,
     recording,
@@ -55,7 +53,7 @@ class Setup:
         model: the network.
         base: the chip whose parameters are swept.
         calib: inputs to choose ranges on, or None.
-        batches: labelled samples that accuracy is measured on.
+        batches: samples that accuracy, or the metric of another task, is measured on.
         seeds: of the dies; the same at all points, so that points are compared on like dies.
         reading: how the dies are read.
     """
@@ -67,9 +65,16 @@ class Setup:
     seeds: tuple[int, ...]
     reading: Reading = FRESH
 
+    @property
+    def key(self) -> str:
+        """What stands for the figure in the names of columns: ``accuracy`` or ``metric``."""
+        return self.batches.task.metric.key
+
     def identity(self) -> Row:
         """The columns that all rows of this sweep share."""
+        task = self.batches.task
         return {
+            **({} if task.metric.key == "accuracy" else {"task": task.name}),
             "model_sha256": self.model.model_sha256,
             "chip_sha256": self.base.fingerprint,
             "calib_sha256": "" if self.calib is None else _fingerprint(self.calib),
@@ -115,7 +120,8 @@ def _unmeasured(setup: Setup, point: Point) -> Row:
         fingerprint = chip_at(setup.base, point).fingerprint
     except ChipError:
         fingerprint = ""
-    empty: dict[str, Any] = {name: [] if kind is list else None for name, kind in COLUMNS.items()}
+    columns = columns_for(setup.batches.task.name)
+    empty: dict[str, Any] = {name: [] if kind is list else None for name, kind in columns.items()}
     filled = {"error": "", "image_sha256": "", "point_sha256": fingerprint}
     return {**point, **empty, **filled, **setup.identity()}
 
@@ -169,9 +175,9 @@ def _swept(
     ]
     todo = {number: points[number] for number, key in enumerate(keys) if key not in known}
     if todo:
-        float_accuracy = next((row["float_accuracy"] for row in stored), None)
+        known_float = next((row[f"float_{setup.key}"] for row in stored), None)
         with recording(output) as note, pool() as workers:
-            for number, row in _Run(setup, todo, workers, float_accuracy).rows(progress):
+            for number, row in _Run(setup, todo, workers, known_float).rows(progress):
                 note(row)
                 rows[number] = row
     write_rows(output, [*(row for key, row in known.items() if key not in set(keys)), *rows])
@@ -182,10 +188,10 @@ class _Run:
     """Points on their way: compiled here one by one, their dies measured by workers."""
 
     def __init__(
-        self, setup: Setup, points: Mapping[int, Point], pool: Pool, float_accuracy: float | None
+        self, setup: Setup, points: Mapping[int, Point], pool: Pool, in_float: float | None
     ) -> None:
         self.setup, self.points, self.pool = setup, points, pool
-        self.float_accuracy = float_accuracy
+        self.in_float = in_float
         self.open: dict[int, _Open] = {}
         self.failed: deque[tuple[int, Row]] = deque()
         self.last: tuple[str, Image] | None = None
@@ -207,7 +213,7 @@ class _Run:
             yield self.failed.popleft()
 
     def _tasks(self) -> Iterator[Task]:
-        data = self.pool.share(self.setup.batches)
+        data = None
         for number, point in _by_compilation(self.setup.base, self.points):
             start = time.perf_counter()
             try:
@@ -217,8 +223,11 @@ class _Run:
                 self.failed.append((number, {**row, "error": str(error)}))
                 continue
             self.open[number] = _Open(image, time.perf_counter() - start)
-            if self.float_accuracy is None:
-                self.float_accuracy = accuracy(float_session(image), self.setup.batches)
+            if data is None:
+                batches = self.setup.batches.against(image)
+                data = self.pool.share(batches)
+            if self.in_float is None:
+                self.in_float = accuracy(float_session(image), batches)
             shared = self.pool.share(shareable(image))
             for die, seed in enumerate(self.setup.seeds):
                 yield (number, die), (shared, data, self.setup.reading, seed)
@@ -235,16 +244,16 @@ class _Run:
     def _row(self, number: int, done: _Open) -> Row:
         trials = [done.trials[die] for die in range(len(self.setup.seeds))]
         values = [trial.accuracy for trial in trials]
-        low, high = interval(values, len(self.setup.batches.data))
-        summary = summarize(done.image)
+        low, high = interval_of(self.setup.batches.task, [trial.units for trial in trials])
+        summary, key = summarize(done.image), self.setup.key
         return {
             **_unmeasured(self.setup, self.points[number]),
-            "accuracy_mean": float(np.mean(values)),
-            "accuracy_std": deviation(values),
-            "accuracy_low": low,
-            "accuracy_high": high,
-            "accuracy_per_die": values,
-            "float_accuracy": self.float_accuracy,
+            f"{key}_mean": float(np.mean(values)),
+            f"{key}_std": deviation(values),
+            f"{key}_low": low,
+            f"{key}_high": high,
+            f"{key}_per_die": values,
+            f"float_{key}": self.in_float,
             "arrays": summary["arrays_used"],
             "cells": summary["cells_used"],
             "read_steps": summary["read_steps"],
@@ -282,5 +291,8 @@ def _fingerprint(data: Dataset) -> str:
         parts: dict[str, Any] = _column_parts(data.only)
     else:
         parts = {"inputs": {name: _column_parts(column) for name, column in columns}}
-    parts["y"] = None if data.y is None else sha256_array(data.y)
+    targets = {name: sha256_rows(values) for name, values in data.targets.items()}
+    parts["y"] = targets.pop("y", None)
+    if targets:
+        parts["others"] = targets
     return hashlib.sha256(canonical_json(parts).encode()).hexdigest()

@@ -14,9 +14,20 @@ from pimc.chip.grid import Value, as_text, parse_value
 from pimc.errors import UsageError
 from pimc.files.container import canonical_json
 from pimc.files.kinds.reading import read_as
-from pimc.files.strict import Key, check_value
+from pimc.files.strict import check_value
 from pimc.files.writing.atomic import replacing
 from pimc.files.writing.journal import appending, entries_of
+from pimc.studies.sweep_columns import (
+    ACCURACY,
+    COLUMNS,
+    COMMON,
+    KEYS,
+    KINDS,
+    METRIC,
+    Row,
+    columns_for,
+    task_of,
+)
 
 __all__ = [
     "COLUMNS",
@@ -32,36 +43,6 @@ __all__ = [
     "write_rows",
 ]
 
-#: Values by column; a parameter has a column of its name.
-Row = Mapping[str, Any]
-
-_SHARE = Key("float", "", low=0, high=1)
-_AMOUNT = Key("float", "", low=0)
-_COUNT = Key("int", "", low=0)
-_TEXT = Key("str", "")
-#: The columns beside the parameters, and what they hold.
-KEYS: Mapping[str, Key] = {
-    **dict.fromkeys(("accuracy_mean", "accuracy_std", "accuracy_low", "accuracy_high"), _SHARE),
-    "accuracy_per_die": Key("floats", "", low=0, high=1),
-    "float_accuracy": _SHARE,
-    "error": _TEXT,
-    "arrays": _COUNT,
-    "cells": _COUNT,
-    "read_steps": _COUNT,
-    "energy_pj": _AMOUNT,
-    "latency_ns": _AMOUNT,
-    "seconds": _AMOUNT,
-    "dies": Key("int", "", low=1),
-    "seed": _COUNT,
-    "samples": _COUNT,
-    "age_s": _AMOUNT,
-    "ir_drop": _TEXT,
-    **dict.fromkeys(("image_sha256", "point_sha256"), _TEXT),
-    **dict.fromkeys(("model_sha256", "chip_sha256", "calib_sha256", "data_sha256"), _TEXT),
-}
-_TYPES: Mapping[str, type] = {"float": float, "int": int, "str": str, "floats": list}
-#: The Python types of their values.
-COLUMNS: Mapping[str, type] = {name: _TYPES[item.kind] for name, item in KEYS.items()}
 #: Columns that every row fills; others of numbers are empty where a point was not measured.
 _FILLED = ("dies", "seed", "age_s")
 #: How a file ends that is none of a sweep: the reading, CSV's, JSON's, Parquet's.
@@ -100,7 +81,7 @@ def key_of(row: Row) -> tuple[object, ...]:
 
 def parameters_of(row: Row) -> dict[str, Value]:
     """The parameters of a row."""
-    return {name: v for name, v in row.items() if name not in COLUMNS and v is not None}
+    return {name: v for name, v in row.items() if name not in KEYS and v is not None}
 
 
 @read_as("sweep")
@@ -159,11 +140,17 @@ def require_same(path: Path, rows: Sequence[Row], identity: Row) -> None:
     Raises:
         UsageError: they belong to others.
     """
-    for column, what in IDENTITY.items():
-        if any(row[column] != identity[column] for row in rows):
-            raise UsageError(
-                f"holds a sweep with another {what}", where=str(path), hint="choose another -o"
-            )
+    differing = [
+        what
+        for column, what in IDENTITY.items()
+        if any(row[column] != identity[column] for row in rows)
+    ]
+    if any(task_of(row) != task_of(identity) for row in rows):
+        differing.append("task")
+    if differing:
+        raise UsageError(
+            f"holds a sweep with another {differing[0]}", where=str(path), hint="choose another -o"
+        )
 
 
 @contextmanager
@@ -188,7 +175,8 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
     Raises:
         UsageError: the file cannot be written.
     """
-    names = [*dict.fromkeys(name for row in rows for name in parameters_of(row)), *COLUMNS]
+    parameters = dict.fromkeys(name for row in rows for name in parameters_of(row))
+    names = [*parameters, *columns_for(task_of(rows[0]))]
     content = _FORMATS[path.suffix][1](names, rows)
     with replacing(path) as stream:
         stream.write(content)
@@ -200,7 +188,8 @@ def _journal(path: Path) -> Path:
 
 
 def _check_columns(names: Collection[str]) -> None:
-    missing = COLUMNS.keys() - set(names)
+    figures = METRIC if "metric_mean" in names else ACCURACY
+    missing = {*figures, *COMMON} - set(names)
     if missing:
         raise ValueError(f"columns are missing: {', '.join(sorted(missing))}")
 
@@ -227,7 +216,7 @@ def _to_text(value: Any) -> str:
 
 
 def _from_text(name: str, text: str) -> Any:
-    kind = COLUMNS.get(name)
+    kind = KINDS.get(name)
     if kind is list:
         return [parse_value(part) for part in text.split()]
     if kind is str:
@@ -248,7 +237,7 @@ def _read_parquet(path: Path) -> list[Row]:
         raise ValueError("not a table") from cause
     # A column of several kinds of values is stored as text.
     return [
-        {n: parse_value(v) if n not in COLUMNS and isinstance(v, str) else v for n, v in r.items()}
+        {n: parse_value(v) if n not in KEYS and isinstance(v, str) else v for n, v in r.items()}
         for r in rows
     ]
 
@@ -260,8 +249,8 @@ def _parquet_bytes(names: Sequence[str], rows: Sequence[Row]) -> bytes:
     columns = {}
     for name in names:
         values = [row.get(name) for row in rows]
-        if name in COLUMNS:
-            columns[name] = pa.array(values, kinds[COLUMNS[name]])
+        if name in KEYS:
+            columns[name] = pa.array(values, kinds[KINDS[name]])
         else:
             columns[name] = pa.array(_of_one_kind(values))
     stream = io.BytesIO()

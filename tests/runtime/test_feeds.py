@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from pimc.data.dataset import Dataset
 from pimc.runtime.feeds import feeds, in_double, samples_of, tensors
 from pimc.runtime.session import NodeArg
 
-FEED = {"x": np.ones((3, 2), np.float32), "ids": np.ones((3, 1), np.int64), "rate": np.array(8)}
+FEED: dict[str, npt.NDArray[Any]] = {
+    "x": np.ones((3, 2), np.float32),
+    "ids": np.ones((3, 1), np.int64),
+    "rate": np.array(8),
+}
 
 
 def test_types_and_shapes_stay() -> None:

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from pimc.data.dataset import Dataset
 from pimc.image.image import Image
 from pimc.passes.recover.train.trainer import Batch, Best, Trainer
-from pimc.passes.recover.twin.goal import Goal, Task
+from pimc.passes.recover.twin.goal import Goal
 from pimc.passes.recover.twin.noisy import NoisyLayer, parameters_of, written
 from pimc.passes.recover.twin.student import Run, Student, distance
 from pimc.passes.recover.twin.twin import Twin
@@ -192,7 +192,7 @@ def hardened(
     data: Dataset,
     options: HardenOptions | None = None,
     *,
-    task: Task | None = None,
+    task: str | None = None,
     seed: int = 0,
     device: str = "cpu",
     progress: Progress = silent,

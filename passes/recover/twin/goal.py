@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 
-__all__ = ["TEMPERATURE", "Goal", "Objective", "Outputs", "Task", "error_of_mean"]
+from pimc.passes.recover.twin.objectives import OTHER_OBJECTIVES
+from pimc.tasks.find import task_named
+from pimc.tasks.task import Distilled
 
-Task = Literal["classification", "regression"]
+__all__ = ["TEMPERATURE", "Goal", "Objective", "Outputs", "error_of_mean"]
+
 Outputs = Sequence[torch.Tensor]
 
 #: Temperature of the distillation where nobody says otherwise.
@@ -51,9 +53,14 @@ class Goal:
     temperature: float = TEMPERATURE
 
     @staticmethod
-    def of(task: Task | None, wanted: Outputs, temperature: float = TEMPERATURE) -> Goal:
-        """The goal of a task; each output is judged by its shape where no task is named."""
-        return Goal(tuple(_OBJECTIVES[_kind(task, output)] for output in wanted), temperature)
+    def of(task: str | None, wanted: Outputs, temperature: float = TEMPERATURE) -> Goal:
+        """The goal of a task by name; each output is judged by its shape where none is named.
+
+        Raises:
+            UsageError: there is no such task.
+        """
+        held_to: Distilled = "classes" if task is None else task_named(task).distills
+        return Goal(tuple(_OBJECTIVES[_kind(held_to, output)] for output in wanted), temperature)
 
     def loss(self, found: Outputs, wanted: Outputs) -> torch.Tensor:
         """Distance of all outputs from the teacher's."""
@@ -97,9 +104,12 @@ def error_of_mean(values: torch.Tensor) -> float | None:
     return float(values.std() / len(values) ** 0.5) if len(values) > 1 else None
 
 
-def _kind(task: Task | None, output: torch.Tensor) -> str:
+def _kind(held_to: Distilled, output: torch.Tensor) -> str:
+    """The objective of an output; where its shape is none of what it is held to: its values."""
+    if held_to in OTHER_OBJECTIVES:
+        return held_to if OTHER_OBJECTIVES[held_to].fits(output) else "values"
     listed = output.dim() == 2 and output.shape[1] > 1
-    if task == "regression" or not listed:
+    if not listed or held_to != "classes":
         return "values"
     total = output.sum(dim=1)
     probable = bool((output >= 0).all()) and bool(torch.allclose(total, torch.ones_like(total)))
@@ -179,4 +189,8 @@ _OBJECTIVES: dict[str, Objective] = {
     "logits": Objective(True, _divergence, _divergences, _sampled_class),
     "probabilities": Objective(True, _log_divergence, _log_divergences, _log_sampled_class),
     "values": Objective(False, _relative_error, _relative_errors, _random_direction),
+    **{
+        name: Objective(False, one.loss, one.each, one.probe)
+        for name, one in OTHER_OBJECTIVES.items()
+    },
 }

@@ -11,13 +11,13 @@ import click
 from pimc.cli.options.data import DataOptions
 from pimc.cli.options.fields import flag, group, named_by_user, option, several
 from pimc.cli.options.single import device_option, die_option, image_argument
+from pimc.cli.options.task import task_option
 from pimc.cli.options.values import FILE
 from pimc.cli.options.workers import WorkerOptions
 from pimc.cli.recovering.dies import CALIB_HELP
 
 if TYPE_CHECKING:
     from pimc.passes.recover.options import Trained
-    from pimc.passes.recover.twin.goal import Task
 
 __all__ = ["RecoverArguments", "SteeringOptions"]
 
@@ -68,7 +68,7 @@ class RecoverArguments:
     calib: Path | None = option("--calib", type=FILE, metavar="DATA", help=CALIB_HELP)
     preprocess: DataOptions = group(DataOptions)
     data: Path | None = option(
-        "--data", type=FILE, metavar="DATA", help="Labelled data to report accuracy on."
+        "--data", type=FILE, metavar="DATA", help="Labelled data to report the metric on."
     )
     die: Path | None = die_option()
     dies: int | None = option(
@@ -76,10 +76,9 @@ class RecoverArguments:
     )
     device: str = device_option()
     steering: SteeringOptions = group(SteeringOptions)
-    task: Task | None = option(
-        "--task",
-        type=click.Choice(["classification", "regression"]),
-        help="What the outputs are; judged by their shape if not given.",
+    task: str | None = task_option(
+        "What the outputs mean: what they are held to, and the metric of --data; judged by their"
+        " shape if not given, with accuracy as the metric."
     )
     strategy: tuple[str, ...] = several(
         "--strategy",

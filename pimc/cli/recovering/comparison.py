@@ -10,8 +10,9 @@ from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 from pimc.cli.command import Report, Settings
+from pimc.cli.options.task import keyed, told_of
 from pimc.cli.recovering.arguments import RecoverArguments
-from pimc.cli.text import facts, percent, percents, table
+from pimc.cli.text import facts, percent, table
 
 if TYPE_CHECKING:
     from pimc.data.dataset import Dataset
@@ -19,13 +20,19 @@ if TYPE_CHECKING:
     from pimc.passes.recover.options import RecoverOptions
     from pimc.studies.compare import Outcome
     from pimc.studies.evaluate import Batches
+    from pimc.tasks.metric import Metric
+    from pimc.tasks.task import Array, Task
 
 __all__ = ["compared"]
 
-_HEADER = (
-    "strategy", "before", "after", "points won", "agrees with float", "cells rewritten",
-    "digital weights", "array reads", "time",
-)  # fmt: skip
+
+def _header(metric: Metric) -> tuple[str, ...]:
+    won = "points won" if metric.unit == "%" else f"{metric.name} won"
+    return (
+        "strategy", "before", "after", won, "agrees with float", "cells rewritten",
+        "digital weights", "array reads", "time",
+    )  # fmt: skip
+
 
 #: What stands in brackets.
 _BRACKETS = "95 % intervals over dies and samples, of points won those of paired differences"
@@ -52,6 +59,7 @@ def compared(
     from pimc.runtime.door.drivers import simulates
     from pimc.runtime.session import Session
     from pimc.studies.evaluate import accuracy, float_session
+    from pimc.tasks.classification import CLASSIFICATION
 
     if arguments.die is not None or not simulates(arguments.device):
         raise UsageError(
@@ -89,18 +97,21 @@ def compared(
     total = int(image.used.sum())
     by_name = {name: [one for one in outcomes if one.strategy == name] for name in names}
     samples = 0 if labelled is None else len(labelled.data)
-    rows = [_row(found, total, samples) for found in by_name.values()]
+    task = CLASSIFICATION if labelled is None else labelled.task
+    metric = task.metric
+    rows = [_row(found, total, task) for found in by_name.values()]
     data = {
         "output": str(output),
-        "float_accuracy": in_float,
-        "quantized_accuracy": ideal,
-        "floor_accuracy": floor,
+        **told_of(task),
+        f"float_{metric.key}": in_float,
+        f"quantized_{metric.key}": ideal,
+        f"floor_{metric.key}": floor,
         "samples": samples or None,
         "calibration_samples": len(calib),
         "cells_total": total,
         "dies": seeds,
-        "strategies": [_over_both(found, samples) for found in by_name.values()],
-        "outcomes": [outcome.to_dict() for outcome in outcomes],
+        "strategies": [_over_both(found, task) for found in by_name.values()],
+        "outcomes": [keyed(task, outcome.to_dict()) for outcome in outcomes],
         "seconds": round(time.perf_counter() - start, 3),
     }
     with replacing(output) as stream:
@@ -108,9 +119,9 @@ def compared(
     counts = f"{stands_on(len(seeds), samples or None)}, {len(calib):,} calibration samples"
     in_brackets = f"; in brackets {_BRACKETS}" if samples else ""
     with replacing(output.with_suffix(".md")) as stream:
-        stream.write(f"{counts}{in_brackets}\n\n{_markdown(rows)}".encode())
+        stream.write(f"{counts}{in_brackets}\n\n{_markdown(rows, metric)}".encode())
     if in_float is not None:
-        _picture(output.with_suffix(".png"), by_name, total, samples, (in_float, floor))
+        _picture(output.with_suffix(".png"), by_name, total, samples, (in_float, floor), task)
     layers_picture(
         output.with_suffix(".layers.png"),
         *_layer_errors(names, outcomes),
@@ -118,29 +129,30 @@ def compared(
     )
     head = facts(
         [
-            ("float", percent(in_float)),
-            ("quantized", percent(ideal)),
-            ("floor", percent(floor)),
+            ("metric", "" if metric.key == "accuracy" else metric.name),
+            ("float", metric.text(in_float)),
+            ("quantized", metric.text(ideal)),
+            ("floor", metric.text(floor)),
             ("dies", counts),
             ("brackets", _BRACKETS if samples else ""),
         ]
     )
-    return Report(data, f"{head}\n\n{table(_HEADER, rows)}", answer=False)
+    return Report(data, f"{head}\n\n{table(_header(metric), rows)}", answer=False)
 
 
-def _row(outcomes: Sequence[Outcome], total: int, samples: int) -> tuple[str, ...]:
+def _row(outcomes: Sequence[Outcome], total: int, task: Task) -> tuple[str, ...]:
     """A strategy's line: means over the dies; what is of accuracy with its 95 % interval."""
     from pimc.studies.compare import gained
 
-    won = gained(outcomes)
-    points = percent(None)
+    won, metric = gained(outcomes, task), task.metric
+    points = metric.text(None)
     if won is not None:
-        low, high = won.interval
-        points = f"{100 * won.mean:.2f} ({100 * low:.2f} to {100 * high:.2f})"
+        low, high = map(metric.number, won.interval)
+        points = f"{metric.number(won.mean)} ({low} to {high})"
     return (
         outcomes[0].strategy,
-        _accuracy([one.accuracy_before for one in outcomes], samples),
-        _accuracy([one.accuracy_after for one in outcomes], samples),
+        _reached([one.units_before for one in outcomes], task),
+        _reached([one.units_after for one in outcomes], task),
         points,
         _over_dies([one.agreement for one in outcomes]),
         percent(mean(one.cells_rewritten for one in outcomes) / total, 1),
@@ -150,35 +162,36 @@ def _row(outcomes: Sequence[Outcome], total: int, samples: int) -> tuple[str, ..
     )
 
 
-def _over_both(outcomes: Sequence[Outcome], samples: int) -> dict[str, Any]:
+def _over_both(outcomes: Sequence[Outcome], task: Task) -> dict[str, Any]:
     """What a strategy's outcomes say of any dies and samples."""
     from pimc.studies.compare import gained
 
-    won = gained(outcomes)
+    won, key = gained(outcomes, task), task.metric.key
     return {
         "strategy": outcomes[0].strategy,
-        "accuracy_before": _interval_of([one.accuracy_before for one in outcomes], samples),
-        "accuracy_after": _interval_of([one.accuracy_after for one in outcomes], samples),
+        f"{key}_before": _interval_of([one.units_before for one in outcomes], task),
+        f"{key}_after": _interval_of([one.units_after for one in outcomes], task),
         "gained": won and won.to_dict(),
     }
 
 
-def _interval_of(values: Sequence[float | None], samples: int) -> dict[str, Any] | None:
+def _interval_of(dies: Sequence[Array | None], task: Task) -> dict[str, Any] | None:
     """``mean`` and ``interval_95`` over dies and samples; None without labelled data."""
-    from pimc.studies.intervals import interval
+    from pimc.studies.intervals import interval_of
 
-    known = [value for value in values if value is not None]
+    known = [units for units in dies if units is not None]
     if not known:
         return None
-    return {"mean": mean(known), "interval_95": list(interval(known, samples))}
+    reached = mean(task.value(units) for units in known)
+    return {"mean": reached, "interval_95": list(interval_of(task, known))}
 
 
-def _accuracy(values: Sequence[float | None], samples: int) -> str:
+def _reached(dies: Sequence[Array | None], task: Task) -> str:
     """Mean and 95 % interval over dies and samples."""
-    found = _interval_of(values, samples)
+    found, metric = _interval_of(dies, task), task.metric
     if found is None:
-        return percent(None)
-    return f"{100 * found['mean']:.2f} ({percents(*found['interval_95'])})"
+        return metric.text(None)
+    return f"{metric.number(found['mean'])} ({metric.texts(*found['interval_95'])})"
 
 
 def _counted(reads: Sequence[int | None]) -> str:
@@ -198,8 +211,9 @@ def _over_dies(values: Sequence[float | None]) -> str:
     return f"{100 * mean(known):.2f} ± {100 * deviation(known):.2f} %"
 
 
-def _markdown(rows: Sequence[Sequence[str]]) -> str:
-    lines = [_HEADER, ("---", *["---:"] * (len(_HEADER) - 1)), *rows]
+def _markdown(rows: Sequence[Sequence[str]], metric: Metric) -> str:
+    header = _header(metric)
+    lines = [header, ("---", *["---:"] * (len(header) - 1)), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
@@ -224,6 +238,7 @@ def _picture(
     total: int,
     samples: int,
     across: tuple[float, float | None],
+    task: Task,
 ) -> None:
     from pimc.pictures.recovery import strategies_picture
 
@@ -236,4 +251,10 @@ def _picture(
         for name, found in outcomes.items()
     }
     in_float, floor = across
-    strategies_picture(path, points, in_float, samples, floor)
+    intervals = None
+    if task.metric.key != "accuracy":
+        told = {n: _interval_of([one.units_after for one in f], task) for n, f in outcomes.items()}
+        intervals = {name: tuple(one["interval_95"]) for name, one in told.items() if one}
+    strategies_picture(
+        path, points, in_float, samples, floor, metric=task.metric, intervals=intervals
+    )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pimc.cli.command import Report, Settings, command, note, warned
+from pimc.cli.options.task import task_of
 from pimc.cli.recovering.arguments import RecoverArguments, SteeringOptions
 from pimc.cli.recovering.comparison import compared
 from pimc.cli.recovering.dies import inputs_for
@@ -48,18 +49,20 @@ def recover(settings: Settings, arguments: RecoverArguments) -> Report:
 
     if arguments.calib is None:
         raise UsageError("--calib is missing", hint="name calibration data")
+    task = task_of(arguments.task)
     path = find_image(arguments.image)
     image = Image.load(path)
     inputs = inputs_for(image)
     calib = arguments.preprocess.load(arguments.calib, inputs)
     labelled = None
     if arguments.data is not None:
-        labelled = Batches(arguments.preprocess.load(arguments.data, inputs, "test"))
+        loaded = arguments.preprocess.load(arguments.data, inputs, "test")
+        labelled = Batches(loaded, task=task).against(image, settings.progress)
     warnings = warned(_warnings(image, calib, labelled))
     act, options = compared if arguments.compare else _recovered, _options(settings, arguments)
     with alone(_written_die(arguments), DeviceError), alone(arguments.output, UsageError):
         done = act(settings, path, image, calib, labelled, options, arguments)
-    if labelled is not None:
+    if labelled is not None and task.metric.key == "accuracy":
         chance = chance_warning(image, labelled.data, done.data["float_accuracy"])
         warnings += warned([chance] if chance else [])
     return replace(done, data={**done.data, "warnings": warnings})
@@ -122,10 +125,12 @@ def _recovered(
     from pimc.runtime.door.abilities import flush, observer
     from pimc.runtime.session import Session
     from pimc.studies.evaluate import accuracy, float_session
+    from pimc.tasks.classification import CLASSIFICATION
 
     if arguments.workers.jobs > 1 or arguments.workers.cluster:
         raise UsageError("--jobs and --cluster share out comparisons only", hint="add --compare")
     strategy = _only(arguments.strategy)
+    task = CLASSIFICATION if labelled is None else labelled.task
     if arguments.since is not None:
         options = replace(options, enough=enough_since(arguments.since, image))
     progress = settings.progress
@@ -175,12 +180,12 @@ def _recovered(
                 progress=progress,
             )
             after = measure(recovery.image, job.device)
-            result = result_of(recovery, job.output, job.die_file, before, after, image)
+            result = result_of(recovery, job.output, job.die_file, (before, after), image, task)
             write_files(recovery, job.output, result)
             if job.device is not None:
                 flush(job.device, job.die_file)
             results.append(result)
-    return report_of(results, in_float, ideal, image, found.notes)
+    return report_of(results, in_float, ideal, image, task, found.notes)
 
 
 def _require_programmed(image: Image, device: Device, checkpoint: Checkpoint) -> None:
@@ -203,7 +208,7 @@ def _require_programmed(image: Image, device: Device, checkpoint: Checkpoint) ->
 
 
 def _told(labelled: Batches | None, before: float | None) -> dict[str, Any]:
-    """What the checkpoint keeps of the die as it was: its accuracy, and on what."""
+    """What the checkpoint keeps of the die as it was: its accuracy or metric, and on what."""
     if labelled is None or before is None:
         return {}
     return {"data": _mark(labelled), "accuracy_before": before}
@@ -217,10 +222,12 @@ def _accuracy_told(checkpoint: Checkpoint, labelled: Batches | None) -> float | 
 
 
 def _mark(labelled: Batches) -> str:
-    from pimc.files.writing.atomic import sha256_array
+    from pimc.data.rows import sha256_rows
     from pimc.passes.recover.bench.checkpoint import recognised
 
-    return f"{recognised(labelled.data)} {sha256_array(labelled.labels)}"
+    targets = [sha256_rows(values) for _, values in sorted(labelled.data.targets.items())]
+    named = [] if labelled.task.metric.key == "accuracy" else [labelled.task.name]
+    return " ".join([recognised(labelled.data), *targets, *named])
 
 
 @contextmanager

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pimc.cli.command import Report
+from pimc.cli.options.task import told_of
 from pimc.cli.recovering.figures import agreement_text, basis_lines, intervals_of, loss_text
 from pimc.cli.text import facts, percent, table
 
 if TYPE_CHECKING:
     from pimc.image.image import Image
     from pimc.passes.recover.recovery import Recovery
+    from pimc.tasks.task import Task
 
 __all__ = ["report_of", "result_of", "write_files"]
 
@@ -22,30 +24,32 @@ def result_of(
     recovery: Recovery,
     output: Path,
     die_file: Path | None,
-    before: float | None,
-    after: float | None,
+    reached: tuple[float | None, float | None],
     image: Image,
+    task: Task,
 ) -> dict[str, Any]:
     """The entry of one die in the JSON; also its report.
 
     Args:
         output, die_file: where the next image and the die's state go.
-        before, after: accuracy on labelled data.
+        reached: accuracy, or the metric of another task, on labelled data, before and after.
         image: the image that was recovered.
+        task: whose metric that is.
     """
     from pimc.passes.recover.write.residual import residual_weights
 
     note = recovery.image.recovery
     assert note is not None  # that is what a recovery leaves
     held_out = recovery.basis.held_out
+    (before, after), key = reached, task.metric.key
     return {
         "die": note.die,
         "strategy": recovery.strategy,
         "sha256": recovery.image.sha256,
         "output": str(output),
         "die_file": None if die_file is None else str(die_file),
-        "accuracy_before": before,
-        "accuracy_after": after,
+        f"{key}_before": before,
+        f"{key}_after": after,
         "cells_total": int(image.used.sum()),
         "cells_rewritten": recovery.cells_rewritten,
         "residual_weights": residual_weights(recovery.image),
@@ -100,19 +104,23 @@ def report_of(
     in_float: float | None,
     ideal: float | None,
     image: Image,
+    task: Task,
     notes: Sequence[str] = (),
 ) -> Report:
     """What is told of all dies.
 
     Args:
+        in_float, ideal: accuracy, or the task's metric, of the float network and perfect cells.
         notes: what was left out of what the user gave.
     """
-    total = results[0]["cells_total"]
+    total, metric = results[0]["cells_total"], task.metric
+    before, after = f"{metric.key}_before", f"{metric.key}_after"
     data = {
-        "float_accuracy": in_float,
-        "quantized_accuracy": ideal,
-        "accuracy_before": [result["accuracy_before"] for result in results],
-        "accuracy_after": [result["accuracy_after"] for result in results],
+        **told_of(task),
+        f"float_{metric.key}": in_float,
+        f"quantized_{metric.key}": ideal,
+        before: [result[before] for result in results],
+        after: [result[after] for result in results],
         "cells_total": total,
         "cells_rewritten": max(result["cells_rewritten"] for result in results),
         "residual_weights": max(result["residual_weights"] for result in results),
@@ -125,16 +133,22 @@ def report_of(
     rows = [
         [
             result["die"],
-            percent(result["accuracy_before"]),
-            percent(result["accuracy_after"]),
+            metric.text(result[before]),
+            metric.text(result[after]),
             f"{result['cells_rewritten']:,} ({percent(result['cells_rewritten'] / total, 1)})",
             f"{result['seconds']:.0f} s",
             result["output"],
         ]
         for result in results
     ]
+    better = "" if metric.key == "accuracy" else f"{metric.name}, {metric.direction} is better"
     head = facts(
-        [("float", percent(in_float)), ("quantized", percent(ideal)), ("cells", f"{total:,}")]
+        [
+            ("metric", better),
+            ("float", metric.text(in_float)),
+            ("quantized", metric.text(ideal)),
+            ("cells", f"{total:,}"),
+        ]
     )
     digital = max(result["residual_weights"] for result in results)
     body = table(["die", "before", "after", "cells rewritten", "time", "next image"], rows)

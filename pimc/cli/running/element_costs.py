@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pimc.cli.command import Settings
 from pimc.cli.running.dies import DieOptions
-from pimc.cli.text import facts, percent, room, table
+from pimc.cli.text import facts, room, table
 from pimc.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pimc.studies.ablation_result import Explanation
     from pimc.studies.evaluate import Batches
     from pimc.studies.intervals import Difference
+    from pimc.tasks.metric import Metric
 
 __all__ = ["check_options", "element_costs"]
 
@@ -88,13 +89,13 @@ def element_costs(
 
 
 def _quantization(found: Explanation) -> str:
-    steps = found.quantization
-    return f"accuracy with perfect cells, {found.samples:,} samples\n" + facts(
+    steps, metric = found.quantization, found.metric
+    return f"{metric.name} with perfect cells, {found.samples:,} samples\n" + facts(
         [
-            ("  float", percent(steps.in_float)),
-            ("  weights rounded", percent(steps.weights)),
-            ("  and inputs", percent(steps.dac)),
-            ("  and column currents", percent(steps.adc)),
+            ("  float", metric.text(steps.in_float)),
+            ("  weights rounded", metric.text(steps.weights)),
+            ("  and inputs", metric.text(steps.dac)),
+            ("  and column currents", metric.text(steps.adc)),
         ]
     )
 
@@ -102,22 +103,29 @@ def _quantization(found: Explanation) -> str:
 def _elements(found: Explanation) -> str:
     from pimc.pictures.canvas import stands_on
 
+    metric = found.metric
     rows = [
-        (cost.element.name, _points(cost.switched_off), _points(cost.alone)) for cost in found.costs
+        (cost.element.name, _points(cost.switched_off, metric), _points(cost.alone, metric))
+        for cost in found.costs
     ]
     off = sum(cost.switched_off.mean for cost in found.costs)
     alone = sum(cost.alone.mean for cost in found.costs)
-    together = _points(found.together)
-    rows += [("sum", f"{100 * off:6.2f}", f"{100 * alone:6.2f}")]
+    together = _points(found.together, metric)
+    rows += [("sum", _number(off, metric), _number(alone, metric))]
     rows += [("all together", together, together)]
     counts = stands_on(len(found.accuracies), found.samples)
-    head = f"points of accuracy an element costs and their 95 % intervals, {counts}\n"
+    points = f"points of {metric.name}" if metric.unit == "%" else metric.name
+    head = f"{points} an element costs and their 95 % intervals, {counts}\n"
     return head + table(("element", "won without it", "lost with it alone"), rows)
 
 
-def _points(lost: Difference) -> str:
+def _points(lost: Difference, metric: Metric) -> str:
     low, high = lost.interval
-    return f"{100 * lost.mean:6.2f} ({100 * low:.2f} to {100 * high:.2f})"
+    return f"{_number(lost.mean, metric)} ({metric.number(low)} to {metric.number(high)})"
+
+
+def _number(value: float, metric: Metric) -> str:
+    return metric.number(value).rjust(6)
 
 
 def _layers(found: Explanation) -> str:

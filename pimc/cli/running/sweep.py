@@ -1,4 +1,4 @@
-"""``pimc sweep``: Accuracy and cost over a grid of chip parameters."""
+"""``pimc sweep``: Accuracy, or another metric, over a grid of chips."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from pimc.cli.options.fields import argument, group, option, several
 from pimc.cli.options.model import ModelOptions
 from pimc.cli.options.samples import SampleOptions
 from pimc.cli.options.single import ir_drop_option
+from pimc.cli.options.task import keyed, task_of, task_option, told_of
 from pimc.cli.options.values import DURATION, FILE
 from pimc.cli.options.workers import WorkerOptions
 from pimc.cli.running.dies import DRAWN
-from pimc.cli.text import engineering, facts, percent, percents, room, table
+from pimc.cli.text import engineering, facts, room, table
 
 if TYPE_CHECKING:
     from pimc.chip.design import Chip
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from pimc.runtime.physics.ir_drop import Method
     from pimc.studies.evaluate import Batches
     from pimc.studies.sweep_table import Row
+    from pimc.tasks.metric import Metric
 
 __all__ = ["COMMAND", "SweepArguments", "sweep"]
 
@@ -63,6 +65,9 @@ class SweepArguments:
     )
     data: Path = option("--data", type=FILE, required=True, metavar="DATA", help="Labelled data.")
     preprocess: DataOptions = group(DataOptions)
+    task: str | None = task_option(
+        "What the outputs mean, and the metric that is told [default: classification]."
+    )
     dies: int = option(
         "--dies", type=click.IntRange(1), default=DRAWN, help="Dies drawn from --seed on."
     )
@@ -108,19 +113,21 @@ def sweep(settings: Settings, arguments: SweepArguments) -> Report:
         pool=arguments.workers.open,
         progress=settings.progress,
     )
+    task = batches.task
     data = {
+        **told_of(task),
         "output": str(output),
-        "pictures": [str(path) for path in _pictures(output, axes, done.rows)],
+        "pictures": [str(path) for path in _pictures(output, axes, done.rows, task.metric)],
         "dies": arguments.dies,
         "samples": len(batches.data),
         "points": len(done.rows),
         "measured": done.measured,
         "failed": sum(bool(row["error"]) for row in done.rows),
-        "float_accuracy": _float_accuracy(done.rows),
+        "float_accuracy": _in_float(done.rows, task.metric),
         "seconds": round(time.perf_counter() - start, 3),
         "rows": done.rows,
     }
-    return Report(data, _text(data, axes), answer=False)
+    return Report(keyed(task, data), _text(data, axes, task.metric), answer=False)
 
 
 COMMAND = command(
@@ -144,25 +151,28 @@ def _given(base: Chip, arguments: SweepArguments) -> tuple[Plan, Dataset | None,
         calib = preprocess.load(arguments.calib, loaded.graph.graph.inputs)
     inputs = parted.graph.graph.inputs
     free_inputs(inputs)
-    batches = arguments.samples.of(preprocess.load(arguments.data, inputs, "test"))
+    task = task_of(arguments.task)
+    batches = arguments.samples.of(preprocess.load(arguments.data, inputs, "test"), task)
     return loaded, calib, batches
 
 
-def _pictures(output: Path, axes: Sequence[Axis], rows: Sequence[Row]) -> list[Path]:
+def _pictures(
+    output: Path, axes: Sequence[Axis], rows: Sequence[Row], metric: Metric
+) -> list[Path]:
     """One picture a parameter that takes several values, beside the output."""
     from pimc.pictures.plots import lines_picture
 
     written = []
     for number, axis in enumerate(axes):
         others = _others(number, axes)
-        lines = _lines(axis, others, rows)
+        lines = _lines(axis, others, rows, metric.key)
         if len(axis.values) > 1 and lines:
             path = output.with_name(f"{output.stem}.{axis.name}.png")
             title = ", ".join(other.name for other in others)
-            samples, in_float = rows[0]["samples"], _float_accuracy(rows)
+            samples, in_float = rows[0]["samples"], _in_float(rows, metric)
             pooled = any(len(one.values) > 1 for one in axes if one not in (axis, *others))
             among = ", means over the other parameters" if pooled else ""
-            lines_picture(path, axis.name, lines, samples, title, in_float, among)
+            lines_picture(path, axis.name, lines, samples, title, in_float, among, metric)
             written.append(path)
     return written
 
@@ -174,9 +184,9 @@ def _others(number: int, axes: Sequence[Axis]) -> list[Axis]:
 
 
 def _lines(
-    axis: Axis, others: Sequence[Axis], rows: Sequence[Row]
+    axis: Axis, others: Sequence[Axis], rows: Sequence[Row], key: str = "accuracy"
 ) -> dict[str, dict[Any, list[float]]]:
-    """Accuracies of the dies by line and value of a parameter; means over points of both."""
+    """What the dies reach by line and value of a parameter; means over points of both."""
     import numpy as np
 
     from pimc.chip.grid import as_text
@@ -186,31 +196,31 @@ def _lines(
         if not row["error"]:
             label = ", ".join(as_text(row[other.name]) for other in others)
             line = found.setdefault(label, {})
-            line.setdefault(row[axis.name], []).append(row["accuracy_per_die"])
+            line.setdefault(row[axis.name], []).append(row[f"{key}_per_die"])
     return {
         label: {value: np.mean(points, axis=0).tolist() for value, points in line.items()}
         for label, line in found.items()
     }
 
 
-def _float_accuracy(rows: Sequence[Row]) -> float | None:
-    return next((row["float_accuracy"] for row in rows if not row["error"]), None)
+def _in_float(rows: Sequence[Row], metric: Metric) -> float | None:
+    return next((row[f"float_{metric.key}"] for row in rows if not row["error"]), None)
 
 
-def _text(data: Mapping[str, Any], axes: Sequence[Axis]) -> str:
+def _text(data: Mapping[str, Any], axes: Sequence[Axis], metric: Metric) -> str:
     from pimc.chip.grid import as_text
     from pimc.pictures.canvas import stands_on
 
     names = [axis.name for axis in axes]
     header = [
-        *names, "accuracy", "± dies", "95 % interval", "arrays", "read steps", "energy", "latency",
+        *names, metric.name, "± dies", "95 % interval", "arrays", "read steps", "energy", "latency",
     ]  # fmt: skip
     shown = [
         [
             *(as_text(row[name]) for name in names),
-            percent(row["accuracy_mean"]),
-            percent(row["accuracy_std"]),
-            percents(row["accuracy_low"], row["accuracy_high"]),
+            metric.text(row[f"{metric.key}_mean"]),
+            metric.text(row[f"{metric.key}_std"]),
+            metric.texts(row[f"{metric.key}_low"], row[f"{metric.key}_high"]),
             row["arrays"],
             row["read_steps"],
             engineering(_scaled(row["energy_pj"], 1e-12), "J"),
@@ -223,7 +233,7 @@ def _text(data: Mapping[str, Any], axes: Sequence[Axis]) -> str:
         ("points", f"{data['points']} ({data['measured']} measured now)"),
         *(("not compiled", f"{count}: {error}") for error, count in errors.items()),
         ("a point", f"{stands_on(data['dies'], data['samples'])}, interval over both"),
-        ("float", percent(data["float_accuracy"])),
+        ("float", metric.text(data["float_accuracy"])),
         ("took", f"{data['seconds']:.1f} s"),
         ("written", ", ".join([data["output"], *data["pictures"]])),
     ]

@@ -76,7 +76,7 @@ def test_stored_arrays_that_have_the_size_are_taken() -> None:
     assert len(Dataset.of(x, preprocess=Preprocess(resize=8))) == 2
     for how in ({"crop": (8, 8)}, {"resize": 9}):
         with pytest.raises(DataError, match="stored arrays are not resized"):
-            Dataset.of(x, preprocess=Preprocess(**how))  # type: ignore[arg-type]
+            Dataset.of(x, preprocess=Preprocess(**how))
 
 
 # --- folders ---------------------------------------------------------------------------------

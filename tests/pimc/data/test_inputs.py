@@ -59,7 +59,7 @@ def job(here: Path) -> Path:
     """A folder with the network, calib.npz and test.npz."""
     rng = np.random.default_rng(1)
     onnx.save(two_inputs(), "two.onnx")
-    feed = {"ids": rng.integers(0, 50, (48, 7)), "mask": rng.random((48, 7)) > 0.3}
+    feed: dict[str, Any] = {"ids": rng.integers(0, 50, (48, 7)), "mask": rng.random((48, 7)) > 0.3}
     y = ort.InferenceSession("two.onnx").run(None, feed)[0].argmax(axis=1)
     np.savez("calib.npz", **feed)
     np.savez_compressed("test.npz", **feed, y=y, weight=np.ones(48))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,8 @@ INPUTS = [
 
 def folder(path: Path, text: str) -> Path:
     (path / "data.toml").write_text(text)
-    np.savez(path / "calib.npz", **{"a.0": np.full((4, 2), 8), "ids": np.ones((4, 3), int)})
+    arrays: dict[str, Any] = {"a.0": np.full((4, 2), 8), "ids": np.ones((4, 3), int)}
+    np.savez(path / "calib.npz", **arrays)
     return path
 
 

@@ -14,7 +14,7 @@ from pimc.runtime.die.die import Die
 from pimc.runtime.session import Session
 from pimc.studies.ablation import explain, on_chip
 from pimc.studies.drawn import Reading
-from pimc.studies.evaluate import Batches, accuracy, float_session, right
+from pimc.studies.evaluate import Batches, accuracy, float_session, measure, right
 from pimc.studies.intervals import Difference
 from tests.lab import install
 
@@ -145,10 +145,10 @@ def test_what_is_known_is_not_measured_again(tiny_image, batches, found, monkeyp
 
     def counted(session, data):
         calls.append(session)
-        return right(session, data)
+        return measure(session, data)
 
-    monkeypatch.setattr(pimc.studies.ablation, "right", counted)
-    known = [right(Session(tiny_image, die=Die.simulated(s), seed=s), batches) for s in SEEDS]
+    monkeypatch.setattr(pimc.studies.ablation, "measure", counted)
+    known = [measure(Session(tiny_image, die=Die.simulated(s), seed=s), batches) for s in SEEDS]
     again = explain(tiny_image, batches, SEEDS, known=known, in_float=1.0, snr_images=8)
     assert again == found
     # Five elements switched off on three dies; three drawn ones alone on three; two converters

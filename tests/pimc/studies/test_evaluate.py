@@ -97,6 +97,9 @@ def test_a_network_that_is_no_classifier_is_refused(tiny_inputs) -> None:
         def get_inputs(self):
             return [NodeArg("x", ["N", 2, 8, 8], "tensor(float)")]
 
+        def get_outputs(self):
+            return [NodeArg("y", ["N", 4], "tensor(float)")]
+
         def run(self, names, feed):
             return [np.zeros(self.shape)]
 
@@ -119,7 +122,8 @@ def test_inputs_are_prepared_once_for_all_dies(tiny_inputs, monkeypatch) -> None
     batches = Batches(Dataset.of(stored, np.zeros(64, int)), 30)
     first, second = list(batches), list(batches)
     assert calls == [(0, 30), (30, 60), (60, 90)]
-    assert [len(feed["x"]) for feed, _ in first] == [30, 30, 4] == [len(y) for _, y in second]
+    assert [len(feed["x"]) for feed, _ in first] == [30, 30, 4]
+    assert [len(samples.targets["y"]) for _, samples in second] == [30, 30, 4]
 
 
 def test_progress_passes_all_items_and_writes_to_stderr_only(capsys) -> None:

@@ -144,6 +144,6 @@ def test_a_copy_of_batches_has_its_inputs_prepared(batches) -> None:
     copy = pickle.loads(pickle.dumps(batches))
     assert copy.data.is_prepared
     assert not batches.data.is_prepared
-    for (x, y), (x2, y2) in zip(batches, copy, strict=True):
+    for (x, samples), (x2, samples2) in zip(batches, copy, strict=True):
         np.testing.assert_array_equal(x["x"], x2["x"])
-        np.testing.assert_array_equal(y, y2)
+        np.testing.assert_array_equal(samples.targets["y"], samples2.targets["y"])

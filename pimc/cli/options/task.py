@@ -1,0 +1,47 @@
+"""``--task``: what outputs mean, and which figure is told of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pimc.cli.options.fields import option
+
+if TYPE_CHECKING:
+    from pimc.tasks.task import Task
+
+__all__ = ["keyed", "task_of", "task_option", "told_of"]
+
+
+def task_option(help: str) -> str | None:
+    """``--task``; None where it was not given."""
+    return option("--task", type=click.STRING, metavar="NAME|MODULE:NAME", help=help)
+
+
+def task_of(name: str | None) -> Task:
+    """The task of this name; classification where none is given.
+
+    Raises:
+        UsageError: there is no such task, or it cannot be loaded.
+    """
+    from pimc.tasks.find import task_named
+
+    return task_named(name or "classification")
+
+
+def told_of(task: Task) -> dict[str, str]:
+    """What JSON tells of a task and its metric."""
+    metric = task.metric
+    return {
+        "task": task.name,
+        "metric": metric.name,
+        "metric_unit": metric.unit,
+        "direction": metric.direction,
+    }
+
+
+def keyed(task: Task, result: Mapping[str, Any]) -> dict[str, Any]:
+    """The result with ``metric`` in place of ``accuracy`` in its keys, where it is none."""
+    return {name.replace("accuracy", task.metric.key): value for name, value in result.items()}

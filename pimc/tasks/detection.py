@@ -1,0 +1,146 @@
+"""Detection: boxes with classes against those that are there."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from pimc.errors import DataError, UsageError
+from pimc.tasks.boxes import BoxesAndScores, Decode
+from pimc.tasks.metric import Metric
+from pimc.tasks.statistics import Interval, jackknife_interval
+from pimc.tasks.task import Array, Distilled, Samples, Task
+
+__all__ = ["Detection"]
+
+
+@dataclass(frozen=True)
+class Detection(Task):
+    """Mean average precision, COCO's: over classes and over overlaps of 0.5 to 0.95.
+
+    T.-Y. Lin et al., doi:10.1007/978-3-319-10602-1_48, by pycocotools. ``boxes`` (images, most,
+    4) are x1, y1, x2, y2 in the units of the decoded outputs and ``classes`` (images, most) their
+    classes, negative where an image has fewer. Units are (images, rows, 7): 1 for a box that was
+    found or 2 for one that is there (0: neither), and class, score and corners.
+
+    Attributes:
+        decode: what outputs say.
+    """
+
+    decode: Decode = field(default_factory=BoxesAndScores)
+
+    name: ClassVar[str] = "detection"
+    metric: ClassVar[Metric] = Metric("mAP", "%", low=0.0, high=1.0)
+    distills: ClassVar[Distilled] = "values"
+    needs: ClassVar[tuple[str, ...]] = ("boxes", "classes")
+
+    def reads(self, outputs: Sequence[str]) -> Sequence[str]:
+        """All outputs."""
+        return outputs
+
+    def scores(self, outputs: Mapping[str, Array], samples: Samples) -> Array:
+        """Boxes of both kinds."""
+        found = self.decode(outputs)
+        boxes, classes = samples.targets["boxes"], samples.targets["classes"]
+        count = len(found)
+        if boxes.shape != (count, classes.shape[-1], 4) or classes.shape != boxes.shape[:2]:
+            raise DataError(
+                f"boxes have shape {list(boxes.shape)} and classes {list(classes.shape)}",
+                samples.where,
+                f"give ({count}, most, 4) and ({count}, most) for {count} images",
+            )
+        there = np.concatenate([classes[..., None], np.ones((*classes.shape, 1)), boxes], axis=-1)
+        parts = []
+        for kind, rows in ((1.0, found), (2.0, there)):
+            kinds = np.where(rows[..., :1] >= 0, kind, 0.0)
+            parts.append(np.concatenate([kinds, rows], axis=-1))
+        return np.concatenate(parts, axis=1)
+
+    def value(self, units: Array) -> float:
+        """mAP; NaN where no box is there."""
+        return _average_precisions(units)["map"]
+
+    def figures(self, units: Array) -> Mapping[str, Any]:
+        """``map_50`` and ``map_75``: at an overlap of 0.5 and of 0.75."""
+        found = _average_precisions(units)
+        return {name: found[name] for name in ("map_50", "map_75")}
+
+    def interval(self, dies: Sequence[Array]) -> Interval:
+        """Jackknife over groups of images: each evaluation takes long."""
+
+        def without(chosen: Array) -> float:
+            return float(np.mean([self.value(units[chosen]) for units in dies]))
+
+        return jackknife_interval(without, len(dies[0]))
+
+    def differences(
+        self, one: Sequence[Array], two: Sequence[Array]
+    ) -> tuple[list[float], Interval]:
+        """Likewise."""
+        pairs = list(zip(one, two, strict=True))
+
+        def without(chosen: Array) -> float:
+            return float(np.mean([self.value(a[chosen]) - self.value(b[chosen]) for a, b in pairs]))
+
+        each = [self.value(a) - self.value(b) for a, b in pairs]
+        return each, jackknife_interval(without, len(one[0]))
+
+
+def _average_precisions(units: Array) -> dict[str, float]:
+    """COCO's figures; NaN where no box is there.
+
+    Raises:
+        UsageError: pycocotools is not installed.
+    """
+    try:
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
+    except ImportError as cause:
+        raise UsageError(
+            "detection needs the package pycocotools", hint="pip install 'pimc[detection]'"
+        ) from cause
+    entries = {1: _annotations(units, 1), 2: _annotations(units, 2)}
+    if not entries[2]:
+        return dict.fromkeys(("map", "map_50", "map_75"), float("nan"))
+    classes = {int(row["category_id"]) for kind in entries.values() for row in kind}
+    told = {}
+    # It prints what it does.
+    with contextlib.redirect_stdout(io.StringIO()):
+        for kind, rows in entries.items():
+            told[kind] = COCO()
+            told[kind].dataset = {
+                "images": [{"id": number} for number in range(len(units))],
+                "categories": [{"id": number} for number in sorted(classes)],
+                "annotations": rows,
+            }
+            told[kind].createIndex()
+        found = COCOeval(told[2], told[1], "bbox")
+        found.evaluate()
+        found.accumulate()
+        found.summarize()
+    return dict(zip(("map", "map_50", "map_75"), map(float, found.stats[:3]), strict=True))
+
+
+def _annotations(units: Array, kind: int) -> list[dict[str, Any]]:
+    """Boxes of one kind as COCO has them: corner, width and height."""
+    rows: list[dict[str, Any]] = []
+    for image, row in zip(*np.nonzero(units[..., 0] == kind), strict=True):
+        _, number, score, x1, y1, x2, y2 = units[image, row].tolist()
+        size = x2 - x1, y2 - y1
+        rows.append(
+            {
+                "id": len(rows) + 1,
+                "image_id": int(image),
+                "category_id": int(number),
+                "bbox": [x1, y1, *size],
+                "area": size[0] * size[1],
+                "score": score,
+                "iscrowd": 0,
+            }
+        )
+    return rows
