@@ -72,7 +72,6 @@ ELSEWHERE: dict[str, str] = {
     "pimc/data/layout.py": "tests/pimc/data/test_dataset.py",
     "pimc/data/read.py": "tests/pimc/data/test_dataset.py",
     "pimc/data/samples.py": "tests/pimc/data/test_dataset.py",
-    "pimc/errors.py": "declarations; what a user reads of them is in tests/test_bad_input.py",
     "pimc/files/fingerprint.py": "tests/passes/graph/test_frontend.py",
     "pimc/files/kinds/marks.py": "tests/pimc/files/kinds/test_table.py",
     "pimc/files/key_table.py": "tests/pimc/chip/test_design.py",

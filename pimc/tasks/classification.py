@@ -98,8 +98,8 @@ def _labels(targets: Mapping[str, Array], where: str) -> Array:
         hint = "save y as integers, e.g. y.astype(numpy.int64), or name another --task"
         raise DataError(f"y holds {labels.dtype}, not whole numbers", where, hint)
     if labels.ndim != 1:
-        hint = "y holds one class number a sample; name another --task where it is none"
-        raise DataError(f"y has shape {list(labels.shape)}", where, hint)
+        message = f"y holds values of shape {list(labels.shape[1:])}, not one class number a sample"
+        raise DataError(message, where, "name the --task that these targets are for")
     if labels.min(initial=0) < 0:
         raise DataError("y holds negative class numbers", where, "count the classes from 0")
     return labels.astype(np.int64, copy=False)
