@@ -39,7 +39,7 @@ def test_the_interval_is_that_of_a_share_of_the_samples() -> None:
     ("labels", "message"),
     [
         (np.zeros(3), "y holds float64, not whole numbers"),
-        (np.eye(3, dtype=int), r"y has shape \[3, 3\]"),
+        (np.eye(3, dtype=int), r"y holds values of shape \[3\]"),
         (np.array([0, -1, 1]), "negative class numbers"),
         (None, "has no labels"),
     ],
