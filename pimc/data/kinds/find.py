@@ -107,7 +107,7 @@ def _in_folder(folder: Path, role: str, inputs: Sequence[Input]) -> Source:
     candidates = [name for name in files if name not in others]
     if candidates and _are_samples(folder, candidates, inputs):
         return Source(folder, "samples", folder, captures)
-    classes = [name for suffixes in _MEDIA.values() for name in class_folders(folder, suffixes)]
+    classes = [name for suffixes in _MEDIA.values() for name in _classes(folder, suffixes)]
     if len(candidates) == 1 and not classes:
         return _file(folder, candidates[0], captures)
     if not candidates:
@@ -135,40 +135,46 @@ def _are_samples(folder: Path, names: Sequence[str], inputs: Sequence[Input]) ->
 def _many(folder: Path, role: str, inputs: Sequence[Input]) -> tuple[Path, str] | None:
     """A folder of many files with its kind: this one, or one that is named for the purpose."""
     for kind, suffixes in _MEDIA.items():
-        if class_folders(folder, suffixes):
+        if _classes(folder, suffixes):
             return folder, kind
     inside = _named_for(folder, role, inputs)
     if inside is not None:
         return inside
     for kind, suffixes in _MEDIA.items():
-        deep = [name for name in class_folders(folder, suffixes, deep=True) if name not in _ROLES]
-        if len(deep) > 1 or files_in(folder, suffixes):
+        if len(_classes(folder, suffixes, deep=True)) > 1 or files_in(folder, suffixes):
             return folder, kind
     return None
 
 
+def _classes(folder: Path, suffixes: Collection[str], *, deep: bool = False) -> list[str]:
+    """The sub-folders that are classes: none where all are named for a purpose."""
+    found = class_folders(folder, suffixes, deep=deep)
+    return [] if set(found) <= _ROLES else found
+
+
 def _named_for(folder: Path, role: str, inputs: Sequence[Input]) -> tuple[Path, str] | None:
-    """The folder that is named for this purpose and lies nearest.
+    """The folder that is named for this purpose and lies nearest; those with classes come first.
 
     Raises:
         DataError: several lie as near.
     """
     level = [folder]
     for _ in range(_DEPTH):
-        for name in _ROLE_FOLDERS[role]:
-            named = [inside / name for inside in level if (inside / name).is_dir()]
-            kinds = [(inside, kind) for inside in named if (kind := _kind(inside, inputs))]
-            if len(kinds) > 1:
-                told = ", ".join(str(inside.relative_to(folder)) for inside, _ in kinds)
-                raise DataError(
-                    f"more than one could be the {role} data: {told}", str(folder), "name it itself"
-                )
-            if kinds:
-                inside, kind = kinds[0]
-                return (inside / _BOXES if kind == "boxes" else inside), kind
-        level = [
-            inner for inside in level for inner in _folders(inside) if inner.name not in _ROLES
-        ]
+        for labelled in (True, False):
+            for name in _ROLE_FOLDERS[role]:
+                named = [inside / name for inside in level if (inside / name).is_dir()]
+                kinds = [
+                    (inside, kind) for inside in named if (kind := _kind(inside, inputs, labelled))
+                ]
+                if len(kinds) > 1:
+                    told = ", ".join(str(inside.relative_to(folder)) for inside, _ in kinds)
+                    message = f"more than one could be the {role} data: {told}"
+                    raise DataError(message, str(folder), "name it itself")
+                if kinds:
+                    inside, kind = kinds[0]
+                    return (inside / _BOXES if kind == "boxes" else inside), kind
+        inner = (one for inside in level for one in _folders(inside))
+        level = [one for one in inner if one.name not in _ROLES]
     return None
 
 
@@ -176,21 +182,19 @@ def _folders(folder: Path) -> Iterator[Path]:
     return (folder / name for name in visible(folder) if (folder / name).is_dir())
 
 
-def _kind(folder: Path, inputs: Sequence[Input]) -> str | None:
-    """Of what many files lie in a folder; None where there are none."""
+def _kind(folder: Path, inputs: Sequence[Input], labelled: bool) -> str | None:
+    """Of what many files lie in a folder; None where there are none.
+
+    Args:
+        labelled: whether files side by side, of no classes, count for nothing.
+    """
     if (folder / _BOXES).is_file():
         return "boxes"
     samples = files_in(folder, {".npz"})
     if samples and is_sample(samples[0], inputs):
         return "samples"
-    return next(
-        (
-            kind
-            for kind, suffixes in _MEDIA.items()
-            if files_in(folder, suffixes) or class_folders(folder, suffixes, deep=True)
-        ),
-        None,
-    )
+    found = class_folders if labelled else files_in
+    return next((k for k, suffixes in _MEDIA.items() if found(folder, suffixes, deep=True)), None)
 
 
 def _settings_of(found: Path, folder: Path) -> Path:

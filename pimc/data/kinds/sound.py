@@ -45,7 +45,11 @@ class Audio:
             lambda a: not a.axes or ("C" in a.axes) == (a.front_end != "waveform"),
             "must name C for a front end that has channels, and not for a waveform",
         ),
-        Rule("coefficients", lambda a: a.coefficients <= a.mels, "must not be more than mels"),
+        Rule(
+            "coefficients",
+            lambda a: a.front_end != "mfcc" or a.coefficients <= a.mels,
+            "must not be more than mels",
+        ),
         Rule(
             "f_max_hz",
             lambda a: a.f_max_hz is None or a.f_max_hz > a.f_min_hz,
