@@ -42,7 +42,7 @@ class Audio:
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "axes",
-            lambda a: not a.axes or ("C" in a.axes) == (a.front_end != "waveform"),
+            lambda a: a.axes == "auto" or ("C" in a.axes) == (a.front_end != "waveform"),
             "must name C for a front end that has channels, and not for a waveform",
         ),
         Rule(
@@ -94,10 +94,10 @@ class Audio:
     )
     floor: float = setting(1e-6, "float", "added before the logarithm", above=0)
     axes: str = setting(
-        "",
+        "auto",
         "str",
-        "of a sample: T is time, C bands or coefficients, 1 an axis of one; else T or CT",
-        choices=("", *_AXES),
+        "of a sample: T is time, C bands or coefficients, 1 an axis of one; auto is T or CT",
+        choices=("auto", *_AXES),
     )
 
     def __post_init__(self) -> None:
@@ -194,7 +194,8 @@ def _made(values: _Float, rate: int, how: Audio, file: Path) -> _Float:
         made = values[None] if how.front_end == "waveform" else _spectrum(how, rate)(values)
     except ValueError as cause:
         raise DataError(str(cause), str(file), "see [audio] in docs/data.md") from cause
-    order = _AXES[how.axes or ("T" if how.front_end == "waveform" else "CT")]
+    usual = "T" if how.front_end == "waveform" else "CT"
+    order = _AXES[usual if how.axes == "auto" else how.axes]
     if order == (1,):
         return made[0]
     turned = made if order.index(1) > _first(order) else made.T
