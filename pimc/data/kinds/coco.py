@@ -214,7 +214,7 @@ def _moved(
     """Corners in what the network gets, cut at its edges."""
     scale = np.tile(np.array(frame.resized) / np.array(size), 2)
     moved = corners * scale - (frame.left, frame.top, frame.left, frame.top)
-    return np.clip(moved, 0, np.tile(frame.size, 2))
+    return np.asarray(np.clip(moved, 0, np.tile(frame.size, 2)))
 
 
 def _is_number(value: object) -> bool:

@@ -59,15 +59,17 @@ class Sequences:
 
 
 class Items(Protocol):
-    """Samples of one name, each an array of its own length.
+    """Samples of one name, each an array of its own length."""
 
-    Attributes:
-        shapes: (samples, axes) of each sample.
-        dtype: of all of them.
-    """
+    @property
+    def shapes(self) -> npt.NDArray[np.int64]:
+        """(samples, axes) of each sample."""
+        ...
 
-    shapes: npt.NDArray[np.int64]
-    dtype: np.dtype[Any]
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of all samples."""
+        ...
 
     def item(self, place: int) -> npt.NDArray[Any]:
         """One sample."""
@@ -103,7 +105,7 @@ class KeptItems:
     def item(self, place: int) -> npt.NDArray[Any]:
         """One sample."""
         start = int(self.ends[place - 1]) if place else 0
-        return self.flat[start : int(self.ends[place])].reshape(self.shapes[place])
+        return self.flat[start : int(self.ends[place])].reshape(self.shapes[place].tolist())
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +127,8 @@ class _Filled(LazyRows):
         for number, place in enumerate(places.tolist()):
             one = self.of.item(place)
             part = tuple(slice(min(*pair)) for pair in zip(one.shape, self.shape[1:], strict=True))
-            found[(number, *part)] = one[part]
+            there: tuple[int | slice, ...] = (number, *part)
+            found[there] = one[part]
         return found
 
 
@@ -141,8 +144,8 @@ class _Mask(LazyRows):
 
     def rows(self, places: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         """The masks at ``places``."""
-        there = np.arange(self.shape[1]) < self.lengths[places, None]
-        return (there == self.marks_values).astype(np.uint8)
+        there: npt.NDArray[np.bool_] = np.arange(self.shape[1]) < self.lengths[places, None]
+        return np.asarray(there == self.marks_values, np.uint8)
 
 
 def filled(items: Items, shape: Sequence[int], pad: float) -> Rows:
@@ -178,7 +181,7 @@ def mask_of(inputs: Sequence[Input], how: Sequences, where: str) -> str | None:
         raise DataError(f"sequences.mask: the network has no input {how.mask}", where, hint)
     named = [name for name in names if "mask" in name.lower()]
     usual = [name for name in names if name == (how.mask or _USUAL)]
-    return (usual or (named if len(named) == 1 else [None]))[0]
+    return next(iter(usual or (named if len(named) == 1 else [])), None)
 
 
 def padded(

@@ -22,17 +22,8 @@ from pimc.files.strict import Rule, setting, settle
 __all__ = ["Audio", "sound_rows"]
 
 _Float = npt.NDArray[np.float32]
-#: Axes of a sample → where the array (channels, time) goes: the order, with None for an axis of 1.
-_AXES = {
-    "T": (1,),
-    "1T": (None, 1),
-    "CT": (0, 1),
-    "TC": (1, 0),
-    "1CT": (None, 0, 1),
-    "1TC": (None, 1, 0),
-    "CT1": (0, 1, None),
-    "TC1": (1, 0, None),
-}
+#: Orders of the axes of a sample.
+_AXES = ("T", "1T", "CT", "TC", "1CT", "1TC", "CT1", "TC1")
 
 
 @dataclass(frozen=True)
@@ -195,19 +186,14 @@ def _made(values: _Float, rate: int, how: Audio, file: Path) -> _Float:
     except ValueError as cause:
         raise DataError(str(cause), str(file), "see [audio] in docs/data.md") from cause
     usual = "T" if how.front_end == "waveform" else "CT"
-    order = _AXES[usual if how.axes == "auto" else how.axes]
-    if order == (1,):
-        return made[0]
-    turned = made if order.index(1) > _first(order) else made.T
-    return turned.reshape(_shape(order, made.shape))
+    return _arranged(made, usual if how.axes == "auto" else how.axes)
 
 
-def _first(order: Sequence[int | None]) -> int:
-    return order.index(0) if 0 in order else -1
-
-
-def _shape(order: Sequence[int | None], shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(1 if axis is None else shape[axis] for axis in order)
+def _arranged(made: _Float, axes: str) -> _Float:
+    """Channels and time, (C, T), in the order of ``axes``."""
+    order = axes.replace("1", "")
+    turned = made[0] if order == "T" else made.T if order == "TC" else made
+    return turned if order == axes else np.expand_dims(turned, axes.index("1"))
 
 
 def _spectrum(how: Audio, rate: int) -> Spectrum:

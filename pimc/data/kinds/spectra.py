@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -92,9 +93,9 @@ def _hann(window: int, fft: int) -> _Float:
 def _bands(bins: int, rate: int, mels: int, low_hz: float, high_hz: float) -> _Float:
     """(bins, mels) weight of every frequency in every band."""
     frequencies = np.linspace(0, rate // 2, bins)
-    ends = 2595 * np.log10(1 + np.array([low_hz, high_hz]) / 700)
-    points = 700 * (10 ** (np.linspace(*ends, mels + 2) / 2595) - 1)
+    low, high = (2595 * math.log10(1 + hertz / 700) for hertz in (low_hz, high_hz))
+    points: _Float = 700 * (10 ** (np.linspace(low, high, mels + 2) / 2595) - 1)
     slopes = points[None, :] - frequencies[:, None]
     widths = np.diff(points)
     rising, falling = -slopes[:, :-2] / widths[:-1], slopes[:, 2:] / widths[1:]
-    return np.maximum(0.0, np.minimum(rising, falling))
+    return np.asarray(np.maximum(0.0, np.minimum(rising, falling)))
