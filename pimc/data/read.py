@@ -119,7 +119,7 @@ def _read_idx(path: Path, wanted: Wanted) -> Stored:
 def _read_lines(path: Path, wanted: Wanted) -> Stored:
     tables = wanted.settings.tables
     text, how = tables.get("text"), tables.get("sequences", Sequences())
-    return read_lines(path, wanted.inputs, text, how, wanted.folder)
+    return read_lines(path, wanted.inputs, text, how, wanted.folder, wanted.settings.classes)
 
 
 def _read_samples(folder: Path, wanted: Wanted) -> Stored:

@@ -66,7 +66,7 @@ def read_boxes(
     """The images that a file of annotations lists, with ``boxes``, ``classes`` and ``crowd``.
 
     Args:
-        path: the file; images lie beside it, or in ``images`` there.
+        path: the file; see :func:`_places` for where images lie.
         name: of the network's input.
         how: how images are resized and cut.
         channels: that the network takes, where it says so.
@@ -149,12 +149,13 @@ def _categories(path: Path, told: Mapping[str, Any]) -> dict[int, str]:
 def _pictures(path: Path, told: Mapping[str, Any], how: Preprocess) -> dict[int, _Picture]:
     """Every image by its id, in the order of the file."""
     found: dict[int, _Picture] = {}
+    folders = _places(path)
     for place, entry in enumerate(_list(path, told, "images")):
         where = f"{path}, images[{place}]"
         number = _whole(entry, "id", where)
         if number in found:
             raise DataError(f"the id {number} is there twice", where, _HINT)
-        file = _file(path.parent, entry.get("file_name"), where)
+        file = _file(folders, entry.get("file_name"), where)
         size = size_of(file)
         said = entry.get("width", size[0]), entry.get("height", size[1])
         if said != size:
@@ -166,19 +167,28 @@ def _pictures(path: Path, told: Mapping[str, Any], how: Preprocess) -> dict[int,
     return found
 
 
-def _file(folder: Path, named: object, where: str) -> Path:
-    """An image in the folder, or in ``images`` there."""
+def _places(path: Path) -> list[Path]:
+    """Where images lie: beside the file, in ``images`` there, or as COCO is unpacked.
+
+    That is ``val2017``, or ``images/val2017``, beside the folder of ``instances_val2017.json``.
+    """
+    here, split = path.parent, path.stem.rpartition("_")[2]
+    return [here, here / "images", here.parent / split, here.parent / "images" / split]
+
+
+def _file(folders: Sequence[Path], named: object, where: str) -> Path:
+    """An image in one of the folders."""
     if not isinstance(named, str) or not named or "\0" in named:
         raise DataError("has no file_name", where, _HINT)
     parts = PurePosixPath(named)
     if parts.is_absolute() or ".." in parts.parts:
         raise DataError(f"{named[:200]!r} lies in another folder", where, "name files inside of it")
-    for file in (folder / parts, folder / "images" / parts):
-        try:
-            if file.is_file():
-                return file
-        except OSError:  # too long a name
-            break
+    try:
+        for folder in folders:
+            if (folder / parts).is_file():
+                return folder / parts
+    except (OSError, ValueError):  # too long a name, or one that no file can have
+        pass
     raise DataError(f"no such file {named[:200]!r}", where, "put it beside, or in images/")
 
 

@@ -105,7 +105,7 @@ def _in_folder(folder: Path, role: str, inputs: Sequence[Input]) -> Source:
     # would spoil every accuracy reported on it.
     others = {name for key, known in _ROLE_FILES.items() if key != role for name in known}
     candidates = [name for name in files if name not in others]
-    if candidates and _are_samples(folder, candidates, inputs):
+    if candidates == files and _are_samples(folder, candidates, inputs):
         return Source(folder, "samples", folder, captures)
     classes = [name for suffixes in _MEDIA.values() for name in _classes(folder, suffixes)]
     if len(candidates) == 1 and not classes:
@@ -129,7 +129,8 @@ def _file(folder: Path, name: str, captures: tuple[Path, ...]) -> Source:
 
 
 def _are_samples(folder: Path, names: Sequence[str], inputs: Sequence[Input]) -> bool:
-    return all(name.endswith(".npz") for name in names) and is_sample(folder / names[0], inputs)
+    every = bool(names) and all(name.endswith(".npz") for name in names)
+    return every and is_sample(folder / names[0], inputs)
 
 
 def _many(folder: Path, role: str, inputs: Sequence[Input]) -> tuple[Path, str] | None:

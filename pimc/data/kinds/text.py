@@ -35,6 +35,7 @@ def read_lines(
     text: Text | None,
     how: Sequences,
     folder: Path,
+    classes: Sequence[str] = (),
 ) -> Stored:
     """The samples of a file of JSON lines.
 
@@ -43,17 +44,18 @@ def read_lines(
         text: how text becomes tokens; None where lines hold the inputs' numbers themselves.
         how: how samples of different lengths are brought to one.
         folder: in which ``data.toml`` lies.
+        classes: names that labels may have.
 
     Raises:
         DataError: a line that is no sample, no lines, or a tokenizer's file that cannot be read.
         UsageError: the library tokenizers is not installed.
     """
     if text is None:
-        return _plain(path, inputs, how)
-    return _tokenized(path, inputs, text, how, folder)
+        return _plain(path, inputs, how, classes)
+    return _tokenized(path, inputs, text, how, folder, classes)
 
 
-def _plain(path: Path, inputs: Sequence[Input], how: Sequences) -> Stored:
+def _plain(path: Path, inputs: Sequence[Input], how: Sequences, classes: Sequence[str]) -> Stored:
     """Lines that hold numbers under the names of inputs."""
     mask = mask_of(inputs, how, str(path))
     names = [one.name for one in inputs] or ["x"]
@@ -71,10 +73,14 @@ def _plain(path: Path, inputs: Sequence[Input], how: Sequences) -> Stored:
                 "give every input its numbers, or, of text, name a tokenizer in data.toml: [text]",
             )
         samples.append({name: value for name, value in given.items() if value is not None})
-        targets.append(targets_in(entry, (*names, "x")))
+        targets.append(_targets(entry, Text(), (*names, "x"), classes, at(path, number)))
     if not samples:
         raise DataError("holds no samples", str(path), "give an object a line")
-    held = [name for name in names if all(name in sample for sample in samples)]
+    held = [name for name in names if name in samples[0]]
+    for number, sample in enumerate(samples):
+        if sample.keys() != samples[0].keys():  # all but the mask are there
+            message = f"sample {number} and sample 0 differ in whether they hold {mask}"
+            raise DataError(message, str(path), "give every sample its mask, or none")
     items = {name: items_of(samples, name, str(path)) for name in held}
     rows = padded(items, inputs, how, str(path))
     return Stored(
@@ -83,11 +89,17 @@ def _plain(path: Path, inputs: Sequence[Input], how: Sequences) -> Stored:
 
 
 def _tokenized(
-    path: Path, inputs: Sequence[Input], text: Text, how: Sequences, folder: Path
+    path: Path,
+    inputs: Sequence[Input],
+    text: Text,
+    how: Sequences,
+    folder: Path,
+    classes: Sequence[str],
 ) -> Stored:
     """Lines that hold text."""
     ids = _ids_input(inputs, text)
-    longest = text.max_length or how.length or (ids.shape[1] if len(ids.shape) == 2 else None)
+    said = (text.max_length, how.length, ids.shape[1] if len(ids.shape) == 2 else None)
+    longest = min((length for length in said if length is not None), default=None)
     encode, pad = tokenizer_of(folder / text.tokenizer, text, longest)
     made = {ids.name, text.types, text.positions, mask_of(inputs, how, str(path)) or ""}
     others = [one.name for one in inputs if one.name not in made]
@@ -99,7 +111,8 @@ def _tokenized(
         parts = [found] if text.window is None else list(windows_of(found, text))
         tokens += parts
         given += [_given(entry, others, at(path, number))] * len(parts)
-        targets += [_targets(entry, text, others, at(path, number))] * len(parts)
+        ours = (*others, text.key, text.pair)
+        targets += [_targets(entry, text, ours, classes, at(path, number))] * len(parts)
     if not tokens:
         raise DataError("holds no samples", str(path), "give an object with a text a line")
     items = {name: items_of(given, name, str(path)) for name in others}
@@ -174,16 +187,25 @@ def _given(
 
 
 def _targets(
-    entry: Mapping[str, Any], text: Text, inputs: Sequence[str], where: str
+    entry: Mapping[str, Any],
+    text: Text,
+    others: Sequence[str],
+    classes: Sequence[str],
+    where: str,
 ) -> dict[str, npt.NDArray[Any]]:
     """What a line says besides; its label under ``y``."""
-    found = targets_in(entry, (*inputs, text.key, text.pair))
-    if text.label in entry and text.label != LABEL:
-        if LABEL in entry:
-            hint = "say one of them, or which one: [text], label"
-            raise DataError(f"has both {text.label} and {LABEL}", where, hint)
-        if text.label not in found:
-            said = repr(entry[text.label])[:40]
-            raise DataError(f"{text.label} is {said}, no number", where, "number the classes")
-        found[LABEL] = found.pop(text.label)
+    found = targets_in(entry, others)
+    if text.label in others or text.label not in entry:
+        return found
+    if text.label != LABEL and LABEL in entry:
+        hint = "say one of them, or which one: [text], label"
+        raise DataError(f"has both {text.label} and {LABEL}", where, hint)
+    label = entry[text.label]
+    if isinstance(label, str) and label in classes:
+        return {**found, LABEL: np.asarray(classes.index(label))}
+    if text.label not in found:
+        said = repr(label)[:40]
+        hint = "number the classes, or name them in data.toml: classes"
+        raise DataError(f"{text.label} is {said}, no number and no class", where, hint)
+    found[LABEL] = found.pop(text.label)
     return found

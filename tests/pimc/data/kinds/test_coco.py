@@ -69,6 +69,14 @@ def test_boxes_move_as_images_are_resized_and_cut(tmp_path: Path) -> None:
     assert data.classes == ()
 
 
+def test_coco_lies_where_it_is_unpacked(tmp_path: Path) -> None:
+    told = street(tmp_path / "val2017")
+    (tmp_path / "annotations").mkdir()
+    path = told.rename(tmp_path / "annotations" / "instances_val2017.json")
+    (tmp_path / "val2017" / "images" / "a.png").rename(tmp_path / "val2017" / "a.png")
+    assert len(load_data(path, inputs=X)) == 2
+
+
 def test_pixels_lie_in_their_moved_boxes(tmp_path: Path) -> None:
     pixels = np.zeros((40, 60, 3), np.uint8)
     pixels[10:30, 24:36] = 255

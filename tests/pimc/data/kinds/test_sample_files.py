@@ -77,6 +77,11 @@ def test_files_of_many_samples_are_not_taken_for_one_each(tmp_path: Path) -> Non
         )
     assert "more than one could be the calib data" in refused(tmp_path, inputs=[IDS, MASK])
     assert "more than one could be the calib data" in refused(tmp_path)
+    for path in tmp_path.iterdir():
+        path.unlink()
+    samples(tmp_path, 2)
+    np.savez(tmp_path / "test.npz", ids=np.zeros((5, 3), int))
+    assert "more than one could be the calib data" in refused(tmp_path, inputs=[IDS, MASK])
 
 
 @pytest.mark.parametrize(

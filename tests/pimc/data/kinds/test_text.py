@@ -63,6 +63,13 @@ def test_labels_and_other_numbers_become_targets(folder: Path) -> None:
     assert data.targets["tags"][:].tolist() == [[1, 2], [5, -1]]
 
 
+def test_labels_may_be_names_of_classes(folder: Path) -> None:
+    toml = 'classes = ["bad", "good"]\n[text]\n'
+    data = load(folder, {"text": "a", "label": "good"}, {"text": "a", "label": "bad"}, toml=toml)
+    assert data.y.tolist() == [1, 0]
+    assert data.classes == ("bad", "good")
+
+
 def test_keys_and_inputs_have_the_names_that_are_said(folder: Path) -> None:
     inputs = [
         NodeArg("tok", ["N", "S"], "tensor(int32)"),
@@ -84,6 +91,11 @@ def test_the_network_says_how_long_a_text_is(folder: Path) -> None:
     inputs = [NodeArg(arg.name, ["N", 5], arg.type) for arg in USUAL]
     data = load(folder, {"text": "the cat sat on a mat"}, {"text": "a"}, inputs=inputs)
     assert data.feed(0, 2)["input_ids"].tolist() == [[2, 5, 6, 8, 3], [2, 4, 3, 0, 0]]
+    toml = "[text]\nmax_length = 4\n[sequences]\nlength = 6\n"
+    data = load(folder, {"text": "the cat sat on a mat"}, inputs=inputs[:1], toml="[text]\n")
+    assert data.feed(0, 1)["input_ids"].tolist() == [[2, 5, 6, 8, 3]]
+    data = load(folder, {"text": "the cat sat on a mat"}, toml=toml)
+    assert data.feed(0, 1)["input_ids"].tolist() == [[2, 5, 6, 3, 0, 0]]
     data = load(folder, {"text": "the cat sat on a mat"}, toml="[text]\nmax_length = 4\n")
     assert data.feed(0, 1)["input_ids"].tolist() == [[2, 5, 6, 3]]
 
@@ -144,7 +156,7 @@ def test_windows_of_a_long_text_tell_every_token_once(folder: Path) -> None:
         (b'{"text": "a"}\n{"text": "a"\n', "line 2: is no JSON"),
         (b'"a"\n', "line 1: is str, no object"),
         (b'{"txt": "a"}\n', "line 1: has no text (did you mean txt?)"),
-        (b'{"text": "a", "label": "good"}\n', "line 1: label is 'good', no number"),
+        (b'{"text": "a", "label": "good"}\n', "line 1: label is 'good', no number and no class"),
         (b'{"text": "a", "label": 1, "y": 1}\n', "line 1: has both label and y"),
         (b'{"text": "a", "y": 1}\n{"text": "a"}\n', "sample 1 has no label that is a number"),
         (b'{"text": "a", "t": 1}\n{"text": "a", "t": [1]}\n', "t has 0 axes in one sample and 1"),
@@ -191,8 +203,8 @@ def test_a_missing_library_is_told_with_the_extra(folder: Path, monkeypatch: Any
 
 
 def test_lines_may_hold_the_inputs_themselves(tmp_path: Path) -> None:
-    entries = {"input_ids": [5, 6], "token_type_ids": [0, 0], "y": 1}, {
-        "input_ids": [7, 8, 9], "token_type_ids": [0, 0, 1], "y": 0,
+    entries = {"input_ids": [5, 6], "token_type_ids": [0, 0], "label": 1}, {
+        "input_ids": [7, 8, 9], "token_type_ids": [0, 0, 1], "label": 0,
     }  # fmt: skip
     data = load_data(lines(tmp_path / "a.jsonl", entries), inputs=USUAL)
     feed = data.feed(0, 2)
@@ -202,6 +214,10 @@ def test_lines_may_hold_the_inputs_themselves(tmp_path: Path) -> None:
     path = lines(tmp_path / "b.jsonl", [{"x": [0.5, 1.0]}, {"x": [2, 3]}])
     assert load_data(path).all().tolist() == [[0.5, 1.0], [2, 3]]
     assert "line 1: holds no numbers under input_ids" in refused(path, inputs=USUAL)
+    lines(path, [{**entries[0], "attention_mask": [1, 1]}, entries[1]])
+    assert "sample 1 and sample 0 differ in whether they hold attention_mask" in refused(
+        path, inputs=USUAL
+    )
 
 
 def test_commands_alone_take_a_sentence_encoder(pimc, here: Path) -> None:
