@@ -15,7 +15,7 @@ from pimc.data.kinds.find import SOUND_SUFFIXES, Source, find_source
 from pimc.data.kinds.folders import listed
 from pimc.data.kinds.sample_files import read_samples
 from pimc.data.kinds.sequences import Sequences
-from pimc.data.kinds.sound import Audio, sound_rows
+from pimc.data.kinds.sound import Audio, read_recordings, sound_rows
 from pimc.data.kinds.stored import Stored
 from pimc.data.kinds.text import read_lines
 from pimc.data.layout import Preprocess
@@ -119,6 +119,8 @@ def _read_idx(path: Path, wanted: Wanted) -> Stored:
 def _read_lines(path: Path, wanted: Wanted) -> Stored:
     tables = wanted.settings.tables
     text, how = tables.get("text"), tables.get("sequences", Sequences())
+    if text is None and "audio" in tables:
+        return read_recordings(path, _only_of(wanted.inputs, path), tables["audio"])
     return read_lines(path, wanted.inputs, text, how, wanted.folder, wanted.settings.classes)
 
 

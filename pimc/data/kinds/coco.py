@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pimc.data.images import Frame, frame_of, image_rows, size_of
+from pimc.data.kinds.folders import file_in
 from pimc.data.kinds.sequences import KeptItems, filled
 from pimc.data.kinds.stored import Stored
 from pimc.data.layout import Preprocess
@@ -155,7 +156,7 @@ def _pictures(path: Path, told: Mapping[str, Any], how: Preprocess) -> dict[int,
         number = _whole(entry, "id", where)
         if number in found:
             raise DataError(f"the id {number} is there twice", where, _HINT)
-        file = _file(folders, entry.get("file_name"), where)
+        file = file_in(folders, entry, "file_name", where)
         size = size_of(file)
         said = entry.get("width", size[0]), entry.get("height", size[1])
         if said != size:
@@ -174,22 +175,6 @@ def _places(path: Path) -> list[Path]:
     """
     here, split = path.parent, path.stem.rpartition("_")[2]
     return [here, here / "images", here.parent / split, here.parent / "images" / split]
-
-
-def _file(folders: Sequence[Path], named: object, where: str) -> Path:
-    """An image in one of the folders."""
-    if not isinstance(named, str) or not named or "\0" in named:
-        raise DataError("has no file_name", where, _HINT)
-    parts = PurePosixPath(named)
-    if parts.is_absolute() or ".." in parts.parts:
-        raise DataError(f"{named[:200]!r} lies in another folder", where, "name files inside of it")
-    try:
-        for folder in folders:
-            if (folder / parts).is_file():
-                return folder / parts
-    except (OSError, ValueError):  # too long a name, or one that no file can have
-        pass
-    raise DataError(f"no such file {named[:200]!r}", where, "put it beside, or in images/")
 
 
 def _box(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -179,8 +180,14 @@ def _named_for(folder: Path, role: str, inputs: Sequence[Input]) -> tuple[Path, 
     return None
 
 
-def _folders(folder: Path) -> Iterator[Path]:
-    return (folder / name for name in visible(folder) if (folder / name).is_dir())
+def _folders(folder: Path) -> list[Path]:
+    """Sub-folders, sorted; none where they may not be looked at."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [one.name for one in entries if not one.name.startswith(".") and one.is_dir()]
+    except OSError:
+        return []
+    return [folder / name for name in sorted(found)]
 
 
 def _kind(folder: Path, inputs: Sequence[Input], labelled: bool) -> str | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from pimc.data.images import visible
 from pimc.errors import DataError
 
-__all__ = ["Listed", "class_folders", "files_in", "listed"]
+__all__ = ["Listed", "class_folders", "file_in", "files_in", "listed"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,3 +92,25 @@ def listed(folder: Path, suffixes: Collection[str], what: str) -> Listed:
         files += inside
         labels += [number] * len(inside)
     return Listed(files, np.asarray(labels, np.int64), tuple(classes))
+
+
+def file_in(folders: Sequence[Path], entry: Mapping[str, Any], key: str, where: str) -> Path:
+    """The file that an entry names, in the first of the folders that has it.
+
+    Raises:
+        DataError: it names none, or one outside of the folders, or there is no such file.
+    """
+    named = entry.get(key)
+    if not isinstance(named, str) or not named or "\0" in named:
+        raise DataError(f"has no {key}", where, "name a file")
+    parts = PurePosixPath(named)
+    if parts.is_absolute() or ".." in parts.parts:
+        raise DataError(f"{named[:200]!r} lies in another folder", where, "name files inside of it")
+    try:
+        for folder in folders:
+            if (folder / parts).is_file():
+                return folder / parts
+    except (OSError, ValueError):  # too long a name, or one that no file can have
+        pass
+    places = " or ".join(f"{folder.name}/" for folder in folders[:2])
+    raise DataError(f"no such file {named[:200]!r}", where, f"put it in {places}")

@@ -14,12 +14,15 @@ import numpy.typing as npt
 
 from pimc.data import rows
 from pimc.data.arrays import require_room
+from pimc.data.kinds.folders import file_in
+from pimc.data.kinds.lines import at, objects, target_rows, targets_in
 from pimc.data.kinds.spectra import Spectrum
+from pimc.data.kinds.stored import Stored
 from pimc.data.rows import LazyRows, Rows
 from pimc.errors import DataError
 from pimc.files.strict import Rule, setting, settle
 
-__all__ = ["Audio", "sound_rows"]
+__all__ = ["Audio", "read_recordings", "sound_rows"]
 
 _Float = npt.NDArray[np.float32]
 #: Orders of the axes of a sample.
@@ -48,6 +51,7 @@ class Audio:
         ),
     )
 
+    key: str = setting("audio", "str", "key of the file in JSON lines")
     front_end: str = setting(
         "waveform",
         "str",
@@ -107,6 +111,25 @@ def sound_rows(files: Sequence[Path], how: Audio) -> Rows:
     lazy = _Sounds(tuple(files), how, (len(files), *shape), rate)
     size = 4 * int(np.prod(lazy.shape, dtype=object))
     return lazy if size > rows.HELD_BYTES else lazy[:]
+
+
+def read_recordings(path: Path, name: str, how: Audio) -> Stored:
+    """The sounds that JSON lines name, with their targets: words of a recording under ``y``.
+
+    Args:
+        path: the lines; files lie in its folder, or in folders there.
+        name: of the network's input.
+
+    Raises:
+        DataError: a line that is no sample, or a file that cannot be read.
+    """
+    files, targets = [], []
+    for number, entry in objects(path):
+        files.append(file_in([path.parent], entry, how.key, at(path, number)))
+        targets.append(targets_in(entry, (how.key,)))
+    if not files:
+        raise DataError("holds no samples", str(path), "give an object a line")
+    return Stored({name: sound_rows(files, how)}, target_rows(targets, str(path)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from pimc.data.kinds.sound import Audio
 from pimc.errors import DataError
 from pimc.runtime.session import NodeArg
 from tests.pimc.data.data_files import refused
-from tests.pimc.data.kinds.standins import listener, tone
+from tests.pimc.data.kinds.standins import lines, listener, tone
 
 WAVE = [NodeArg("x", ["N", "T"], "tensor(float)")]
 LOG_MEL = '[audio]\nfront_end = "log-mel"\nmels = 10\n'
@@ -99,6 +99,24 @@ def test_many_sounds_are_read_when_they_are_asked_for(tmp_path: Path, monkeypatc
     lazy = load_data(tmp_path)
     assert not isinstance(lazy.x, np.ndarray)
     np.testing.assert_array_equal(lazy.all(), held)
+
+
+def test_lines_name_sounds_and_what_is_said_in_them(tmp_path: Path) -> None:
+    tone(tmp_path / "clips" / "a.wav", 440)
+    tone(tmp_path / "b.wav", 880)
+    (tmp_path / "data.toml").write_text("[audio]\n")
+    entries = {"audio": "clips/a.wav", "y": [3, 1]}, {"audio": "b.wav", "y": [2], "who": "he"}
+    data = load_data(lines(tmp_path / "calib.jsonl", entries), inputs=WAVE)
+    assert len(load_data(tmp_path, inputs=WAVE)) == len(data) == 2
+    assert data.targets["y"][:].tolist() == [[3, 1], [2, -1]]
+    path = lines(tmp_path / "a.jsonl", [entries[0], {"audio": "../b.wav"}])
+    assert "line 2: '../b.wav' lies in another folder" in refused(path, inputs=WAVE)
+    lines(path, [entries[0], {"audio": "c.wav"}])
+    assert "line 2: no such file 'c.wav'" in refused(path, inputs=WAVE)
+    lines(path, [{"sound": "b.wav"}])
+    assert "line 1: has no audio" in refused(path, inputs=WAVE)
+    path.write_text("")
+    assert "holds no samples" in refused(path, inputs=WAVE)
 
 
 def test_files_that_are_no_sounds_are_refused(tmp_path: Path) -> None:
