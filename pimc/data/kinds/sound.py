@@ -175,13 +175,7 @@ def _sound(file: Path, how: Audio) -> tuple[_Float, int]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it tells of parts that it does not know
             rate, values = wavfile.read(content)
-        values, rate = np.asarray(values), int(rate)
-        if values.dtype.kind == "u":
-            values = values.astype(np.float32) / 128 - 1
-        elif values.dtype.kind == "i":
-            values = (values / float(-np.iinfo(values.dtype).min)).astype(np.float32)
-        values = values.astype(np.float32)
-        values = values if values.ndim == 1 else values.mean(axis=1)
+        rate, values = int(rate), _mono(np.asarray(values))
     except Exception as cause:
         raise DataError(f"is no readable sound: {cause}", str(file), "give a .wav file") from cause
     if not values.size or not np.isfinite(values).all():
@@ -190,6 +184,17 @@ def _sound(file: Path, how: Audio) -> tuple[_Float, int]:
     if how.rate is not None and rate != how.rate:
         raise _other_rate(file, rate, how.rate)
     return values, rate
+
+
+def _mono(values: npt.NDArray[Any]) -> _Float:
+    """Samples as they are stored, (N,) or (N, channels), from −1 to 1, channels averaged."""
+    if values.dtype.kind == "u":
+        values = values.astype(np.float32) / 128 - 1
+    elif values.dtype.kind == "i":
+        values = values / float(-np.iinfo(values.dtype).min)
+    with np.errstate(all="ignore"):  # what is not finite is refused
+        found = values.astype(np.float32)
+        return found if found.ndim == 1 else np.asarray(found.mean(axis=1))
 
 
 def _other_rate(file: Path, rate: int, wanted: int) -> DataError:
