@@ -26,6 +26,7 @@ from pimc.files.limits import memory_bytes
 __all__ = [
     "idx_array",
     "idx_rows",
+    "member_head",
     "npy_array",
     "npz_arrays",
     "npz_names",
@@ -122,11 +123,8 @@ def _is_target(archive: zipfile.ZipFile, member: str, count: int) -> bool:
 
 def _member(path: Path, archive: zipfile.ZipFile, name: str) -> Rows:
     info = archive.getinfo(f"{name}.npy")
-    held = info.file_size
-    if info.compress_type == zipfile.ZIP_DEFLATED:
-        held = min(held, _DEFLATED * info.compress_size)
     with archive.open(info) as member:
-        shape, fortran, dtype = _head(member, held)
+        shape, fortran, dtype = _head(member, _held(info))
         start = member.tell()
         size = math.prod(shape) * dtype.itemsize
         if size > rows.HELD_BYTES and shape and not fortran:
@@ -137,6 +135,26 @@ def _member(path: Path, archive: zipfile.ZipFile, name: str) -> Rows:
     require_room(shape, dtype)
     with archive.open(info) as member:
         return _array(member)
+
+
+def member_head(archive: zipfile.ZipFile, member: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type of an array of an archive.
+
+    Raises:
+        ValueError: no array, or one of objects, or larger than the archive; zipfile raises errors
+            of its own.
+    """
+    info = archive.getinfo(member)
+    with archive.open(info) as stream:
+        shape, _, dtype = _head(stream, _held(info))
+    return shape, dtype
+
+
+def _held(info: zipfile.ZipInfo) -> int:
+    """Bytes that a member holds at most, whatever the archive says."""
+    if info.compress_type == zipfile.ZIP_DEFLATED:
+        return min(info.file_size, _DEFLATED * info.compress_size)
+    return info.file_size
 
 
 def _checked(member: IO[bytes]) -> None:

@@ -35,11 +35,11 @@ def load_data(
     inputs: Sequence[Any] | None = None,
     role: Role = "calib",
 ) -> Dataset:
-    """Read DATA: a file, an image folder, a folder that holds one of these, or a callable.
+    """Read DATA: a file, a folder of many, a folder that holds one of these, or a callable.
 
     Args:
-        path: ``.npz``, ``.npy``, IDX ``.gz``, a folder, or ``module:function``, which yields
-            samples.
+        path: ``.npz``, ``.npy``, ``.jsonl``, IDX ``.gz``, a file of COCO's boxes, a folder, or
+            ``module:function``, which yields samples.
         overrides: keys of ``data.toml`` that take precedence over it; None values are skipped.
         input_shape: the shape of the model's only input with its batch axis, None for a free axis.
         inputs: the model's inputs, as a session's ``get_inputs`` gives them; in place of
@@ -60,10 +60,10 @@ def load_data(
         stored, shown, where = produced(str(path), wanted), str(path), str(path)
         hows = settings.of(names)
     else:
-        source = find_source(Path(path), role)
+        source = find_source(Path(path), role, wanted)
         settings = read_settings(source.folder / "data.toml", overrides or {})
         hows = settings.of(names)
-        stored = read_source(source, hows, wanted)
+        stored = read_source(source, hows, wanted, settings)
         shown, where, captures = source.path.name, str(source.path), source.captures
     if stored.layout is not None:
         hows = {name: replace(how, layout=stored.layout) for name, how in hows.items()}

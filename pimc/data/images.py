@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageFile import ImageFile
 
-__all__ = ["IMAGE_SUFFIXES", "image_rows", "images_in", "pixels", "visible"]
+__all__ = [
+    "IMAGE_SUFFIXES", "Frame", "frame_of", "image_rows", "pixels", "size_of", "visible",
+]  # fmt: skip
 
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -31,17 +33,6 @@ IMAGE_SUFFIXES = frozenset(
 def visible(folder: Path) -> list[str]:
     """Sorted names of what lies in a folder, hidden files left out."""
     return sorted(item.name for item in folder.iterdir() if not item.name.startswith("."))
-
-
-def images_in(folder: Path) -> list[Path]:
-    """The image files of a folder in the order of their names; none where it is no folder."""
-    if not folder.is_dir():
-        return []
-    return [
-        folder / name
-        for name in visible(folder)
-        if Path(name).suffix.lower() in IMAGE_SUFFIXES and (folder / name).is_file()
-    ]
 
 
 def image_rows(files: Sequence[Path], how: Preprocess, channels: int | None) -> Rows:
@@ -120,17 +111,39 @@ def _framed(picture: Image, how: Preprocess, file: Path) -> Image:
     """Resized and cut out of the middle, both as torchvision does it."""
     from PIL import Image
 
-    width, height = picture.size
+    frame = frame_of(picture.size, how, file)
+    if picture.size != frame.resized:
+        method = Image.Resampling[how.interpolation.upper()]
+        picture = picture.resize(frame.resized, method)
+    if how.crop is None:
+        return picture
+    width, height = frame.size
+    return picture.crop((frame.left, frame.top, frame.left + width, frame.top + height))
+
+
+class Frame(NamedTuple):
+    """What of a picture is shown: its (width, height) after resizing, and what is cut out."""
+
+    resized: tuple[int, int]
+    left: int
+    top: int
+    size: tuple[int, int]
+
+
+def frame_of(size: tuple[int, int], how: Preprocess, file: Path) -> Frame:
+    """How a picture of this (width, height) is resized and cut.
+
+    Raises:
+        DataError: it is smaller than what is to be cut out of it.
+    """
+    width, height = size
     if how.size is not None:
         height, width = how.size
     elif how.resize is not None:
         short = min(width, height)
         width, height = how.resize * width // short, how.resize * height // short
-    if picture.size != (width, height):
-        method = Image.Resampling[how.interpolation.upper()]
-        picture = picture.resize((width, height), method)
     if how.crop is None:
-        return picture
+        return Frame((width, height), 0, 0, (width, height))
     rows, cols = how.crop
     if height < rows or width < cols:
         raise DataError(
@@ -138,8 +151,21 @@ def _framed(picture: Image, how: Preprocess, file: Path) -> Image:
             str(file),
             "state resize, or a smaller crop",
         )
-    top, left = round((height - rows) / 2), round((width - cols) / 2)
-    return picture.crop((left, top, left + cols, top + rows))
+    left, top = round((width - cols) / 2), round((height - rows) / 2)
+    return Frame((width, height), left, top, (cols, rows))
+
+
+def size_of(file: Path) -> tuple[int, int]:
+    """(width, height) of a picture as its head says.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        with _opened(file) as image:
+            return image.size
+    except Exception as cause:
+        raise _bad_image(file, cause) from cause
 
 
 @contextmanager

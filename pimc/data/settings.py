@@ -9,6 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from pimc.data.kinds.coco import Boxes
+from pimc.data.kinds.sequences import Sequences
+from pimc.data.kinds.sound import Audio
+from pimc.data.kinds.tokens import Text
 from pimc.data.layout import Preprocess
 from pimc.errors import DataError
 from pimc.files.strict import did_you_mean, read_table, read_toml
@@ -16,6 +20,13 @@ from pimc.files.strict import did_you_mean, read_table, read_toml
 __all__ = ["Settings", "read_settings"]
 
 _HINT = "the keys are in docs/data.md"
+#: Tables about kinds of data.
+_TABLES: Mapping[str, type] = {
+    "audio": Audio,
+    "boxes": Boxes,
+    "sequences": Sequences,
+    "text": Text,
+}
 
 
 @dataclass(frozen=True)
@@ -27,6 +38,7 @@ class Settings:
         inputs: what is said of an input by its name.
         classes: names of the classes in the order of their numbers.
         stated: the keys that ``common`` states.
+        tables: what is said of kinds of data, by the name of the table.
         path, where: the file, and where what is ``stated`` was said; for messages.
     """
 
@@ -36,6 +48,7 @@ class Settings:
     stated: tuple[str, ...] = ()
     path: str = "data.toml"
     where: str = "data.toml"
+    tables: Mapping[str, Any] = field(default_factory=dict)
 
     def of(self, names: Collection[str]) -> dict[str, Preprocess]:
         """How the values of each of these inputs are prepared.
@@ -77,6 +90,7 @@ def read_settings(path: Path, overrides: Mapping[str, object]) -> Settings:
         isinstance(table, Mapping) for table in tables.values()
     ):
         raise DataError("inputs: must be tables, [inputs.NAME]", str(path), _HINT)
+    kinds = {name: _kind(name, raw.pop(name), str(path)) for name in _TABLES if name in raw}
     inputs = {
         name: Preprocess(**_values(table, str(path), f"inputs.{name}."))
         for name, table in tables.items()
@@ -87,7 +101,17 @@ def read_settings(path: Path, overrides: Mapping[str, object]) -> Settings:
     common = Preprocess(**from_file | from_options)
     stated = tuple(from_file | from_options)
     where = str(path if raw else "options")
-    return Settings(common, inputs, tuple(classes), stated, str(path), where)
+    return Settings(common, inputs, tuple(classes), stated, str(path), where, kinds)
+
+
+def _kind(name: str, raw: object, where: str) -> Any:
+    """What a table says of a kind of data."""
+    if not isinstance(raw, Mapping):
+        raise DataError(f"{name}: must be a table, [{name}]", where, _HINT)
+    values, problems = read_table(_TABLES[name], raw, f"{name}.")
+    if problems:
+        raise DataError("; ".join(problems), where, _HINT)
+    return _TABLES[name](**values)
 
 
 def _values(raw: Mapping[str, Any], where: str, prefix: str = "") -> dict[str, Any]:

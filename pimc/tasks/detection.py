@@ -25,8 +25,10 @@ class Detection(Task):
 
     T.-Y. Lin et al., doi:10.1007/978-3-319-10602-1_48, by pycocotools. ``boxes`` (images, most,
     4) are x1, y1, x2, y2 in the units of the decoded outputs and ``classes`` (images, most) their
-    classes, negative where an image has fewer. Units are (images, rows, 7): 1 for a box that was
-    found or 2 for one that is there (0: neither), and class, score and corners.
+    classes, negative where an image has fewer; ``crowd`` (images, most), which may be left out, is
+    1 for crowds, in which what is found counts neither way. Units are (images, rows, 7): 1 for a
+    box that was found, 2 for one that is there or 3 for a crowd (0: none), and class, score and
+    corners.
 
     Attributes:
         decode: what outputs say.
@@ -55,8 +57,12 @@ class Detection(Task):
                 f"give ({count}, most, 4) and ({count}, most) for {count} images",
             )
         there = np.concatenate([classes[..., None], np.ones((*classes.shape, 1)), boxes], axis=-1)
+        crowd = samples.targets.get("crowd", np.zeros(classes.shape))
+        if crowd.shape != classes.shape:
+            message = f"crowd has shape {list(crowd.shape)}, classes {list(classes.shape)}"
+            raise DataError(message, samples.where, "say 0 or 1 of every box, or nothing")
         parts = []
-        for kind, rows in ((1.0, found), (2.0, there)):
+        for kind, rows in ((np.array(1.0), found), (2.0 + (crowd[..., None] > 0), there)):
             kinds = np.where(rows[..., :1] >= 0, kind, 0.0)
             parts.append(np.concatenate([kinds, rows], axis=-1))
         return np.concatenate(parts, axis=1)
@@ -104,8 +110,8 @@ def _average_precisions(units: Array) -> dict[str, float]:
         raise UsageError(
             "detection needs the package pycocotools", hint="pip install 'pimc[detection]'"
         ) from cause
-    entries = {1: _annotations(units, 1), 2: _annotations(units, 2)}
-    if not entries[2]:
+    entries = {1: _annotations(units, 1), 2: _annotations(units, 2, 3)}
+    if all(row["iscrowd"] for row in entries[2]):
         return dict.fromkeys(("map", "map_50", "map_75"), float("nan"))
     classes = {int(row["category_id"]) for kind in entries.values() for row in kind}
     told = {}
@@ -126,11 +132,11 @@ def _average_precisions(units: Array) -> dict[str, float]:
     return dict(zip(("map", "map_50", "map_75"), map(float, found.stats[:3]), strict=True))
 
 
-def _annotations(units: Array, kind: int) -> list[dict[str, Any]]:
-    """Boxes of one kind as COCO has them: corner, width and height."""
+def _annotations(units: Array, *wanted: int) -> list[dict[str, Any]]:
+    """Boxes of these kinds as COCO has them: corner, width and height."""
     rows: list[dict[str, Any]] = []
-    for image, row in zip(*np.nonzero(units[..., 0] == kind), strict=True):
-        _, number, score, x1, y1, x2, y2 = units[image, row].tolist()
+    for image, row in zip(*np.nonzero(np.isin(units[..., 0], wanted)), strict=True):
+        kind, number, score, x1, y1, x2, y2 = units[image, row].tolist()
         size = x2 - x1, y2 - y1
         rows.append(
             {
@@ -140,7 +146,7 @@ def _annotations(units: Array, kind: int) -> list[dict[str, Any]]:
                 "bbox": [x1, y1, *size],
                 "area": size[0] * size[1],
                 "score": score,
-                "iscrowd": 0,
+                "iscrowd": int(kind == 3),
             }
         )
     return rows

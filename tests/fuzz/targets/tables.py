@@ -105,6 +105,27 @@ scale = 255.0
 mean = [0.5, 0.25]
 std = [0.25, 0.5]
 """
+_KINDS_TOML = (
+    _DATA_TOML
+    + b"""
+[text]
+tokenizer = "tokenizer.json"
+window = 8
+stride = 4
+[sequences]
+mask = ""
+pad = 0.5
+length = 3
+[boxes]
+units = "shares"
+[audio]
+front_end = "mfcc"
+rate = 16000
+seconds = 0.5
+fft = 512
+axes = "TC"
+"""
+)
 
 
 def _read_data(path: Path) -> None:
@@ -123,7 +144,7 @@ def _data_toml_target() -> Target:
         "data-toml",
         "data.toml",
         _USAGE,
-        [_DATA_TOML, b'scale = 255\nmean = 0.5\nlayout = "NHWC"\n'],
+        [_DATA_TOML, _KINDS_TOML, b'scale = 255\nmean = 0.5\nlayout = "NHWC"\n'],
         {"raw": damaged, "values": _toml_changed},
         _read_data,
         lambda path: ["verify", "tiny.pimc", "--data", "x.npy"],

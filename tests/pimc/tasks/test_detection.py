@@ -52,6 +52,24 @@ def test_images_are_drawn_whole_and_places_without_a_box_do_not_count() -> None:
     assert np.isnan(TASK.value(units(THERE, np.zeros((2, 2)), [-1, -1])))
 
 
+def test_what_is_found_in_a_crowd_counts_neither_way() -> None:
+    scores = np.array([[0.8, 0.0], [0.9, 0.0]])  # the better one lies in the crowd
+    targets = {"boxes": THERE[None], "classes": np.array([[0, 0]]), "crowd": np.array([[0, 1]])}
+    outputs = {"b": THERE[None], "s": scores[None]}
+    found = TASK.scores(outputs, Samples({}, targets))
+    assert TASK.value(found) == pytest.approx(1)
+    missed = TASK.scores({**outputs, "s": scores[None] * [[[1], [0]]]}, Samples({}, targets))
+    assert TASK.value(missed) == pytest.approx(1)  # a crowd that is not found is no miss
+    alone = {**targets, "classes": np.array([[0, -1]])}
+    twice = TASK.scores(outputs, Samples({}, {**alone, "crowd": np.array([[0, 0]])}))
+    assert TASK.value(twice) == pytest.approx(0.5)
+    assert np.isnan(
+        TASK.value(TASK.scores(outputs, Samples({}, {**targets, "crowd": np.ones((1, 2))})))
+    )
+    with pytest.raises(DataError, match=r"crowd has shape \[1\]"):
+        TASK.scores(outputs, Samples({}, {**targets, "crowd": np.ones(1)}))
+
+
 def test_targets_that_do_not_fit_are_refused() -> None:
     targets = {"boxes": THERE[None, :, :2], "classes": np.array([[0, 1]])}
     with pytest.raises(DataError, match=r"boxes have shape \[1, 2, 2\]"):
