@@ -14,6 +14,7 @@ from pimc.data.images import image_rows, images_in, visible
 from pimc.data.inputs import Input
 from pimc.data.layout import Preprocess
 from pimc.data.rows import Rows
+from pimc.data.states import hint_for
 from pimc.errors import DataError, PimcError
 from pimc.files.strict import did_you_mean
 
@@ -175,9 +176,8 @@ def _read_npz(path: Path, inputs: Sequence[Input]) -> Stored:
         wanted = dict.fromkeys(wanted, "x")
     missing = [name for name in wanted.values() if name not in held]
     if missing:
-        listed = ", ".join(one.name for one in inputs)
         message = f"holds no array {', '.join(missing)} (it holds {', '.join(held) or 'nothing'})"
-        hint = f"the network's inputs are {listed}" if len(inputs) > 1 else "save x, and y"
+        hint = hint_for(missing, [one.name for one in inputs])
         raise DataError(message, str(path), hint)
     stored = npz_arrays(path, [*wanted.values(), "y"])
     values = {name: stored[key] for name, key in wanted.items()}

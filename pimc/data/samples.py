@@ -20,6 +20,7 @@ from pimc.data.inputs import Input, named_inputs
 from pimc.data.layout import Preprocess, Shape, check_input
 from pimc.data.read import Stored
 from pimc.data.rows import Rows, picked
+from pimc.data.states import States, hint_for, ordinary, sequences
 from pimc.errors import DataError, UsageError
 from pimc.files.container import canonical_json
 from pimc.files.writing.atomic import little_endian, sha256_of
@@ -48,6 +49,8 @@ class Dataset:
         name: for messages and reports; no folder of this machine.
         captures: capture files found beside the data.
         classes: names of the classes in the order of their numbers, where they are known.
+        states: which output of the network feeds which input, where any does.
+        axes: where the network has the batch axis of an input, where that is not the first.
     """
 
     columns: Mapping[str, Column]
@@ -55,6 +58,8 @@ class Dataset:
     name: str = "data"
     captures: tuple[Path, ...] = ()
     classes: tuple[str, ...] = ()
+    states: States | None = None
+    axes: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -66,6 +71,7 @@ class Dataset:
         name: str = "data",
         input_shape: Shape | None = None,
         targets: Mapping[str, npt.ArrayLike] | None = None,
+        states: Mapping[str, str] | None = None,
     ) -> Dataset:
         """A checked dataset from arrays.
 
@@ -77,6 +83,7 @@ class Dataset:
             input_shape: the shape of the model's only input with its batch axis, None for a free
                 axis; not checked when None.
             targets: other values that tasks need, samples first.
+            states: of a network with a state, the output that feeds an input one step later.
 
         Raises:
             DataError: no samples, no numbers, NaN or infinity (also after preprocessing), labels
@@ -88,7 +95,7 @@ class Dataset:
         known = {} if y is None else {"y": np.asarray(y)}
         known |= {key: np.asarray(value) for key, value in (targets or {}).items()}
         values: Mapping[str, Rows] = {key: np.asanyarray(value) for key, value in given.items()}
-        data = checked(Stored(values, known), hows, name)
+        data = checked(Stored(values, known), hows, name, states=states)
         if input_shape is not None:
             only = data.only
             check_input(only.stored.shape, only.how.layout, input_shape, name)
@@ -147,9 +154,14 @@ class Dataset:
         )
 
     @property
+    def is_sequential(self) -> bool:
+        """Whether the network's states are still to be found, step by step."""
+        return self.states is not None and not self.states.apart
+
+    @property
     def is_prepared(self) -> bool:
         """Whether samples lie in memory as the network gets them, with nothing to convert."""
-        return all(column.is_prepared for column in self.columns.values())
+        return not self.axes and all(column.is_prepared for column in self.columns.values())
 
     def on(self, inputs: Sequence[Any]) -> Dataset:
         """The same data for a network: by the names of its inputs, in the types that it takes.
@@ -161,36 +173,58 @@ class Dataset:
             DataError: there is no value for an input, or one of another shape.
             UsageError: the network does not say the shape of an input.
         """
-        wanted = named_inputs(inputs)
-        given = self.columns
-        if len(wanted) == len(given) == 1 and ONLY in given:
-            given = {wanted[0].name: given[ONLY]}
-        missing = [one.name for one in wanted if one.name not in given]
+        wanted, given = named_inputs(inputs), self.columns
+        feeds = self.states.feeds if self.states is not None and not self.states.apart else {}
+        needed = ordinary(wanted, feeds, self.name)
+        if len(needed) == len(given) == 1 and ONLY in given:
+            given = {needed[0].name: given[ONLY]}
+        missing = [one.name for one in needed if one.name not in given]
         extra = [name for name in given if name not in {one.name for one in wanted}]
         if missing or extra:
             held = ", ".join(self.columns)
-            names = ", ".join(one.name for one in wanted)
+            names = [one.name for one in wanted]
             raise DataError(
-                f"the network's inputs are {names}, the data have {held}",
+                f"the network's inputs are {', '.join(names)}, the data have {held}",
                 self.name,
-                "give an array for each input under its name",
-            )
+                hint_for(missing, names) if missing and len(names) > 1
+                else "give an array for each input under its name",
+            )  # fmt: skip
+        axes = {one.name: one.axis for one in wanted if one.axis}
+        if self.states is not None and not self.states.apart:
+            fitted, states = sequences(given, self.states, wanted, self.name)
+            return replace(self, columns=fitted, states=states, axes=axes)
         fitted = {one.name: given[one.name].fitted(one, self.name) for one in wanted}
-        return replace(self, columns=fitted)
+        return replace(self, columns=fitted, axes=axes)
 
     def feed(self, start: int, stop: int) -> Feed:
         """Samples ``start`` to ``stop`` (not included) as the network gets them, by input name.
 
         Returns:
-            Contiguous arrays, samples first, of the types that the network takes (float32 where
-            none is known); fewer samples where the data end.
+            Contiguous arrays, samples first (of sequences always, else where the network has them),
+            of the types that the network takes (float32 where none is known); fewer samples where
+            the data end.
 
         Raises:
             DataError: a file is gone, or holds what the network cannot take.
         """
+        return self._placed(self._samples(start, stop))
+
+    def _samples(self, start: int, stop: int) -> Feed:
+        """:meth:`feed`, samples always first."""
         if len(self.columns) == 1:
             return {next(iter(self.columns)): self.batch(start, stop)}
         return {name: column.batch(start, stop, self.name) for name, column in self.columns.items()}
+
+    def _placed(self, feed: Feed) -> Feed:
+        """The batch axis of each input where the network has it."""
+        if not self.axes or self.is_sequential:
+            return feed
+        return {
+            name: np.ascontiguousarray(np.moveaxis(value, 0, self.axes.get(name, 0)))
+            if value.ndim
+            else value
+            for name, value in feed.items()
+        }
 
     def stored(self, start: int, stop: int) -> Feed:
         """Samples as they are stored, by input name: what :meth:`feed` gives of prepared data."""
@@ -207,7 +241,7 @@ class Dataset:
             if not column.shared
         }
         for start in range(0, len(self), batch_size):
-            for name, values in self.feed(start, start + batch_size).items():
+            for name, values in self._samples(start, start + batch_size).items():
                 if name in arrays:
                     arrays[name][start : start + batch_size] = values
         columns = {
@@ -241,9 +275,11 @@ class Dataset:
             for name, column in self.columns.items()
         }
         for start in range(0, len(self), _TOGETHER):
-            for name, values in self.feed(start, start + _TOGETHER).items():
+            for name, values in self._samples(start, start + _TOGETHER).items():
                 digests[name].update(little_endian(values).data)
         found = {name: digest.hexdigest() for name, digest in digests.items()}
+        if self.states is not None:
+            found["[states]"] = canonical_json(dict(self.states.feeds))
         if len(found) == 1:
             return next(iter(found.values()))
         return hashlib.sha256(canonical_json(found).encode()).hexdigest()
@@ -295,10 +331,15 @@ class Dataset:
 
 
 def checked(
-    stored: Stored, hows: Mapping[str, Preprocess], where: str, wanted: Sequence[Input] = ()
+    stored: Stored,
+    hows: Mapping[str, Preprocess],
+    where: str,
+    wanted: Sequence[Input] = (),
+    states: Mapping[str, str] | None = None,
 ) -> Dataset:
     """The dataset of stored values, every part of it checked."""
-    columns = columns_of(stored.values, hows, wanted, where)
+    feeds = states or {}
+    columns = columns_of(stored.values, hows, wanted, where, feeds)
     targets = targets_of(stored.targets, columns, where)
-    data = Dataset(columns, targets, where)
+    data = Dataset(columns, targets, where, states=States(feeds) if feeds else None)
     return data.on(wanted) if wanted else data

@@ -124,7 +124,7 @@ def compile_(settings: Settings, arguments: CompileArguments) -> Report:
     _check_preprocess(arguments)
     loaded = load_model(arguments.model, follow_links=arguments.reading.follow_links)
     timings: dict[str, float] = {}
-    calib = _calibration(loaded, arguments)
+    calib = _calibration(loaded, settings, arguments)
     if arguments.stop_after is not None:
         api.plan(
             loaded,
@@ -215,10 +215,13 @@ def _check_preprocess(arguments: CompileArguments) -> None:
         raise UsageError(f"{names} given without --calib", hint="name the data with --calib")
 
 
-def _calibration(plan: Plan, arguments: CompileArguments) -> Dataset | None:
+def _calibration(plan: Plan, settings: Settings, arguments: CompileArguments) -> Dataset | None:
     if arguments.calib is None:
         return None
-    return arguments.preprocess.load(arguments.calib, plan.graph.graph.inputs)
+    from pimc import api
+
+    calib = arguments.preprocess.load(arguments.calib, plan.graph.graph.inputs)
+    return api.without_states(plan, calib, settings.progress)
 
 
 def _stopped(last: str, timings: Mapping[str, float], seconds: float) -> Report:

@@ -44,6 +44,7 @@ def recover(settings: Settings, arguments: RecoverArguments) -> Report:
     from pimc.errors import DeviceError, UsageError
     from pimc.files.writing.alone import alone
     from pimc.image.image import Image
+    from pimc.runtime.sequences import unrolled
     from pimc.studies.evaluate import Batches
     from pimc.studies.input_warnings import chance_warning
 
@@ -53,10 +54,11 @@ def recover(settings: Settings, arguments: RecoverArguments) -> Report:
     path = find_image(arguments.image)
     image = Image.load(path)
     inputs = inputs_for(image)
-    calib = arguments.preprocess.load(arguments.calib, inputs)
+    calib = arguments.preprocess.load(arguments.calib, inputs, states=image.states)
+    calib = unrolled(calib, image, settings.progress)
     labelled = None
     if arguments.data is not None:
-        loaded = arguments.preprocess.load(arguments.data, inputs, "test")
+        loaded = arguments.preprocess.load(arguments.data, inputs, "test", image.states)
         labelled = Batches(loaded, task=task).against(image, settings.progress)
     warnings = warned(_warnings(image, calib, labelled))
     act, options = compared if arguments.compare else _recovered, _options(settings, arguments)

@@ -77,7 +77,7 @@ def evaluate(settings: Settings, arguments: EvalArguments) -> Report:
     arguments.limits.wanted(task)
     inputs = inputs_of(loaded)
     free_inputs(inputs)
-    data = arguments.preprocess.load(arguments.data, inputs, "test")
+    data = arguments.preprocess.load(arguments.data, inputs, "test", loaded.states)
     batches = arguments.samples.of(data, task).against(loaded, settings.progress)
     if arguments.limits.max_drop is not None and not has_teacher(loaded):
         arguments.limits.allowed(task.metric, None)  # refuses it before anything is measured
