@@ -202,7 +202,8 @@ def without_states(plan: Plan, calib: Calib, progress: Progress = silent) -> Dat
     data = _dataset(calib)
     if not data.is_sequential:
         return data
-    from pimc.runtime.sequences import GraphNetwork, unrolled
+    from pimc.runtime.network import GraphNetwork
+    from pimc.runtime.sequences import unrolled
 
     return unrolled(data, GraphNetwork(plan.graph), progress)
 

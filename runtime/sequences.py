@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx_ir as ir
 import torch
 
 from pimc.data.column import Column
@@ -20,65 +19,22 @@ from pimc.errors import DataError
 from pimc.files.strict import did_you_mean
 from pimc.image.image import Image
 from pimc.progress import Progress, silent
-from pimc.runtime.graph.executor import ArrayCall, Executor
-from pimc.runtime.session import BATCH_SIZE, NodeArg, node_arg
+from pimc.runtime.network import GraphNetwork, Network
+from pimc.runtime.session import BATCH_SIZE
 from pimc.runtime.teacher import teacher_array
 
 __all__ = [
-    "GraphNetwork",
-    "Network",
     "checked_states",
     "follow",
+    "grows",
     "in_steps",
     "samples_first",
     "state_outputs",
+    "steps_apart",
     "unrolled",
 ]
 
 Array = npt.NDArray[Any]
-
-
-class Network(Protocol):
-    """What runs a network; sessions, and those of ONNX Runtime, do."""
-
-    def get_inputs(self) -> Sequence[Any]:
-        """The inputs, each with a ``name``, a ``shape`` and a ``type``."""
-        ...
-
-    def get_outputs(self) -> Sequence[Any]:
-        """The outputs, likewise."""
-        ...
-
-    def run(self, output_names: Sequence[str] | None, input_feed: Feed) -> Sequence[Array]:
-        """Outputs for inputs."""
-        ...
-
-
-class GraphNetwork:
-    """A graph in plain arithmetic, in the shape of a session."""
-
-    def __init__(self, graph: ir.Model, array: ArrayCall | None = None) -> None:
-        self._inputs = [node_arg(value) for value in graph.graph.inputs]
-        self._outputs = [node_arg(value) for value in graph.graph.outputs]
-        self._executor = Executor(graph, array=array)
-
-    def get_inputs(self) -> list[NodeArg]:
-        """The model's inputs."""
-        return self._inputs
-
-    def get_outputs(self) -> list[NodeArg]:
-        """The model's outputs."""
-        return self._outputs
-
-    def run(
-        self, output_names: Sequence[str] | None, input_feed: Mapping[str, Array]
-    ) -> list[Array]:
-        """Outputs for inputs; all of them where ``output_names`` is None."""
-        tensors = {name: torch.from_numpy(np.array(value)) for name, value in input_feed.items()}
-        names = self._executor.output_names if output_names is None else tuple(output_names)
-        with torch.inference_mode():
-            values = self._executor.run(tensors, want=names)
-        return [values[name].numpy() for name in names]
 
 
 def follow(
@@ -155,29 +111,31 @@ def unrolled(
     """
     if not data.is_sequential:
         return data
-    runs = network
-    if isinstance(network, Image):
-        runs = GraphNetwork(network.graph(), teacher_array(network))
-    inputs = runs.get_inputs()  # type: ignore[union-attr]
+    runs = (
+        GraphNetwork(network.graph(), teacher_array(network))
+        if isinstance(network, Image)
+        else network
+    )
+    inputs = runs.get_inputs()
     free_inputs(inputs)
     data = data.on(inputs)
     states = checked_states(data, runs)
-    steps = _steps(data)
-    if steps == 1 and not states.feeds.keys() & data.columns.keys():
+    if grows(data):
+        grown = next(name for name in states.feeds if 0 in states.start(name, 1).shape)
+        raise _growing(grown, data)
+    if _steps(data) == 1 and not states.feeds.keys() & data.columns.keys():
         rows: dict[str, Rows] = {
             name: constant(states.start(name, 1)[0], len(data)) for name in states.feeds
         }
     else:
         rows = _states_before(runs, data, states, progress)
-    columns = {
-        name: column.apart(steps) for name, column in data.columns.items() if name not in rows
-    }
+    apart = steps_apart(data)
+    columns = {name: column for name, column in apart.columns.items() if name not in rows}
     columns |= {
         name: Column(values, Preprocess(layout="any"), states.inputs[name].dtype, called=name)
         for name, values in rows.items()
     }
-    ordered = {arg.name: columns[arg.name] for arg in inputs}
-    return replace(data, columns=ordered, targets={}, states=replace(states, apart=True))
+    return replace(apart, columns={arg.name: columns[arg.name] for arg in inputs})
 
 
 def checked_states(data: Dataset, network: Network) -> States:
@@ -214,6 +172,22 @@ def checked_states(data: Dataset, network: Network) -> States:
     return states
 
 
+def steps_apart(data: Dataset) -> Dataset:
+    """Every step of every sequence as a sample of its own, without the states before it."""
+    assert data.states is not None, "the network has no state"
+    columns = {name: column.apart(_steps(data)) for name, column in data.columns.items()}
+    return replace(data, columns=columns, targets={}, states=replace(data.states, apart=True))
+
+
+def grows(data: Dataset) -> bool:
+    """Whether a state of these sequences has no length at their start, and will have one."""
+    states = data.states
+    if states is None or _steps(data) == 1:
+        return False
+    begun = [name for name in states.feeds if name not in data.columns]
+    return any(0 in states.start(name, 1).shape for name in begun)
+
+
 def samples_first(value: Any, data: Dataset, output: str) -> Any:
     """An output, array or tensor, for data whose steps are samples by now, samples first."""
     axis = 0 if data.states is None else data.states.axes.get(output, 0)
@@ -232,34 +206,30 @@ def _states_before(
     network: Network, data: Dataset, states: States, progress: Progress
 ) -> dict[str, Rows]:
     """(samples · steps, …) the states before every step."""
-    steps = _steps(data)
     writers: dict[str, RowWriter] = {}
-    shapes: dict[str, tuple[int, ...]] = {}
     starts = range(0, len(data), BATCH_SIZE)
     for start in progress(starts, "following the states", len(starts)):
         feed = data.feed(start, start + BATCH_SIZE)
         met: dict[str, list[Array]] = {name: [] for name in states.feeds}
         for now, _ in follow(network, data, feed, ()):
             for name, value in now.items():
-                if shapes.setdefault(name, value.shape[1:]) != value.shape[1:]:
-                    raise DataError(
-                        f"the state {name} grows from step to step: from {list(shapes[name])} to "
-                        f"{list(value.shape[1:])} of a sample",
-                        data.name,
-                        "give what the network takes at once (whole windows) without an axis of "
-                        "steps",
-                    )
+                if met[name] and met[name][0].shape != value.shape:
+                    raise _growing(name, data)
                 met[name].append(value)
         for name, values in met.items():
             stacked = np.stack(values, axis=1)
             dtype = states.inputs[name].dtype
             writer = writers.setdefault(name, RowWriter(stacked.shape[2:], dtype))
             writer.write(np.ascontiguousarray(stacked, dtype).reshape(-1).view(np.uint8).data)
-    empty = {name: constant(states.start(name, 1)[0], len(data) * steps) for name in states.feeds}
-    return {
-        name: empty[name] if 0 in shapes[name] else writer.done()
-        for name, writer in writers.items()
-    }
+    return {name: writer.done() for name, writer in writers.items()}
+
+
+def _growing(name: str, data: Dataset) -> DataError:
+    return DataError(
+        f"the state {name} grows from step to step, so that steps cannot be samples of their own",
+        data.name,
+        "give what the network takes at once (whole windows) without an axis of steps",
+    )
 
 
 def _feeding(value: Array, output: str, wanted: Input, count: int, where: str) -> Array:

@@ -146,7 +146,7 @@ class Column:
 
     def fits(self, wanted: Input) -> bool:
         """Whether these are values for an input already, in the type that it takes."""
-        shape = () if self.shared else (None, *self.sample_shape)
+        shape = () if self.shared else (None, *self.sample_shape[self.stepped :])
         return (
             self.dtype == wanted.dtype
             and len(shape) == len(wanted.shape)

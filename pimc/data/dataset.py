@@ -20,7 +20,7 @@ from pimc.data.produced import is_callable, produced
 from pimc.data.read import Stored, find_source, read_source
 from pimc.data.samples import ONLY, Dataset, Feed, checked
 from pimc.data.settings import read_settings
-from pimc.data.states import ordinary
+from pimc.data.states import expanded, ordinary
 from pimc.errors import DataError
 from pimc.files.kinds.reading import read_as
 
@@ -63,7 +63,7 @@ def load_data(
     source = None if is_callable(path) else find_source(Path(path), role)
     toml = Path("data.toml") if source is None else source.folder / "data.toml"
     settings = read_settings(toml, overrides or {})
-    feeds = settings.states or states or {}
+    feeds = expanded(settings.states or states or {}, [one.name for one in wanted])
     needed = ordinary(wanted, feeds, settings.path) if wanted else ()
     hows = settings.of([one.name for one in needed] or [ONLY])
     if source is None:

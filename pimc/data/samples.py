@@ -20,7 +20,8 @@ from pimc.data.inputs import Input, named_inputs
 from pimc.data.layout import Preprocess, Shape, check_input
 from pimc.data.read import Stored
 from pimc.data.rows import Rows, picked
-from pimc.data.states import States, hint_for, ordinary, sequences
+from pimc.data.splits import by_sequence, split_places
+from pimc.data.states import ONLY, States, held_to, placed
 from pimc.errors import DataError, UsageError
 from pimc.files.container import canonical_json
 from pimc.files.writing.atomic import little_endian, sha256_of
@@ -30,8 +31,6 @@ __all__ = ["ONLY", "Dataset", "Feed", "checked"]
 #: What a network gets: an array an input, by its name.
 Feed = dict[str, npt.NDArray[Any]]
 
-#: What the only input is called where no network says its name.
-ONLY = "x"
 #: Samples that are converted together where all are gone through.
 _TOGETHER = 64
 
@@ -173,28 +172,11 @@ class Dataset:
             DataError: there is no value for an input, or one of another shape.
             UsageError: the network does not say the shape of an input.
         """
-        wanted, given = named_inputs(inputs), self.columns
-        feeds = self.states.feeds if self.states is not None and not self.states.apart else {}
-        needed = ordinary(wanted, feeds, self.name)
-        if len(needed) == len(given) == 1 and ONLY in given:
-            given = {needed[0].name: given[ONLY]}
-        missing = [one.name for one in needed if one.name not in given]
-        extra = [name for name in given if name not in {one.name for one in wanted}]
-        if missing or extra:
-            held = ", ".join(self.columns)
-            names = [one.name for one in wanted]
-            raise DataError(
-                f"the network's inputs are {', '.join(names)}, the data have {held}",
-                self.name,
-                hint_for(missing, names) if missing and len(names) > 1
-                else "give an array for each input under its name",
-            )  # fmt: skip
+        wanted, states = named_inputs(inputs), self.states
+        sequential = states if states is not None and not states.apart else None
+        columns, found = held_to(self.columns, sequential, wanted, self.name)
         axes = {one.name: one.axis for one in wanted if one.axis}
-        if self.states is not None and not self.states.apart:
-            fitted, states = sequences(given, self.states, wanted, self.name)
-            return replace(self, columns=fitted, states=states, axes=axes)
-        fitted = {one.name: given[one.name].fitted(one, self.name) for one in wanted}
-        return replace(self, columns=fitted, axes=axes)
+        return replace(self, columns=columns, states=found or states, axes=axes)
 
     def feed(self, start: int, stop: int) -> Feed:
         """Samples ``start`` to ``stop`` (not included) as the network gets them, by input name.
@@ -207,24 +189,14 @@ class Dataset:
         Raises:
             DataError: a file is gone, or holds what the network cannot take.
         """
-        return self._placed(self._samples(start, stop))
+        feed = self._samples(start, stop)
+        return feed if self.is_sequential else placed(feed, self.axes)
 
     def _samples(self, start: int, stop: int) -> Feed:
         """:meth:`feed`, samples always first."""
         if len(self.columns) == 1:
             return {next(iter(self.columns)): self.batch(start, stop)}
         return {name: column.batch(start, stop, self.name) for name, column in self.columns.items()}
-
-    def _placed(self, feed: Feed) -> Feed:
-        """The batch axis of each input where the network has it."""
-        if not self.axes or self.is_sequential:
-            return feed
-        return {
-            name: np.ascontiguousarray(np.moveaxis(value, 0, self.axes.get(name, 0)))
-            if value.ndim
-            else value
-            for name, value in feed.items()
-        }
 
     def stored(self, start: int, stop: int) -> Feed:
         """Samples as they are stored, by input name: what :meth:`feed` gives of prepared data."""
@@ -295,9 +267,12 @@ class Dataset:
             raise DataError("a subset needs a list of at least one sample number", self.name)
         if chosen.min() < 0 or chosen.max() >= len(self):
             raise DataError(f"has samples 0 to {len(self) - 1} only", self.name)
-        places = chosen.astype(np.int64)
+        places, states = chosen.astype(np.int64), self.states
+        if states is not None and states.apart:  # these are no longer whole sequences
+            states = replace(states, steps=None)
         return replace(
             self,
+            states=states,
             columns={name: column.picked(places) for name, column in self.columns.items()},
             targets={name: picked(rows, places) for name, rows in self.targets.items()},
         )
@@ -316,18 +291,15 @@ class Dataset:
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Which samples the parts of :meth:`split` hold, each in the stored order.
 
+        Steps of one sequence stay together.
+
         Raises:
             DataError: one of the parts would be empty.
         """
-        count = round(fraction * len(self)) if 0 < fraction < 1 else 0
-        if not 0 < count < len(self):
-            raise DataError(
-                f"{len(self)} samples cannot be split at {fraction:g}",
-                self.name,
-                "give more samples, or a fraction between 0 and 1",
-            )
-        order = rng.permutation(len(self))
-        return np.sort(order[:count]), np.sort(order[count:])
+        steps = self.states.steps if self.states is not None and self.states.apart else None
+        if steps is not None and steps < len(self) and 0 < fraction < 1:
+            return by_sequence(len(self) // steps, steps, fraction, rng)
+        return split_places(len(self), fraction, rng, self.name)
 
 
 def checked(

@@ -6,7 +6,7 @@ than the input, else what the network is given at once, from the state at the st
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,8 +18,10 @@ from pimc.data.inputs import Input
 from pimc.errors import DataError
 from pimc.files.strict import did_you_mean
 
-__all__ = ["States", "hint_for", "ordinary", "sequences"]
+__all__ = ["ONLY", "States", "expanded", "held_to", "hint_for", "ordinary", "placed"]
 
+#: What the only input is called where no network says its name.
+ONLY = "x"
 _HINT = 'name the output that feeds it in data.toml: [states] with input = "output"'
 
 
@@ -47,6 +49,29 @@ class States:
         return np.zeros((count, *(size or 0 for size in one.shape[1:])), one.dtype)
 
 
+def expanded(feeds: Mapping[str, str], inputs: Iterable[str]) -> dict[str, str]:
+    """Outputs by the inputs that they feed, where ``*`` on both sides stands for any part of names.
+
+    A pattern that no input has is kept as it is.
+    """
+    found: dict[str, str] = {}
+    for fed, output in feeds.items():
+        before, star, after = fed.partition("*")
+        named = [
+            name
+            for name in inputs
+            if star
+            and output.count("*") == 1
+            and name.startswith(before)
+            and name.endswith(after)
+            and len(name) >= len(before) + len(after)
+        ]
+        found |= {
+            name: output.replace("*", name[len(before) : len(name) - len(after)]) for name in named
+        } or {fed: output}
+    return found
+
+
 def ordinary(wanted: Sequence[Input], feeds: Mapping[str, str], where: str) -> tuple[Input, ...]:
     """The inputs of a network that data must hold: those that are no states.
 
@@ -68,16 +93,51 @@ def ordinary(wanted: Sequence[Input], feeds: Mapping[str, str], where: str) -> t
     return found
 
 
-def sequences(
+def held_to(
+    columns: Mapping[str, Column], states: States | None, wanted: Sequence[Input], where: str
+) -> tuple[dict[str, Column], States | None]:
+    """Columns by the names of a network's inputs, in the types that it takes.
+
+    Args:
+        states: of sequences, whose steps the states are not known of.
+
+    Returns:
+        The columns, and what is known of the sequences then.
+
+    Raises:
+        DataError: there is no value for an input, or one of another shape; states that the network
+            does not have.
+    """
+    if states is not None:
+        states = replace(states, feeds=expanded(states.feeds, [one.name for one in wanted]))
+    needed = ordinary(wanted, states.feeds if states is not None else {}, where)
+    given = columns
+    if len(needed) == len(given) == 1 and ONLY in given:
+        given = {needed[0].name: given[ONLY]}
+    names = [one.name for one in wanted]
+    missing = [one.name for one in needed if one.name not in given]
+    if missing or any(name not in names for name in given):
+        raise DataError(
+            f"the network's inputs are {', '.join(names)}, the data have {', '.join(columns)}",
+            where,
+            hint_for(missing, names)
+            if missing and len(names) > 1
+            else "give an array for each input under its name",
+        )
+    if states is not None:
+        return _sequences(given, states, wanted, where)
+    return {one.name: given[one.name].fitted(one, where) for one in wanted}, None
+
+
+def _sequences(
     columns: Mapping[str, Column], states: States, wanted: Sequence[Input], where: str
 ) -> tuple[dict[str, Column], States]:
     """Columns held to a network with states, and what is known of the sequences then.
 
     Raises:
-        DataError: as :func:`ordinary`, or sequences of different lengths, or a start value of
-            another shape than its state.
+        DataError: sequences of different lengths, or a start value of another shape than its state.
     """
-    plain = ordinary(wanted, states.feeds, where)
+    plain = [one for one in wanted if one.name not in states.feeds]
     starts = [one for one in wanted if one.name in states.feeds]
     found = {one.name: columns[one.name].in_steps(one).fitted(one, where) for one in plain}
     found |= {one.name: columns[one.name].fitted(one, where) for one in starts
@@ -91,6 +151,16 @@ def sequences(
     axes = {states.feeds[one.name]: one.axis for one in starts if one.axis}
     inputs = {one.name: one for one in starts}
     return found, replace(states, inputs=inputs, axes=axes, steps=steps)
+
+
+def placed(
+    feed: Mapping[str, npt.NDArray[Any]], axes: Mapping[str, int]
+) -> dict[str, npt.NDArray[Any]]:
+    """Inputs, samples first, with their batch axis where the network has it."""
+    return {
+        name: np.ascontiguousarray(np.moveaxis(value, 0, axes[name])) if name in axes else value
+        for name, value in feed.items()
+    }
 
 
 def hint_for(missing: Sequence[str], names: Sequence[str]) -> str:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pimc.data.dataset import Dataset, Feed
 from pimc.data.inputs import Input, free_inputs
@@ -16,7 +15,8 @@ from pimc.errors import DataError
 from pimc.image.image import Image
 from pimc.progress import Progress, silent
 from pimc.runtime.finite import require_finite
-from pimc.runtime.sequences import GraphNetwork, checked_states, in_steps
+from pimc.runtime.network import GraphNetwork, Network
+from pimc.runtime.sequences import checked_states, in_steps
 from pimc.runtime.session import BATCH_SIZE, inputs_of
 from pimc.runtime.teacher import teacher_array
 from pimc.studies.intervals import Right
@@ -39,22 +39,8 @@ __all__ = [
 CACHE_BYTES = 1 << 30
 
 
-class Runs(Protocol):
-    """What :func:`measure` asks of a session; ONNX Runtime's have it too."""
-
-    def get_inputs(self) -> Sequence[Any]:
-        """The inputs, each with a ``name``, a ``shape`` and a ``type``."""
-        ...
-
-    def get_outputs(self) -> Sequence[Any]:
-        """The outputs, each with a ``name``."""
-        ...
-
-    def run(
-        self, output_names: Sequence[str] | None, input_feed: Mapping[str, npt.NDArray[Any]]
-    ) -> Sequence[npt.NDArray[Any]]:
-        """Outputs for inputs."""
-        ...
+#: What :func:`measure` asks of a session; ONNX Runtime's have it too.
+Runs = Network
 
 
 def float_session(image: Image) -> Runs:
@@ -85,8 +71,11 @@ class Batches:
         wanted: Mapping[str, Array] | None = None,
     ) -> None:
         some = {name: np.asarray(rows[:batch_size]) for name, rows in data.targets.items()}
-        steps = None if data.states is None else data.states.steps
-        task.check(judged_targets(task, some, steps), data.name)
+        states = data.states
+        if not data.is_sequential or (states is not None and states.inputs):
+            # Before a network is known, so is no axis of steps.
+            steps = states.steps if states is not None and data.is_sequential else None
+            task.check(judged_targets(task, some, steps), data.name)
         self.data, self.batch_size, self.task = data, batch_size, task
         self.wanted = wanted or {}
         self._others: dict[tuple[Any, ...], Batches] = {}
@@ -117,7 +106,12 @@ class Batches:
             UsageError: the network takes a fixed number of samples.
         """
         wanted = free_inputs(inputs)
-        if all(_serves(self.data, one) for one in wanted) and len(wanted) == len(self.data.columns):
+        fed = self.data.states.inputs if self.data.states and self.data.is_sequential else {}
+        given = [one for one in wanted if one.name in self.data.columns or one.name not in fed]
+        known = all(_serves(self.data, one) for one in given) and fed.keys() <= {
+            one.name for one in wanted
+        }
+        if known and len(given) == len(self.data.columns) and bool(fed) == self.data.is_sequential:
             return self
         key = tuple((one.name, one.shape, one.dtype.str) for one in wanted)
         if key not in self._others:

@@ -19,7 +19,7 @@ from pimc.image.format.sections import InputNote
 from pimc.image.image import Image
 from pimc.plan.records import is_array_node, layer_of
 from pimc.runtime.graph.executor import Executor
-from pimc.runtime.sequences import unrolled
+from pimc.runtime.sequences import grows, steps_apart, unrolled
 from pimc.runtime.session import inputs_of
 from pimc.studies.evaluate import float_session
 
@@ -37,13 +37,18 @@ _MISTAKES = (
 )
 
 
-def data_warnings(image: Image, data: Dataset) -> list[str]:
-    """Warnings of data for an image's network; mostly none."""
+def data_warnings(image: Image, data: Dataset, *, prepared: bool = False) -> list[str]:
+    """Warnings of data for an image's network; mostly none.
+
+    Args:
+        prepared: the data are as the network gets them, and nobody knows how they came to be so.
+    """
     some = data.subset(some_of(len(data))).on(inputs_of(image))
     if some.is_sequential:
-        some = unrolled(some.subset(np.arange(min(len(some), _RANGE_SAMPLES))), image)
+        some = some.subset(np.arange(min(len(some), _RANGE_SAMPLES)))
+        some = steps_apart(some) if grows(some) else unrolled(some, image)
         some = some.subset(some_of(len(some)))
-    given = {name: column.how for name, column in some.columns.items()}
+    given = None if prepared else {name: column.how for name, column in some.columns.items()}
     return feed_warnings(image, some.all_inputs(), given)
 
 
@@ -61,7 +66,9 @@ def feed_warnings(
     note = image.calibration
     states = {} if note is None else note.states
     for number, arg in enumerate(arg for arg in inputs_of(image) if arg.name not in states):
-        values = feed[arg.name]
+        values = feed.get(arg.name)
+        if values is None:  # a state of another length at every step
+            continue
         known = None if note is None else note.of(number, arg.name)
         if arg.type == "tensor(float)" and known is not None and values.ndim:
             how = None if given is None else given[arg.name]

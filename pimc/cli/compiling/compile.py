@@ -20,7 +20,7 @@ from pimc.cli.options.partition import PartitionOptions
 from pimc.cli.options.single import explain_option
 from pimc.cli.options.values import FILE, PACKING
 from pimc.cli.summary import explanations, layer_table, summary_facts
-from pimc.cli.text import facts
+from pimc.cli.text import facts, states_text, told_of_states
 
 if TYPE_CHECKING:
     from pimc import api
@@ -160,6 +160,7 @@ def compile_(settings: Settings, arguments: CompileArguments) -> Report:
     summary["notes"] = [*loaded.notes, *([] if calib is not None else [_WITHOUT_DATA])]
     if calib is not None:
         summary["calibration"] = _looked_at(calib, options)
+        summary |= told_of_states(calib)
     summary |= _resources(time.perf_counter() - start)
     text = _compiled(summary)
     if arguments.explain:
@@ -259,6 +260,7 @@ def _compiled(summary: dict[str, Any]) -> str:
     pairs = [
         *summary_facts(summary),
         ("calibrated on", _counted(summary.get("calibration"))),
+        ("states", states_text(summary)),
         ("passes", _passes(summary["passes"])),
         ("took", f"{summary['seconds']:.1f} s, {summary['peak_rss_mb'] or 0:,.0f} MB"),
         ("written", summary["output"]),

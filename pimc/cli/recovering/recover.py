@@ -16,7 +16,7 @@ from pimc.cli.recovering.dies import inputs_for
 from pimc.cli.recovering.figures import floor_text
 from pimc.cli.recovering.jobs import enough_since, found_in, jobs
 from pimc.cli.recovering.results import report_of, result_of, write_files
-from pimc.cli.text import table
+from pimc.cli.text import table, told_of_states
 
 if TYPE_CHECKING:
     from pimc.data.dataset import Dataset
@@ -67,7 +67,7 @@ def recover(settings: Settings, arguments: RecoverArguments) -> Report:
     if labelled is not None and task.metric.key == "accuracy":
         chance = chance_warning(image, labelled.data, done.data["float_accuracy"])
         warnings += warned([chance] if chance else [])
-    return replace(done, data={**done.data, "warnings": warnings})
+    return replace(done, data={**done.data, **told_of_states(calib), "warnings": warnings})
 
 
 COMMAND = command(
