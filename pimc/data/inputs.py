@@ -47,7 +47,9 @@ def named_inputs(inputs: Sequence[Any]) -> tuple[Input, ...]:
     if not inputs:
         raise UsageError("the network has no inputs", hint="there is nothing to give it data for")
     free = [arg.shape[0] for arg in inputs if arg.shape and not isinstance(arg.shape[0], int)]
-    return tuple(_named(arg, _batch_axis(arg, free)) for arg in inputs)
+    return tuple(
+        arg if isinstance(arg, Input) else _named(arg, _batch_axis(arg, free)) for arg in inputs
+    )
 
 
 def free_inputs(inputs: Sequence[Any]) -> tuple[Input, ...]:
