@@ -231,7 +231,7 @@ def chunks(rows: Rows, chunk_bytes: int | None = None) -> Iterator[tuple[int, np
 def sha256_rows(rows: Rows) -> str:
     """SHA-256 of rows: that of the array that holds them all (``sha256_array``)."""
     digest = sha256_of(rows.dtype, rows.shape)
-    for _, values in chunks(rows):
+    for _, values in chunks(rows if rows.shape else np.asarray(rows).reshape(1)):
         digest.update(little_endian(values.reshape(-1)).data)
     return digest.hexdigest()
 
