@@ -14,7 +14,7 @@ from pimc.data.column import Column
 from pimc.data.dataset import Dataset, Feed, Preprocess
 from pimc.data.inputs import Input, free_inputs
 from pimc.data.rows import Rows, RowWriter, constant
-from pimc.data.states import States
+from pimc.data.sequences.states import States
 from pimc.errors import DataError
 from pimc.files.strict import did_you_mean
 from pimc.image.image import Image

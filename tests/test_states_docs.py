@@ -8,6 +8,7 @@ import subprocess
 import sys
 import wave
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -63,7 +64,7 @@ def test_windows_of_sound(folder, tmp_path) -> None:
         file.setsampwidth(2)
         file.setframerate(16000)
         file.writeframes(sound.tobytes())
-    names: dict[str, object] = {}
+    names: dict[str, Any] = {}
     exec(python()[0], names)
     names["save"](tmp_path / "a.npz", [str(tmp_path / "a.wav")] * 2, [np.ones(3, int)] * 2)
     with np.load(tmp_path / "a.npz") as held:

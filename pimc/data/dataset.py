@@ -19,8 +19,8 @@ from pimc.data.layout import Preprocess, Shape
 from pimc.data.produced import is_callable, produced
 from pimc.data.read import Stored, find_source, read_source
 from pimc.data.samples import ONLY, Dataset, Feed, checked
+from pimc.data.sequences.states import expanded, ordinary
 from pimc.data.settings import read_settings
-from pimc.data.states import expanded, ordinary
 from pimc.errors import DataError
 from pimc.files.kinds.reading import read_as
 

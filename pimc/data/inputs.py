@@ -11,7 +11,7 @@ import numpy as np
 from pimc.data.layout import Shape
 from pimc.errors import UsageError
 
-__all__ = ["Input", "fixed_batch", "free_inputs", "named_inputs"]
+__all__ = ["Input", "batch_axes", "fixed_batch", "free_inputs", "named_inputs"]
 
 #: How free dimensions without a name are told.
 _NAMELESS = {"None", "?"}
@@ -46,9 +46,9 @@ def named_inputs(inputs: Sequence[Any]) -> tuple[Input, ...]:
     """
     if not inputs:
         raise UsageError("the network has no inputs", hint="there is nothing to give it data for")
-    free = [arg.shape[0] for arg in inputs if arg.shape and not isinstance(arg.shape[0], int)]
+    axes = batch_axes(inputs)
     return tuple(
-        arg if isinstance(arg, Input) else _named(arg, _batch_axis(arg, free)) for arg in inputs
+        arg if isinstance(arg, Input) else _named(arg, axes[str(arg.name)]) for arg in inputs
     )
 
 
@@ -73,6 +73,12 @@ def fixed_batch(name: str, size: int) -> UsageError:
         hint="export the model with a dynamic batch dimension (torch.onnx.export: dynamic_shapes "
         "or dynamic_axes)",
     )
+
+
+def batch_axes(inputs: Sequence[Any]) -> dict[str, int]:
+    """Where each input has its batch axis, by its name; inputs as of :func:`named_inputs`."""
+    free = [arg.shape[0] for arg in inputs if arg.shape and not isinstance(arg.shape[0], int)]
+    return {str(arg.name): _batch_axis(arg, free) for arg in inputs}
 
 
 def _batch_axis(arg: Any, free: Sequence[Any]) -> int:

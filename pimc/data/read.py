@@ -14,7 +14,7 @@ from pimc.data.images import image_rows, images_in, visible
 from pimc.data.inputs import Input
 from pimc.data.layout import Preprocess
 from pimc.data.rows import Rows
-from pimc.data.states import hint_for
+from pimc.data.sequences.states import hint_for
 from pimc.errors import DataError, PimcError
 from pimc.files.strict import did_you_mean
 

@@ -20,8 +20,8 @@ from pimc.data.inputs import Input, named_inputs
 from pimc.data.layout import Preprocess, Shape, check_input
 from pimc.data.read import Stored
 from pimc.data.rows import Rows, picked
-from pimc.data.splits import by_sequence, split_places
-from pimc.data.states import ONLY, States, held_to, placed
+from pimc.data.sequences.splits import by_sequence, split_places
+from pimc.data.sequences.states import ONLY, States, held_to, placed
 from pimc.errors import DataError, UsageError
 from pimc.files.container import canonical_json
 from pimc.files.writing.atomic import little_endian, sha256_of

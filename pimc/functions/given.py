@@ -10,7 +10,7 @@ from typing import Any
 import numpy.typing as npt
 
 from pimc.data.dataset import Dataset, Role, load_data
-from pimc.data.states import States
+from pimc.data.sequences.states import States
 from pimc.errors import UsageError
 from pimc.image.image import Image
 from pimc.runtime.die.die import Die

@@ -20,8 +20,8 @@ from pimc.runtime.sequences import checked_states, in_steps
 from pimc.runtime.session import BATCH_SIZE, inputs_of
 from pimc.runtime.teacher import teacher_array
 from pimc.studies.intervals import Right
+from pimc.studies.steps import judged, judged_targets
 from pimc.tasks.classification import CLASSIFICATION
-from pimc.tasks.steps import judged, judged_targets
 from pimc.tasks.task import Array, Samples, Task
 
 __all__ = [

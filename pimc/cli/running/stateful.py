@@ -30,7 +30,7 @@ def load_sequences(path: Path, session: Session, states: Mapping[str, str]) -> D
     from pimc.data.inputs import free_inputs
     from pimc.data.read import Stored
     from pimc.data.samples import checked
-    from pimc.data.states import expanded, ordinary
+    from pimc.data.sequences.states import expanded, ordinary
     from pimc.runtime.sequences import checked_states
 
     inputs = session.get_inputs()

@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 
+from pimc.studies.steps import judged, judged_targets
 from pimc.tasks.classification import CLASSIFICATION
 from pimc.tasks.embedding import Embedding
 from pimc.tasks.labels import Binary
 from pimc.tasks.language import LanguageModel
-from pimc.tasks.steps import judged, judged_targets
 from pimc.tasks.task import Samples
 from pimc.tasks.values import Anomaly
 

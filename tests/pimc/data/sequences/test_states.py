@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pimc.data.dataset import Dataset, Preprocess, load_data
-from pimc.data.states import expanded
+from pimc.data.sequences.states import expanded
 from pimc.errors import DataError, UsageError
 from pimc.runtime.session import NodeArg
 
