@@ -63,7 +63,10 @@ class Student:
             return y
 
         values = self.executor.run(feed, want=self.outputs, array=keep)
-        outputs = [values[name].movedim(self.axes.get(name, 0), 0) for name in self.outputs]
+        outputs = [
+            values[name].movedim(self.axes[name], 0) if name in self.axes else values[name]
+            for name in self.outputs
+        ]
         return outputs, features
 
     def teach(self, feed: Feed) -> Run:
