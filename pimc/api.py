@@ -72,6 +72,7 @@ def plan(
     """
     options = options or Options()
     first = read(model, example_inputs, calib, follow_links=follow_links)
+    calib = None if calib is None else without_states(first, calib, progress)
     calibration = None if calib is None else calibration_on(first, calib, options, progress)
     with blaming(first.graph, first.model_name):
         return run(
@@ -132,6 +133,7 @@ def compile(
     """
     options, chip = options or Options(), _chip(chip)
     first = read(model, example_inputs, calib, follow_links=follow_links)
+    calib = None if calib is None else without_states(first, calib, progress)
     finished = plan(
         first,
         chip,
@@ -189,6 +191,23 @@ def _dataset(calib: Calib) -> Dataset:
     return calib if isinstance(calib, Dataset) else Dataset.of(calib, name="calibration data")
 
 
+def without_states(plan: Plan, calib: Calib, progress: Progress = silent) -> Dataset:
+    """Data for a network with a state with every step as a sample, and the states before it.
+
+    Other data are given back as they are.
+
+    Raises:
+        DataError, UsageError: as :func:`pimc.runtime.sequences.unrolled`.
+    """
+    data = _dataset(calib)
+    if not data.is_sequential:
+        return data
+    from pimc.runtime.network import GraphNetwork
+    from pimc.runtime.sequences import unrolled
+
+    return unrolled(data, GraphNetwork(plan.graph), progress)
+
+
 def _chosen(data: Dataset, options: Options) -> Feed:
     """The inputs that ranges are chosen on."""
     count = min(len(data), options.calibration_images)
@@ -199,13 +218,15 @@ def _chosen(data: Dataset, options: Options) -> Feed:
 def _noted(data: Dataset, options: Options) -> CalibrationNote:
     """What the image tells of its calibration data."""
     values = _chosen(data, options)
-    samples = max(len(value) for value in values.values() if value.ndim)
+    samples = min(len(data), options.calibration_images)
+    feeds = {} if data.states is None else data.states.feeds
     first, *others = (
         (name, _input_noted(column.how, values[name], samples))
         for name, column in data.columns.items()
+        if name not in feeds
     )
     noted = {name: InputNote(**fields) for name, fields in others}
-    return CalibrationNote(**first[1], classes=data.classes, others=noted)
+    return CalibrationNote(**first[1], classes=data.classes, others=noted, states=feeds)
 
 
 def _input_noted(how: Preprocess, values: npt.NDArray[Any], samples: int) -> dict[str, Any]:
@@ -250,8 +271,8 @@ def calibration_on(
         DataError: the data does not fit the model.
         UsageError: when the network runs, it takes a fixed number of samples.
     """
-    values = _chosen(_dataset(calib).on(plan.graph.graph.inputs), options)
-    samples = max(len(value) for value in values.values() if value.ndim)
+    data = _dataset(calib).on(plan.graph.graph.inputs)
+    values, samples = _chosen(data, options), min(len(data), options.calibration_images)
 
     def evaluate(graph: ir.Model, on_array: Callable[[str, torch.Tensor], torch.Tensor]) -> None:
         import torch

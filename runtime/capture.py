@@ -31,6 +31,7 @@ from pimc.runtime.door.capture_file import (
 )
 from pimc.runtime.door.device import Device
 from pimc.runtime.feeds import tensors
+from pimc.runtime.sequences import samples_first, unrolled
 from pimc.runtime.session import BATCH_SIZE, Session
 
 __all__ = [
@@ -93,7 +94,7 @@ def capture(
         DataError: the data have not the network's inputs.
         DeviceError: the chip failed.
     """
-    data = data.on(session.get_inputs())
+    data = unrolled(data, session.image).on(session.get_inputs())
     generator = torch.Generator().manual_seed(options.seed)
     reads = reads_of(session.device)
     wanted = range(len(session.image.layers)) if only is None else only
@@ -262,6 +263,8 @@ def _outputs(
         for start in progress(starts, "recording network outputs", len(starts))
     ]
     return {
-        name: np.concatenate([np.asarray(part[k], np.float32) for part in parts])
+        name: np.concatenate(
+            [np.asarray(samples_first(part[k], data, name), np.float32) for part in parts]
+        )
         for k, name in enumerate(names)
     }

@@ -4,8 +4,22 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["clipping_layers", "engineering", "facts", "percent", "percents", "room", "table"]
+if TYPE_CHECKING:
+    from pimc.data.dataset import Dataset
+
+__all__ = [
+    "clipping_layers",
+    "engineering",
+    "facts",
+    "percent",
+    "percents",
+    "room",
+    "states_text",
+    "table",
+    "told_of_states",
+]
 
 #: Share of clipped conversions above which a layer is named, and how many are.
 _CLIPPING, _NAMED = 1e-3, 4
@@ -101,3 +115,22 @@ def _cell(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def told_of_states(data: Dataset) -> dict[str, Any]:
+    """What JSON tells of states: which output feeds which input, and how many steps there are."""
+    states = data.states
+    return {
+        "states": {} if states is None else dict(states.feeds),
+        "steps": None if states is None else states.steps,
+    }
+
+
+def states_text(told: Mapping[str, Any]) -> str:
+    """The same for people; nothing of networks without a state."""
+    if not told.get("states"):
+        return ""
+    fed = [f"{name} ← {output}" for name, output in told["states"].items()]
+    more = f" and {len(fed) - 3} more" * (len(fed) > 3)
+    steps = f", {told['steps']:,} steps" if told["steps"] else ", one step"
+    return ", ".join(fed[:3]) + more + steps

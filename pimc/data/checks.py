@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pimc.data.column import Column
+from pimc.data.column import Column, is_stepped
 from pimc.data.inputs import Input
 from pimc.data.layout import Preprocess
 from pimc.data.read import Stored
@@ -16,7 +17,7 @@ from pimc.data.rows import Rows
 from pimc.data.settings import Settings
 from pimc.errors import DataError
 
-__all__ = ["class_names", "columns_of", "is_class_numbers", "targets_of"]
+__all__ = ["class_names", "columns_of", "is_class_numbers", "targets_of", "with_starts"]
 
 #: Targets that are looked at together where all are gone through.
 _TOGETHER = 1024
@@ -27,12 +28,14 @@ def columns_of(
     hows: Mapping[str, Preprocess],
     wanted: Sequence[Input],
     where: str,
+    states: Collection[str] = (),
 ) -> dict[str, Column]:
     """The values of each input, checked.
 
     Args:
         hows: by the name of the input, how they are prepared.
         wanted: the network's inputs, where they are known.
+        states: names of those that are states; where there are any, others may have steps.
 
     Raises:
         DataError: values that cannot be used, or inputs of different numbers of samples.
@@ -45,7 +48,8 @@ def columns_of(
             columns[name] = Column.same_for_all(np.asarray(stored), where, called)
         else:
             how = hows.get(name) or Preprocess()
-            columns[name] = Column.of(stored, how, where, called, one)
+            stepped = bool(states) and name not in states and is_stepped(stored, how, one)
+            columns[name] = Column.of(stored, how, where, called, one, stepped)
     counts = {column.called: len(column) for column in columns.values() if not column.shared}
     if not counts:
         raise DataError("holds no samples: every value is a single one", where, "give samples")
@@ -75,6 +79,15 @@ def targets_of(
         if values.dtype.kind == "f" and not _is_finite(values):
             raise DataError(f"NaN or infinity in {name}", where, "clean the data")
     return found
+
+
+def with_starts(stored: Stored, feeds: Mapping[str, str]) -> Stored:
+    """What is held under the name of a state is its value at the start, no target."""
+    starts = {name: rows for name, rows in stored.targets.items() if name in feeds}
+    if not starts:
+        return stored
+    targets = {name: rows for name, rows in stored.targets.items() if name not in feeds}
+    return replace(stored, values={**stored.values, **starts}, targets=targets)
 
 
 def is_class_numbers(labels: Rows) -> bool:

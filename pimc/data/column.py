@@ -17,10 +17,10 @@ from pimc.data.layout import (
     network_shape,
     settled,
 )
-from pimc.data.rows import Rows, chunks, picked
+from pimc.data.rows import Rows, chunks, flattened, picked, repeated
 from pimc.errors import DataError
 
-__all__ = ["Column"]
+__all__ = ["Column", "is_stepped"]
 
 _SCAN_VALUES = 1 << 22
 #: A float32, so that narrower data are compared as float32: as float16 it would be infinite.
@@ -38,6 +38,7 @@ class Column:
         dtype: of what the network gets.
         shared: there is a single value, for all samples.
         called: what the values are called in messages.
+        stepped: the second axis is that of the steps of a sequence.
     """
 
     stored: Rows = field(repr=False)
@@ -45,26 +46,34 @@ class Column:
     dtype: np.dtype[Any] = _FLOAT32
     shared: bool = False
     called: str = "x"
+    stepped: bool = False
 
     @staticmethod
     def of(
-        stored: Rows, how: Preprocess, where: str, called: str = "x", wanted: Input | None = None
+        stored: Rows,
+        how: Preprocess,
+        where: str,
+        called: str = "x",
+        wanted: Input | None = None,
+        stepped: bool = False,
     ) -> Column:
         """Checked values.
 
         Args:
             wanted: the input that they are for, where it is known.
+            stepped: of sequences, with an axis of steps.
 
         Raises:
             DataError: no samples, no numbers, NaN or infinity (also after preprocessing), or a
                 shape that the preprocessing cannot take.
         """
         low, high = _ends(stored, where, called)
-        how = settled(how, stored.shape, where)
+        shape = _of_a_step(stored.shape) if stepped else stored.shape
+        how = settled(how, shape, where)
         if wanted is not None:
-            check_input(stored.shape, how.layout, wanted.shape, where)
-        check_channels(how, stored.shape, where)
-        column = Column(stored, how, called=called)
+            check_input(shape, how.layout, wanted.shape, where)
+        check_channels(how, shape, where)
+        column = Column(stored, how, called=called, stepped=stepped)
         column._check_converted(low, high, where)
         return column
 
@@ -84,7 +93,16 @@ class Column:
     @property
     def sample_shape(self) -> tuple[int, ...]:
         """Shape of one sample as the network gets it."""
-        return () if self.shared else network_shape(self.stored.shape, self.how.layout)[1:]
+        if self.shared:
+            return ()
+        if not self.stepped:
+            return network_shape(self.stored.shape, self.how.layout)[1:]
+        return (self.stored.shape[1], *network_shape(self._shape, self.how.layout)[1:])
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        """Of what is stored for the network at once, samples first."""
+        return _of_a_step(self.stored.shape) if self.stepped else self.stored.shape
 
     @property
     def is_plain(self) -> bool:
@@ -109,12 +127,26 @@ class Column:
         """
         if self.shared:
             return replace(self, dtype=wanted.dtype)
-        check_input(self.stored.shape, self.how.layout, wanted.shape, where)
+        check_input(self._shape, self.how.layout, wanted.shape, where)
         return replace(self, dtype=wanted.dtype)
+
+    def in_steps(self, wanted: Input) -> Column:
+        """The same, with an axis of steps where there is one axis more than the input has."""
+        if self.shared or self.stepped:
+            return self
+        return replace(self, stepped=is_stepped(self.stored, self.how, wanted))
+
+    def apart(self, steps: int) -> Column:
+        """A sample for each of so many steps of every sequence."""
+        if self.shared:
+            return self
+        if not self.stepped:
+            return replace(self, stored=repeated(self.stored, steps))
+        return replace(self, stored=flattened(self.stored), stepped=False)
 
     def fits(self, wanted: Input) -> bool:
         """Whether these are values for an input already, in the type that it takes."""
-        shape = () if self.shared else (None, *self.sample_shape)
+        shape = () if self.shared else (None, *self.sample_shape[self.stepped :])
         return (
             self.dtype == wanted.dtype
             and len(shape) == len(wanted.shape)
@@ -152,6 +184,11 @@ class Column:
 
     def _converted(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Values in the network's order of axes, and of what type they are computed in."""
+        if self.stepped:
+            alone = replace(self, stored=values[:, 0], stepped=False)
+            return alone._converted(values.reshape(-1, *values.shape[2:])).reshape(
+                len(values), *self.sample_shape
+            )
         if self.how.layout == "NHWC":
             values = values.transpose(0, 3, 1, 2)
         values = values.reshape(len(values), *self.sample_shape)
@@ -193,6 +230,19 @@ class Column:
 
     def _in_float32(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         return np.asarray(self._converted(values), np.float32)
+
+
+def is_stepped(stored: Rows, how: Preprocess, wanted: Input | None) -> bool:
+    """Whether values for an input have one axis more than it takes: that of steps."""
+    if wanted is None or not wanted.shape:
+        return False
+    added = how.layout == "NHW"  # the network gets an axis of channels, too
+    return len(stored.shape) + added == len(wanted.shape) + 1
+
+
+def _of_a_step(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A stored shape without its axis of steps."""
+    return (shape[0], *shape[2:])
 
 
 def _ends(stored: Rows, where: str, called: str) -> tuple[Any, Any]:

@@ -12,13 +12,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pimc.data.checks import class_names
+from pimc.data.arrays import npz_names
+from pimc.data.checks import class_names, with_starts
 from pimc.data.inputs import Input, named_inputs
 from pimc.data.layout import Preprocess, Shape
 from pimc.data.produced import is_callable, produced
-from pimc.data.read import find_source, read_source
+from pimc.data.read import Stored, find_source, read_source
 from pimc.data.samples import ONLY, Dataset, Feed, checked
 from pimc.data.settings import read_settings
+from pimc.data.stateful.states import expanded, ordinary
+from pimc.errors import DataError
 from pimc.files.kinds.reading import read_as
 
 __all__ = ["Dataset", "Feed", "Preprocess", "Role", "Shape", "load_data"]
@@ -34,6 +37,7 @@ def load_data(
     input_shape: Shape | None = None,
     inputs: Sequence[Any] | None = None,
     role: Role = "calib",
+    states: Mapping[str, str] | None = None,
 ) -> Dataset:
     """Read DATA: a file, a folder of many, a folder that holds one of these, or a callable.
 
@@ -45,6 +49,8 @@ def load_data(
         inputs: the model's inputs, as a session's ``get_inputs`` gives them; in place of
             ``input_shape``, and needed where there are several.
         role: which file of a folder is meant: ``calib.npz`` or ``test.npz`` come first.
+        states: of a network with a state, the output that feeds an input one step later, where
+            neither ``data.toml`` nor ``overrides`` say it.
 
     Raises:
         DataError: with the path, what is wrong and how to mend it.
@@ -53,24 +59,33 @@ def load_data(
     wanted = () if inputs is None else named_inputs(inputs)
     if inputs is None and input_shape is not None:
         wanted = (Input(ONLY, tuple(input_shape), np.dtype(np.float32)),)
-    names = [one.name for one in wanted] or [ONLY]
     captures: tuple[Path, ...] = ()
-    if is_callable(path):
-        settings = read_settings(Path("data.toml"), overrides or {})
-        stored, shown, where = produced(str(path), wanted), str(path), str(path)
-        hows = settings.of(names)
+    source = None if is_callable(path) else find_source(Path(path), role, wanted)
+    toml = Path("data.toml") if source is None else source.folder / "data.toml"
+    settings = read_settings(toml, overrides or {})
+    feeds = expanded(settings.states or states or {}, [one.name for one in wanted])
+    needed = ordinary(wanted, feeds, settings.path) if wanted else ()
+    hows = settings.of([one.name for one in needed] or [ONLY])
+    if source is None:
+        stored, shown, where = produced(str(path), needed), str(path), str(path)
     else:
-        source = find_source(Path(path), role, wanted)
-        settings = read_settings(source.folder / "data.toml", overrides or {})
-        hows = settings.of(names)
-        stored = read_source(source, hows, wanted, settings)
+        stored = read_source(source, hows, needed, settings)
+        _require_starts(source.path, stored, feeds)
         shown, where, captures = source.path.name, str(source.path), source.captures
     if stored.layout is not None:
         hows = {name: replace(how, layout=stored.layout) for name, how in hows.items()}
-    data = checked(stored, hows, where, wanted)
+    data = checked(with_starts(stored, feeds), hows, where, wanted, feeds)
     return replace(
         data,
         name=shown,
         captures=captures,
         classes=class_names(data.y, stored, settings),
     )
+
+
+def _require_starts(path: Path, stored: Stored, feeds: Mapping[str, str]) -> None:
+    """Refuse an array under a state's name that has no value a sample: it would not be used."""
+    for name in set(npz_names(path) if path.suffix == ".npz" else ()) & feeds.keys():
+        if name not in stored.targets:
+            message = f"{name} is a state, and its array has not a value a sample"
+            raise DataError(message, str(path), "save states at the start with their samples first")

@@ -11,8 +11,10 @@ import numpy as np
 from pimc.data.layout import Shape
 from pimc.errors import UsageError
 
-__all__ = ["Input", "fixed_batch", "free_inputs", "named_inputs"]
+__all__ = ["Input", "batch_axes", "fixed_batch", "free_inputs", "named_inputs"]
 
+#: How free dimensions without a name are told.
+_NAMELESS = {"None", "?"}
 _TYPES = {"float": np.float32, "double": np.float64, "bfloat16": np.float32}
 
 
@@ -24,11 +26,13 @@ class Input:
         shape: with its batch axis first; None for dimensions that may vary. ``()`` is a single
             value that all samples share.
         dtype: what the network takes.
+        axis: where the network has its batch axis: first, but for states of recurrent layers.
     """
 
     name: str
     shape: Shape
     dtype: np.dtype[Any]
+    axis: int = 0
 
 
 def named_inputs(inputs: Sequence[Any]) -> tuple[Input, ...]:
@@ -42,7 +46,10 @@ def named_inputs(inputs: Sequence[Any]) -> tuple[Input, ...]:
     """
     if not inputs:
         raise UsageError("the network has no inputs", hint="there is nothing to give it data for")
-    return tuple(_named(arg) for arg in inputs)
+    axes = batch_axes(inputs)
+    return tuple(
+        arg if isinstance(arg, Input) else _named(arg, axes[str(arg.name)]) for arg in inputs
+    )
 
 
 def free_inputs(inputs: Sequence[Any]) -> tuple[Input, ...]:
@@ -68,15 +75,38 @@ def fixed_batch(name: str, size: int) -> UsageError:
     )
 
 
-def _named(arg: Any) -> Input:
+def batch_axes(inputs: Sequence[Any]) -> dict[str, int]:
+    """Where each input has its batch axis, by its name; inputs as of :func:`named_inputs`."""
+    free = [arg.shape[0] for arg in inputs if arg.shape and not isinstance(arg.shape[0], int)]
+    return {str(arg.name): _batch_axis(arg, free) for arg in inputs}
+
+
+def _batch_axis(arg: Any, free: Sequence[Any]) -> int:
+    """Where the batch axis lies, given the free first dimensions of all inputs.
+
+    It comes first, unless that dimension is fixed and the batch is found elsewhere: by the name
+    that it has in the other inputs, or as the only dimension that is free, where it has none.
+    """
+    if not free or not arg.shape or not isinstance(arg.shape[0], int):
+        return 0
+    names = {str(dim) for dim in free} - _NAMELESS
+    named = [axis for axis, dim in enumerate(arg.shape) if str(dim) in names]
+    others = [axis for axis, dim in enumerate(arg.shape) if not isinstance(dim, int)]
+    only = len(others) == 1 and str(arg.shape[others[0]]) in _NAMELESS
+    return named[0] if named else others[0] if only else 0
+
+
+def _named(arg: Any, axis: int) -> Input:
     name = str(arg.name)
     if arg.shape is None:
         raise UsageError(
             f"the model does not say the shape of its input {name}",
             hint="export the model with the shapes of its inputs",
         )
-    shape = tuple(dim if isinstance(dim, int) else None for dim in arg.shape)
-    return Input(name, shape, _dtype(arg, name))
+    shape = [dim if isinstance(dim, int) else None for dim in arg.shape]
+    if axis:
+        shape.insert(0, shape.pop(axis))
+    return Input(name, tuple(shape), _dtype(arg, name), axis)
 
 
 def _dtype(arg: Any, name: str) -> np.dtype[Any]:

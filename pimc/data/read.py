@@ -20,6 +20,7 @@ from pimc.data.kinds.stored import Stored
 from pimc.data.kinds.text import read_lines
 from pimc.data.layout import Preprocess
 from pimc.data.settings import Settings
+from pimc.data.stateful.states import hint_for
 from pimc.errors import DataError, PimcError
 
 __all__ = ["Source", "Stored", "find_source", "read_source"]
@@ -85,9 +86,8 @@ def _read_npz(path: Path, wanted: Wanted) -> Stored:
         keys = dict.fromkeys(keys, "x")
     missing = [name for name in keys.values() if name not in held]
     if missing:
-        listed = ", ".join(one.name for one in inputs)
         message = f"holds no array {', '.join(missing)} (it holds {', '.join(held) or 'nothing'})"
-        hint = f"the network's inputs are {listed}" if len(inputs) > 1 else "save x, and y"
+        hint = hint_for(missing, [one.name for one in inputs])
         raise DataError(message, str(path), hint)
     stored = npz_arrays(path, [*keys.values(), "y"])
     values = {name: stored[key] for name, key in keys.items()}

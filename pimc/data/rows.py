@@ -11,7 +11,7 @@ import tempfile
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,7 +28,10 @@ __all__ = [
     "RowWriter",
     "Rows",
     "chunks",
+    "constant",
+    "flattened",
     "picked",
+    "repeated",
     "sha256_rows",
 ]
 
@@ -150,6 +153,73 @@ def picked(rows: Rows, places: npt.NDArray[np.int64]) -> Rows:
     return found
 
 
+@dataclass(frozen=True, eq=False)
+class _Constant(LazyRows):
+    """The same row again and again."""
+
+    row: npt.NDArray[Any]
+    count: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+        """Samples first."""
+        return (self.count, *self.row.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
+        """Type of a value."""
+        return self.row.dtype
+
+    def rows(self, places: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """As many as there are places."""
+        return np.repeat(self.row[None], len(places), axis=0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Flattened(LazyRows):
+    """The entries of rows, one after the other."""
+
+    of: Rows
+
+    @property
+    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+        """Entries of all rows first."""
+        count, steps, *rest = self.of.shape
+        return (count * steps, *rest)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
+        """Type of a value."""
+        return self.of.dtype
+
+    def rows(self, places: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """The entries at ``places``; each row that holds some is read once."""
+        row, entry = np.divmod(places, self.of.shape[1])
+        needed, where = np.unique(row, return_inverse=True)
+        found: npt.NDArray[Any] = np.asarray(self.of[needed])[where, entry]
+        return found
+
+
+def constant(row: npt.NDArray[Any], count: int) -> Rows:
+    """The same row ``count`` times."""
+    return _Constant(row, count)
+
+
+def repeated(rows: Rows, times: int) -> Rows:
+    """Every row so many times, one after the other; nothing is copied."""
+    return rows if times == 1 else _Picked(rows, np.repeat(np.arange(len(rows)), times))
+
+
+def flattened(rows: Rows) -> Rows:
+    """(rows · entries, …) the entries of each row, (rows, entries, …), as rows of their own."""
+    shape = (rows.shape[0] * rows.shape[1], *rows.shape[2:])
+    if isinstance(rows, FileRows):
+        return replace(rows, shape=shape)
+    if isinstance(rows, np.ndarray) and not isinstance(rows, np.memmap):
+        return rows.reshape(shape)
+    return _Flattened(rows)
+
+
 def chunks(rows: Rows, chunk_bytes: int | None = None) -> Iterator[tuple[int, npt.NDArray[Any]]]:
     """All rows, some at a time, with the place of the first."""
     size = max(1, rows.dtype.itemsize * math.prod(rows.shape[1:]))
@@ -161,7 +231,7 @@ def chunks(rows: Rows, chunk_bytes: int | None = None) -> Iterator[tuple[int, np
 def sha256_rows(rows: Rows) -> str:
     """SHA-256 of rows: that of the array that holds them all (``sha256_array``)."""
     digest = sha256_of(rows.dtype, rows.shape)
-    for _, values in chunks(rows):
+    for _, values in chunks(rows if rows.shape else np.asarray(rows).reshape(1)):
         digest.update(little_endian(values.reshape(-1)).data)
     return digest.hexdigest()
 

@@ -20,6 +20,8 @@ from pimc.data.inputs import Input, named_inputs
 from pimc.data.layout import Preprocess, Shape, check_input
 from pimc.data.read import Stored
 from pimc.data.rows import Rows, picked
+from pimc.data.stateful.splits import by_sequence, split_places
+from pimc.data.stateful.states import ONLY, States, held_to, placed
 from pimc.errors import DataError, UsageError
 from pimc.files.container import canonical_json
 from pimc.files.writing.atomic import little_endian, sha256_of
@@ -29,8 +31,6 @@ __all__ = ["ONLY", "Dataset", "Feed", "checked"]
 #: What a network gets: an array an input, by its name.
 Feed = dict[str, npt.NDArray[Any]]
 
-#: What the only input is called where no network says its name.
-ONLY = "x"
 #: Samples that are converted together where all are gone through.
 _TOGETHER = 64
 
@@ -48,6 +48,8 @@ class Dataset:
         name: for messages and reports; no folder of this machine.
         captures: capture files found beside the data.
         classes: names of the classes in the order of their numbers, where they are known.
+        states: which output of the network feeds which input, where any does.
+        axes: where the network has the batch axis of an input, where that is not the first.
     """
 
     columns: Mapping[str, Column]
@@ -55,6 +57,8 @@ class Dataset:
     name: str = "data"
     captures: tuple[Path, ...] = ()
     classes: tuple[str, ...] = ()
+    states: States | None = None
+    axes: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -66,6 +70,7 @@ class Dataset:
         name: str = "data",
         input_shape: Shape | None = None,
         targets: Mapping[str, npt.ArrayLike] | None = None,
+        states: Mapping[str, str] | None = None,
     ) -> Dataset:
         """A checked dataset from arrays.
 
@@ -77,6 +82,7 @@ class Dataset:
             input_shape: the shape of the model's only input with its batch axis, None for a free
                 axis; not checked when None.
             targets: other values that tasks need, samples first.
+            states: of a network with a state, the output that feeds an input one step later.
 
         Raises:
             DataError: no samples, no numbers, NaN or infinity (also after preprocessing), labels
@@ -88,7 +94,7 @@ class Dataset:
         known = {} if y is None else {"y": np.asarray(y)}
         known |= {key: np.asarray(value) for key, value in (targets or {}).items()}
         values: Mapping[str, Rows] = {key: np.asanyarray(value) for key, value in given.items()}
-        data = checked(Stored(values, known), hows, name)
+        data = checked(Stored(values, known), hows, name, states=states)
         if input_shape is not None:
             only = data.only
             check_input(only.stored.shape, only.how.layout, input_shape, name)
@@ -147,9 +153,14 @@ class Dataset:
         )
 
     @property
+    def is_sequential(self) -> bool:
+        """Whether the network's states are still to be found, step by step."""
+        return self.states is not None and not self.states.apart
+
+    @property
     def is_prepared(self) -> bool:
         """Whether samples lie in memory as the network gets them, with nothing to convert."""
-        return all(column.is_prepared for column in self.columns.values())
+        return not self.axes and all(column.is_prepared for column in self.columns.values())
 
     def on(self, inputs: Sequence[Any]) -> Dataset:
         """The same data for a network: by the names of its inputs, in the types that it takes.
@@ -161,33 +172,28 @@ class Dataset:
             DataError: there is no value for an input, or one of another shape.
             UsageError: the network does not say the shape of an input.
         """
-        wanted = named_inputs(inputs)
-        given = self.columns
-        if len(wanted) == len(given) == 1 and ONLY in given:
-            given = {wanted[0].name: given[ONLY]}
-        missing = [one.name for one in wanted if one.name not in given]
-        extra = [name for name in given if name not in {one.name for one in wanted}]
-        if missing or extra:
-            held = ", ".join(self.columns)
-            names = ", ".join(one.name for one in wanted)
-            raise DataError(
-                f"the network's inputs are {names}, the data have {held}",
-                self.name,
-                "give an array for each input under its name",
-            )
-        fitted = {one.name: given[one.name].fitted(one, self.name) for one in wanted}
-        return replace(self, columns=fitted)
+        wanted, states = named_inputs(inputs), self.states
+        sequential = states if states is not None and not states.apart else None
+        columns, found = held_to(self.columns, sequential, wanted, self.name)
+        axes = {one.name: one.axis for one in wanted if one.axis}
+        return replace(self, columns=columns, states=found or states, axes=axes)
 
     def feed(self, start: int, stop: int) -> Feed:
         """Samples ``start`` to ``stop`` (not included) as the network gets them, by input name.
 
         Returns:
-            Contiguous arrays, samples first, of the types that the network takes (float32 where
-            none is known); fewer samples where the data end.
+            Contiguous arrays, samples first (of sequences always, else where the network has them),
+            of the types that the network takes (float32 where none is known); fewer samples where
+            the data end.
 
         Raises:
             DataError: a file is gone, or holds what the network cannot take.
         """
+        feed = self._samples(start, stop)
+        return feed if self.is_sequential else placed(feed, self.axes)
+
+    def _samples(self, start: int, stop: int) -> Feed:
+        """:meth:`feed`, samples always first."""
         if len(self.columns) == 1:
             return {next(iter(self.columns)): self.batch(start, stop)}
         return {name: column.batch(start, stop, self.name) for name, column in self.columns.items()}
@@ -207,7 +213,7 @@ class Dataset:
             if not column.shared
         }
         for start in range(0, len(self), batch_size):
-            for name, values in self.feed(start, start + batch_size).items():
+            for name, values in self._samples(start, start + batch_size).items():
                 if name in arrays:
                     arrays[name][start : start + batch_size] = values
         columns = {
@@ -241,9 +247,11 @@ class Dataset:
             for name, column in self.columns.items()
         }
         for start in range(0, len(self), _TOGETHER):
-            for name, values in self.feed(start, start + _TOGETHER).items():
+            for name, values in self._samples(start, start + _TOGETHER).items():
                 digests[name].update(little_endian(values).data)
         found = {name: digest.hexdigest() for name, digest in digests.items()}
+        if self.states is not None:
+            found["[states]"] = canonical_json(dict(self.states.feeds))
         if len(found) == 1:
             return next(iter(found.values()))
         return hashlib.sha256(canonical_json(found).encode()).hexdigest()
@@ -259,9 +267,12 @@ class Dataset:
             raise DataError("a subset needs a list of at least one sample number", self.name)
         if chosen.min() < 0 or chosen.max() >= len(self):
             raise DataError(f"has samples 0 to {len(self) - 1} only", self.name)
-        places = chosen.astype(np.int64)
+        places, states = chosen.astype(np.int64), self.states
+        if states is not None and states.apart:  # these are no longer whole sequences
+            states = replace(states, steps=None)
         return replace(
             self,
+            states=states,
             columns={name: column.picked(places) for name, column in self.columns.items()},
             targets={name: picked(rows, places) for name, rows in self.targets.items()},
         )
@@ -280,25 +291,27 @@ class Dataset:
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Which samples the parts of :meth:`split` hold, each in the stored order.
 
+        Steps of one sequence stay together.
+
         Raises:
             DataError: one of the parts would be empty.
         """
-        count = round(fraction * len(self)) if 0 < fraction < 1 else 0
-        if not 0 < count < len(self):
-            raise DataError(
-                f"{len(self)} samples cannot be split at {fraction:g}",
-                self.name,
-                "give more samples, or a fraction between 0 and 1",
-            )
-        order = rng.permutation(len(self))
-        return np.sort(order[:count]), np.sort(order[count:])
+        steps = self.states.steps if self.states is not None and self.states.apart else None
+        if steps is not None and steps < len(self) and 0 < fraction < 1:
+            return by_sequence(len(self) // steps, steps, fraction, rng)
+        return split_places(len(self), fraction, rng, self.name)
 
 
 def checked(
-    stored: Stored, hows: Mapping[str, Preprocess], where: str, wanted: Sequence[Input] = ()
+    stored: Stored,
+    hows: Mapping[str, Preprocess],
+    where: str,
+    wanted: Sequence[Input] = (),
+    states: Mapping[str, str] | None = None,
 ) -> Dataset:
     """The dataset of stored values, every part of it checked."""
-    columns = columns_of(stored.values, hows, wanted, where)
+    feeds = states or {}
+    columns = columns_of(stored.values, hows, wanted, where, feeds)
     targets = targets_of(stored.targets, columns, where)
-    data = Dataset(columns, targets, where)
+    data = Dataset(columns, targets, where, states=States(feeds) if feeds else None)
     return data.on(wanted) if wanted else data

@@ -37,6 +37,7 @@ class Settings:
         common: what is said of the only input.
         inputs: what is said of an input by its name.
         classes: names of the classes in the order of their numbers.
+        states: of a network with a state, the output that feeds an input, by the input's name.
         stated: the keys that ``common`` states.
         tables: what is said of kinds of data, by the name of the table.
         path, where: the file, and where what is ``stated`` was said; for messages.
@@ -45,6 +46,7 @@ class Settings:
     common: Preprocess = field(default_factory=Preprocess)
     inputs: Mapping[str, Preprocess] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
+    states: Mapping[str, str] = field(default_factory=dict)
     stated: tuple[str, ...] = ()
     path: str = "data.toml"
     where: str = "data.toml"
@@ -76,13 +78,16 @@ def read_settings(path: Path, overrides: Mapping[str, object]) -> Settings:
     """The settings of a ``data.toml``, where there is one, with options that come before it.
 
     Args:
-        overrides: keys of the only input that take precedence; None values are skipped.
+        overrides: keys of the only input that take precedence; None values are skipped. ``states``
+            are added to those of the file.
 
     Raises:
         DataError: a malformed file, or an unknown key or value.
     """
     given = {name: value for name, value in overrides.items() if value is not None}
     raw = read_toml(path, DataError) if path.exists() else {}
+    from_file = _states(raw.pop("states", {}), str(path))
+    states = {**from_file, **_states(given.pop("states", {}), "options")}
     classes, tables = raw.pop("classes", []), raw.pop("inputs", {})
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise DataError(f"classes: must be a list of strings, not {classes!r}", str(path), _HINT)
@@ -95,13 +100,13 @@ def read_settings(path: Path, overrides: Mapping[str, object]) -> Settings:
         name: Preprocess(**_values(table, str(path), f"inputs.{name}."))
         for name, table in tables.items()
     }
-    from_file, from_options = _values(raw, str(path)), _values(given, "options")
+    stored, from_options = _values(raw, str(path)), _values(given, "options")
     if len(inputs) == 1:  # of one input, options mean the table that describes it
         inputs = {name: replace(how, **from_options) for name, how in inputs.items()}
-    common = Preprocess(**from_file | from_options)
-    stated = tuple(from_file | from_options)
+    common = Preprocess(**stored | from_options)
+    stated = tuple(stored | from_options)
     where = str(path if raw else "options")
-    return Settings(common, inputs, tuple(classes), stated, str(path), where, kinds)
+    return Settings(common, inputs, tuple(classes), states, stated, str(path), where, kinds)
 
 
 def _kind(name: str, raw: object, where: str) -> Any:
@@ -112,6 +117,13 @@ def _kind(name: str, raw: object, where: str) -> Any:
     if problems:
         raise DataError("; ".join(problems), where, _HINT)
     return _TABLES[name](**values)
+
+
+def _states(table: object, where: str) -> Mapping[str, str]:
+    if not isinstance(table, Mapping) or not all(isinstance(one, str) for one in table.values()):
+        hint = 'write [states] and, a line an input, input = "output"'
+        raise DataError("states: must be a table of names of outputs by inputs", where, hint)
+    return table
 
 
 def _values(raw: Mapping[str, Any], where: str, prefix: str = "") -> dict[str, Any]:

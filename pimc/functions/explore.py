@@ -74,7 +74,9 @@ def sweep(
     base = chip if isinstance(chip, Chip) else Chip.load(chip) if chip else Chip.default()
     axes = _axes(over) if isinstance(over, Mapping) else over
     batches = data if isinstance(data, Batches) else Batches(data, task=task_of(task))
-    setup = Setup(api.read(model), base, calib, batches, seeds_of(dies, seed), reading)
+    first = api.read(model)
+    calib = None if calib is None else api.without_states(first, calib, progress)
+    setup = Setup(first, base, calib, batches, seeds_of(dies, seed), reading)
     grid = points(base, axes)
     if output is not None:
         return swept(setup, grid, Path(output), pool, progress)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 
 from pimc.data.dataset import Dataset, Role, load_data
+from pimc.data.stateful.states import States
 from pimc.errors import UsageError
 from pimc.image.image import Image
 from pimc.runtime.die.die import Die
@@ -45,8 +47,11 @@ def data_of(given: AnyData, image: Image, role: Role = "calib") -> Dataset:
     """
     inputs = inputs_of(image)
     if isinstance(given, str | Path):
-        return load_data(given, inputs=inputs, role=role)
-    return (given if isinstance(given, Dataset) else Dataset.of(given)).on(inputs)
+        return load_data(given, inputs=inputs, role=role, states=image.states)
+    data = given if isinstance(given, Dataset) else Dataset.of(given)
+    if data.states is None and image.states:
+        data = replace(data, states=States(image.states))
+    return data.on(inputs)
 
 
 def file_of(chip: AnyDie) -> Path | None:

@@ -6,17 +6,33 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
+from pimc.data.dataset import Dataset
 from pimc.functions.given import image_of
 from pimc.image.image import Image
+from pimc.runtime.sequences import unrolled
 from pimc.studies.golden.verify import Verification, verify_drawn
 from pimc.studies.golden.verify import verify as compare
 
-__all__ = ["SAMPLES", "verify"]
+__all__ = ["SAMPLES", "some_inputs", "verify"]
 
 #: Inputs that are compared where nobody says otherwise.
 SAMPLES = 4
+
+
+def some_inputs(data: Dataset, image: Image, samples: int) -> dict[str, npt.NDArray[Any]]:
+    """The first samples as the network gets them; of sequences as many of their steps, spread out.
+
+    Raises:
+        DataError: they do not fit the network.
+        ImageError: states are needed, and the image was written without its float weights.
+    """
+    if not data.is_sequential:
+        return data.feed(0, samples)
+    steps = unrolled(data.subset(np.arange(min(samples, len(data)))), image)
+    return steps.subset(np.linspace(0, len(steps) - 1, samples).astype(int)).all_inputs()
 
 
 def verify(

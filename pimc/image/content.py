@@ -108,6 +108,12 @@ class ImageContent:
         return calibration_note(self.manifest)
 
     @property
+    def states(self) -> Mapping[str, str]:
+        """Of a network with a state, the output that feeds an input, as calibration data said."""
+        note = self.calibration
+        return {} if note is None else note.states
+
+    @property
     def recovery(self) -> RecoveryNote | None:
         """What the recovery that wrote the image did; None where none did.
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import torch
 
 from pimc.data.dataset import Dataset, Feed
 from pimc.data.inputs import Input, free_inputs
@@ -17,10 +15,12 @@ from pimc.errors import DataError
 from pimc.image.image import Image
 from pimc.progress import Progress, silent
 from pimc.runtime.finite import require_finite
-from pimc.runtime.graph.executor import Executor
-from pimc.runtime.session import BATCH_SIZE, NodeArg, inputs_of, outputs_of
+from pimc.runtime.network import GraphNetwork, Network
+from pimc.runtime.sequences import checked_states, in_steps
+from pimc.runtime.session import BATCH_SIZE, inputs_of
 from pimc.runtime.teacher import teacher_array
 from pimc.studies.intervals import Right
+from pimc.studies.steps import judged, judged_targets
 from pimc.tasks.classification import CLASSIFICATION
 from pimc.tasks.task import Array, Samples, Task
 
@@ -39,22 +39,8 @@ __all__ = [
 CACHE_BYTES = 1 << 30
 
 
-class Runs(Protocol):
-    """What :func:`measure` asks of a session; ONNX Runtime's have it too."""
-
-    def get_inputs(self) -> Sequence[Any]:
-        """The inputs, each with a ``name``, a ``shape`` and a ``type``."""
-        ...
-
-    def get_outputs(self) -> Sequence[Any]:
-        """The outputs, each with a ``name``."""
-        ...
-
-    def run(
-        self, output_names: Sequence[str] | None, input_feed: Mapping[str, npt.NDArray[Any]]
-    ) -> Sequence[npt.NDArray[Any]]:
-        """Outputs for inputs."""
-        ...
+#: What :func:`measure` asks of a session; ONNX Runtime's have it too.
+Runs = Network
 
 
 def float_session(image: Image) -> Runs:
@@ -63,31 +49,7 @@ def float_session(image: Image) -> Runs:
     Raises:
         ImageError: the image was written without its teacher.
     """
-    return _FloatSession(image)
-
-
-class _FloatSession:
-    def __init__(self, image: Image) -> None:
-        self._inputs, self._outputs = inputs_of(image), outputs_of(image)
-        self._executor = Executor(image.graph(), array=teacher_array(image))
-
-    def get_inputs(self) -> list[NodeArg]:
-        """The model's inputs."""
-        return self._inputs
-
-    def get_outputs(self) -> list[NodeArg]:
-        """The model's outputs."""
-        return self._outputs
-
-    def run(
-        self, output_names: Sequence[str] | None, input_feed: Mapping[str, npt.NDArray[Any]]
-    ) -> list[npt.NDArray[Any]]:
-        """Outputs for inputs; all of them where ``output_names`` is None."""
-        tensors = {name: torch.from_numpy(np.array(value)) for name, value in input_feed.items()}
-        names = self._executor.output_names if output_names is None else tuple(output_names)
-        with torch.inference_mode():
-            values = self._executor.run(tensors, want=names)
-        return [values[name].numpy() for name in names]
+    return GraphNetwork(image.graph(), teacher_array(image))
 
 
 class Batches:
@@ -109,7 +71,11 @@ class Batches:
         wanted: Mapping[str, Array] | None = None,
     ) -> None:
         some = {name: np.asarray(rows[:batch_size]) for name, rows in data.targets.items()}
-        task.check(some, data.name)
+        states = data.states
+        if not data.is_sequential or (states is not None and states.inputs):
+            # Before a network is known, so is no axis of steps.
+            steps = states.steps if states is not None and data.is_sequential else None
+            task.check(judged_targets(task, some, steps), data.name)
         self.data, self.batch_size, self.task = data, batch_size, task
         self.wanted = wanted or {}
         self._others: dict[tuple[Any, ...], Batches] = {}
@@ -140,7 +106,12 @@ class Batches:
             UsageError: the network takes a fixed number of samples.
         """
         wanted = free_inputs(inputs)
-        if all(_serves(self.data, one) for one in wanted) and len(wanted) == len(self.data.columns):
+        fed = self.data.states.inputs if self.data.states and self.data.is_sequential else {}
+        given = [one for one in wanted if one.name in self.data.columns or one.name not in fed]
+        known = all(_serves(self.data, one) for one in given) and fed.keys() <= {
+            one.name for one in wanted
+        }
+        if known and len(given) == len(self.data.columns) and bool(fed) == self.data.is_sequential:
             return self
         key = tuple((one.name, one.shape, one.dtype.str) for one in wanted)
         if key not in self._others:
@@ -248,9 +219,12 @@ def measure(
         ModelError: outputs that are not finite.
         UsageError: a model with a fixed number of samples, or outputs that are none of the task.
     """
-    task = batches.task
+    batches = batches.on(session.get_inputs())
+    task, states = batches.task, batches.data.states
+    steps = None if states is None or states.apart else states.steps
+    stepped = [name for name, column in batches.data.columns.items() if column.stepped]
     parts = [
-        task.scores(outputs, samples)
+        task.scores(*judged(task, outputs, samples, steps, stepped))
         for outputs, samples in _run(session, batches, progress, description)
     ]
     return task.units(np.concatenate(parts))
@@ -259,11 +233,20 @@ def measure(
 def _run(
     session: Runs, batches: Batches, progress: Progress, description: str
 ) -> Iterator[tuple[Mapping[str, Array], Samples]]:
-    """Outputs that the task reads, and what they are judged by, batch by batch."""
+    """Outputs that the task reads, and what they are judged by, batch by batch.
+
+    Of sequences they have an axis of steps.
+    """
     batches = batches.on(session.get_inputs())
+    data = batches.data
+    if data.is_sequential:
+        checked_states(data, session)
     names = list(batches.task.reads([arg.name for arg in session.get_outputs()]))
     for feed, samples in progress(batches, description, len(batches)):
-        outputs = dict(zip(names, session.run(names, feed), strict=True))
+        if data.is_sequential:
+            outputs = in_steps(session, data, feed, names)
+        else:
+            outputs = dict(zip(names, session.run(names, feed), strict=True))
         require_finite(outputs, description)
         yield outputs, samples
 

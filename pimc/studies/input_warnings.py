@@ -19,6 +19,7 @@ from pimc.image.format.sections import InputNote
 from pimc.image.image import Image
 from pimc.plan.records import is_array_node, layer_of
 from pimc.runtime.graph.executor import Executor
+from pimc.runtime.sequences import grows, steps_apart, unrolled
 from pimc.runtime.session import inputs_of
 from pimc.studies.evaluate import float_session
 
@@ -36,10 +37,18 @@ _MISTAKES = (
 )
 
 
-def data_warnings(image: Image, data: Dataset) -> list[str]:
-    """Warnings of data for an image's network; mostly none."""
+def data_warnings(image: Image, data: Dataset, *, prepared: bool = False) -> list[str]:
+    """Warnings of data for an image's network; mostly none.
+
+    Args:
+        prepared: the data are as the network gets them, and nobody knows how they came to be so.
+    """
     some = data.subset(some_of(len(data))).on(inputs_of(image))
-    given = {name: column.how for name, column in some.columns.items()}
+    if some.is_sequential:
+        some = some.subset(np.arange(min(len(some), _RANGE_SAMPLES)))
+        some = steps_apart(some) if grows(some) else unrolled(some, image)
+        some = some.subset(some_of(len(some)))
+    given = None if prepared else {name: column.how for name, column in some.columns.items()}
     return feed_warnings(image, some.all_inputs(), given)
 
 
@@ -55,8 +64,11 @@ def feed_warnings(
     """
     found = []
     note = image.calibration
-    for number, arg in enumerate(inputs_of(image)):
-        values = feed[arg.name]
+    states = {} if note is None else note.states
+    for number, arg in enumerate(arg for arg in inputs_of(image) if arg.name not in states):
+        values = feed.get(arg.name)
+        if values is None:  # a state of another length at every step
+            continue
         known = None if note is None else note.of(number, arg.name)
         if arg.type == "tensor(float)" and known is not None and values.ndim:
             how = None if given is None else given[arg.name]
@@ -78,7 +90,8 @@ def chance_warning(image: Image, data: Dataset, accuracy: float | None) -> str |
     """
     if accuracy is None or len(data) < _CHANCE_SAMPLES:
         return None
-    classes = float_session(image).run(None, data.on(inputs_of(image)).feed(0, 1))[0].size
+    one = unrolled(data.subset([0]).on(inputs_of(image)), image)
+    classes = float_session(image).run(None, one.feed(0, 1))[0].size
     chance = 1 / max(classes, 1)
     error = math.sqrt(chance * (1 - chance) / len(data))
     if accuracy > chance + _SIGMAS * error:

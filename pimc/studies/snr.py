@@ -17,6 +17,7 @@ from pimc.runtime.die.die import Die
 from pimc.runtime.door.abilities import saturation_of
 from pimc.runtime.door.device import Saturation
 from pimc.runtime.feeds import feeds
+from pimc.runtime.sequences import unrolled
 from pimc.runtime.session import BATCH_SIZE, Session, inputs_of
 from pimc.studies.ablation_result import LayerSnr
 from pimc.studies.drawn import FRESH, Reading
@@ -83,6 +84,7 @@ def layer_snr(
     Raises:
         DataError: the data have not the network's inputs.
     """
+    data = unrolled(data, image)
     some = np.linspace(0, len(data) - 1, min(images, len(data))).astype(np.int64)
     chosen = data.subset(some).on(inputs_of(image))
     ideal = Session(image, die=Die.ideal(), converters=False, device=reading.processor)

@@ -295,4 +295,6 @@ def _fingerprint(data: Dataset) -> str:
     parts["y"] = targets.pop("y", None)
     if targets:
         parts["others"] = targets
+    if data.states is not None:
+        parts["states"] = dict(data.states.feeds)
     return hashlib.sha256(canonical_json(parts).encode()).hexdigest()

@@ -31,6 +31,7 @@ class LanguageModel(Task):
     metric: ClassVar[Metric] = Metric("perplexity", higher_is_better=False, low=1.0)
     distills: ClassVar[Distilled] = "tokens"
     needs: ClassVar[tuple[str, ...]] = ()
+    whole: ClassVar[bool] = True
 
     def scores(self, outputs: Mapping[str, Array], samples: Samples) -> Array:
         """Sums and counts of each window."""

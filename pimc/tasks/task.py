@@ -53,6 +53,8 @@ class Task(Protocol):
         distills: what recovery holds the outputs to.
         needs: names of targets without which there is no figure.
         against_float: the figure is taken against the float network's outputs.
+        whole: of a network with a state, all steps of a sequence are looked at together; else each
+            step that there is a target for, or the last one.
     """
 
     name: ClassVar[str]
@@ -60,6 +62,7 @@ class Task(Protocol):
     distills: ClassVar[Distilled]
     needs: ClassVar[tuple[str, ...]] = ("y",)
     against_float: ClassVar[bool] = False
+    whole: ClassVar[bool] = False
 
     def scores(self, outputs: Mapping[str, Array], samples: Samples) -> Array:
         """(samples, …) what of the outputs the figure is made of.

@@ -27,6 +27,7 @@ from pimc.runtime.capture import Capture
 from pimc.runtime.door.device import Device
 from pimc.runtime.feeds import tensors
 from pimc.runtime.graph.executor import ArrayCall
+from pimc.runtime.sequences import state_outputs, unrolled
 from pimc.runtime.session import BATCH_SIZE, Session, inputs_of
 from pimc.runtime.teacher import has_teacher, teacher_array
 
@@ -128,13 +129,13 @@ class Bench:
                 "the image holds no float weights to distill from",
                 hint="compile without --no-teacher",
             )
+        data = unrolled(data, image, progress).on(inputs_of(image))
         if len(data) < MIN_SAMPLES:
             raise DataError(
                 f"{len(data)} calibration samples are too few",
                 where=data.name,
                 hint=f"give at least {MIN_SAMPLES}, better some hundreds",
             )
-        data = data.on(inputs_of(image))
         part = held_out_part(len(data), options.holdout)
         chosen, rest = data.split_indices(part, np.random.default_rng(options.seed))
         held_out, train = data.subset(chosen), data.subset(rest)
@@ -154,7 +155,9 @@ class Bench:
             train=train,
             held_out=held_out,
             wanted=wanted,
-            goal=Goal.of(options.task, wanted, options.distill.temperature),
+            goal=Goal.of(
+                options.task, wanted, options.distill.temperature, state_outputs(session, data)
+            ),
             features=Features.of(session, teacher, held_out, compared.features.used),
             compared=compared,
             hardened=hardened,
@@ -189,6 +192,7 @@ class Bench:
             Twin.of(state.image, state.estimates),
             teacher_array(state.image),
             tuple(arg.name for arg in session.get_outputs()),
+            {} if self.train.states is None else self.train.states.axes,
         )
 
 

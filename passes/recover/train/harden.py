@@ -27,6 +27,7 @@ from pimc.passes.recover.twin.twin import Twin
 from pimc.plan.records import layer_of
 from pimc.progress import Progress, silent
 from pimc.runtime.feeds import Feed, tensors
+from pimc.runtime.sequences import state_outputs, unrolled
 from pimc.runtime.session import Session
 from pimc.runtime.teacher import teacher_array
 
@@ -212,12 +213,13 @@ def hardened(
     session = Session(image, device=device)
     teacher = teacher_array(image, device=device)
     names = tuple(arg.name for arg in session.get_outputs())
-    data = data.on(session.get_inputs())
-    student = Student(session.executor, Twin({}), teacher, names)
+    data = unrolled(data, image, progress).on(session.get_inputs())
+    axes = {} if data.states is None else data.states.axes
+    student = Student(session.executor, Twin({}), teacher, names, axes)
     options = options or HardenOptions()
     wanted, _ = student.teach(tensors(data.feed(0, options.batch_size)))
     generator = torch.Generator().manual_seed(seed)
-    goal = Goal.of(task, wanted)
+    goal = Goal.of(task, wanted, states=state_outputs(session, data))
     held_out, train = data.split(_HOLDOUT, np.random.default_rng(seed))
     found = harden(
         image, student, goal, train, held_out, options, generator, device=device, progress=progress

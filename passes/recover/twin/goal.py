@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -53,14 +53,26 @@ class Goal:
     temperature: float = TEMPERATURE
 
     @staticmethod
-    def of(task: str | None, wanted: Outputs, temperature: float = TEMPERATURE) -> Goal:
+    def of(
+        task: str | None,
+        wanted: Outputs,
+        temperature: float = TEMPERATURE,
+        states: Collection[int] = (),
+    ) -> Goal:
         """The goal of a task by name; each output is judged by its shape where none is named.
+
+        Args:
+            states: numbers of the outputs that are states: their values count.
 
         Raises:
             UsageError: there is no such task.
         """
         held_to: Distilled = "classes" if task is None else task_named(task).distills
-        return Goal(tuple(_OBJECTIVES[_kind(held_to, output)] for output in wanted), temperature)
+        kinds = (
+            "values" if number in states else _kind(held_to, output)
+            for number, output in enumerate(wanted)
+        )
+        return Goal(tuple(_OBJECTIVES[kind] for kind in kinds), temperature)
 
     def loss(self, found: Outputs, wanted: Outputs) -> torch.Tensor:
         """Distance of all outputs from the teacher's."""

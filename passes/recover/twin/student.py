@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import onnx_ir as ir
 import torch
@@ -32,12 +32,14 @@ class Student:
 
     Attributes:
         outputs: names of the outputs that are distilled.
+        axes: where they have their batch axis, if not first.
     """
 
     executor: Executor
     twin: Twin
     teacher: ArrayCall
     outputs: tuple[str, ...]
+    axes: Mapping[str, int] = field(default_factory=dict)
 
     def check_gradients(self) -> None:
         """Make sure that every layer can be trained.
@@ -52,7 +54,7 @@ class Student:
         )
 
     def run(self, feed: Feed, array: ArrayCall) -> Run:
-        """Outputs and the outputs of all array layers."""
+        """Outputs, samples first, and the outputs of all array layers."""
         features: LayerOutputs = {}
 
         def keep(node: ir.Node, value: torch.Tensor) -> torch.Tensor:
@@ -61,7 +63,11 @@ class Student:
             return y
 
         values = self.executor.run(feed, want=self.outputs, array=keep)
-        return [values[name] for name in self.outputs], features
+        outputs = [
+            values[name].movedim(self.axes[name], 0) if name in self.axes else values[name]
+            for name in self.outputs
+        ]
+        return outputs, features
 
     def teach(self, feed: Feed) -> Run:
         """The teacher's outputs and features."""

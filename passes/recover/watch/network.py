@@ -8,6 +8,7 @@ from pimc.data.dataset import Dataset
 from pimc.progress import Progress
 from pimc.runtime.feeds import tensors
 from pimc.runtime.graph.executor import ArrayCall
+from pimc.runtime.sequences import samples_first
 from pimc.runtime.session import BATCH_SIZE, Session
 
 __all__ = ["network_outputs"]
@@ -16,7 +17,7 @@ __all__ = ["network_outputs"]
 def network_outputs(
     session: Session, data: Dataset, progress: Progress, what: str, array: ArrayCall | None = None
 ) -> list[torch.Tensor]:
-    """The network's outputs for all of ``data``, one tensor an output.
+    """The network's outputs for all of ``data``, one tensor an output, samples first.
 
     Args:
         what: what is told of it while it lasts.
@@ -32,4 +33,4 @@ def network_outputs(
         )
         for start in progress(starts, what, len(starts))
     ]
-    return [torch.cat([part[name] for part in parts]) for name in names]
+    return [torch.cat([samples_first(part[name], data, name) for part in parts]) for name in names]

@@ -20,7 +20,7 @@ from pimc.cli.options.partition import PartitionOptions
 from pimc.cli.options.single import explain_option
 from pimc.cli.options.values import FILE, PACKING
 from pimc.cli.summary import explanations, layer_table, summary_facts
-from pimc.cli.text import facts
+from pimc.cli.text import facts, states_text, told_of_states
 
 if TYPE_CHECKING:
     from pimc import api
@@ -124,7 +124,7 @@ def compile_(settings: Settings, arguments: CompileArguments) -> Report:
     _check_preprocess(arguments)
     loaded = load_model(arguments.model, follow_links=arguments.reading.follow_links)
     timings: dict[str, float] = {}
-    calib = _calibration(loaded, arguments)
+    calib = _calibration(loaded, settings, arguments)
     if arguments.stop_after is not None:
         api.plan(
             loaded,
@@ -160,6 +160,7 @@ def compile_(settings: Settings, arguments: CompileArguments) -> Report:
     summary["notes"] = [*loaded.notes, *([] if calib is not None else [_WITHOUT_DATA])]
     if calib is not None:
         summary["calibration"] = _looked_at(calib, options)
+        summary |= told_of_states(calib)
     summary |= _resources(time.perf_counter() - start)
     text = _compiled(summary)
     if arguments.explain:
@@ -215,10 +216,13 @@ def _check_preprocess(arguments: CompileArguments) -> None:
         raise UsageError(f"{names} given without --calib", hint="name the data with --calib")
 
 
-def _calibration(plan: Plan, arguments: CompileArguments) -> Dataset | None:
+def _calibration(plan: Plan, settings: Settings, arguments: CompileArguments) -> Dataset | None:
     if arguments.calib is None:
         return None
-    return arguments.preprocess.load(arguments.calib, plan.graph.graph.inputs)
+    from pimc import api
+
+    calib = arguments.preprocess.load(arguments.calib, plan.graph.graph.inputs)
+    return api.without_states(plan, calib, settings.progress)
 
 
 def _stopped(last: str, timings: Mapping[str, float], seconds: float) -> Report:
@@ -256,6 +260,7 @@ def _compiled(summary: dict[str, Any]) -> str:
     pairs = [
         *summary_facts(summary),
         ("calibrated on", _counted(summary.get("calibration"))),
+        ("states", states_text(summary)),
         ("passes", _passes(summary["passes"])),
         ("took", f"{summary['seconds']:.1f} s, {summary['peak_rss_mb'] or 0:,.0f} MB"),
         ("written", summary["output"]),

@@ -52,6 +52,7 @@ def verify(settings: Settings, arguments: VerifyArguments) -> Report:
     """
     from pimc.cli.lookup import find_image, find_model
     from pimc.data.inputs import free_inputs
+    from pimc.functions.verify import some_inputs
     from pimc.functions.verify import verify as compare
     from pimc.image.image import Image
     from pimc.runtime.session import inputs_of
@@ -66,8 +67,8 @@ def verify(settings: Settings, arguments: VerifyArguments) -> Report:
     if arguments.data is not None:
         args = inputs_of(loaded)
         free_inputs(args)  # refuses a network of a fixed number of samples
-        given = arguments.preprocess.load(arguments.data, args)
-        inputs = given.feed(0, arguments.samples)
+        given = arguments.preprocess.load(arguments.data, args, states=loaded.states)
+        inputs = some_inputs(given, loaded, arguments.samples)
     found = compare(
         loaded,
         inputs,

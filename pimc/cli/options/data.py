@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pimc.cli.options.fields import option
-from pimc.cli.options.values import FLOATS, SIZE
+from pimc.cli.options.fields import option, several
+from pimc.cli.options.values import FLOATS, SIZE, STATE
 
 if TYPE_CHECKING:
     from pimc.data.dataset import Dataset, Role
@@ -51,13 +51,31 @@ class DataOptions:
         help="How images are resized: nearest, bilinear, bicubic.",
     )
 
+    state: tuple[tuple[str, str], ...] = several(
+        "--state",
+        type=STATE,
+        help="Of a network with a state: the output that feeds an input one step later.",
+    )
+
     @property
     def given(self) -> tuple[str, ...]:
         """The names of those that were given."""
-        return tuple(name for name, value in asdict(self).items() if value is not None)
+        return tuple(name for name, value in asdict(self).items() if value not in (None, ()))
 
-    def load(self, path: Path, inputs: Sequence[Any], role: Role = "calib") -> Dataset:
-        """The data in a file or folder, for a network with these inputs."""
+    def load(
+        self,
+        path: Path,
+        inputs: Sequence[Any],
+        role: Role = "calib",
+        states: Mapping[str, str] | None = None,
+    ) -> Dataset:
+        """The data in a file or folder, for a network with these inputs.
+
+        Args:
+            states: which output feeds which input where neither the data nor the options say it.
+        """
         from pimc.data.dataset import load_data
 
-        return load_data(path, overrides=asdict(self), inputs=inputs, role=role)
+        keys = asdict(self)
+        keys["states"] = dict(keys.pop("state"))
+        return load_data(path, overrides=keys, inputs=inputs, role=role, states=states)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-__all__ = ["DURATION", "FILE", "FLOATS", "PACKING", "SIZE"]
+__all__ = ["DURATION", "FILE", "FLOATS", "PACKING", "SIZE", "STATE"]
 
 if TYPE_CHECKING:
     from pimc.passes.layout.pack import Packing
@@ -80,6 +80,20 @@ class _Packing(_ParamType["Packing"]):
         return int(value)
 
 
+class _State(_ParamType[tuple[str, str]]):
+    """``h=hn``: an input, and the output that feeds it one step later."""
+
+    name = "INPUT=OUTPUT"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        fed, _, output = str(value).partition("=")
+        if not fed or not output:
+            self.fail(f"{value!r} names no input and output such as h=hn", param, ctx)
+        return fed, output
+
+
 #: Seconds of the units that a time may be given in; a year has 365.25 days.
 _SECONDS: Mapping[str, float] = {
     "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0, "y": 31_557_600.0,
@@ -90,3 +104,4 @@ FILE = click.Path(path_type=Path)
 FLOATS = _Floats()
 PACKING = _Packing()
 SIZE = _Size()
+STATE = _State()

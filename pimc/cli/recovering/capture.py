@@ -69,11 +69,14 @@ def capture(settings: Settings, arguments: CaptureArguments) -> Report:
     from pimc.functions.capture import capture as take
     from pimc.image.image import Image
     from pimc.runtime.capture import SUFFIX, CaptureOptions
+    from pimc.runtime.sequences import unrolled
     from pimc.studies.input_warnings import data_warnings
 
     path = find_image(arguments.image)
     loaded = Image.load(path)
-    data = arguments.preprocess.load(arguments.calib, inputs_for(loaded))
+    inputs = inputs_for(loaded)
+    data = arguments.preprocess.load(arguments.calib, inputs, states=loaded.states)
+    data = unrolled(data, loaded, settings.progress)
     options = CaptureOptions(
         arguments.vectors, arguments.repeats, record=arguments.record, seed=settings.seed
     )

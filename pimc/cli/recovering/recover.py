@@ -16,7 +16,7 @@ from pimc.cli.recovering.dies import inputs_for
 from pimc.cli.recovering.figures import floor_text
 from pimc.cli.recovering.jobs import enough_since, found_in, jobs
 from pimc.cli.recovering.results import report_of, result_of, write_files
-from pimc.cli.text import table
+from pimc.cli.text import table, told_of_states
 
 if TYPE_CHECKING:
     from pimc.data.dataset import Dataset
@@ -44,6 +44,7 @@ def recover(settings: Settings, arguments: RecoverArguments) -> Report:
     from pimc.errors import DeviceError, UsageError
     from pimc.files.writing.alone import alone
     from pimc.image.image import Image
+    from pimc.runtime.sequences import unrolled
     from pimc.studies.evaluate import Batches
     from pimc.studies.input_warnings import chance_warning
 
@@ -53,10 +54,11 @@ def recover(settings: Settings, arguments: RecoverArguments) -> Report:
     path = find_image(arguments.image)
     image = Image.load(path)
     inputs = inputs_for(image)
-    calib = arguments.preprocess.load(arguments.calib, inputs)
+    calib = arguments.preprocess.load(arguments.calib, inputs, states=image.states)
+    calib = unrolled(calib, image, settings.progress)
     labelled = None
     if arguments.data is not None:
-        loaded = arguments.preprocess.load(arguments.data, inputs, "test")
+        loaded = arguments.preprocess.load(arguments.data, inputs, "test", image.states)
         labelled = Batches(loaded, task=task).against(image, settings.progress)
     warnings = warned(_warnings(image, calib, labelled))
     act, options = compared if arguments.compare else _recovered, _options(settings, arguments)
@@ -65,7 +67,7 @@ def recover(settings: Settings, arguments: RecoverArguments) -> Report:
     if labelled is not None and task.metric.key == "accuracy":
         chance = chance_warning(image, labelled.data, done.data["float_accuracy"])
         warnings += warned([chance] if chance else [])
-    return replace(done, data={**done.data, "warnings": warnings})
+    return replace(done, data={**done.data, **told_of_states(calib), "warnings": warnings})
 
 
 COMMAND = command(

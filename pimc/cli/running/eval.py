@@ -20,7 +20,7 @@ from pimc.cli.options.values import FILE
 from pimc.cli.options.workers import WorkerOptions
 from pimc.cli.running.dies import DRAWN, DieOptions, one_of, session
 from pimc.cli.running.limits import LimitOptions
-from pimc.cli.text import clipping_layers, facts
+from pimc.cli.text import clipping_layers, facts, states_text, told_of_states
 
 if TYPE_CHECKING:
     from pimc.functions.evaluate import Evaluation
@@ -77,7 +77,7 @@ def evaluate(settings: Settings, arguments: EvalArguments) -> Report:
     arguments.limits.wanted(task)
     inputs = inputs_of(loaded)
     free_inputs(inputs)
-    data = arguments.preprocess.load(arguments.data, inputs, "test")
+    data = arguments.preprocess.load(arguments.data, inputs, "test", loaded.states)
     batches = arguments.samples.of(data, task).against(loaded, settings.progress)
     if arguments.limits.max_drop is not None and not has_teacher(loaded):
         arguments.limits.allowed(task.metric, None)  # refuses it before anything is measured
@@ -86,7 +86,7 @@ def evaluate(settings: Settings, arguments: EvalArguments) -> Report:
     chance = chance_warning(loaded, batches.data, found.float_accuracy) if classes else None
     warnings = [*data_warnings(loaded, batches.data), *([chance] if chance else [])]
     youngest_s = loaded.chip.retention.youngest_s
-    result = _result(found, arguments)
+    result = _result(found, arguments) | told_of_states(batches.data)
     result["age_s"] = _age_s(dies, youngest_s)
     result["warnings"] = warned(warnings)
     text = _text(result, youngest_s, task, arguments.limits)
@@ -194,6 +194,7 @@ def _text(result: Mapping[str, Any], youngest_s: float, task: Task, limits: Limi
     better = "" if metric.key == "accuracy" else f", {metric.direction} is better"
     pairs = [
         ("samples", f"{result['samples']:,}{units}"),
+        ("states", states_text(result)),
         ("float", metric.text(result["float_accuracy"])),
         (metric.name, metric.text(result["accuracy_mean"]) + spread + better),
         ("95 % interval", f"{metric.texts(low, high)}, over {drawn_from}"),

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from pimc.cli.command import Report, Settings, command, warned
-from pimc.cli.options.fields import group, option
+from pimc.cli.options.fields import group, option, several
 from pimc.cli.options.single import batch_size_option, image_argument
-from pimc.cli.options.values import FILE
+from pimc.cli.options.values import FILE, STATE
 from pimc.cli.running.dies import DieOptions, one_of, session
-from pimc.cli.text import clipping_layers, facts
+from pimc.cli.text import clipping_layers, facts, states_text, told_of_states
 
 __all__ = ["COMMAND", "RunArguments", "run"]
 
@@ -32,6 +32,12 @@ class RunArguments:
     output: Path | None = option(
         "-o", "--output", type=FILE, help="OUT.npz, or OUT.npy for a single output."
     )
+    state: tuple[tuple[str, str], ...] = several(
+        "--state",
+        type=STATE,
+        help="Of a network with a state: the output that feeds an input one step later"
+        " [default: as calibration data said].",
+    )
     dies: DieOptions = group(DieOptions)
     batch_size: int = batch_size_option()
 
@@ -39,15 +45,17 @@ class RunArguments:
 def run(settings: Settings, arguments: RunArguments) -> Report:
     """Outputs for inputs, written to a file by output name (default: INPUT.out.npz).
 
-    A picture is prepared as the image's calibration data were, and its class is told.
+    A picture is prepared as the image's calibration data were, and its class is told. Of a network
+    with a state the inputs may be sequences, with an axis of steps after that of samples.
     """
     from pimc.cli.lookup import find_image
     from pimc.cli.running.arrays import file_keys, load_inputs, run_in_batches, save_outputs
     from pimc.cli.running.picture import class_of, is_picture, picture_feed
+    from pimc.cli.running.stateful import load_sequences, run_sequences
     from pimc.image.image import Image
     from pimc.runtime.door.abilities import keep_disturb, saturation_of
     from pimc.runtime.finite import require_finite
-    from pimc.studies.input_warnings import feed_warnings
+    from pimc.studies.input_warnings import data_warnings, feed_warnings
 
     loaded = Image.load(find_image(arguments.image))
     target = arguments.output or Path(f"{arguments.source.stem}.out.npz")
@@ -56,12 +64,18 @@ def run(settings: Settings, arguments: RunArguments) -> Report:
     on_die = session(loaded, settings.seed, dies)
     keys = file_keys(target, [arg.name for arg in on_die.get_outputs()])
     pictured = is_picture(arguments.source)
+    states = {**loaded.states, **dict(arguments.state)}
+    data = load_sequences(arguments.source, on_die, states) if states and not pictured else None
+    feed = {}
     if pictured:
         feed = picture_feed(arguments.source, loaded, on_die.get_inputs())
-    else:
+    elif data is None:
         feed = load_inputs(arguments.source, on_die.get_inputs())
     start = time.perf_counter()
-    found = run_in_batches(on_die, feed, arguments.batch_size, settings.progress)
+    if data is None:
+        found = run_in_batches(on_die, feed, arguments.batch_size, settings.progress)
+    else:
+        found = run_sequences(on_die, data, arguments.batch_size, settings.progress)
     require_finite(found, on_die.device.name)
     outputs = {keys[name]: value for name, value in found.items()}
     seconds = time.perf_counter() - start
@@ -69,7 +83,7 @@ def run(settings: Settings, arguments: RunArguments) -> Report:
     keep_disturb(on_die.device, dies.die)
     met = saturation_of(on_die.device)
     saturation = {layer: found.share for layer, found in met.items()}
-    data: dict[str, Any] = {
+    result: dict[str, Any] = {
         "device": on_die.device.name,
         "output": str(target),
         "outputs": {
@@ -78,16 +92,23 @@ def run(settings: Settings, arguments: RunArguments) -> Report:
         },
         "saturation": saturation,
         "seconds": round(seconds, 3),
-        "warnings": warned(feed_warnings(loaded, feed)),
+        "warnings": warned(
+            feed_warnings(loaded, feed)
+            if data is None
+            else data_warnings(loaded, data, prepared=True)
+        ),
     }
     pairs = [("device", on_die.device.name)]
     if pictured:
         names = () if loaded.calibration is None else loaded.calibration.classes
-        data["class"] = class_of(found, names)
-        pairs.append(("class", _class_text(data["class"])))
+        result["class"] = class_of(found, names)
+        pairs.append(("class", _class_text(result["class"])))
+    if data is not None:
+        result |= told_of_states(data)
+        pairs.append(("states", states_text(result)))
     pairs += [(name, f"{list(value.shape)} {value.dtype}") for name, value in outputs.items()]
     pairs += [("saturation", clipping_layers(saturation)), ("written", str(target))]
-    return Report(data, facts(pairs), answer=False)
+    return Report(result, facts(pairs), answer=False)
 
 
 def _class_text(found: dict[str, Any] | None) -> str:

@@ -149,6 +149,7 @@ def _given(base: Chip, arguments: SweepArguments) -> tuple[Plan, Dataset | None,
     preprocess, calib = arguments.preprocess, None
     if arguments.calib is not None:
         calib = preprocess.load(arguments.calib, loaded.graph.graph.inputs)
+        calib = api.without_states(loaded, calib)
     inputs = parted.graph.graph.inputs
     free_inputs(inputs)
     task = task_of(arguments.task)

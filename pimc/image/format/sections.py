@@ -120,6 +120,15 @@ class InputNote:
 class CalibrationNote(InputNote):
     """How the calibration data were prepared, those of the first input and those of others."""
 
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        *InputNote.RULES,
+        Rule(
+            "states",
+            lambda note: all(isinstance(output, str) for output in note.states.values()),
+            "must name outputs",
+        ),
+    )
+
     classes: tuple[str, ...] = field(
         default=(),
         metadata=key("strs", "optional: names of the classes in the order of their numbers"),
@@ -133,8 +142,18 @@ class CalibrationNote(InputNote):
         ),
     )
 
+    states: Mapping[str, str] = field(
+        default_factory=dict,
+        metadata=key(
+            "table",
+            "optional, where the network has a state: by the name of an input, that of the output "
+            "that feeds it one step later; what is said of the first input holds for the first "
+            "that is no state",
+        ),
+    )
+
     def of(self, number: int, name: str) -> InputNote | None:
-        """The note of an input, by its number among the network's and its name."""
+        """The note of an input, by its number among those that are no states, and its name."""
         return self if number == 0 else self.others.get(name)
 
     def entry(self) -> dict[str, Any]:

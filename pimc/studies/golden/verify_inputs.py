@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from pimc.data.inputs import batch_axes
 from pimc.errors import ModelError
 from pimc.image.golden import array_values
 from pimc.image.image import Image
@@ -58,6 +59,7 @@ def random_inputs(
     """
     rng = np.random.default_rng(seed)
     spread = _input_spread(image)
+    axes = batch_axes(session_inputs)
     batch = {arg.shape[0] for arg in session_inputs if arg.shape and isinstance(arg.shape[0], str)}
     most = _counts(image, attempt.length)
     drawn = {}
@@ -65,7 +67,7 @@ def random_inputs(
         shape = [
             dim
             if isinstance(dim, int)
-            else (samples if axis == 0 or dim in batch else attempt.length)
+            else (samples if axis == axes[arg.name] or dim in batch else attempt.length)
             for axis, dim in enumerate(arg.shape)
         ]
         counted = arg.name in most

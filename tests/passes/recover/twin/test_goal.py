@@ -74,3 +74,13 @@ def test_a_single_sample_or_outputs_of_other_lengths_have_no_error() -> None:
     assert error_of_mean(Goal.of("regression", [one]).each([one], [one])) is None
     both = [many, torch.ones(3)]
     assert error_of_mean(Goal.of("regression", both).each(both, both)) is None
+
+
+def test_states_are_values_whatever_their_shape() -> None:
+    """A state of (samples, values) lists no classes, and a probability is none of it."""
+    output, state = torch.randn(8, 3), torch.randn(8, 5)
+    for task in (None, "binary"):
+        goal = Goal.of(task, [output, state], states=[1])
+        moved = [output, 2 * state]
+        away = (state.square().mean() / state.var(correction=0)).item()
+        assert float(goal.loss(moved, [output, state])) == pytest.approx(away, rel=1e-5)

@@ -7,7 +7,7 @@ import json
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -17,6 +17,7 @@ from PIL import Image
 from scipy.io import wavfile
 from torch import nn
 
+from pimc.data.dataset import Dataset
 from pimc.runtime.session import NodeArg
 
 WORDS = ("a", "the", "cat", "dog", "sat", "ran", "on", "under", "mat", "tree", "big", "small")
@@ -80,7 +81,7 @@ def encoder() -> onnx.ModelProto:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter warns of itself
         torch.onnx.export(
-            Encoder().eval(), (one, one, 0 * one), stream, dynamo=False, opset_version=17,
+            Encoder().eval(), (one, one, 0 * one), cast("Any", stream), dynamo=False, opset_version=17,
             input_names=names, output_names=["last_hidden_state"],
             dynamic_axes={name: {0: "N", 1: "S"} for name in names},
         )  # fmt: skip
@@ -191,3 +192,9 @@ def listener() -> onnx.ModelProto:
     ]
     x = ("x", TensorProto.FLOAT, ["N", 10, "T"])
     return _model("listener", nodes, x, {"y": ["N", 2]}, {"w": weights})
+
+
+def labels_of(data: Dataset) -> list[int]:
+    """The class numbers of data that have them."""
+    assert data.y is not None
+    return [int(label) for label in data.y]
