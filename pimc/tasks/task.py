@@ -171,6 +171,8 @@ def target(samples: Samples, name: str, shape: tuple[int, ...], kinds: str = "iu
     if found.dtype.kind not in kinds:
         wanted = "real numbers" if "f" in kinds else "whole numbers"
         raise DataError(f"{name} holds {found.dtype}, not {wanted}", samples.where)
+    if found.dtype.kind == "f" and not np.isfinite(found).all():
+        raise DataError(f"NaN or infinity in {name}", samples.where, "clean the data")
     return found
 
 
