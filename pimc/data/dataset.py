@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from pimc.data.arrays import npz_names
 from pimc.data.checks import class_names
 from pimc.data.inputs import Input, named_inputs
 from pimc.data.layout import Preprocess, Shape
@@ -71,6 +72,13 @@ def load_data(
     return replace(
         data,
         name=shown,
+        unused=_unused(Path(where), data),
         captures=captures,
         classes=class_names(data.y, stored, settings),
     )
+
+
+def _unused(path: Path, data: Dataset) -> tuple[str, ...]:
+    """Names of arrays of an archive that are neither inputs nor hold a value for each sample."""
+    held = npz_names(path) if path.suffix == ".npz" and path.is_file() else []
+    return tuple(name for name in held if name not in {ONLY, *data.columns, *data.targets})

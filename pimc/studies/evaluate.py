@@ -108,7 +108,14 @@ class Batches:
         task: Task = CLASSIFICATION,
         wanted: Mapping[str, Array] | None = None,
     ) -> None:
-        some = {name: np.asarray(rows[:batch_size]) for name, rows in data.targets.items()}
+        for name in (*task.needs, *task.uses):
+            if name in data.unused:
+                message = f"{name} does not hold a value for each of the {len(data)} samples"
+                raise DataError(message, data.name, f"the task {task.name} looks at {name}")
+        some = {
+            name: rows if isinstance(rows, np.ndarray) else np.asarray(rows[:batch_size])
+            for name, rows in data.targets.items()
+        }
         task.check(some, data.name)
         self.data, self.batch_size, self.task = data, batch_size, task
         self.wanted = wanted or {}

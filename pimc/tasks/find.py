@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import redirect_stdout
 from importlib import import_module
 from typing import Any, cast
 
@@ -64,7 +65,8 @@ def _of_module(name: str) -> Any:
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.append(os.getcwd())
     try:
-        found: Any = import_module(module)
+        with redirect_stdout(sys.stderr):  # what it prints is no answer of a command's
+            found: Any = import_module(module)
         for part in attribute.split("."):
             found = getattr(found, part)
     except (Exception, SystemExit) as cause:  # whatever a foreign module does when imported

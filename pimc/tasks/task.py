@@ -52,6 +52,7 @@ class Task(Protocol):
         metric: the figure that is told.
         distills: what recovery holds the outputs to.
         needs: names of targets without which there is no figure.
+        uses: names of further targets, which the figure looks at where there are any.
         against_float: the figure is taken against the float network's outputs.
     """
 
@@ -59,6 +60,7 @@ class Task(Protocol):
     metric: ClassVar[Metric]
     distills: ClassVar[Distilled]
     needs: ClassVar[tuple[str, ...]] = ("y",)
+    uses: ClassVar[tuple[str, ...]] = ()
     against_float: ClassVar[bool] = False
 
     def scores(self, outputs: Mapping[str, Array], samples: Samples) -> Array:

@@ -76,6 +76,7 @@ class Anomaly(Task):
     name: ClassVar[str] = "anomaly"
     metric: ClassVar[Metric] = AUC
     distills: ClassVar[Distilled] = "values"
+    uses: ClassVar[tuple[str, ...]] = ("clip",)
 
     def scores(self, outputs: Mapping[str, Array], samples: Samples) -> Array:
         """Error, label and clip; without clips each sample is one, told by −1."""

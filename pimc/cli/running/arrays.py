@@ -142,7 +142,7 @@ def _members(path: Path) -> Arrays:
     found = npz_arrays(path, held)
     if len(found) != len(held):
         raise ValueError("a member is no array")
-    return {name: np.asarray(rows[:]) for name, rows in found.items()}
+    return {name: np.asarray(rows[...]) for name, rows in found.items()}
 
 
 def _checked(values: npt.NDArray[Any], arg: NodeArg, path: Path) -> npt.NDArray[Any]:

@@ -70,3 +70,11 @@ def test_what_is_no_task_is_refused_by_name(module) -> None:
     ]:
         with pytest.raises(UsageError, match=message):
             task_named(name)
+
+
+def test_what_a_module_prints_is_no_answer(here, monkeypatch, capsys) -> None:
+    (here / "talking_tasks.py").write_text(f"print('hello')\n{OWN}")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "talking_tasks", raising=False)
+    task_named("talking_tasks:Largest")
+    assert capsys.readouterr() == ("", "hello\n")
