@@ -22,7 +22,7 @@ from pimc.runtime.session import BATCH_SIZE, NodeArg, inputs_of, outputs_of
 from pimc.runtime.teacher import teacher_array
 from pimc.studies.intervals import Right
 from pimc.tasks.classification import CLASSIFICATION
-from pimc.tasks.task import Array, Samples, Task
+from pimc.tasks.task import Array, Samples, Task, scored
 
 __all__ = [
     "Batches",
@@ -212,7 +212,7 @@ def figure(batches: Batches, units: Array) -> float:
         raise DataError(
             f"the {batches.task.metric.name} of these samples is not defined",
             where=batches.data.name,
-            hint="give samples of both kinds, whose targets vary",
+            hint="give more samples, of both kinds, whose targets vary",
         )
     return value
 
@@ -257,7 +257,7 @@ def measure(
     """
     task = batches.task
     parts = [
-        task.scores(outputs, samples)
+        scored(task, outputs, samples)
         for outputs, samples in _run(session, batches, progress, description)
     ]
     return task.units(np.concatenate(parts))
