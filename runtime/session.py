@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 import torch
 
-from pimc.errors import DataError, UsageError
+from pimc.errors import UsageError
 from pimc.image.image import Image
 from pimc.plan.records import layer_of
 from pimc.runtime.crossbar import CrossbarLayer
@@ -24,6 +23,7 @@ from pimc.runtime.door.device import Device
 from pimc.runtime.door.program import program
 from pimc.runtime.door.sim_driver import simulated
 from pimc.runtime.graph.executor import ArrayCall, Executor
+from pimc.runtime.ort.arguments import fitting
 from pimc.runtime.ort.methods import ModelMetadata, OrtMethods
 from pimc.runtime.ort.options import (
     Provider,
@@ -32,6 +32,7 @@ from pimc.runtime.ort.options import (
     providers_of,
 )
 from pimc.runtime.physics.ir_drop import Method
+from pimc.runtime.read.processor import require_processor
 from pimc.runtime.read.threads import at_most, torch_on_one
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class Session(OrtMethods):
         self._threads_allowed = check_session_options(sess_options)
         self._options = sess_options
         self._providers = providers_of(providers, provider_options, device)
+        require_processor(self._providers.device)
         self._die, self._seed = die, seed
         self._converters = converters
         self._ir_drop: Method = ir_drop
@@ -224,6 +226,12 @@ class Session(OrtMethods):
 
     def _attached(self, die: Die | Device, seed: int) -> Device:
         """The device that stands for ``die``; a simulated one is written first."""
+        if isinstance(die, str | bytes | int | Path):
+            raise UsageError(
+                f"{type(die).__name__} is no die",
+                where="die",
+                hint="give pimc.Die.load(path), pimc.Die.simulated(seed) or an open device",
+            )
         if not isinstance(die, Die):
             return die
         device = self._simulated(die, seed)
@@ -248,14 +256,20 @@ class Session(OrtMethods):
                 hint=f"the model's inputs are {', '.join(expected)}",
             )
         return {
-            name: torch.from_numpy(_fitting(value, expected[name])).to(self._torch_device)
-            for name, value in feed.items()
+            name: torch.from_numpy(fitting(feed[name], name, arg.shape, arg.type)).to(
+                self._torch_device
+            )
+            for name, arg in expected.items()
         }
 
 
 def _image(given: str | Path | bytes | Image) -> Image:
     if isinstance(given, Image):
         return given
+    if not isinstance(given, str | Path | bytes):
+        raise UsageError(
+            f"{type(given).__name__} is no image", hint="give an image, its path or its bytes"
+        )
     return Image.from_bytes(given) if isinstance(given, bytes) else Image.load(given)
 
 
@@ -292,33 +306,6 @@ def node_arg(value: ir.Value) -> NodeArg:
     ]
     dtype = value.dtype or ir.DataType.FLOAT
     return NodeArg(str(value.name), shape, f"tensor({dtype.name.lower()})")
-
-
-def _fitting(given: Any, arg: NodeArg) -> npt.NDArray[Any]:
-    """``given`` as an array, if it has the type and shape of ``arg``."""
-    wanted = {"tensor(float)": np.float32, "tensor(int64)": np.int64}.get(arg.type)
-    # Numbers in lists have no type of their own.
-    value = given if isinstance(given, np.ndarray) else np.asarray(given, wanted)
-    fits = len(value.shape) == len(arg.shape) and all(
-        not isinstance(want, int) or want == have
-        for want, have in zip(arg.shape, value.shape, strict=True)
-    )
-    if not fits:
-        raise DataError(
-            f"shape {list(value.shape)} does not fit {arg.shape}",
-            where=f"input {arg.name}",
-            hint="give data of the model's input shape",
-        )
-    if wanted is np.int64 and value.dtype == np.float32 and (value == np.rint(value)).all():
-        value = value.astype(np.int64)  # token numbers from a data file
-    if wanted is not None and value.dtype != wanted:
-        raise DataError(
-            f"type {value.dtype} is not {np.dtype(wanted).name}",
-            where=f"input {arg.name}",
-            hint=f"convert it with .astype({np.dtype(wanted).name!r})",
-        )
-    # Writeable, because torch does not take over what is not: a mapped file, a received buffer.
-    return np.require(value, requirements=["C", "W"])
 
 
 def _arrays(value: Any) -> Any:

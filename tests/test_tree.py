@@ -133,6 +133,7 @@ ELSEWHERE: dict[str, str] = {
     "runtime/ops/tensors/reduce.py": "tests/runtime/ops/test_ops.py",
     "runtime/ops/tensors/shape.py": "tests/runtime/ops/test_ops.py",
     "runtime/ops/values.py": "tests/runtime/ops/test_registry.py",
+    "runtime/ort/arguments.py": "tests/runtime/test_session_shape.py",
     "runtime/ort/binding.py": "tests/runtime/test_session_shape.py",
     "runtime/ort/methods.py": "tests/runtime/test_session_shape.py",
     "runtime/ort/options.py": "tests/runtime/test_session_shape.py",

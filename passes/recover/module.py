@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 import onnx_ir as ir
 import torch
 
-from pimc.errors import UsageError
+from pimc.errors import DataError, UsageError
 from pimc.image.image import Image, ImageLayer
 from pimc.passes.recover.twin.forward import as_read
 from pimc.passes.recover.twin.noisy import NoisyLayer, written
@@ -24,6 +25,8 @@ from pimc.passes.recover.twin.twin import Twin
 from pimc.plan.records import layer_of
 from pimc.runtime.die.die import Die
 from pimc.runtime.graph.executor import ArrayCall, Executor
+from pimc.runtime.ort.arguments import fitting
+from pimc.runtime.session import NodeArg, inputs_of
 
 __all__ = ["ChipModule", "Through", "module"]
 
@@ -31,7 +34,7 @@ Through = Literal["chip", "cells", "weights"]
 
 
 def module(
-    image: Image,
+    image: Image | str | Path,
     die: Die | None = None,
     *,
     fresh: bool = False,
@@ -42,7 +45,7 @@ def module(
     """An image as a ``torch.nn.Module``: what a simulated die gives, with gradients.
 
     Args:
-        image: an image of any kind.
+        image: an image of any kind, or its file.
         die: the specimen, which is not changed; perfect cells without noise if None.
         fresh: in ``train()`` every forward pass meets a die that is drawn anew, and in ``eval()``
             ``die``; else both meet ``die``.
@@ -54,6 +57,7 @@ def module(
         DeviceError: the die is of another chip.
         UsageError: ``die`` is no simulated one, or ``through`` is nothing of the above.
     """
+    image = Image.load(image) if isinstance(image, str | Path) else image
     return ChipModule(image, die, fresh, through, seed, converters=converters)
 
 
@@ -69,7 +73,7 @@ class ChipModule(torch.nn.Module):
         layers: one an array layer, in the image's order. Each has the parameters ``weight``
             (groups, rows, columns), ``gain`` and ``bias`` (groups · columns,): outputs are
             ``gain · (input @ weight) + bias``.
-        through: what values come from. ``chip``: what the die reads. ``cells``: inputs rounded to
+        through: ``chip``: what the die reads. ``cells``: inputs rounded to
             DAC codes, times what the die's cells amount to; no noise of reads, no ADC. ``weights``:
             the weights as they are, the noiseless path.
     """
@@ -85,9 +89,6 @@ class ChipModule(torch.nn.Module):
         converters: bool,
     ) -> None:
         super().__init__()
-        if through not in get_args(Through):
-            choices = ", ".join(get_args(Through))
-            raise UsageError(f"{through!r} is none of {choices}", "through", "give one of them")
         if not isinstance(die, Die | None):
             raise UsageError(
                 "a module stands on simulated dies only",
@@ -102,15 +103,32 @@ class ChipModule(torch.nn.Module):
         self._trainable = False  # not asked yet
         self._initial = [value.detach().clone() for value in self.parameters()]
 
+    @property
+    def through(self) -> Through:
+        """What values come from; it may be set at any time.
+
+        Raises:
+            UsageError: it is set to nothing of the above.
+        """
+        return self._through
+
+    @through.setter
+    def through(self, through: Through) -> None:
+        if through not in get_args(Through):
+            choices = ", ".join(get_args(Through))
+            raise UsageError(f"{through!r} is none of {choices}", "through", "give one of them")
+        self._through: Through = through
+
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Outputs for inputs.
 
         Raises:
-            ModelError: gradients cannot reach a layer; an input that does not fit.
-            UsageError: other inputs than the network's.
+            ModelError: gradients cannot reach a layer.
+            DataError: an input of another shape or type.
+            UsageError: other inputs than the network's, or a type that the module has not.
         """
         executor = self._executor()
-        feed = _feed(executor.input_names, inputs, named)
+        feed = _feed(inputs_of(self.source), inputs, named, self._place()[1])
         values = executor.run(feed, array=self._array())
         outputs = tuple(values[name] for name in executor.output_names)
         return outputs[0] if len(outputs) == 1 else outputs
@@ -158,6 +176,12 @@ class ChipModule(torch.nn.Module):
 
     def _place(self) -> tuple[torch.device, torch.dtype]:
         first = next(self.parameters())
+        known = (torch.float32,) if self.through == "chip" else (torch.float32, torch.float64)
+        if first.dtype not in known:
+            raise UsageError(
+                f"a module through the {self.through} has no {first.dtype}",
+                hint="float() it, or double() it through the cells or the weights",
+            )
         return first.device, first.dtype
 
     def _executor(self) -> Executor:
@@ -179,13 +203,33 @@ class ChipModule(torch.nn.Module):
 
 
 def _feed(
-    names: Sequence[str], inputs: Sequence[Any], named: dict[str, Any]
+    args: Sequence[NodeArg], inputs: Sequence[Any], named: dict[str, Any], dtype: torch.dtype
 ) -> dict[str, torch.Tensor]:
+    names = [arg.name for arg in args]
     given = dict(zip(names, inputs, strict=False)) | named
     if len(inputs) + len(named) != len(names) or set(given) != set(names):
         raise UsageError(
             f"{len(inputs)} inputs in order and {', '.join(named) or 'none'} by name were given",
             hint=f"the network's inputs are {', '.join(names)}",
+        )
+    return {arg.name: _fitting(given[arg.name], arg, dtype) for arg in args}
+
+
+def _fitting(given: Any, arg: NodeArg, dtype: torch.dtype) -> torch.Tensor:
+    """What is given for an input as a tensor, real numbers in the module's type."""
+    if not isinstance(given, torch.Tensor):
+        given = torch.from_numpy(fitting(given, arg.name, arg.shape, arg.type))
+    fits = len(given.shape) == len(arg.shape) and all(
+        not isinstance(want, int) or want == have
+        for want, have in zip(arg.shape, given.shape, strict=True)
+    )
+    real = arg.type in ("tensor(float)", "tensor(double)", "tensor(float16)", "tensor(bfloat16)")
+    wanted = dtype if real else getattr(torch, arg.type.removeprefix("tensor(").removesuffix(")"))
+    if not fits or given.dtype != wanted:
+        raise DataError(
+            f"{given.dtype} of shape {list(given.shape)} does not fit {wanted} of {arg.shape}",
+            where=f"input {arg.name}",
+            hint="give tensors of the network's shapes, and of the module's type",
         )
     return given
 

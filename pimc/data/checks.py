@@ -17,7 +17,14 @@ from pimc.data.rows import Rows
 from pimc.data.settings import Settings
 from pimc.errors import DataError
 
-__all__ = ["class_names", "columns_of", "is_class_numbers", "targets_of", "with_starts"]
+__all__ = [
+    "array_of",
+    "class_names",
+    "columns_of",
+    "is_class_numbers",
+    "targets_of",
+    "with_starts",
+]
 
 #: Targets that are looked at together where all are gone through.
 _TOGETHER = 1024
@@ -44,8 +51,8 @@ def columns_of(
     columns: dict[str, Column] = {}
     for name, stored in values.items():
         called, one = name if len(values) > 1 else "x", inputs.get(name)
-        if one is not None and one.shape == () and stored.shape == ():
-            columns[name] = Column.same_for_all(np.asarray(stored), where, called)
+        if (stored.shape == () and len(values) > 1) if one is None else one.shape == ():
+            columns[name] = Column.same_for_all(stored, where, called)
         else:
             how = hows.get(name) or Preprocess()
             stepped = bool(states) and name not in states and is_stepped(stored, how, one)
@@ -76,7 +83,10 @@ def targets_of(
         if values.shape[:1] != (len(first),):
             message = f"{first.called} has {len(first)} samples, {name} has shape {values.shape}"
             raise DataError(message, where, f"{name} holds one value a sample")
-        if values.dtype.kind == "f" and not _is_finite(values):
+        if values.dtype.kind not in "biufU" and name != "y":
+            raise DataError(f"{name} holds {values.dtype}, no numbers and no texts", where)
+        # What else lies beside the inputs is looked at by the task that needs it.
+        if name == "y" and values.dtype.kind == "f" and not _is_finite(values):
             raise DataError(f"NaN or infinity in {name}", where, "clean the data")
     return found
 
@@ -93,6 +103,18 @@ def with_starts(stored: Stored, feeds: Mapping[str, str]) -> Stored:
 def is_class_numbers(labels: Rows) -> bool:
     """Whether ``y`` is to be read as class numbers: reals and lists are targets of other tasks."""
     return labels.dtype.kind != "f" and not (labels.dtype.kind in "iub" and len(labels.shape) > 1)
+
+
+def array_of(given: npt.ArrayLike, called: str, where: str) -> npt.NDArray[Any]:
+    """What NumPy makes of values.
+
+    Raises:
+        DataError: it makes no array of them.
+    """
+    try:
+        return np.asanyarray(given)
+    except Exception as cause:  # lists of several lengths, tensors with gradients, and so on
+        raise DataError(f"{called} is no array: {cause}", where, "give arrays") from cause
 
 
 def _is_finite(values: Rows) -> bool:
@@ -133,5 +155,6 @@ def _labels(
         raise DataError(message, where, hint)
     labels = labels.astype(np.int64)
     if labels.min() < 0:
-        raise DataError("y holds negative class numbers", where, "count the classes from 0")
+        hint = "count the classes from 0, or save what is no class number as y.astype(float)"
+        raise DataError("y holds negative class numbers", where, hint)
     return labels

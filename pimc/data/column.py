@@ -78,12 +78,21 @@ class Column:
         return column
 
     @staticmethod
-    def same_for_all(value: npt.NDArray[Any], where: str, called: str) -> Column:
-        """A single value that all samples share.
+    def same_for_all(stored: Rows, where: str, called: str) -> Column:
+        """A single value that all samples share; it may be stored once for each of them.
 
         Raises:
-            DataError: it is no finite number.
+            DataError: it is no finite number, or not the same for all samples.
         """
+        values = np.asarray(stored[...])
+        if values.ndim > 1 or not values.size or (values != values.flat[0]).any():
+            raise DataError(
+                f"the network takes a single {called} for all samples, the data give "
+                f"{list(values.shape)}",
+                where,
+                f"give {called} as one number",
+            )
+        value = values.reshape(-1)[0].reshape(())
         _ends(value.reshape(1), where, called)
         return Column(value, Preprocess(layout="any"), value.dtype, shared=True, called=called)
 
@@ -123,10 +132,17 @@ class Column:
         """The same for an input of a network, in the type that it takes.
 
         Raises:
-            DataError: another shape.
+            DataError: another shape, or values that samples do not share as the network has it.
         """
+        if not wanted.shape:
+            alone = self if self.shared else Column.same_for_all(self.stored, where, self.called)
+            return replace(alone, dtype=wanted.dtype)
         if self.shared:
-            return replace(self, dtype=wanted.dtype)
+            raise DataError(
+                f"{self.called} is a single value, the network takes one for each sample",
+                where,
+                f"give {self.called} with its samples first",
+            )
         check_input(self._shape, self.how.layout, wanted.shape, where)
         return replace(self, dtype=wanted.dtype)
 

@@ -78,6 +78,7 @@ def load_data(
     return replace(
         data,
         name=shown,
+        unused=_unused(Path(where), data),
         captures=captures,
         classes=class_names(data.y, stored, settings),
     )
@@ -89,3 +90,9 @@ def _require_starts(path: Path, stored: Stored, feeds: Mapping[str, str]) -> Non
         if name not in stored.targets:
             message = f"{name} is a state, and its array has not a value a sample"
             raise DataError(message, str(path), "save states at the start with their samples first")
+
+
+def _unused(path: Path, data: Dataset) -> tuple[str, ...]:
+    """Names of arrays of an archive that are neither inputs nor hold a value for each sample."""
+    held = npz_names(path) if path.suffix == ".npz" and path.is_file() else []
+    return tuple(name for name in held if name not in {ONLY, *data.columns, *data.targets})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,8 @@ def produced(named: str, inputs: Sequence[Input] = ()) -> Stored:
     only = inputs[0].name if len(inputs) == 1 else "x" if not inputs else None
     values: dict[str, _Column] = {}
     targets: dict[str, _Column] = {}
-    with _current_folder():
+    # What the function prints is no answer of a command's.
+    with _current_folder(), redirect_stdout(sys.stderr):
         for number, item in enumerate(_items(named)):
             where = f"{named}, sample {number}"
             sample, target = _parts(item, only, where)
@@ -59,8 +60,8 @@ def produced(named: str, inputs: Sequence[Input] = ()) -> Stored:
     if not values:
         raise DataError("yields no samples", named, _HINT)
     names = {one.name for one in inputs}
-    if len(names) == 1 and values.keys() == {"x"}:
-        values = {next(iter(names)): values["x"]}
+    if len(names) == 1 and "x" in values and not names & values.keys():
+        values = {next(iter(names)): values.pop("x"), **values}
     missing = names - values.keys()
     if missing:
         listed = ", ".join(one.name for one in inputs)
@@ -110,7 +111,10 @@ def _parts(
 def _arrays(given: Mapping[str, Any], where: str) -> dict[str, npt.NDArray[Any]]:
     found = {}
     for name, value in given.items():
-        array = np.asarray(value)
+        try:
+            array = np.asarray(value)
+        except Exception as cause:  # lists of several lengths, tensors with gradients, and so on
+            raise DataError(f"{name} is no array: {cause}", where, _HINT) from cause
         if array.dtype.kind not in "biuf":
             raise DataError(f"{name} holds {array.dtype}, not real numbers", where, _HINT)
         found[str(name)] = array
@@ -136,7 +140,7 @@ def _items(named: str) -> Iterator[Any]:
         items = iter(found())
     except PimcError:
         raise
-    except Exception as cause:
+    except (Exception, SystemExit) as cause:
         raise _failed(named, cause) from cause
     while True:
         try:
@@ -145,14 +149,14 @@ def _items(named: str) -> Iterator[Any]:
             return
         except PimcError:
             raise
-        except Exception as cause:
+        except (Exception, SystemExit) as cause:
             raise _failed(named, cause) from cause
         yield item
 
 
-def _failed(named: str, cause: Exception) -> DataError:
-    why = str(cause) or type(cause).__name__
-    return DataError(f"the function failed: {type(cause).__name__}: {why}", named, _HINT)
+def _failed(named: str, cause: BaseException) -> DataError:
+    why = f": {cause}" if str(cause) else ""
+    return DataError(f"the function failed: {type(cause).__name__}{why}", named, _HINT)
 
 
 @contextmanager

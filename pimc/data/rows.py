@@ -106,6 +106,8 @@ class FileRows(LazyRows):
             DataError: the file cannot be read, or is shorter than it was.
         """
         found = np.empty((len(places), *self.shape[1:]), self.dtype)
+        if not len(places):
+            return found
         size = found.itemsize * math.prod(self.shape[1:])
         raw = found.reshape(-1).view(np.uint8)
         starts = np.flatnonzero(np.diff(places, prepend=-2) != 1)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pimc.data.checks import columns_of, is_class_numbers, targets_of
+from pimc.data.checks import array_of, columns_of, is_class_numbers, targets_of
 from pimc.data.column import Column
 from pimc.data.inputs import Input, named_inputs
 from pimc.data.layout import Preprocess, Shape, check_input
@@ -46,6 +46,7 @@ class Dataset:
         targets: what is known of the samples by name, samples first; class numbers under ``y``,
             or what another task needs there.
         name: for messages and reports; no folder of this machine.
+        unused: names of arrays beside the inputs that do not hold a value for each sample.
         captures: capture files found beside the data.
         classes: names of the classes in the order of their numbers, where they are known.
         states: which output of the network feeds which input, where any does.
@@ -55,6 +56,7 @@ class Dataset:
     columns: Mapping[str, Column]
     targets: Mapping[str, Rows] = field(default_factory=dict, repr=False)
     name: str = "data"
+    unused: tuple[str, ...] = ()
     captures: tuple[Path, ...] = ()
     classes: tuple[str, ...] = ()
     states: States | None = None
@@ -91,9 +93,13 @@ class Dataset:
         given = x if isinstance(x, Mapping) else {ONLY: x}
         how = preprocess or {}
         hows = how if isinstance(how, Mapping) else dict.fromkeys(given, how)
-        known = {} if y is None else {"y": np.asarray(y)}
-        known |= {key: np.asarray(value) for key, value in (targets or {}).items()}
-        values: Mapping[str, Rows] = {key: np.asanyarray(value) for key, value in given.items()}
+        known = {} if y is None else {"y": array_of(y, "y", name)}
+        known |= {key: array_of(value, key, name) for key, value in (targets or {}).items()}
+        values: Mapping[str, Rows] = {
+            key: array_of(value, key, name) for key, value in given.items()
+        }
+        for one in hows.keys() - given.keys():
+            raise DataError(f"there is preprocessing of {one}, which is no input", name)
         data = checked(Stored(values, known), hows, name, states=states)
         if input_shape is not None:
             only = data.only

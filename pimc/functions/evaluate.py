@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from pimc.studies.evaluate import Batches, accuracy, float_session
 from pimc.studies.intervals import deviation, interval_of
 from pimc.studies.montecarlo import Trial, measure_dies, measure_session
 from pimc.tasks.classification import CLASSIFICATION
-from pimc.tasks.find import task_named
+from pimc.tasks.find import checked_task, task_named
 from pimc.tasks.task import Task
 from pimc.work.pool import Pool
 
@@ -208,14 +208,14 @@ def batches_of(
 
 
 def task_of(task: Task | str | None) -> Task:
-    """The task, by its name; classification if None.
+    """The task, by its name or its class; classification if None.
 
     Raises:
-        UsageError: there is no such task.
+        UsageError: there is no such task, or it is none.
     """
     if task is None:
         return CLASSIFICATION
-    return task_named(task) if isinstance(task, str) else task
+    return task_named(task) if isinstance(task, str) else checked_task(task, str(task))
 
 
 def _mean(values: Sequence[Any]) -> Any:
@@ -232,7 +232,9 @@ def seeds_of(dies: int | Sequence[int], seed: int) -> tuple[int, ...]:
     Raises:
         UsageError: there is none.
     """
-    found = tuple(range(seed, seed + dies)) if isinstance(dies, int) else tuple(dies)
+    if isinstance(dies, float | str):
+        raise UsageError(f"{dies!r} is no number of dies", where="dies", hint="give a whole number")
+    found = tuple(dies) if isinstance(dies, Iterable) else tuple(range(seed, seed + int(dies)))
     if not found:
         raise UsageError("no dies to measure", where="dies", hint="give one at least")
     return found

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 from pimc import api
 from pimc.chip.design import Chip
 from pimc.chip.grid import Axis, as_text, parse_axis, points
-from pimc.data.dataset import Dataset
 from pimc.functions.evaluate import DIES, batches_of, seeds_of, task_of
-from pimc.functions.given import AnyData, data_of, image_of
+from pimc.functions.given import AnyData, data_of, dataset_of, image_of
 from pimc.image.image import Image
 from pimc.passes.recover.options import RecoverOptions
 from pimc.passes.recover.strategies import strategies as known_strategies
@@ -36,10 +35,10 @@ __all__ = ["compare", "sweep"]
 def sweep(
     model: Model,
     over: Mapping[str, Sequence[Any]] | Sequence[Axis],
-    data: Dataset | Batches,
+    data: AnyData | Batches,
     *,
     chip: Chip | str | Path | None = None,
-    calib: Dataset | None = None,
+    calib: AnyData | None = None,
     dies: int | Sequence[int] = DIES,
     seed: int = 0,
     reading: Reading = FRESH,
@@ -73,9 +72,15 @@ def sweep(
     """
     base = chip if isinstance(chip, Chip) else Chip.load(chip) if chip else Chip.default()
     axes = _axes(over) if isinstance(over, Mapping) else over
-    batches = data if isinstance(data, Batches) else Batches(data, task=task_of(task))
     first = api.read(model)
-    calib = None if calib is None else api.without_states(first, calib, progress)
+    inputs = first.graph.graph.inputs
+    batches = (
+        data
+        if isinstance(data, Batches)
+        else Batches(dataset_of(data, inputs, "test"), task=task_of(task))
+    )
+    if calib is not None:
+        calib = api.without_states(first, dataset_of(calib, inputs), progress)
     setup = Setup(first, base, calib, batches, seeds_of(dies, seed), reading)
     grid = points(base, axes)
     if output is not None:

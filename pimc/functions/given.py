@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,17 @@ from pimc.runtime.door.program import program
 from pimc.runtime.physics.ir_drop import Method
 from pimc.runtime.session import Session, inputs_of
 
-__all__ = ["AnyData", "AnyDie", "chip_of", "data_of", "file_of", "image_of", "opened", "session_of"]
+__all__ = [
+    "AnyData",
+    "AnyDie",
+    "chip_of",
+    "data_of",
+    "dataset_of",
+    "file_of",
+    "image_of",
+    "opened",
+    "session_of",
+]
 
 #: A simulated specimen, a chip that is open, its file or address; None: drawn from a seed.
 AnyDie = Die | Device | str | Path | None
@@ -52,6 +62,17 @@ def data_of(given: AnyData, image: Image, role: Role = "calib") -> Dataset:
     if data.states is None and image.states:
         data = replace(data, states=States(image.states))
     return data.on(inputs)
+
+
+def dataset_of(given: AnyData, inputs: Sequence[Any], role: Role = "calib") -> Dataset:
+    """The data for a network with these inputs, which a study brings into its types.
+
+    Raises:
+        DataError: they cannot be read.
+    """
+    if isinstance(given, str | Path):
+        return load_data(given, inputs=inputs, role=role)
+    return given if isinstance(given, Dataset) else Dataset.of(given)
 
 
 def file_of(chip: AnyDie) -> Path | None:

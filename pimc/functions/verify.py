@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pimc.data.dataset import Dataset
-from pimc.functions.given import image_of
+from pimc.functions.given import AnyData, data_of, image_of
 from pimc.image.image import Image
 from pimc.runtime.sequences import unrolled
 from pimc.studies.golden.verify import Verification, verify_drawn
@@ -37,7 +37,7 @@ def some_inputs(data: Dataset, image: Image, samples: int) -> dict[str, npt.NDAr
 
 def verify(
     image: Image | str | Path,
-    inputs: Mapping[str, npt.NDArray[Any]] | None = None,
+    inputs: AnyData | None = None,
     *,
     model: str | Path | None = None,
     samples: int = SAMPLES,
@@ -48,17 +48,21 @@ def verify(
 
     Args:
         image: an image or its file.
-        inputs: the network's inputs by name; random ones are drawn if None.
+        inputs: arrays by the names of the inputs, or the first of data; random ones are drawn if
+            None.
         model: the source model; the image's float weights are compared with it, too.
-        samples: how many inputs are drawn.
+        samples: how many inputs are drawn, or taken of data.
         seed: of those.
         follow_links: take external data of ``model`` behind symbolic links, wherever they lead.
 
     Raises:
         ImageError: the image cannot be read; ``model`` was given, but it holds no float weights.
         ModelError: ONNX Runtime cannot run one of the networks on these inputs.
+        DataError: data that cannot be read, or do not fit the network.
     """
     loaded, source = image_of(image), None if model is None else Path(model)
     if inputs is None:
         return verify_drawn(loaded, samples, seed, model=source, follow_links=follow_links)
+    if not isinstance(inputs, Mapping):
+        inputs = some_inputs(data_of(inputs, loaded, "test"), loaded, samples)
     return compare(loaded, inputs, model=source, follow_links=follow_links)

@@ -237,10 +237,13 @@ def lines_picture(
 def _around(
     means: Sequence[float], intervals: Sequence[tuple[float, float]], scale: float
 ) -> npt.NDArray[np.float64]:
-    """(2, points) distances of the ends of intervals from the means, as they are shown."""
+    """(2, points) distances of the ends of intervals from the means, as they are shown.
+
+    Where there is no end it is 0.
+    """
     ends = np.asarray(intervals, np.float64).T
     distances: npt.NDArray[np.float64] = scale * np.abs(ends - np.asarray(means))
-    return distances
+    return np.where(np.isfinite(distances), distances, 0.0)
 
 
 def _over_dies(values: Sequence[float]) -> tuple[float, float]:

@@ -22,7 +22,7 @@ from pimc.runtime.teacher import teacher_array
 from pimc.studies.intervals import Right
 from pimc.studies.steps import judged, judged_targets
 from pimc.tasks.classification import CLASSIFICATION
-from pimc.tasks.task import Array, Samples, Task
+from pimc.tasks.task import Array, Samples, Task, scored
 
 __all__ = [
     "Batches",
@@ -70,7 +70,14 @@ class Batches:
         task: Task = CLASSIFICATION,
         wanted: Mapping[str, Array] | None = None,
     ) -> None:
-        some = {name: np.asarray(rows[:batch_size]) for name, rows in data.targets.items()}
+        for name in (*task.needs, *task.uses):
+            if name in data.unused:
+                message = f"{name} does not hold a value for each of the {len(data)} samples"
+                raise DataError(message, data.name, f"the task {task.name} looks at {name}")
+        some = {
+            name: rows if isinstance(rows, np.ndarray) else np.asarray(rows[:batch_size])
+            for name, rows in data.targets.items()
+        }
         states = data.states
         if not data.is_sequential or (states is not None and states.inputs):
             # Before a network is known, so is no axis of steps.
@@ -176,7 +183,7 @@ def figure(batches: Batches, units: Array) -> float:
         raise DataError(
             f"the {batches.task.metric.name} of these samples is not defined",
             where=batches.data.name,
-            hint="give samples of both kinds, whose targets vary",
+            hint="give more samples, of both kinds, whose targets vary",
         )
     return value
 
@@ -224,7 +231,7 @@ def measure(
     steps = None if states is None or states.apart else states.steps
     stepped = [name for name, column in batches.data.columns.items() if column.stepped]
     parts = [
-        task.scores(*judged(task, outputs, samples, steps, stepped))
+        scored(task, *judged(task, outputs, samples, steps, stepped))
         for outputs, samples in _run(session, batches, progress, description)
     ]
     return task.units(np.concatenate(parts))

@@ -19,6 +19,7 @@ __all__ = [
     "deviation",
     "interval",
     "interval_of",
+    "known_ends",
     "mean_interval",
     "paired_interval",
     "wilson_interval",
@@ -78,6 +79,12 @@ def interval_of(task: Task, dies: Sequence[Array]) -> tuple[float, float]:
         parts.append(mean_interval(values))
     low, high = _combined(mean, parts)
     return max(low, task.metric.low), min(high, task.metric.high)
+
+
+def known_ends(interval: tuple[float, float]) -> tuple[float | None, float | None]:
+    """The ends of an interval as files have them: None where it has no end."""
+    low, high = (end if math.isfinite(end) else None for end in interval)
+    return low, high
 
 
 def deviation(values: Sequence[float]) -> float:
@@ -146,7 +153,7 @@ class Difference:
         """``mean``, ``interval_95`` and ``per_die``."""
         return {
             "mean": self.mean,
-            "interval_95": list(self.interval),
+            "interval_95": list(known_ends(self.interval)),
             "per_die": list(self.per_die),
         }
 

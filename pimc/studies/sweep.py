@@ -28,7 +28,7 @@ from pimc.plan.records import Plan
 from pimc.progress import Progress, silent
 from pimc.studies.drawn import FRESH, Reading
 from pimc.studies.evaluate import Batches, accuracy, float_session
-from pimc.studies.intervals import deviation, interval_of
+from pimc.studies.intervals import deviation, interval_of, known_ends
 from pimc.studies.montecarlo import Trial, measure_die, shareable
 from pimc.studies.sweep_columns import Row, columns_for
 from pimc.studies.sweep_table import (
@@ -38,6 +38,7 @@ from pimc.studies.sweep_table import (
     require_same,
     write_rows,
 )
+from pimc.tasks.classification import CLASSIFICATION
 from pimc.work.pool import Here, Pool, completed
 
 __all__ = ["Setup", "Swept", "sweep"]
@@ -74,7 +75,7 @@ class Setup:
         """The columns that all rows of this sweep share."""
         task = self.batches.task
         return {
-            **({} if task.metric.key == "accuracy" else {"task": task.name}),
+            **({} if task.name == CLASSIFICATION.name else {"task": task.name}),
             "model_sha256": self.model.model_sha256,
             "chip_sha256": self.base.fingerprint,
             "calib_sha256": "" if self.calib is None else _fingerprint(self.calib),
@@ -120,7 +121,7 @@ def _unmeasured(setup: Setup, point: Point) -> Row:
         fingerprint = chip_at(setup.base, point).fingerprint
     except ChipError:
         fingerprint = ""
-    columns = columns_for(setup.batches.task.name)
+    columns = columns_for(setup.key, setup.batches.task.name)
     empty: dict[str, Any] = {name: [] if kind is list else None for name, kind in columns.items()}
     filled = {"error": "", "image_sha256": "", "point_sha256": fingerprint}
     return {**point, **empty, **filled, **setup.identity()}
@@ -244,7 +245,7 @@ class _Run:
     def _row(self, number: int, done: _Open) -> Row:
         trials = [done.trials[die] for die in range(len(self.setup.seeds))]
         values = [trial.accuracy for trial in trials]
-        low, high = interval_of(self.setup.batches.task, [trial.units for trial in trials])
+        low, high = known_ends(interval_of(self.setup.batches.task, [t.units for t in trials]))
         summary, key = summarize(done.image), self.setup.key
         return {
             **_unmeasured(self.setup, self.points[number]),
@@ -281,7 +282,8 @@ def _column_parts(column: Column) -> dict[str, Any]:
     how, plain = asdict(column.how), asdict(Preprocess())
     later = ("resize", "crop", "interpolation")
     kept = {key: value for key, value in how.items() if key not in later or value != plain[key]}
-    return {"x": sha256_rows(column.stored), "preprocess": kept}
+    stored = np.reshape(column.stored, 1) if column.shared else column.stored
+    return {"x": sha256_rows(stored), "preprocess": kept}
 
 
 def _fingerprint(data: Dataset) -> str:

@@ -17,6 +17,7 @@ __all__ = [
     "METRIC",
     "Row",
     "columns_for",
+    "key_of_figures",
     "task_of",
 ]
 
@@ -64,12 +65,23 @@ KINDS: Mapping[str, type] = {name: _TYPES[item.kind] for name, item in KEYS.item
 COLUMNS: Mapping[str, type] = {name: KINDS[name] for name in (*ACCURACY, *COMMON)}
 
 
-def columns_for(task: str) -> dict[str, type]:
-    """The columns beside the parameters of a sweep that was measured by this task, with types."""
-    names = [*(ACCURACY if task == CLASSIFICATION.name else METRIC), *COMMON]
-    return {name: KINDS[name] for name in names}
+def columns_for(key: str, task: str) -> dict[str, type]:
+    """The columns beside the parameters of a sweep that was measured by a task, with types.
+
+    Args:
+        key: of the task's metric, ``accuracy`` or ``metric``.
+    """
+    figures = [*ACCURACY, "task"] if key == "accuracy" else [*METRIC]
+    if task == CLASSIFICATION.name:
+        figures.remove("task")
+    return {name: KINDS[name] for name in (*figures, *COMMON)}
+
+
+def key_of_figures(row: Row) -> str:
+    """What stands for the figure in the names of a row's columns."""
+    return "metric" if "metric_mean" in row else "accuracy"
 
 
 def task_of(row: Row) -> str:
     """The task that a row was measured by."""
-    return str(row.get("task", CLASSIFICATION.name))
+    return str(row.get("task") or CLASSIFICATION.name)

@@ -26,6 +26,7 @@ from pimc.studies.sweep_columns import (
     METRIC,
     Row,
     columns_for,
+    key_of_figures,
     task_of,
 )
 
@@ -176,7 +177,7 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
         UsageError: the file cannot be written.
     """
     parameters = dict.fromkeys(name for row in rows for name in parameters_of(row))
-    names = [*parameters, *columns_for(task_of(rows[0]))]
+    names = [*parameters, *columns_for(key_of_figures(rows[0]), task_of(rows[0]))]
     content = _FORMATS[path.suffix][1](names, rows)
     with replacing(path) as stream:
         stream.write(content)

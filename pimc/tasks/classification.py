@@ -24,7 +24,7 @@ class Classification(Task):
     """
 
     name: ClassVar[str] = "classification"
-    metric: ClassVar[Metric] = Metric("accuracy", "%", low=0.0, high=1.0)
+    metric: ClassVar[Metric] = Metric("accuracy", "%", low=0.0, high=1.0, key="accuracy")
     distills: ClassVar[Distilled] = "classes"
 
     def check(self, targets: Mapping[str, Array], where: str) -> None:

@@ -14,7 +14,7 @@ from pimc.errors import DataError, UsageError
 from pimc.tasks.boxes import BoxesAndScores, Decode
 from pimc.tasks.metric import Metric
 from pimc.tasks.statistics import Interval, jackknife_interval
-from pimc.tasks.task import Array, Distilled, Samples, Task
+from pimc.tasks.task import Array, Distilled, Samples, Task, target
 
 __all__ = ["Detection"]
 
@@ -50,11 +50,21 @@ class Detection(Task):
         found = self.decode(outputs)
         boxes, classes = samples.targets["boxes"], samples.targets["classes"]
         count = len(found)
-        if boxes.shape != (count, classes.shape[-1], 4) or classes.shape != boxes.shape[:2]:
+        if boxes.shape != (count, *classes.shape[1:2], 4) or classes.shape != boxes.shape[:2]:
             raise DataError(
                 f"boxes have shape {list(boxes.shape)} and classes {list(classes.shape)}",
                 samples.where,
                 f"give ({count}, most, 4) and ({count}, most) for {count} images",
+            )
+        boxes, classes = (
+            target(samples, name, samples.targets[name].shape, kinds)
+            for name, kinds in (("boxes", "iuf"), ("classes", "iu"))
+        )
+        if (boxes[..., :2] > boxes[..., 2:])[classes >= 0].any():
+            raise DataError(
+                "boxes whose second corner comes before the first",
+                samples.where,
+                "give x1, y1, x2, y2",
             )
         there = np.concatenate([classes[..., None], np.ones((*classes.shape, 1)), boxes], axis=-1)
         crowd = samples.targets.get("crowd", np.zeros(classes.shape))

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from pimc.errors import DataError
 from pimc.tasks.metric import Metric
 from pimc.tasks.statistics import Interval, bootstrap_interval, spearman
 from pimc.tasks.task import Array, Distilled, Samples, Task, first, target, unlike
@@ -105,10 +106,22 @@ class Similarity(Task):
         return np.concatenate([pair[:, None], alike[:, None], vectors], axis=1)
 
     def units(self, scores: Array) -> Array:
-        """One row a pair of which both samples were met."""
+        """One row a pair of which both samples were met.
+
+        Raises:
+            DataError: a pair of more than two samples, or of which ``y`` says two things.
+        """
+        numbers, counts = np.unique(scores[:, 0], return_counts=True)
+        if counts.max() > 2:
+            message = f"pair {numbers[counts.argmax()]:.0f} has {counts.max()} samples, not two"
+            raise DataError(message, hint="give every pair a number of its own")
         order = np.argsort(scores[:, 0], kind="stable")
         pair, alike, vectors = scores[order, 0], scores[order, 1], scores[order, 2:]
         starts = np.flatnonzero(pair[:-1] == pair[1:])
+        unlike_each_other = starts[alike[starts] != alike[starts + 1]]
+        if len(unlike_each_other):
+            message = f"y differs within pair {pair[unlike_each_other[0]]:.0f}"
+            raise DataError(message, hint="y says how alike the two are: give both the same")
         cosines = (vectors[starts] * vectors[starts + 1]).sum(axis=1)
         return np.stack([cosines, alike[starts]], axis=1)
 
@@ -121,7 +134,10 @@ def _vectors(values: Array, samples: Samples) -> Array:
     """(samples, values) vectors of length one; token by token outputs are averaged."""
     if values.ndim == 3:
         mask = samples.inputs.get("attention_mask", np.ones(values.shape[:2]))
-        weights = mask.reshape(*values.shape[:2], 1).astype(np.float64)
+        if mask.shape != values.shape[:2]:
+            tokens = f"(samples, {mask.shape[-1]} tokens of attention_mask, values)"
+            raise unlike(values, tokens, "embedding")
+        weights = mask[..., None].astype(np.float64)
         values = (values * weights).sum(axis=1) / np.maximum(weights.sum(axis=1), 1)
     if values.ndim != 2:
         raise unlike(values, "(samples, values) or (samples, tokens, values)", "embedding")

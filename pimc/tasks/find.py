@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import redirect_stdout
 from importlib import import_module
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from pimc.errors import UsageError
 from pimc.files.entry_points import Extensions
@@ -17,10 +18,10 @@ from pimc.tasks.language import LanguageModel
 from pimc.tasks.metric import Metric
 from pimc.tasks.segmentation import Segmentation
 from pimc.tasks.speech import Speech
-from pimc.tasks.task import Task
+from pimc.tasks.task import Distilled, Task
 from pimc.tasks.values import Anomaly, Regression
 
-__all__ = ["ENTRY_POINT_GROUP", "task_named", "tasks"]
+__all__ = ["ENTRY_POINT_GROUP", "checked_task", "task_named", "tasks"]
 
 ENTRY_POINT_GROUP = "pimc.tasks"
 _BUILT_IN: dict[str, type[Task]] = {
@@ -45,7 +46,18 @@ def task_named(name: str) -> Task:
     Raises:
         UsageError: there is none, it cannot be loaded, or it is no task.
     """
-    found = _of_module(name) if ":" in name else _TASKS.load(name)
+    return checked_task(_of_module(name) if ":" in name else _TASKS.load(name), name)
+
+
+def checked_task(found: Any, name: str) -> Task:
+    """A task, or that of a class which is made without arguments.
+
+    Args:
+        name: what it is called in errors.
+
+    Raises:
+        UsageError: it is no task, or cannot be made.
+    """
     try:
         task = found() if isinstance(found, type) else found
     except Exception as cause:
@@ -54,6 +66,9 @@ def task_named(name: str) -> Task:
     if missing or not isinstance(task.metric, Metric):
         what = f"it has no {', '.join(missing)}" if missing else "its metric is no Metric"
         raise UsageError(f"is no task: {what}", name, "derive it from pimc.tasks.task.Task")
+    if task.distills not in get_args(Distilled):
+        known = ", ".join(get_args(Distilled))
+        raise UsageError(f"distills {task.distills!r}, which is none of {known}", name)
     return cast("Task", task)
 
 
@@ -64,7 +79,8 @@ def _of_module(name: str) -> Any:
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.append(os.getcwd())
     try:
-        found: Any = import_module(module)
+        with redirect_stdout(sys.stderr):  # what it prints is no answer of a command's
+            found: Any = import_module(module)
         for part in attribute.split("."):
             found = getattr(found, part)
     except (Exception, SystemExit) as cause:  # whatever a foreign module does when imported

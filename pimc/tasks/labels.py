@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from pimc.errors import DataError
 from pimc.tasks.metric import Metric
 from pimc.tasks.statistics import auc, auc_influence, mean_of
 from pimc.tasks.task import Array, Distilled, Samples, Task, first, target, unlike
 
-__all__ = ["AUC", "Binary", "MultiLabel"]
+__all__ = ["AUC", "Binary", "MultiLabel", "yes_or_no"]
 
 AUC = Metric("AUC", low=0.0, high=1.0)
 
@@ -21,8 +22,9 @@ AUC = Metric("AUC", low=0.0, high=1.0)
 class Binary(Task):
     """AUC of a network with one score a sample, or two classes of which the second is positive.
 
-    Units are (samples, 2): the score less its threshold, and whether ``y`` is 1. The threshold is
-    1/2 where all outputs are probabilities, else 0; AUC does not depend on it.
+    Units are (samples, 3): the score, whether ``y`` is 1, and whether it is one score rather than
+    the difference of two. It is called positive above 1/2 where all are one score and from 0 to 1,
+    else above 0; AUC does not depend on it.
     """
 
     name: ClassVar[str] = "binary"
@@ -30,14 +32,15 @@ class Binary(Task):
     distills: ClassVar[Distilled] = "labels"
 
     def scores(self, outputs: Mapping[str, Array], samples: Samples) -> Array:
-        """Score and label."""
+        """Score, label and kind."""
         values = first(outputs)
         flat = values.reshape(values.shape[0], -1) if values.ndim else values
         if flat.ndim != 2 or flat.shape[1] not in (1, 2):
             raise unlike(values, "(samples,), (samples, 1) or (samples, 2)", self.name)
-        labels = target(samples, "y", (len(flat),), "iubf")
-        score = flat[:, 1] - flat[:, 0] if flat.shape[1] == 2 else flat[:, 0]
-        return np.stack([score.astype(np.float64), labels > 0.5], axis=1)
+        labels = yes_or_no(samples, (len(flat),))
+        single = flat.shape[1] == 1
+        score = flat[:, 0] if single else flat[:, 1] - flat[:, 0]
+        return np.stack([score.astype(np.float64), labels, np.full(len(flat), single)], axis=1)
 
     def value(self, units: Array) -> float:
         """AUC."""
@@ -49,7 +52,8 @@ class Binary(Task):
 
     def figures(self, units: Array) -> Mapping[str, Any]:
         """``f1`` at the threshold, and ``accuracy`` there."""
-        called, positive = units[:, 0] > _threshold(units[:, 0]), units[:, 1] > 0
+        threshold = _threshold(units[:, 0]) if units[:, 2].all() else 0.0
+        called, positive = units[:, 0] > threshold, units[:, 1] > 0
         return {"f1": _f1(called, positive), "accuracy": float((called == positive).mean())}
 
 
@@ -69,8 +73,8 @@ class MultiLabel(Task):
         values = first(outputs)
         if values.ndim != 2:
             raise unlike(values, "(samples, labels)", self.name)
-        labels = target(samples, "y", values.shape, "iubf")
-        return np.stack([values.astype(np.float64), labels > 0.5], axis=1)
+        labels = yes_or_no(samples, values.shape)
+        return np.stack([values.astype(np.float64), labels], axis=1)
 
     def value(self, units: Array) -> float:
         """Mean of the AUC of the labels of which both kinds were met."""
@@ -92,6 +96,19 @@ class MultiLabel(Task):
             "f1_mean": float(np.mean(each)),
             "auc_per_label": found,
         }
+
+
+def yes_or_no(samples: Samples, shape: tuple[int, ...]) -> Array:
+    """``y`` of this shape, which holds 0 and 1 alone.
+
+    Raises:
+        DataError: there is none, or another.
+    """
+    labels = target(samples, "y", shape, "iubf")
+    if not np.isin(labels, (0, 1)).all():
+        raise DataError("y holds other values than 0 and 1", samples.where, "give 1 for yes")
+    found: Array = labels > 0
+    return found
 
 
 def _each(units: Array) -> list[float]:

@@ -11,9 +11,13 @@ import numpy as np
 
 from pimc.errors import DataError
 from pimc.tasks.metric import Metric
-from pimc.tasks.task import Array, Distilled, Samples, Task, first, unlike
+from pimc.tasks.task import Array, Distilled, Samples, Task, first, target, unlike
 
 __all__ = ["LanguageModel"]
+
+_MASK = "attention_mask"
+#: Inputs of whole numbers that are no tokens.
+_OTHERS = frozenset({_MASK, "position_ids", "token_type_ids"})
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,8 @@ class LanguageModel(Task):
 
     The first output is logits (windows, tokens, vocabulary). Tokens are ``y``, as long as the
     window and not shifted, negative where a token does not count; without ``y`` they are the
-    first input with whole numbers of that shape, and an input ``attention_mask`` says what counts.
+    first input with whole numbers of that shape that is no mask, position or segment. An input
+    ``attention_mask`` says what counts.
     Units are (windows, 3): the sum of −ln p, the number of tokens, and how many of these have the
     largest logit.
     """
@@ -71,16 +76,25 @@ class LanguageModel(Task):
 
 def _tokens(samples: Samples, shape: tuple[int, ...]) -> Array:
     """(windows, tokens) numbers of tokens, −1 where one does not count."""
-    found = samples.targets.get("y")
-    if found is None:
-        whole = (v for v in samples.inputs.values() if v.shape == shape and (v == np.rint(v)).all())
-        found = next(whole, None)
-    if found is None or found.shape != shape:
+    if "y" in samples.targets:
+        tokens = target(samples, "y", shape).astype(np.int64)
+    else:
+        given = (value for name, value in samples.inputs.items() if name not in _OTHERS)
+        found = next((v for v in given if v.shape == shape and (v == np.rint(v)).all()), None)
+        if found is None:
+            raise DataError(
+                f"holds no tokens of shape {list(shape)}, that of the output",
+                samples.where,
+                "save them under y, windows first, or as the network's input",
+            )
+        tokens = found.astype(np.int64)
+    if _MASK not in samples.inputs:
+        return tokens
+    # It may begin with tokens that went before.
+    mask = samples.inputs[_MASK][:, -shape[1] :]
+    if mask.shape != shape:
         raise DataError(
-            f"holds no tokens of shape {list(shape)}, that of the output",
+            f"{_MASK} has shape {list(mask.shape)} and must have {list(shape)}, that of the tokens",
             samples.where,
-            "save them under y, windows first, or as the network's input",
         )
-    mask = samples.inputs.get("attention_mask")
-    tokens = found.astype(np.int64)
-    return tokens if mask is None else np.where(mask.reshape(shape) > 0, tokens, -1)
+    return np.where(mask > 0, tokens, -1)

@@ -18,6 +18,7 @@ class Metric:
         unit: ``%`` for shares that are shown in per cent; else the values' own, if they have one.
         higher_is_better: the direction.
         low, high: values never lie beyond.
+        key: what stands for it in the keys of JSON and in columns: ``accuracy`` of classification.
     """
 
     name: str
@@ -25,16 +26,12 @@ class Metric:
     higher_is_better: bool = True
     low: float = -math.inf
     high: float = math.inf
+    key: Literal["accuracy", "metric"] = "metric"
 
     @property
     def direction(self) -> Literal["higher", "lower"]:
         """Which values are better."""
         return "higher" if self.higher_is_better else "lower"
-
-    @property
-    def key(self) -> str:
-        """What stands for it in the keys of JSON: ``accuracy``, of any other ``metric``."""
-        return self.name if self.name == "accuracy" else "metric"
 
     @property
     def scale(self) -> float:
@@ -54,7 +51,8 @@ class Metric:
 
     def texts(self, low: float | None, high: float | None) -> str:
         """The ends of an interval: ``52.20 to 93.68 %``; a dash where there is none."""
-        return "–" if low is None or high is None else f"{self.number(low)} to {self.text(high)}"
+        known = low is not None and high is not None and math.isfinite(low) and math.isfinite(high)
+        return f"{self.number(low)} to {self.text(high)}" if known else "–"
 
     def number(self, value: float) -> str:
         """The same without the unit."""

@@ -57,8 +57,10 @@ def normal_interval(value: float, influence: npt.NDArray[Any]) -> Interval:
     """Value ± 1.96 √Σ u² / n with what each of n samples adds, u (infinitesimal jackknife).
 
     B. Efron, "The Jackknife, the Bootstrap and Other Resampling Plans" (1982),
-    doi:10.1137/1.9781611970319, chapter 6.
+    doi:10.1137/1.9781611970319, chapter 6. A single sample leaves every value open.
     """
+    if len(influence) < 2:
+        return -math.inf, math.inf
     half = Z * math.sqrt(float(np.square(influence, dtype=np.float64).sum())) / len(influence)
     return value - half, value + half
 
@@ -69,12 +71,14 @@ def bootstrap_interval(
     """95 % percentile interval of a figure over samples drawn anew, with a seed of its own.
 
     B. Efron, Ann. Stat. 7 (1979), doi:10.1214/aos/1176344552. Draws for which the figure is not
-    defined, NaN, do not count.
+    defined, NaN, do not count. A single sample leaves every value open.
 
     Args:
         value: the figure of the samples at these indices.
         samples: how many there are.
     """
+    if samples < 2:
+        return -math.inf, math.inf
     rng = np.random.default_rng(0)
     found = np.array([value(rng.integers(0, samples, samples)) for _ in range(draws)])
     found = found[~np.isnan(found)]

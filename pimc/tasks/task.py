@@ -13,11 +13,11 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from pimc.errors import DataError, UsageError
+from pimc.errors import DataError, PimcError, UsageError
 from pimc.tasks.metric import Metric
 from pimc.tasks.statistics import Interval, bootstrap_interval, normal_interval
 
-__all__ = ["Array", "Distilled", "Samples", "Task", "first", "target"]
+__all__ = ["Array", "Distilled", "Samples", "Task", "first", "scored", "target"]
 
 Array = npt.NDArray[Any]
 #: What recovery holds an output to: :mod:`pimc.passes.recover.twin.goal` has the formulas.
@@ -52,6 +52,7 @@ class Task(Protocol):
         metric: the figure that is told.
         distills: what recovery holds the outputs to.
         needs: names of targets without which there is no figure.
+        uses: names of further targets, which the figure looks at where there are any.
         against_float: the figure is taken against the float network's outputs.
         whole: of a network with a state, all steps of a sequence are looked at together; else each
             step that there is a target for, or the last one.
@@ -61,6 +62,7 @@ class Task(Protocol):
     metric: ClassVar[Metric]
     distills: ClassVar[Distilled]
     needs: ClassVar[tuple[str, ...]] = ("y",)
+    uses: ClassVar[tuple[str, ...]] = ()
     against_float: ClassVar[bool] = False
     whole: ClassVar[bool] = False
 
@@ -174,6 +176,28 @@ def target(samples: Samples, name: str, shape: tuple[int, ...], kinds: str = "iu
     if found.dtype.kind not in kinds:
         wanted = "real numbers" if "f" in kinds else "whole numbers"
         raise DataError(f"{name} holds {found.dtype}, not {wanted}", samples.where)
+    if found.dtype.kind == "f" and not np.isfinite(found).all():
+        raise DataError(f"NaN or infinity in {name}", samples.where, "clean the data")
+    return found
+
+
+def scored(task: Task, outputs: Mapping[str, Array], samples: Samples) -> Array:
+    """What a task's figure is made of; a task that fails is told of by name.
+
+    Raises:
+        UsageError: it fails, or gives no array of samples.
+        PimcError: what :meth:`Task.scores` raises.
+    """
+    where, hint = f"task {task.name}", "PIMC_DEBUG=1 shows the traceback"
+    try:
+        found = np.asarray(task.scores(outputs, samples))
+    except PimcError:
+        raise
+    except Exception as cause:  # whatever a task of a user's own ends with
+        why = f"scores: {type(cause).__name__}: {cause}"
+        raise UsageError(why, where, hint) from cause
+    if not found.ndim:
+        raise UsageError("scores: gives a single value, not one a sample", where, hint)
     return found
 
 

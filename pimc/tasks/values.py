@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from pimc.errors import DataError
-from pimc.tasks.labels import AUC
+from pimc.tasks.labels import AUC, yes_or_no
 from pimc.tasks.metric import Metric
 from pimc.tasks.statistics import auc, auc_influence, mean_of
 from pimc.tasks.task import Array, Distilled, Samples, Task, first, target, unlike
@@ -32,6 +32,8 @@ class Regression(Task):
     def scores(self, outputs: Mapping[str, Array], samples: Samples) -> Array:
         """Outputs and targets."""
         values = first(outputs)
+        if not values.ndim:
+            raise unlike(values, "(samples, …)", self.name)
         flat = values.reshape(len(values), -1)
         wanted = samples.targets.get("y")
         shape = (
@@ -74,21 +76,22 @@ class Anomaly(Task):
     name: ClassVar[str] = "anomaly"
     metric: ClassVar[Metric] = AUC
     distills: ClassVar[Distilled] = "values"
+    uses: ClassVar[tuple[str, ...]] = ("clip",)
 
     def scores(self, outputs: Mapping[str, Array], samples: Samples) -> Array:
         """Error, label and clip; without clips each sample is one, told by −1."""
         found, given = first(outputs), next(iter(samples.inputs.values()))
-        if found.size != given.size or len(found) != len(given):
+        if found.size != given.size or found.shape[:1] != given.shape[:1]:
             raise unlike(found, f"{list(given.shape)}, that of the input", self.name)
         count = len(found)
-        labels = target(samples, "y", (count,), "iubf")
+        labels = yes_or_no(samples, (count,))
         clips = np.full(count, -1)
         if "clip" in samples.targets:
             clips = target(samples, "clip", (count,))
             if clips.min(initial=0) < 0:
                 raise DataError("clip holds negative numbers", samples.where, "count from 0")
         off = found.reshape(count, -1).astype(np.float64) - given.reshape(count, -1)
-        return np.stack([np.square(off).mean(axis=1), labels > 0.5, clips], axis=1)
+        return np.stack([np.square(off).mean(axis=1), labels, clips], axis=1)
 
     def units(self, scores: Array) -> Array:
         """Means over the samples of each clip."""

@@ -123,8 +123,18 @@ class IOBinding:
         Raises:
             UsageError: an output does not fit what it is bound to.
         """
+        from onnxruntime import OrtValue
+
         for name, bound in self._wanted.items():
-            if bound is not None and tuple(bound.shape()) != np.shape(outputs[name]):
+            if bound is None:
+                continue
+            kind = OrtValue.ortvalue_from_numpy(outputs[name]).data_type()
+            if bound.data_type() != kind:
+                raise UsageError(
+                    f"output {name} is a {kind}, it is bound to a {bound.data_type()}",
+                    hint="bind it to an OrtValue of its type, or by bind_output",
+                )
+            if tuple(bound.shape()) != np.shape(outputs[name]):
                 raise UsageError(
                     f"output {name} has shape {list(np.shape(outputs[name]))}, "
                     f"it is bound to {bound.shape()}",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy.typing as npt
 
-from pimc.errors import PimcError, UsageError
+from pimc.errors import UsageError
 from pimc.runtime.ort.binding import IOBinding
 from pimc.runtime.ort.options import Providers
 
@@ -74,8 +74,8 @@ class OrtMethods(ABC):
         def work() -> None:
             try:
                 found, error = self.run(output_names, input_feed, run_options), ""
-            except PimcError as cause:
-                found, error = [], str(cause)
+            except Exception as cause:  # whatever it is, the callback is waited for
+                found, error = [], str(cause) or type(cause).__name__
             callback(found, user_data, error)
 
         threading.Thread(target=work, name="pimc run_async").start()

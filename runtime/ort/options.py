@@ -103,6 +103,13 @@ def providers_of(
         return Providers((name or "CPUExecutionProvider",), None, device or "cpu")
     if device is not None:
         raise UsageError("device and providers both say where to compute", hint="give one of them")
+    if isinstance(providers, str) or any(
+        not isinstance(entry, str) and len(entry) != 2 for entry in providers
+    ):
+        raise UsageError(
+            "providers are no list of names, or of pairs of a name and its options",
+            hint="providers=['CPUExecutionProvider']",
+        )
     pairs: list[tuple[str, Mapping[str, Any]]] = [
         (entry, {}) if isinstance(entry, str) else entry for entry in providers
     ]

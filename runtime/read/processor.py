@@ -27,17 +27,34 @@ def driver_and_processor(device: str) -> tuple[str, str]:
     kind = device.partition(":")[0]
     if kind not in _AVAILABLE:
         return device, "cpu"
-    if not _AVAILABLE[kind]() or (kind == "cuda" and _number(device) >= torch.cuda.device_count()):
-        raise UsageError(
-            "torch finds no such processor here",
-            where=f"--device {device}",
-            hint="leave it out to compute on the CPU, or install a torch that supports it",
-        )
+    _require(device, f"--device {device}")
     return "sim", device
 
 
-def _number(device: str) -> int:
+def require_processor(device: str) -> None:
+    """Make sure that torch computes there.
+
+    Raises:
+        UsageError: it is none of ``cpu``, ``cuda``, ``cuda:1`` and ``mps``, or torch has none here.
+    """
+    if device.partition(":")[0] not in _AVAILABLE:
+        raise UsageError("no such processor", device, f"give one of {', '.join(_AVAILABLE)}")
+    _require(device, device)
+
+
+def _require(device: str, where: str) -> None:
+    kind = device.partition(":")[0]
+    number = _number(device, where) if kind == "cuda" else 0
+    if not _AVAILABLE[kind]() or (kind == "cuda" and number >= torch.cuda.device_count()):
+        raise UsageError(
+            "torch finds no such processor here",
+            where=where,
+            hint="leave it out to compute on the CPU, or install a torch that supports it",
+        )
+
+
+def _number(device: str, where: str) -> int:
     number = device.partition(":")[2] or "0"
     if not number.isdecimal():
-        raise UsageError("must be cuda or cuda:NUMBER", where=f"--device {device}")
+        raise UsageError("must be cuda or cuda:NUMBER", where=where)
     return int(number)

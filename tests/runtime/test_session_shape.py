@@ -16,6 +16,7 @@ import torch
 from pimc.errors import DataError, ImageError, UsageError
 from pimc.image.image import Image
 from pimc.runtime.die.die import Die
+from pimc.runtime.ort.arguments import fitting
 from pimc.runtime.read.threads import threads
 from pimc.runtime.session import Session
 
@@ -245,3 +246,78 @@ def test_a_session_says_what_it_is_in_one_line(session: Session) -> None:
     assert meta.producer_name == "pimc"
     assert set(meta.custom_metadata_map) == {"model", "chip"}
     assert {name for name in dir(meta) if not name.startswith("_")} == public(ort.ModelMetadata)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([[1.0], [2.0, 3.0]], "input x: is no array"),
+        (torch.zeros(1, 2, 8, 8, requires_grad=True), "input x: is no array"),
+        ([[[["a"] * 8] * 8] * 2], "input x: type <U1 is not float32"),
+        (np.zeros((1, 2, 8, 8)), "input x: type float64 is not float32"),
+        (None, r"input x: shape \[\] does not fit"),
+    ],
+)
+def test_inputs_that_are_no_arrays_of_the_networks_type_are_refused(session, given, said) -> None:
+    with pytest.raises(DataError, match=said):
+        session.run(None, {"x": given})
+
+
+def test_every_type_of_input_is_held_to() -> None:
+    shape = ["N", 2]
+    for kind, right in [("bool", bool), ("int32", np.int32), ("double", np.float64)]:
+        assert fitting(np.ones((3, 2), right), "z", shape, f"tensor({kind})").dtype == right
+        assert fitting([[1, 0]], "z", shape, f"tensor({kind})").dtype == right
+        with pytest.raises(DataError, match="type int16 is not"):
+            fitting(np.ones((3, 2), np.int16), "z", shape, f"tensor({kind})")
+    for kind in ("bool", "int64"):
+        with pytest.raises(DataError, match=f"type float64 is not {kind}"):
+            fitting([[0.5, 1]], "z", shape, f"tensor({kind})")
+
+
+def test_what_goes_wrong_in_a_thread_is_told_whatever_it_is(session, tiny_inputs, monkeypatch):
+    found: list[Any] = []
+    done = threading.Event()
+
+    def broken(*arguments: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(session, "run", broken)
+    session.run_async(None, {"x": tiny_inputs}, lambda *given: (found.extend(given), done.set()), 0)
+    assert done.wait(60)
+    assert found == [[], 0, "ZeroDivisionError"]
+
+
+def test_an_output_of_another_type_is_not_written_over(session, tiny_inputs) -> None:
+    binding = session.io_binding()
+    binding.bind_cpu_input("x", tiny_inputs)
+    wider = ort.OrtValue.ortvalue_from_numpy(np.zeros((len(tiny_inputs), 4)))
+    binding.bind_ortvalue_output("y", wider)
+    with pytest.raises(
+        UsageError, match=r"y is a tensor\(float\), it is bound to a tensor\(double\)"
+    ):
+        session.run_with_iobinding(binding)
+    assert not wider.numpy().any()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"die": "chip7.die"}, "die: str is no die"),
+        ({"die": 3}, "die: int is no die"),
+        ({"device": "foo"}, "foo: no such processor"),
+        ({"providers": "CPUExecutionProvider"}, "providers are no list"),
+        ({"providers": [("CPUExecutionProvider",)]}, "providers are no list"),
+    ],
+)
+def test_arguments_of_another_kind_are_refused(tiny_image: Image, options: Any, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        Session(tiny_image, **options)
+    with pytest.raises(UsageError, match="int is no image"):
+        Session(3)  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is CUDA")
+def test_a_processor_that_is_not_there_is_refused(tiny_image: Image) -> None:
+    with pytest.raises(UsageError, match="cuda: torch finds no such processor here"):
+        Session(tiny_image, providers=["CUDAExecutionProvider"])

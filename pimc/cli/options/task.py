@@ -28,7 +28,7 @@ def task_of(name: str | None) -> Task:
     """
     from pimc.tasks.find import task_named
 
-    return task_named(name or "classification")
+    return task_named("classification" if name is None else name)
 
 
 def told_of(task: Task) -> dict[str, str]:

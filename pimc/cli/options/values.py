@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-__all__ = ["DURATION", "FILE", "FLOATS", "PACKING", "SIZE", "STATE"]
+__all__ = ["DURATION", "FILE", "FLOATS", "NUMBER", "PACKING", "SIZE", "STATE", "within"]
 
 if TYPE_CHECKING:
     from pimc.passes.layout.pack import Packing
@@ -22,6 +23,26 @@ else:
 
         def __class_getitem__(cls, value: type) -> type:
             return cls
+
+
+class _Number(_ParamType[float]):
+    """``0.5``: a number that is none of NaN and infinity, from ``low`` to ``high``."""
+
+    name = "number"
+
+    def __init__(self, low: float = -math.inf, high: float = math.inf) -> None:
+        self.low, self.high = low, high
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number) or not self.low <= number <= self.high:
+            least = f" of {self.low:g} or more" if math.isfinite(self.low) else ""
+            most = f" and {self.high:g} at most" if math.isfinite(self.high) else ""
+            self.fail(f"{value!r} is not a number{least}{most}", param, ctx)
+        return number
 
 
 class _Floats(_ParamType[tuple[float, ...]]):
@@ -102,6 +123,12 @@ _SECONDS: Mapping[str, float] = {
 DURATION = _Duration()
 FILE = click.Path(path_type=Path)
 FLOATS = _Floats()
+NUMBER = _Number()
 PACKING = _Packing()
 SIZE = _Size()
 STATE = _State()
+
+
+def within(low: float, high: float = math.inf) -> _Number:
+    """A number from ``low`` to ``high``, no infinity."""
+    return _Number(low, high)

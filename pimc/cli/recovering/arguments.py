@@ -12,7 +12,7 @@ from pimc.cli.options.data import DataOptions
 from pimc.cli.options.fields import flag, group, named_by_user, option, several
 from pimc.cli.options.single import device_option, die_option, image_argument
 from pimc.cli.options.task import task_option
-from pimc.cli.options.values import FILE
+from pimc.cli.options.values import FILE, within
 from pimc.cli.options.workers import WorkerOptions
 from pimc.cli.recovering.dies import CALIB_HELP
 
@@ -28,14 +28,14 @@ class SteeringOptions:
 
     budget: float = option(
         "--budget",
-        type=click.FloatRange(0, 100),
+        type=within(0, 100),
         default=10.0,
         metavar="PERCENT",
         help="Writes allowed, per cent of the image's cells.",
     )
     residual: float | None = option(
         "--residual",
-        type=click.FloatRange(0, 100),
+        type=within(0, 100),
         metavar="PERCENT",
         help="Weights that the digital side may add, per cent of all [default: 0, `residual`: 5].",
     )

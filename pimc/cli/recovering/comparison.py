@@ -177,13 +177,13 @@ def _over_both(outcomes: Sequence[Outcome], task: Task) -> dict[str, Any]:
 
 def _interval_of(dies: Sequence[Array | None], task: Task) -> dict[str, Any] | None:
     """``mean`` and ``interval_95`` over dies and samples; None without labelled data."""
-    from pimc.studies.intervals import interval_of
+    from pimc.studies.intervals import interval_of, known_ends
 
     known = [units for units in dies if units is not None]
     if not known:
         return None
     reached = mean(task.value(units) for units in known)
-    return {"mean": reached, "interval_95": list(interval_of(task, known))}
+    return {"mean": reached, "interval_95": list(known_ends(interval_of(task, known)))}
 
 
 def _reached(dies: Sequence[Array | None], task: Task) -> str:
@@ -254,7 +254,12 @@ def _picture(
     intervals = None
     if task.metric.key != "accuracy":
         told = {n: _interval_of([one.units_after for one in f], task) for n, f in outcomes.items()}
-        intervals = {name: tuple(one["interval_95"]) for name, one in told.items() if one}
+        # Where there is no end nothing is drawn.
+        intervals = {
+            name: tuple(one["mean"] if end is None else end for end in one["interval_95"])
+            for name, one in told.items()
+            if one
+        }
     strategies_picture(
         path, points, in_float, samples, floor, metric=task.metric, intervals=intervals
     )

@@ -110,6 +110,8 @@ COMMAND = command(
 
 def _result(found: Evaluation, arguments: EvalArguments) -> dict[str, Any]:
     """What is told of the dies."""
+    from pimc.studies.intervals import known_ends
+
     return {
         **told_of(found.task),
         "samples": found.samples,
@@ -117,7 +119,7 @@ def _result(found: Evaluation, arguments: EvalArguments) -> dict[str, Any]:
         "float_accuracy": found.float_accuracy,
         "accuracy_mean": found.accuracy,
         "accuracy_std": found.accuracy_std,
-        "accuracy_interval_95": [_known(end) for end in found.interval_95],
+        "accuracy_interval_95": list(known_ends(found.interval_95)),
         "accuracy_per_die": found.accuracy_per_die,
         "figures": _shown(found.figures),
         "dies": [trial.die for trial in found.trials],

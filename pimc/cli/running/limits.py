@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from pimc.cli.options.fields import option
+from pimc.cli.options.values import NUMBER, within
 
 if TYPE_CHECKING:
     from pimc.tasks.metric import Metric
@@ -23,25 +22,25 @@ class LimitOptions:
 
     min_accuracy: float | None = option(
         "--min-accuracy",
-        type=click.FloatRange(0, 100),
+        type=within(0, 100),
         metavar="P",
         help="Exit with 1 if the mean is below P: 0.9, or 90 for per cent.",
     )
     min_metric: float | None = option(
         "--min-metric",
-        type=click.FLOAT,
+        type=NUMBER,
         metavar="V",
         help="The same for a metric that is better the higher.",
     )
     max_metric: float | None = option(
         "--max-metric",
-        type=click.FLOAT,
+        type=NUMBER,
         metavar="V",
         help="Exit with 1 if the mean of a metric that is better the lower is above V.",
     )
     max_drop: float | None = option(
         "--max-drop",
-        type=click.FloatRange(0),
+        type=within(0),
         metavar="V",
         help="Exit with 1 if the mean is worse than the float network's by more than V: points"
         " where the metric is in per cent, else in its own unit.",

@@ -15,7 +15,7 @@ from onnx import helper
 import pimc
 from pimc.api import compile as compile_model
 from pimc.chip.design import Chip
-from pimc.errors import DeviceError, ModelError, UsageError
+from pimc.errors import DataError, DeviceError, ModelError, UsageError
 from pimc.image.image import Image
 from pimc.passes.quantize.rounding import nearest
 from pimc.passes.recover.module import ChipModule
@@ -278,3 +278,29 @@ def test_it_computes_in_the_type_that_it_is_moved_to(tiny_image, x) -> None:
     double = of(module.to(torch.float64), x.double())
     assert double.dtype == np.float64
     np.testing.assert_allclose(double, single, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("through", ["chip", "cells", "weights"])
+@pytest.mark.parametrize(
+    "given",
+    [torch.zeros(2, 2, 8), torch.zeros(2, 2, 8, 8).double(), torch.zeros(2, 2, 8, 8).long(), [1.0]],
+)
+def test_inputs_that_do_not_fit_are_refused(tiny_image, through, given) -> None:
+    with pytest.raises(DataError, match=r"input x: .* does not fit"):
+        tiny_image.module(through=through)(given)
+
+
+def test_what_values_come_from_is_looked_at_whenever_it_is_set(tiny_image, x, here: Path) -> None:
+    tiny_image.save("tiny.pimc")
+    module = pimc.module("tiny.pimc", Die.simulated(5))
+    module.through = "weights"
+    assert module(x.numpy()).shape == (16, 4)
+    with pytest.raises(UsageError, match="'tiles' is none of chip, cells, weights"):
+        module.through = "tiles"  # type: ignore[assignment]
+
+
+def test_types_that_a_chip_does_not_compute_in_are_refused(tiny_image, x) -> None:
+    with pytest.raises(UsageError, match=r"through the chip has no torch\.float64"):
+        tiny_image.module().double()(x.double())
+    with pytest.raises(UsageError, match=r"through the weights has no torch\.float16"):
+        tiny_image.module(through="weights").half()(x.half())

@@ -376,3 +376,9 @@ def test_a_picture_of_a_size_that_unpacks_to_gigabytes(tmp_path: Path) -> None:
     head += struct.pack("<IiiHHIIiiII", 40, 10_000, 10_000, 1, 24, 0, 0, 0, 0, 0, 0)
     (tmp_path / "data" / "a" / "one.bmp").write_bytes(head)
     assert "exceeds limit" in refused(tmp_path / "data")
+
+
+def test_what_no_task_asks_for_may_hold_what_it_likes(tmp_path: Path) -> None:
+    gaps = np.array([1, np.nan, 2, np.inf, 3])
+    data = load_data(npz(tmp_path / "a.npz", x=IMAGES, y=LABELS, age=gaps, palette=np.ones(3)))
+    assert (sorted(data.targets), data.unused) == (["age", "y"], ("palette",))

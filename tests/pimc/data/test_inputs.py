@@ -203,3 +203,71 @@ def test_a_network_without_shapes_or_of_text_is_refused() -> None:
         named_inputs([NodeArg("a", None, "tensor(float)")])  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=r"input a is of type tensor\(string\)"):
         named_inputs([NodeArg("a", ["N"], "tensor(string)")])
+
+
+X_AND_RATE = [NodeArg("x", ["N", 3], "tensor(float)"), RATE]
+
+
+@pytest.mark.parametrize("rate", [np.int64(8), np.full(5, 8), np.full(5, 8.0)])
+def test_a_value_that_samples_share_may_be_stored_once_for_each(here: Path, rate: Any) -> None:
+    np.savez("shared.npz", x=np.ones((5, 3)), rate=rate)
+    made = Dataset.of({"x": np.ones((5, 3)), "rate": rate})
+    for data in (load_data("shared.npz", inputs=X_AND_RATE), made.on(X_AND_RATE)):
+        feed = data.feed(0, 2)
+        assert (feed["rate"].shape, feed["rate"].dtype, int(feed["rate"])) == ((), np.int64, 8)
+        assert len(data.subset([1, 2])) == 2
+
+
+def test_values_that_samples_do_not_share_are_refused(here: Path) -> None:
+    np.savez("rates.npz", x=np.ones((5, 3)), rate=np.arange(5))
+    with pytest.raises(DataError, match=r"a single rate for all samples, the data give \[5\]"):
+        load_data("rates.npz", inputs=X_AND_RATE)
+    data = Dataset.of({"x": np.ones((5, 3)), "rate": np.arange(5)})
+    with pytest.raises(DataError, match=r"a single rate for all samples, the data give \[5\]"):
+        data.on(X_AND_RATE)
+    shared = Dataset.of({"ids": np.zeros((4, 2), int), "mask": np.array(True)})
+    with pytest.raises(DataError, match="mask is a single value, the network takes one for each"):
+        shared.on([IDS, MASK])
+
+
+def test_arrays_that_share_a_value_go_through_pimc_run(pimc, here: Path) -> None:
+    nodes = [
+        helper.make_node("Cast", ["rate"], ["r"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["x", "r"], ["scaled"]),
+        helper.make_node("MatMul", ["scaled", "w"], ["y"]),
+    ]
+    inputs = [
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3]),
+        helper.make_tensor_value_info("rate", TensorProto.INT64, []),
+    ]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 2])]
+    weight = numpy_helper.from_array(np.eye(3, 2, dtype=np.float32), "w")
+    graph = helper.make_graph(nodes, "shared", inputs, outputs, [weight])
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
+        "shared.onnx",
+    )
+    assert pimc("compile", "shared.onnx", "-q").code == 0
+    np.savez("in.npz", x=np.ones((5, 3), np.float32), rate=2)
+    assert pimc("run", "shared.pimc", "--input", "in.npz", "--ideal", "-q").code == 0
+    assert np.load("in.out.npz")["y"] == pytest.approx(2, rel=0.05)
+
+
+def test_preprocessing_of_no_input_is_refused() -> None:
+    from pimc.data.dataset import Preprocess
+
+    with pytest.raises(DataError, match="preprocessing of c, which is no input"):
+        Dataset.of({"a": np.ones(3)}, preprocess={"c": Preprocess(scale=2.0)})
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"x": [[1], [2, 3]]}, "x is no array: "),
+        ({"x": np.ones((2, 1)), "y": [[1], [2, 3]]}, "y is no array: "),
+        ({"x": np.ones((2, 1)), "targets": {"z": [None, None]}}, "z holds object, no numbers"),
+    ],
+)
+def test_what_is_no_array_is_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        Dataset.of(**given)

@@ -45,6 +45,11 @@ def other_shape(): yield {"x": np.ones(3)}; yield {"x": np.ones(4)}
 def other_type(): yield {"x": np.ones(3)}; yield {"x": np.ones(3, int)}
 def other_names(): yield {"x": np.ones(3)}; yield {"z": np.ones(3)}
 def of_text(): yield {"x": np.array(["a"])}
+def with_labels():
+    for n in range(5): yield {"x": np.ones(3), "y": n}
+def talks(): print("reading the corpus"); yield {"x": np.ones(3)}
+def leaves(): yield {"x": np.ones(3)}; raise SystemExit(0)
+def ragged(): yield {"x": [[1, 2], [3]]}
 def of_nan(): yield {"x": np.ones(2)}; yield {"x": np.array([1, np.nan])}
 """
 
@@ -135,3 +140,24 @@ def test_commands_take_a_function(pimc, samples: str) -> None:
     assert done.code == 0, done.err
     assert done.json["samples"] == 40
     assert pimc("verify", "two.pimc", "--data", data).code == 0
+
+
+def test_the_only_input_may_be_called_x_beside_targets(samples: str) -> None:
+    data = load_data(f"{samples}:with_labels", inputs=[NodeArg("input", ["N", 3], "tensor(float)")])
+    assert list(data.columns) == ["input"]
+    assert data.y is not None
+    assert data.y.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_what_a_function_prints_is_no_answer(samples: str, capsys) -> None:
+    load_data(f"{samples}:talks")
+    assert capsys.readouterr() == ("", "reading the corpus\n")
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [("leaves", "the function failed: SystemExit: 0"), ("ragged", "sample 0: x is no array: ")],
+)
+def test_a_function_that_ends_the_program_or_yields_no_arrays(samples, function, said) -> None:
+    with pytest.raises(DataError, match=said):
+        load_data(f"{samples}:{function}")

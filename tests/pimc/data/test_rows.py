@@ -208,3 +208,9 @@ def test_the_peak_stays_below_a_part_of_the_data(tmp_path: Path, compressed: boo
     command = [sys.executable, "-c", program, str(path), str(48 << 20)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_no_rows_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(X.tobytes())
+    rows = FileRows(tmp_path / "x", 0, X.shape, X.dtype)
+    assert rows[50:].shape == (0, 3, 4)

@@ -20,6 +20,7 @@ from pimc.runtime.capture import Capture, CaptureOptions
 from pimc.runtime.die.die import Die
 from pimc.runtime.session import Session
 from pimc.studies.evaluate import Batches, accuracy, float_session
+from pimc.tasks.embedding import Embedding
 from tests.conftest import ROOT
 
 
@@ -175,3 +176,28 @@ def test_the_page_lists_every_public_name() -> None:
 def pimc_command(request):
     """The command line, under a name that leaves the package's free."""
     return request.getfixturevalue("pimc")
+
+
+def test_data_are_taken_as_arrays_and_as_files(image, labelled, tiny_model, here: Path) -> None:
+    onnx.save(tiny_model(), "tiny.onnx")
+    np.savez("data.npz", x=labelled.x, y=labelled.y)
+    np.save("calib.npy", labelled.x)
+    over = {"adc.bits": [6]}
+    wanted = pimc.sweep("tiny.onnx", over, labelled, calib=Dataset.of(labelled.x), dies=1)
+    for calib in (labelled.x, "calib.npy"):
+        found = pimc.sweep("tiny.onnx", over, "data.npz", calib=calib, dies=1)
+        assert found.rows[0]["accuracy_mean"] == wanted.rows[0]["accuracy_mean"]
+        assert found.rows[0]["image_sha256"] == wanted.rows[0]["image_sha256"]
+    assert pimc.verify(image, labelled.x).ok
+    assert pimc.verify(image, "data.npz").ok
+
+
+def test_tasks_by_class_and_numbers_of_dies(image, labelled) -> None:
+    one = pimc.evaluate(image, labelled, dies=np.int64(1), task=Embedding)
+    assert one.task == Embedding()
+    assert len(one.trials) == 1
+    for dies in (1.5, "3"):
+        with pytest.raises(UsageError, match="is no number of dies"):
+            pimc.evaluate(image, labelled, dies=dies)
+    with pytest.raises(UsageError, match="3: is no task"):
+        pimc.evaluate(image, labelled, task=3)

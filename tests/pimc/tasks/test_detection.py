@@ -74,3 +74,20 @@ def test_targets_that_do_not_fit_are_refused() -> None:
     targets = {"boxes": THERE[None, :, :2], "classes": np.array([[0, 1]])}
     with pytest.raises(DataError, match=r"boxes have shape \[1, 2, 2\]"):
         TASK.scores({"b": THERE[None], "s": np.ones((1, 2, 3))}, Samples({}, targets))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("boxes", THERE[None].astype(str), "boxes holds <U32, not real numbers"),
+        ("boxes", THERE[None] * np.nan, "NaN or infinity in boxes"),
+        ("boxes", THERE[None][..., [2, 3, 0, 1]], "second corner comes before the first"),
+        ("classes", np.array([["a", "b"]]), "classes holds <U1, not whole numbers"),
+        ("classes", np.array([[0.5, 1]]), "classes holds float64, not whole numbers"),
+        ("classes", np.array([0]), r"boxes have shape \[1, 2, 4\] and classes \[1\]"),
+    ],
+)
+def test_targets_that_are_no_boxes_are_refused(name, value, said) -> None:
+    targets = {"boxes": THERE[None], "classes": np.array([[0, 1]]), name: value}
+    with pytest.raises(DataError, match=said):
+        TASK.scores({"b": THERE[None], "s": np.ones((1, 2, 3))}, Samples({}, targets))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from pimc.errors import UsageError
+from pimc.errors import DataError, UsageError
 from pimc.tasks.embedding import Embedding, Similarity
 from pimc.tasks.task import Samples
 
@@ -68,3 +68,20 @@ def test_pairs_find_each_other_whatever_the_order() -> None:
     lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(two, axis=1)
     np.testing.assert_allclose(units, np.stack([(one * two).sum(axis=1) / lengths, alike], axis=1))
     assert task.value(units) == pytest.approx(spearmanr(units[:, 0], alike).statistic)
+
+
+def test_pairs_are_of_two_samples_that_agree() -> None:
+    def units(pair: list[int], alike: list[float]) -> np.ndarray:
+        targets = {"pair": np.array(pair), "y": np.array(alike)}
+        return Similarity().units(Similarity().scores({"e": np.eye(4)}, Samples({}, targets)))
+
+    with pytest.raises(DataError, match="pair 7 has 3 samples, not two"):
+        units([7, 7, 7, 1], [0.5, 0.5, 0.5, 1])
+    with pytest.raises(DataError, match="y differs within pair 3"):
+        units([3, 1, 3, 1], [0.5, 1, 0.6, 1])
+
+
+def test_a_mask_of_another_length_is_refused() -> None:
+    samples = Samples({"attention_mask": np.ones((2, 5))}, {}, {"e": np.ones((2, 3, 4))})
+    with pytest.raises(UsageError, match=r"\[2, 3, 4\], not \(samples, 5 tokens"):
+        Embedding().scores({"e": np.ones((2, 3, 4))}, samples)

@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from pimc.errors import UsageError
-from pimc.tasks.find import task_named, tasks
+from pimc.tasks.find import checked_task, task_named, tasks
+from pimc.tasks.values import Regression
 
 OWN = '''
 from dataclasses import dataclass
@@ -70,3 +71,21 @@ def test_what_is_no_task_is_refused_by_name(module) -> None:
     ]:
         with pytest.raises(UsageError, match=message):
             task_named(name)
+
+
+def test_what_a_module_prints_is_no_answer(here, monkeypatch, capsys) -> None:
+    (here / "talking_tasks.py").write_text(f"print('hello')\n{OWN}")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "talking_tasks", raising=False)
+    task_named("talking_tasks:Largest")
+    assert capsys.readouterr() == ("", "hello\n")
+
+
+def test_a_class_is_made_and_what_recovery_does_not_know_is_refused() -> None:
+    assert checked_task(Regression, "mine") == Regression()
+
+    class Strange(Regression):
+        distills = "nonsense"
+
+    with pytest.raises(UsageError, match="mine: distills 'nonsense', which is none of classes"):
+        checked_task(Strange, "mine")

@@ -51,3 +51,17 @@ def test_what_does_not_fit_is_refused() -> None:
         scored(MultiLabel(), np.zeros((4, 2)), np.zeros(3, int))
     with pytest.raises(DataError, match="has no y, which the task binary needs"):
         Binary().check({}, "data.npz")
+
+
+def test_two_classes_are_called_by_the_larger_one_even_where_all_are_called_positive() -> None:
+    positive = np.array([0.6, 0.7, 0.9])
+    units = scored(Binary(), np.stack([1 - positive, positive], axis=1), [1, 1, 0])
+    assert Binary().figures(units) == pytest.approx({"f1": 0.8, "accuracy": 2 / 3})
+
+
+@pytest.mark.parametrize("labels", [[1, 2, 1, 2], [0, 1, 2, 3], [-1.0, 1.0, -1.0, 1.0]])
+def test_labels_are_zero_or_one(labels) -> None:
+    with pytest.raises(DataError, match="y holds other values than 0 and 1"):
+        scored(Binary(), np.zeros(4), labels)
+    with pytest.raises(DataError, match="y holds other values than 0 and 1"):
+        scored(MultiLabel(), np.zeros((4, 1)), np.reshape(labels, (4, 1)))

@@ -61,3 +61,30 @@ def test_tokens_that_do_not_fit_are_refused() -> None:
         TASK.scores({"logits": values}, Samples({}, {}))
     with pytest.raises(DataError, match="token 20 is beyond the vocabulary of 20"):
         TASK.scores({"logits": values}, Samples({}, {"y": np.full_like(tokens, 20)}))
+
+
+@pytest.mark.parametrize("other", ["attention_mask", "position_ids", "token_type_ids"])
+def test_masks_and_positions_that_come_first_are_no_tokens(other) -> None:
+    values, tokens = logits()
+    inputs = {other: np.ones_like(tokens), "input_ids": tokens}
+    found = TASK.scores({"logits": values}, Samples(inputs, {}))
+    wanted = TASK.scores({"logits": values}, Samples({}, {"y": tokens}))
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_mask_counts_for_the_last_tokens_where_it_is_longer() -> None:
+    values, tokens = logits()
+    mask = np.ones((6, 12), int)
+    mask[0, -2:] = 0
+    found = TASK.scores({"logits": values}, Samples({"attention_mask": mask}, {"y": tokens}))
+    assert found[:, 1].tolist() == [6, 8, 8, 8, 8, 8]
+    with pytest.raises(
+        DataError, match=r"attention_mask has shape \[6, 4\] and must have \[6, 9\]"
+    ):
+        TASK.scores({"logits": values}, Samples({"attention_mask": mask[:, :4]}, {"y": tokens}))
+
+
+def test_tokens_are_whole_numbers() -> None:
+    values, tokens = logits()
+    with pytest.raises(DataError, match="y holds float64, not whole numbers"):
+        TASK.scores({"logits": values}, Samples({}, {"y": tokens + 0.6}))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+from pimc.tasks.classification import CLASSIFICATION
 from pimc.tasks.metric import Metric
 
 
@@ -17,4 +20,6 @@ def test_worse_is_a_matter_of_direction() -> None:
     higher, lower = Metric("accuracy"), Metric("RMSE", higher_is_better=False)
     assert (higher.worse_by(0.5, 0.75), lower.worse_by(0.5, 0.75)) == (0.25, -0.25)
     assert (higher.direction, lower.direction) == ("higher", "lower")
-    assert (higher.key, lower.key) == ("accuracy", "metric")
+    # Keys go by the task, whatever a metric of one's own is called.
+    assert (higher.key, lower.key, CLASSIFICATION.metric.key) == ("metric", "metric", "accuracy")
+    assert lower.texts(0.0, math.inf) == "–"

@@ -66,3 +66,9 @@ def test_the_bootstrap_of_a_mean_is_that_of_its_standard_error() -> None:
     error = values.std(ddof=1) / 20
     assert high - low == pytest.approx(2 * 1.96 * error, rel=0.1)
     assert (low, high) == bootstrap_interval(lambda chosen: float(values[chosen].mean()), 400)
+
+
+def test_a_single_sample_leaves_the_figure_open() -> None:
+    everything = (-math.inf, math.inf)
+    assert normal_interval(0.5, np.zeros(1)) == everything
+    assert bootstrap_interval(lambda chosen: 0.5, 1) == everything

@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from pimc.errors import DataError
+from pimc.errors import DataError, UsageError
 from pimc.tasks.metric import Metric
-from pimc.tasks.task import Samples, Task, first, target
+from pimc.tasks.task import Samples, Task, first, scored, target
 
 
 @dataclass(frozen=True)
@@ -58,3 +58,19 @@ def test_targets_are_looked_at_before_and_when_they_are_used() -> None:
         target(samples, "y", (3, 2))
     with pytest.raises(DataError, match="has no clip"):
         target(samples, "clip", (3,))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [(ZeroDivisionError("no"), "scores: ZeroDivisionError: no"), (3.0, "a single value, not one")],
+)
+def test_a_task_that_fails_is_told_of_by_name(given, said) -> None:
+    class Failing(Mean):
+        def scores(self, outputs, samples):
+            if isinstance(given, Exception):
+                raise given
+            return given
+
+    with pytest.raises(UsageError, match=said) as caught:
+        scored(Failing(), {"y": np.zeros(3)}, Samples({}, {}))
+    assert caught.value.where == "task mean"

@@ -63,3 +63,10 @@ def test_what_does_not_fit_is_refused() -> None:
         Anomaly().scores({"out": x}, Samples({"x": x}, {"y": labels, "clip": labels - 2}))
     with pytest.raises(DataError, match=r"y has shape \[4\] and must have \[4, 3\]"):
         Regression().scores({"out": x}, Samples({"x": x}, {"y": np.zeros(4)}))
+
+
+def test_a_figure_without_samples_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"shape \[\], not \(samples, …\)"):
+        Regression().scores({"out": np.float32(1)}, Samples({}, {"y": np.zeros(4)}))
+    with pytest.raises(UsageError, match=r"shape \[\], not \[4, 3\]"):
+        Anomaly().scores({"out": np.zeros(())}, Samples({"x": np.zeros((4, 3))}, {}))

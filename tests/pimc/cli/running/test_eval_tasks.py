@@ -74,6 +74,22 @@ def test_limits_hold_the_metric_in_its_direction(pimc, image, values) -> None:
         assert message in refused.err
 
 
+@pytest.mark.parametrize("value", ["nan", "inf", "-1", "much"])
+@pytest.mark.parametrize("option", ["--max-metric", "--max-drop", "--min-accuracy"])
+def test_limits_are_numbers(pimc, image, values, option, value) -> None:
+    if (option, value) == ("--max-metric", "-1"):
+        pytest.skip("a metric may be below zero")
+    refused = pimc("eval", "--data", "values.npz", "--task", "regression", option, value, "--json")
+    assert refused.code == 2
+    assert f"Invalid value for '{option}': '{value}' is not a number" in refused.err
+
+
+def test_a_single_sample_has_an_open_interval(pimc, image, values) -> None:
+    arguments = ["eval", "--data", "values.npz", "--task", "regression", "--ideal", "--limit", "1"]
+    assert pimc(*arguments, "--json").json["metric_interval_95"] == [0.0, None]
+    assert "95 % interval  –" in pimc(*arguments).out
+
+
 def test_a_drop_of_accuracy_is_in_points(pimc, image, data) -> None:
     arguments = ["eval", "--data", "data.npz", "--dies", "1"]
     found = pimc(*arguments, "--json").json
@@ -161,3 +177,12 @@ def test_explain_is_of_the_metric_and_losses_are_what_it_is_worse_by(pimc, image
     text = pimc(*arguments).out
     assert "RMSE with perfect cells" in text
     assert "RMSE an element costs" in text
+
+
+def test_targets_that_are_not_one_a_sample_are_not_passed_over(pimc, image, tiny_inputs) -> None:
+    labels = np.arange(64) % 2
+    np.savez("clips.npz", x=tiny_inputs, y=labels, clip=np.arange(60), note=np.arange(3))
+    refused = pimc("eval", "--data", "clips.npz", "--ideal", "--task", "anomaly")
+    assert refused.code == 2
+    assert "clip does not hold a value for each of the 64 samples" in refused.err
+    assert pimc("eval", "--data", "clips.npz", "--ideal").code == 0

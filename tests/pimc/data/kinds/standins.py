@@ -81,7 +81,8 @@ def encoder() -> onnx.ModelProto:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter warns of itself
         torch.onnx.export(
-            Encoder().eval(), (one, one, 0 * one), cast("Any", stream), dynamo=False, opset_version=17,
+            Encoder().eval(), (one, one, 0 * one), cast("Any", stream), dynamo=False,
+            opset_version=17,
             input_names=names, output_names=["last_hidden_state"],
             dynamic_axes={name: {0: "N", 1: "S"} for name in names},
         )  # fmt: skip
