@@ -66,7 +66,7 @@ def without_converters(
     model: onnx.ModelProto, chip: Chip, x: Floats, **options: Any
 ) -> tuple[Floats, Floats]:
     """Outputs of the float network and of the quantized one, exact but for its input codes."""
-    chosen = api.Options(calibration_images=len(x), **options)
+    chosen = api.Options(calibration_images=len(x), equalize=False, **options)
     image = api.compile(model, chip, calib=x, options=chosen)
     (found,) = Session(image, converters=False).run(None, {"x": x})
     (wanted,) = golden(model, {"x": x})
@@ -76,7 +76,7 @@ def without_converters(
 def quantized(
     model: onnx.ModelProto, chip: Chip, x: Floats, **options: Any
 ) -> list[tuple[Layer, Quantized]]:
-    chosen = api.Options(calibration_images=len(x), **options)
+    chosen = api.Options(calibration_images=len(x), equalize=False, **options)
     plan = api.plan(model, chip, calib=x, options=chosen, stop_after="quantize")
     return list(zip(plan.layers, plan.quantized, strict=True))
 
