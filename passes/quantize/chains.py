@@ -141,7 +141,7 @@ def _put(
         other = add_constant(graph, factor, constant.astype(np.float32))
         added = ir.Node("", op, [value, other], name=name)
         result = added.outputs[0]
-        result.name, result.dtype, result.shape = name, value.dtype, value.shape
+        result.name, result.type, result.shape = name, value.type, value.shape
         graph.insert_before(before, added)
         value = result
     return value

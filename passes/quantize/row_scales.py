@@ -100,7 +100,7 @@ def row_scales(weight: Array64, channels: Channels, precision: Precision) -> Arr
     count = len(channels.power)
     if count == groups:  # a channel with columns of its own uses their ranges whatever its size
         peak = np.log(np.maximum(channels.peak, np.finfo(float).tiny))
-        return np.exp(np.clip(peak - peak.mean(), -_MOST, _MOST))
+        return np.asarray(np.exp(np.clip(peak - peak.mean(), -_MOST, _MOST)))
     size = np.abs(weight)
     unit = size.max(axis=1, keepdims=True)
     spread = (size / np.where(unit > 0, unit, 1.0)) ** _ORDER
