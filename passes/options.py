@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from pimc.errors import UsageError
 from pimc.passes.layout.pack import Packing
 
-__all__ = ["CALIBRATION_IMAGES", "Options"]
+__all__ = ["CALIBRATION_IMAGES", "Options", "Purpose"]
+
+#: The state of a die that ranges are chosen for.
+Purpose: TypeAlias = Literal["recovery", "as-programmed"]
 
 #: Calibration images that the compiler looks at, evenly spread over those given.
 CALIBRATION_IMAGES = 64
@@ -23,7 +27,8 @@ class Options:
         feedback: error-feedback rounding where there is calibration data.
         write_noise: how much of the programming errors' variance the clipping reckons with, 0
             to 1: a column's scale is chosen for the least squared error of its weights once
-            they are rounded and also written as imprecisely as the chip writes.
+            they are rounded and also written as imprecisely as the chip writes. If None, as
+            ``purpose`` asks for.
         digital: names or globs of layers that stay off the array.
         teacher: keep the float weights in the image, which recovery distills from.
         calibration_images: images that the compiler looks at.
@@ -31,6 +36,11 @@ class Options:
             in ``digital``; not in the manifest, as it changes no image that comes about.
         phases: cut a network that is larger than the chip into phases, which are written one after
             the other for every batch; else it is refused.
+        equalize: scale the input channels of layers for the least error, where there is calibration
+            data.
+        purpose: the state of a die that ranges of weights are chosen for: ``as-programmed``, all
+            of the programming errors' variance counts; ``recovery``, what recovery is expected to
+            leave of it, layer by layer. If None, recovery where there is calibration data.
         copies: arrays that may be spent, on copies of the layers that take longest, too; None for
             no copies. Not with ``dense`` packing, in which copies share arrays and gain nothing.
 
@@ -40,13 +50,15 @@ class Options:
 
     packing: Packing = "dense"
     feedback: bool = True
-    write_noise: float = 1.0
+    write_noise: float | None = None
     digital: tuple[str, ...] = ()
     teacher: bool = True
     calibration_images: int = CALIBRATION_IMAGES
     array_only: bool = False
     phases: bool = False
     copies: int | None = None
+    equalize: bool = True
+    purpose: Purpose | None = None
 
     def __post_init__(self) -> None:
         if self.copies is not None and self.copies < 1:
@@ -55,3 +67,17 @@ class Options:
             raise UsageError(
                 "copies that share arrays gain nothing", hint="choose the packing `parallel`"
             )
+
+    def serves(self, *, calibrated: bool) -> Purpose:
+        """The state of a die that ranges are chosen for.
+
+        Args:
+            calibrated: there is calibration data.
+        """
+        return self.purpose or ("recovery" if calibrated else "as-programmed")
+
+    def counted(self, *, calibrated: bool) -> float | None:
+        """How much of the programming errors' variance counts; None for what recovery leaves."""
+        if self.write_noise is not None:
+            return self.write_noise
+        return None if self.serves(calibrated=calibrated) == "recovery" else 1.0

@@ -25,6 +25,7 @@ from pimc.passes.layout.schedule import Scheduling
 from pimc.passes.layout.tile import Tiling
 from pimc.passes.lower.lowering import Lower
 from pimc.passes.options import Options
+from pimc.passes.quantize.equalize import Equalize
 from pimc.passes.quantize.quantize import Calibration, Quantize
 from pimc.passes.simplify.simplify import Simplify
 from pimc.plan import rules
@@ -94,8 +95,15 @@ def _replicate(choices: Choices) -> Replicate | None:
     return Replicate(options.copies, options.digital, options.array_only)
 
 
+def _equalize(choices: Choices) -> Equalize | None:
+    if choices.calibration is None or not choices.options.equalize:
+        return None
+    return Equalize(choices.calibration, choices.options.counted(calibrated=True))
+
+
 def _quantize(choices: Choices) -> Quantize:
-    return Quantize(choices.calibration, choices.options.feedback, choices.options.write_noise)
+    counted = choices.options.counted(calibrated=choices.calibration is not None)
+    return Quantize(choices.calibration, choices.options.feedback, counted)
 
 
 STAGES: tuple[Stage, ...] = (
@@ -113,6 +121,7 @@ STAGES: tuple[Stage, ...] = (
             rules.weights_have_their_shape: ("layers",),
         },
     ),
+    Stage("equalize", Equalize, _equalize, optional=True),
     Stage(
         "quantize",
         Quantize,

@@ -145,14 +145,19 @@ def compile(
         timed=timed,
         progress=progress,
     )
-    chosen = asdict(options) | {"digital": list(options.digital)}
+    calibrated = calib is not None
+    chosen = asdict(options) | {
+        "digital": list(options.digital),
+        "purpose": options.serves(calibrated=calibrated),
+        "write_noise": options.counted(calibrated=calibrated),
+    }
     del (
         chosen["array_only"],
         chosen["phases"],
         chosen["copies"],
     )  # what they did is seen in the rest
     known = None if faults is None else _sha256(faults)
-    chosen = compile_options(chosen, calibrated=calib is not None, faults=known)
+    chosen = compile_options(chosen, calibrated=calibrated, faults=known)
     inputs = finished.graph.graph.inputs
     noted = None if calib is None else _noted(_dataset(calib).on(inputs), options)
     with blaming(first.graph, first.model_name):
@@ -274,17 +279,27 @@ def calibration_on(
     data = _dataset(calib).on(plan.graph.graph.inputs)
     values, samples = _chosen(data, options), min(len(data), options.calibration_images)
 
-    def evaluate(graph: ir.Model, on_array: Callable[[str, torch.Tensor], torch.Tensor]) -> None:
+    def evaluate(
+        graph: ir.Model,
+        on_array: Callable[[str, torch.Tensor], torch.Tensor],
+        *,
+        most: int | None = None,
+    ) -> None:
         import torch
 
         from pimc.runtime.feeds import in_double
         from pimc.runtime.graph.executor import Executor
 
+        inputs = graph.graph.inputs
         # Asked here, because the passes before this one may have freed the batch dimension.
-        for one in named_inputs(graph.graph.inputs):
-            size = one.shape[0] if one.shape else None
+        sizes = {one.name: one.shape[0] if one.shape else None for one in named_inputs(inputs)}
+        for name, size in sizes.items():
             if size not in (None, samples):
-                raise fixed_batch(one.name, size)
+                raise fixed_batch(name, size)
+        feed = values
+        if most is not None and most < samples and set(sizes.values()) == {None}:
+            some = np.linspace(0, samples - 1, most).astype(int)
+            feed = {n: v[some] if v.ndim and len(v) == samples else v for n, v in values.items()}
         layers = len(array_nodes(graph))
         with torch.inference_mode(), ticking(progress, "calibrating", layers) as tick:
 
@@ -294,6 +309,6 @@ def calibration_on(
                 return y
 
             executor = Executor(graph, array=array, dtype=torch.float64)
-            executor.run(in_double(values))
+            executor.run(in_double(feed))
 
     return evaluate

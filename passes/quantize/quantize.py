@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from pimc.passes.quantize.coarse import (
     coarse_range,
     weight_error,
 )
+from pimc.passes.quantize.left import LEFT_ALONE, left_by_recovery
 from pimc.passes.quantize.ranges import AdcRange, adc_range, input_scale
 from pimc.plan.kernels import kernels_of_matrix
 from pimc.plan.records import (
@@ -38,6 +39,8 @@ Array64 = npt.NDArray[np.float64]
 
 #: Input vectors that a layer's statistics are made from: so many a row, within limits.
 _VECTORS_A_ROW, _VECTORS = 8, (1024, 2048)
+#: Columns are widened or narrowed by so much at most, and those that hardly vary are left alone.
+_GAIN, _FLAT = 1.5, 1e-4
 #: Seed of everything drawn while compiling; fixed, so that equal inputs give equal bytes.
 _SEED = 20221117
 
@@ -46,11 +49,17 @@ class Calibration(Protocol):
     """Runs a network on calibration data in float64."""
 
     def __call__(
-        self, graph: ir.Model, on_array: Callable[[str, torch.Tensor], torch.Tensor]
+        self,
+        graph: ir.Model,
+        on_array: Callable[[str, torch.Tensor], torch.Tensor],
+        *,
+        most: int | None = None,
     ) -> None:
-        """Run ``graph`` on all the data at once.
+        """Run ``graph`` on the data at once.
 
         Args:
+            most: look at so many samples only, evenly spread; all where the network takes a fixed
+                number of them.
             on_array: called with a layer's name and its input for every array layer, in the order
                 of the graph; what it gives is taken as the layer's output.
         """
@@ -67,13 +76,14 @@ class Quantize:
     Attributes:
         calibration: how to run the network on calibration data; None without data.
         feedback: round with error feedback (needs calibration data).
-        write_noise: how much of the programming errors' variance the clipping reckons with.
+        write_noise: how much of the programming errors' variance the clipping reckons with; what
+            recovery will leave of it if None.
     """
 
     name: ClassVar[str] = "quantize"
     calibration: Calibration | None = field(default=None, repr=False)
     feedback: bool = True
-    write_noise: float = 1.0
+    write_noise: float | None = 1.0
 
     def __call__(self, plan: Plan, chip: Chip) -> Plan:
         """Fill ``plan.quantized``."""
@@ -85,7 +95,8 @@ class Quantize:
         return replace(plan, stage=self.name, quantized=tuple(quantized))
 
     def _without_data(self, layer: Layer, chip: Chip, book: Codebook) -> Quantized:
-        grid = coarse_grid(layer.weight, book, self.write_noise)
+        share = LEFT_ALONE if self.write_noise is None else self.write_noise
+        grid = coarse_grid(layer.weight, book, share)
         codes = NearestCodes(layer.weight, grid, book)
         scale, signed = _stated(layer, chip) or (None, not layer.nonnegative_input)
         low, high = dac_limits(chip, signed)
@@ -104,34 +115,34 @@ class Quantize:
         layers = {layer.name: layer for layer in plan.layers}
         repeated = repeated_layers(plan.graph)
         pools: dict[str, list[torch.Tensor]] = {}
-        means: dict[str, torch.Tensor] = {}
+        wanted: dict[str, _Moments] = {}
         done: dict[str, Quantized] = {}
 
         def in_float(name: str, x: torch.Tensor) -> torch.Tensor:
             layer = layers[name]
-            y = _apply(layer, x, layer.weight.numpy().astype(np.float64), layer.bias)
+            y = apply(layer, x, layer.weight.numpy().astype(np.float64), layer.bias)
             if not x.numel():
                 return y
             if name in repeated:
                 pools.setdefault(name, []).append(_sampled(layer, x))
             else:
-                means[name] = _column_mean(layer, y)
+                wanted[name] = _column_moments(layer, y)
             return y
 
         def on_chip(name: str, x: torch.Tensor) -> torch.Tensor:
             layer = layers[name]
             if not x.numel():  # of no rows, for these data
-                return _apply(layer, x, layer.weight.numpy().astype(np.float64), layer.bias)
+                return apply(layer, x, layer.weight.numpy().astype(np.float64), layer.bias)
             if name not in repeated:
-                done[name], y = self._one_layer(layer, x, means[name], chip, book)
+                done[name], y = self._one_layer(layer, x, wanted[name], chip, book)
                 return y
             if name not in done:
                 # Of several uses the first comes before the last: those of the float network
                 # stand for all, as vectors.
                 single, pool = _as_vectors(layer), torch.cat(pools.pop(name)).T[None]
-                wanted = _apply(single, pool, layer.weight.numpy().astype(np.float64), layer.bias)
-                mean = _column_mean(single, wanted)
-                done[name], _ = self._one_layer(single, pool, mean, chip, book)
+                exact = apply(single, pool, layer.weight.numpy().astype(np.float64), layer.bias)
+                moments = _column_moments(single, exact)
+                done[name], _ = self._one_layer(single, pool, moments, chip, book)
             return _through(layer, x, done[name], chip, book)
 
         run(plan.graph, in_float)
@@ -140,7 +151,7 @@ class Quantize:
         return [done.get(n) or self._without_data(layers[n], chip, book) for n in layers]
 
     def _one_layer(
-        self, layer: Layer, x: torch.Tensor, mean: torch.Tensor, chip: Chip, book: Codebook
+        self, layer: Layer, x: torch.Tensor, wanted: _Moments, chip: Chip, book: Codebook
     ) -> tuple[Quantized, torch.Tensor]:
         vectors = _sampled(layer, x).numpy()
         scale, signed = _stated(layer, chip) or (None, _signed(layer, vectors, x))
@@ -152,7 +163,8 @@ class Quantize:
         weight = layer.weight.numpy().astype(np.float64)
         moments = _second_moments(grouped)
         importance = np.einsum("gkk->gk", rounding.damped(moments))
-        grid = rounding.choose_grid(weight, importance, book, self.write_noise)
+        share = left_by_recovery(moments) if self.write_noise is None else self.write_noise
+        grid = rounding.choose_grid(weight, importance, book, share)
         if self.feedback:
             codes = rounding.round_with_feedback(weight, moments, grid, book)
         else:
@@ -162,10 +174,16 @@ class Quantize:
         inputs = (x / scale).round_().clamp_(low, high)
         y = _on_codes(layer, inputs, grid, codes, book)
         y = _scaled(layer, y, grid.scale.reshape(-1) * scale, layer.bias)
-        # Whatever rounding, here and before, moved the mean of a column by, its bias takes back.
-        shift = mean - _column_mean(layer, y)
-        y += shift if layer.window is None else shift.view(1, -1, *(1,) * (y.dim() - 2))
-        bias = (layer.bias + shift.numpy()).astype(np.float32)
+        # Rounding, here and before, narrows a column's outputs and moves their mean, and from layer
+        # to layer this grows: scale and bias take both back.
+        found = _column_moments(layer, y)
+        gain = _gain(wanted, found)
+        offset = wanted.mean - gain * found.mean
+        shape = (-1,) if layer.window is None else (1, -1, *(1,) * (y.dim() - 2))
+        y.mul_(gain.view(shape)).add_(offset.view(shape))
+        factor = gain.numpy()
+        grid = rounding.Grid(grid.scale * factor.reshape(grid.scale.shape), grid.zero)
+        bias = (factor * layer.bias + offset.numpy()).astype(np.float32)
         adc = adc_range(chip, book, codes, grid, grouped, signed, _rng(layer))
         power = np.square(grouped).mean(axis=1)
         error = weight_error(layer.weight, grid, codes, book)
@@ -264,7 +282,7 @@ def _second_moments(vectors: Array64) -> Array64:
     return moments
 
 
-def _apply(
+def apply(
     layer: Layer,
     x: torch.Tensor,
     weight: npt.NDArray[np.floating],
@@ -294,9 +312,9 @@ def _on_codes(
     if book.step_us is not None:
         whole = codes.astype(np.float32) - grid.zero[:, None, :]
         if float(np.abs(whole).sum(axis=1).max()) * float(x.abs().amax()) < 2**24:
-            return _apply(layer, x.float(), whole, nothing).to(x.dtype).mul_(book.step_us)
+            return apply(layer, x.float(), whole, nothing).to(x.dtype).mul_(book.step_us)
     unit = rounding.Grid(np.ones_like(grid.scale), grid.zero)
-    return _apply(layer, x, rounding.weights_of(book, unit, codes), nothing)
+    return apply(layer, x, rounding.weights_of(book, unit, codes), nothing)
 
 
 def _scaled(
@@ -310,7 +328,31 @@ def _scaled(
     return y.mul_(torch.from_numpy(scale).view(shape)).add_(offset.view(shape))
 
 
-def _column_mean(layer: Layer, y: torch.Tensor) -> torch.Tensor:
-    """Mean of each output column over everything else."""
-    channel = y.dim() - 1 if layer.window is None else 1
-    return y.movedim(channel, 0).flatten(1).mean(dim=1) if y.dim() > 1 else y
+class _Moments(NamedTuple):
+    """Mean and standard deviation of each output column over everything else."""
+
+    mean: torch.Tensor
+    spread: torch.Tensor
+
+
+def _column_moments(layer: Layer, y: torch.Tensor) -> _Moments:
+    import torch
+
+    columns = y.movedim(y.dim() - 1 if layer.window is None else 1, 0)
+    variance, mean = torch.var_mean(columns.reshape(len(columns), -1), dim=1, correction=0)
+    return _Moments(mean, variance.sqrt())
+
+
+def _gain(wanted: _Moments, found: _Moments) -> torch.Tensor:
+    """What gives each column the spread that it has in the float network, within limits.
+
+    The fit of least squares makes columns narrower than that wherever inputs or weights have
+    errors. It is what new statistics of batch norms do for a network on analog memory
+    (V. Joshi et al. 2020, 10.1038/s41467-020-16108-9).
+    """
+    import torch
+
+    least = _FLAT * wanted.spread.amax()
+    driven = (wanted.spread > least) & (found.spread > least)
+    ratio = wanted.spread / torch.where(driven, found.spread, 1.0)
+    return torch.where(driven, ratio, 1.0).clamp(1 / _GAIN, _GAIN)

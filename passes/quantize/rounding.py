@@ -53,7 +53,9 @@ def weights_of(book: Codebook, grid: Grid, codes: Codes) -> Array64:
     return weights
 
 
-def choose_grid(weight: Array64, importance: Array64, book: Codebook, write_noise: float) -> Grid:
+def choose_grid(
+    weight: Array64, importance: Array64, book: Codebook, write_noise: float | Array64
+) -> Grid:
     """Scale and zero of every column by least squared error.
 
     The error of a column is what rounding and clipping change, each row weighted with
@@ -63,10 +65,11 @@ def choose_grid(weight: Array64, importance: Array64, book: Codebook, write_nois
     Args:
         weight: (groups, rows, cols).
         importance: (groups, rows).
-        write_noise: how much of the write variance counts, 0 to 1.
+        write_noise: how much of the write variance counts, 0 to 1; of each group, or of all.
     """
+    counted = np.asarray(write_noise, np.float64).reshape(-1, 1)
     parts = [
-        _choose_grid(weight[:, :, start : start + _COLUMNS], importance, book, write_noise)
+        _choose_grid(weight[:, :, start : start + _COLUMNS], importance, book, counted)
         for start in range(0, weight.shape[2], _COLUMNS)
     ]
     return Grid(
@@ -75,7 +78,9 @@ def choose_grid(weight: Array64, importance: Array64, book: Codebook, write_nois
     )
 
 
-def _choose_grid(weight: Array64, importance: Array64, book: Codebook, write_noise: float) -> Grid:
+def _choose_grid(
+    weight: Array64, importance: Array64, book: Codebook, write_noise: Array64
+) -> Grid:
     best_cost = np.full(weight[:, 0].shape, np.inf)
     best_scale = np.ones_like(best_cost)
     best_zero = np.full(best_cost.shape, book.middle, np.uint16)
@@ -86,7 +91,7 @@ def _choose_grid(weight: Array64, importance: Array64, book: Codebook, write_noi
             codes = nearest(book, _target(weight, grid, book))
             error = weight - weights_of(book, grid, codes)
             cost = np.einsum("gk,gkn->gn", importance, np.square(error, out=error))
-            if write_noise:
+            if write_noise.any():
                 variance = np.einsum("gk,gkn->gn", importance, book.sigma_us[codes] ** 2)
                 cost += write_noise * grid.scale**2 * variance
             better = cost < best_cost

@@ -39,7 +39,8 @@ def _steps(summary: Summary, chip: Chip) -> str:
 
 
 def _quantization(summary: Summary, chip: Chip) -> str:
-    noise = summary["options"].get("write_noise")
+    share = summary["options"].get("write_noise")
+    noise = "what recovery is expected to leave," if share is None else share
     return (
         "Σ(ŵ − w)² / Σw² with ŵ what the codes stand for, a mean over layers by their weights; "
         f"clipping is chosen with {noise} times the variance of writing"

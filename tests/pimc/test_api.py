@@ -68,7 +68,9 @@ def test_options_are_in_the_manifest(tiny_model, tiny_inputs, tiny_image) -> Non
     assert tiny_image.options == {
         "packing": "dense",
         "feedback": True,
-        "write_noise": 1.0,
+        "write_noise": None,
+        "purpose": "recovery",
+        "equalize": True,
         "digital": [],
         "teacher": True,
         "calibration_images": api.CALIBRATION_IMAGES,
@@ -88,6 +90,8 @@ def test_options_are_in_the_manifest(tiny_model, tiny_inputs, tiny_image) -> Non
         "packing": "single",
         "feedback": False,
         "write_noise": 0.5,
+        "purpose": "as-programmed",
+        "equalize": True,
         "digital": ["w3"],
         "teacher": False,
         "calibration_images": 8,
@@ -99,7 +103,7 @@ def test_options_are_in_the_manifest(tiny_model, tiny_inputs, tiny_image) -> Non
 
 
 def test_write_noise_counts_by_default_and_narrows_the_range(tiny_model) -> None:
-    assert api.Options().write_noise == Quantize().write_noise == 1.0
+    assert api.Options().counted(calibrated=False) == Quantize().write_noise == 1.0
     chip = Chip.default().with_(**{"cell.sigma.fraction_of_range": 0.2})
     exact, noisy = (
         api.compile(tiny_model(), chip, options=api.Options(write_noise=share)).layers[0].scale
@@ -127,7 +131,8 @@ class Bars:
 def test_the_runs_on_calibration_data_report_their_layers(tiny_model, tiny_inputs) -> None:
     bars = Bars()
     api.compile(tiny_model(), calib=tiny_inputs, progress=bars)
-    assert bars.seen == [("calibrating", 3, 3)] * 2  # the float network, then the quantized one
+    # The float network for the layers' inputs, for their outputs, and the quantized one.
+    assert bars.seen == [("calibrating", 3, 3)] * 3
     silent = Bars()
     api.compile(tiny_model(), progress=silent)
     assert silent.seen == []

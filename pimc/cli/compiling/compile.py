@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pimc import api
     from pimc.data.dataset import Dataset
     from pimc.passes.layout.pack import Packing
+    from pimc.passes.options import Purpose
     from pimc.plan.records import Plan
 
 __all__ = ["COMMAND", "CompileArguments", "compile_"]
@@ -36,6 +37,10 @@ _WITHOUT_DATA = (
     "compiled without --calib: every input vector is scaled on its own, and ADC ranges have room "
     "for inputs of any kind, so that outputs are coarser than with data"
 )
+
+
+#: Dies as the summary speaks of them.
+_PURPOSES = {"recovery": "that is recovered", "as-programmed": "as it was programmed"}
 
 
 @dataclass(frozen=True)
@@ -72,12 +77,20 @@ class CompileArguments:
     )
     no_teacher: bool = flag("--no-teacher", help="Leave the float weights out of the image.")
     no_feedback: bool = flag("--no-feedback", help="Round every weight on its own.")
-    write_noise: float = option(
+    no_equalize: bool = flag(
+        "--no-equalize", help="Leave the scales of the layers' input channels as they are."
+    )
+    purpose: Purpose | None = option(
+        "--for",
+        type=click.Choice(["recovery", "as-programmed"]),
+        help="The state of a die that ranges of weights are chosen for.  [default: recovery with"
+        " --calib, else as-programmed]",
+    )
+    write_noise: float | None = option(
         "--write-noise",
         type=click.FloatRange(0, 1),
-        default=1.0,
-        help="Share of the variance of write errors that ranges of weights reckon with; less where"
-        " recovery follows.",
+        help="Share of the variance of write errors that ranges of weights reckon with.  [default:"
+        " 1; for recovery what that is expected to leave, layer by layer]",
     )
     explain: bool = explain_option()
     own_passes: tuple[str, ...] = several(
@@ -191,6 +204,8 @@ def _options(arguments: CompileArguments) -> api.Options:
         copies=arguments.copies,
         phases=arguments.phases,
         feedback=not arguments.no_feedback,
+        equalize=not arguments.no_equalize,
+        purpose=arguments.purpose,
         write_noise=arguments.write_noise,
         digital=arguments.partition.digital,
         array_only=arguments.partition.array_only,
@@ -261,6 +276,7 @@ def _compiled(summary: dict[str, Any]) -> str:
         *summary_facts(summary),
         ("calibrated on", _counted(summary.get("calibration"))),
         ("states", states_text(summary)),
+        ("compiled for", "a die " + _PURPOSES[summary["options"]["purpose"]]),
         ("passes", _passes(summary["passes"])),
         ("took", f"{summary['seconds']:.1f} s, {summary['peak_rss_mb'] or 0:,.0f} MB"),
         ("written", summary["output"]),

@@ -278,7 +278,9 @@ class Manifest:
     options: Mapping[str, Any] = field(
         metadata=key(
             "table",
-            "what the user chose when compiling: `packing`, `feedback`, `write_noise`, "
+            "what the user chose when compiling: `packing`, `feedback`, `equalize`, "
+            "`purpose` (`recovery` or `as-programmed`), "
+            "`write_noise` (`null`: worked out for recovery), "
             "`digital`, `teacher`, `calibration_images`; `calibrated`: whether there was "
             "calibration data; `faults`: `null`, or the SHA-256 of the known faults, one line "
             "`array,row,col,fault` each; `harden`: epochs of training under write errors, where "

@@ -66,7 +66,7 @@ def without_converters(
     model: onnx.ModelProto, chip: Chip, x: Floats, **options: Any
 ) -> tuple[Floats, Floats]:
     """Outputs of the float network and of the quantized one, exact but for its input codes."""
-    chosen = api.Options(calibration_images=len(x), **options)
+    chosen = api.Options(calibration_images=len(x), equalize=False, **options)
     image = api.compile(model, chip, calib=x, options=chosen)
     (found,) = Session(image, converters=False).run(None, {"x": x})
     (wanted,) = golden(model, {"x": x})
@@ -76,7 +76,7 @@ def without_converters(
 def quantized(
     model: onnx.ModelProto, chip: Chip, x: Floats, **options: Any
 ) -> list[tuple[Layer, Quantized]]:
-    chosen = api.Options(calibration_images=len(x), **options)
+    chosen = api.Options(calibration_images=len(x), equalize=False, **options)
     plan = api.plan(model, chip, calib=x, options=chosen, stop_after="quantize")
     return list(zip(plan.layers, plan.quantized, strict=True))
 
@@ -131,6 +131,43 @@ def test_a_layer_that_is_used_twice_holds_the_mean_over_both_uses() -> None:
     y = found.input_scale * codes @ held(layer, found, THREE)[0] + found.bias
     away = np.abs(y.mean(axis=0) - (both @ w).mean(axis=0))
     assert away.max() < 1e-4 * (both @ w).std()
+
+
+# --- the spread --------------------------------------------------------------------------------
+
+
+@every_chip
+def test_columns_vary_as_much_as_in_the_float_network(chip: Chip) -> None:
+    """Behind other layers, too: least squares alone would narrow them, layer by layer."""
+    x = drawn(50, 2, 8, 8) + np.float32(0.5)
+    wanted, found = without_converters(convolutions(), chip, x)
+    spreads = [np.moveaxis(y, 1, 0).reshape(y.shape[1], -1).std(axis=1) for y in (wanted, found)]
+    np.testing.assert_allclose(spreads[1], spreads[0], rtol=1e-3)
+    assert (found - wanted).std() > 0.02 * wanted.std()
+
+
+def test_a_column_that_never_varies_keeps_its_scale() -> None:
+    x = drawn(60, 40)
+    x[:, 20:] = 0.25
+    model = matrix()
+    w = np.array(onnx.numpy_helper.to_array(model.graph.initializer[0]))
+    w[:20, 3] = 0.0
+    model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(w, "w"))
+    wanted, found = without_converters(model, BASE, x)
+    np.testing.assert_allclose(found[:, 3], wanted[:, 3], atol=1e-4)
+
+
+# --- what ranges allow for -----------------------------------------------------------------------
+
+
+def test_ranges_for_recovery_are_wider_than_as_programmed_and_narrower_than_for_nothing() -> None:
+    x, chip = correlated(400, 40), BASE.with_(**{"cell.sigma.fraction_of_range": 0.1})
+    scales = [
+        quantized(matrix(), chip, x, **options)[0][1].scale.mean()
+        for options in ({"write_noise": 0.0}, {}, {"purpose": "as-programmed"})
+    ]
+    assert scales == sorted(scales, reverse=True)
+    assert scales[0] > 1.02 * scales[2]
 
 
 # --- weights and inputs ----------------------------------------------------------------------
