@@ -215,10 +215,13 @@ def _feed(
     return {arg.name: _fitting(given[arg.name], arg, dtype) for arg in args}
 
 
-def _fitting(given: Any, arg: NodeArg, dtype: torch.dtype) -> torch.Tensor:
+def _fitting(value: Any, arg: NodeArg, dtype: torch.dtype) -> torch.Tensor:
     """What is given for an input as a tensor, real numbers in the module's type."""
-    if not isinstance(given, torch.Tensor):
-        given = torch.from_numpy(fitting(given, arg.name, arg.shape, arg.type))
+    given: torch.Tensor = (
+        value
+        if isinstance(value, torch.Tensor)
+        else torch.from_numpy(fitting(value, arg.name, arg.shape, arg.type))
+    )
     fits = len(given.shape) == len(arg.shape) and all(
         not isinstance(want, int) or want == have
         for want, have in zip(arg.shape, given.shape, strict=True)

@@ -29,8 +29,10 @@ from pimc.tasks.find import checked_task, task_named
 from pimc.tasks.task import Task
 from pimc.work.pool import Pool
 
-__all__ = ["DIES", "Evaluation", "batches_of", "evaluate", "explain", "seeds_of"]
+__all__ = ["DIES", "AnyTask", "Evaluation", "batches_of", "evaluate", "explain", "seeds_of"]
 
+#: A task, its name or its class; None: classification.
+AnyTask = Task | type[Task] | str | None
 #: Dies that are drawn where nobody says otherwise.
 DIES = 5
 
@@ -107,7 +109,7 @@ def evaluate(
     device: str = "sim",
     seed: int = 0,
     reading: Reading = FRESH,
-    task: Task | str | None = None,
+    task: AnyTask = None,
     pool: Pool | None = None,
     float_accuracy: bool = True,
     progress: Progress = silent,
@@ -156,7 +158,7 @@ def explain(
     dies: int | Sequence[int] = DIES,
     seed: int = 0,
     reading: Reading = FRESH,
-    task: Task | str | None = None,
+    task: AnyTask = None,
     evaluation: Evaluation | None = None,
     progress: Progress = silent,
 ) -> Explanation:
@@ -192,7 +194,7 @@ def explain(
 def batches_of(
     data: AnyData | Batches,
     image: Image,
-    task: Task | str | None = None,
+    task: AnyTask = None,
     progress: Progress = silent,
 ) -> Batches:
     """Samples in batches, with what their outputs are judged by.
@@ -207,7 +209,7 @@ def batches_of(
     return Batches(data_of(data, image, "test"), task=task_of(task)).against(image, progress)
 
 
-def task_of(task: Task | str | None) -> Task:
+def task_of(task: AnyTask) -> Task:
     """The task, by its name or its class; classification if None.
 
     Raises:

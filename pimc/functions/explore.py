@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pimc import api
 from pimc.chip.design import Chip
 from pimc.chip.grid import Axis, as_text, parse_axis, points
-from pimc.functions.evaluate import DIES, batches_of, seeds_of, task_of
+from pimc.functions.evaluate import DIES, AnyTask, batches_of, seeds_of, task_of
 from pimc.functions.given import AnyData, data_of, dataset_of, image_of
 from pimc.image.image import Image
 from pimc.passes.recover.options import RecoverOptions
@@ -23,7 +23,6 @@ from pimc.studies.drawn import FRESH, Reading
 from pimc.studies.evaluate import Batches
 from pimc.studies.sweep import Setup, Swept
 from pimc.studies.sweep import sweep as swept
-from pimc.tasks.task import Task
 from pimc.work.pool import Here, Pool
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def sweep(
     dies: int | Sequence[int] = DIES,
     seed: int = 0,
     reading: Reading = FRESH,
-    task: Task | str | None = None,
+    task: AnyTask = None,
     output: str | Path | None = None,
     pool: Callable[[], Pool] = Here,
     progress: Progress = silent,
@@ -98,7 +97,7 @@ def compare(
     dies: int | Sequence[int] = 1,
     seed: int = 0,
     options: RecoverOptions | None = None,
-    task: Task | str | None = None,
+    task: AnyTask = None,
     device: str = "sim",
     pool: Pool | None = None,
     progress: Progress = silent,

@@ -282,7 +282,7 @@ def _column_parts(column: Column) -> dict[str, Any]:
     how, plain = asdict(column.how), asdict(Preprocess())
     later = ("resize", "crop", "interpolation")
     kept = {key: value for key, value in how.items() if key not in later or value != plain[key]}
-    stored = np.reshape(column.stored, 1) if column.shared else column.stored
+    stored = np.asarray(column.stored[...]).reshape(1) if column.shared else column.stored
     return {"x": sha256_rows(stored), "preprocess": kept}
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from pimc.errors import DataError, UsageError
 from pimc.tasks.boxes import BoxesAndScores, Decode
@@ -86,25 +87,9 @@ class Detection(Task):
         found = _average_precisions(units)
         return {name: found[name] for name in ("map_50", "map_75")}
 
-    def interval(self, dies: Sequence[Array]) -> Interval:
+    def resampled(self, value: Callable[[npt.NDArray[np.intp]], float], units: int) -> Interval:
         """Jackknife over groups of images: each evaluation takes long."""
-
-        def without(chosen: Array) -> float:
-            return float(np.mean([self.value(units[chosen]) for units in dies]))
-
-        return jackknife_interval(without, len(dies[0]))
-
-    def differences(
-        self, one: Sequence[Array], two: Sequence[Array]
-    ) -> tuple[list[float], Interval]:
-        """Likewise."""
-        pairs = list(zip(one, two, strict=True))
-
-        def without(chosen: Array) -> float:
-            return float(np.mean([self.value(a[chosen]) - self.value(b[chosen]) for a, b in pairs]))
-
-        each = [self.value(a) - self.value(b) for a, b in pairs]
-        return each, jackknife_interval(without, len(one[0]))
+        return jackknife_interval(value, units)
 
 
 def _average_precisions(units: Array) -> dict[str, float]:

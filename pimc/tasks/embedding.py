@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from pimc.errors import DataError
 from pimc.tasks.metric import Metric
@@ -64,25 +65,9 @@ class Embedding(Task):
         place = (order == nearest[:, None]).argmax(axis=1)
         return {f"recall_at_{k}": float((place < k).mean()) for k in _NEIGHBOURS}
 
-    def interval(self, dies: Sequence[Array]) -> Interval:
+    def resampled(self, value: Callable[[npt.NDArray[np.intp]], float], units: int) -> Interval:
         """Bootstrap over samples, not pairs: pairs share them."""
-
-        def again(chosen: Array) -> float:
-            return float(np.mean([self.value(units[chosen]) for units in dies]))
-
-        return bootstrap_interval(again, len(dies[0]), draws=_DRAWS)
-
-    def differences(
-        self, one: Sequence[Array], two: Sequence[Array]
-    ) -> tuple[list[float], Interval]:
-        """Likewise."""
-        pairs = list(zip(one, two, strict=True))
-
-        def again(chosen: Array) -> float:
-            return float(np.mean([self.value(a[chosen]) - self.value(b[chosen]) for a, b in pairs]))
-
-        each = [self.value(a) - self.value(b) for a, b in pairs]
-        return each, bootstrap_interval(again, len(one[0]), draws=_DRAWS)
+        return bootstrap_interval(value, units, draws=_DRAWS)
 
 
 @dataclass(frozen=True)

@@ -51,8 +51,9 @@ class Metric:
 
     def texts(self, low: float | None, high: float | None) -> str:
         """The ends of an interval: ``52.20 to 93.68 %``; a dash where there is none."""
-        known = low is not None and high is not None and math.isfinite(low) and math.isfinite(high)
-        return f"{self.number(low)} to {self.text(high)}" if known else "–"
+        if low is None or high is None or not math.isfinite(high - low):
+            return "–"
+        return f"{self.number(low)} to {self.text(high)}"
 
     def number(self, value: float) -> str:
         """The same without the unit."""

@@ -6,7 +6,7 @@ entry point of the group ``pimc.tasks``, or as ``module:name``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -115,6 +115,15 @@ class Task(Protocol):
         """(units,) what each adds to the figure; None: intervals are bootstrapped."""
         return None
 
+    def resampled(self, value: Callable[[npt.NDArray[np.intp]], float], units: int) -> Interval:
+        """95 % interval of a figure of which :meth:`influence` says nothing: the bootstrap.
+
+        Args:
+            value: the figure of the units at these indices.
+            units: how many there are.
+        """
+        return bootstrap_interval(value, units)
+
     def interval(self, dies: Sequence[Array]) -> Interval:
         """95 % confidence interval of the mean over these dies on any samples.
 
@@ -130,7 +139,7 @@ class Task(Protocol):
         def again(chosen: npt.NDArray[np.intp]) -> float:
             return float(np.mean([self.value(units[chosen]) for units in dies]))
 
-        return bootstrap_interval(again, len(dies[0]))
+        return self.resampled(again, len(dies[0]))
 
     def differences(
         self, one: Sequence[Array], two: Sequence[Array]
@@ -150,7 +159,7 @@ class Task(Protocol):
             pairs = zip(one, two, strict=True)
             return float(np.mean([self.value(a[chosen]) - self.value(b[chosen]) for a, b in pairs]))
 
-        return each, bootstrap_interval(again, len(one[0]))
+        return each, self.resampled(again, len(one[0]))
 
 
 def first(outputs: Mapping[str, Array]) -> Array:

@@ -264,7 +264,7 @@ def test_inputs_that_are_no_arrays_of_the_networks_type_are_refused(session, giv
 
 
 def test_every_type_of_input_is_held_to() -> None:
-    shape = ["N", 2]
+    shape: list[int | str | None] = ["N", 2]
     for kind, right in [("bool", bool), ("int32", np.int32), ("double", np.float64)]:
         assert fitting(np.ones((3, 2), right), "z", shape, f"tensor({kind})").dtype == right
         assert fitting([[1, 0]], "z", shape, f"tensor({kind})").dtype == right
@@ -282,8 +282,12 @@ def test_what_goes_wrong_in_a_thread_is_told_whatever_it_is(session, tiny_inputs
     def broken(*arguments: Any) -> None:
         raise ZeroDivisionError
 
+    def callback(*given: Any) -> None:
+        found.extend(given)
+        done.set()
+
     monkeypatch.setattr(session, "run", broken)
-    session.run_async(None, {"x": tiny_inputs}, lambda *given: (found.extend(given), done.set()), 0)
+    session.run_async(None, {"x": tiny_inputs}, callback, 0)
     assert done.wait(60)
     assert found == [[], 0, "ZeroDivisionError"]
 

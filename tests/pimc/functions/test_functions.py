@@ -193,11 +193,13 @@ def test_data_are_taken_as_arrays_and_as_files(image, labelled, tiny_model, here
 
 
 def test_tasks_by_class_and_numbers_of_dies(image, labelled) -> None:
-    one = pimc.evaluate(image, labelled, dies=np.int64(1), task=Embedding)
+    count: Any = np.int64(1)
+    one = pimc.evaluate(image, labelled, dies=count, task=Embedding)
     assert one.task == Embedding()
     assert len(one.trials) == 1
-    for dies in (1.5, "3"):
+    wrong: list[Any] = [1.5, "3"]
+    for dies in wrong:
         with pytest.raises(UsageError, match="is no number of dies"):
             pimc.evaluate(image, labelled, dies=dies)
     with pytest.raises(UsageError, match="3: is no task"):
-        pimc.evaluate(image, labelled, task=3)
+        pimc.evaluate(image, labelled, task=3)  # type: ignore[arg-type]

@@ -85,7 +85,7 @@ def test_a_class_is_made_and_what_recovery_does_not_know_is_refused() -> None:
     assert checked_task(Regression, "mine") == Regression()
 
     class Strange(Regression):
-        distills = "nonsense"
+        distills = "nonsense"  # type: ignore[assignment]
 
     with pytest.raises(UsageError, match="mine: distills 'nonsense', which is none of classes"):
         checked_task(Strange, "mine")

@@ -67,6 +67,6 @@ def test_what_does_not_fit_is_refused() -> None:
 
 def test_a_figure_without_samples_is_refused() -> None:
     with pytest.raises(UsageError, match=r"shape \[\], not \(samples, …\)"):
-        Regression().scores({"out": np.float32(1)}, Samples({}, {"y": np.zeros(4)}))
+        Regression().scores({"out": np.ones((), np.float32)}, Samples({}, {"y": np.zeros(4)}))
     with pytest.raises(UsageError, match=r"shape \[\], not \[4, 3\]"):
         Anomaly().scores({"out": np.zeros(())}, Samples({"x": np.zeros((4, 3))}, {}))
