@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -32,7 +33,7 @@ COMMANDS = {
 def several_inputs() -> None:
     rng = np.random.default_rng(1)
     onnx.save(two_inputs(), "model.onnx")
-    feed = {"ids": rng.integers(0, 50, (16, 7)), "mask": rng.random((16, 7)) > 0.3}
+    feed: dict[str, Any] = {"ids": rng.integers(0, 50, (16, 7)), "mask": rng.random((16, 7)) > 0.3}
     np.savez("calib.npz", **feed)
     np.savez("test.npz", **feed, y=rng.integers(0, 8, 16))
 

@@ -37,7 +37,7 @@ def test_every_file_is_a_sample(tmp_path: Path) -> None:
     feed = data.feed(1, 3)
     assert feed["ids"].tolist() == [[0, 1, 0, 0], [0, 1, 2, 0]]
     assert feed["attention_mask"].tolist() == [[True, True, False, False], [True] * 3 + [False]]
-    assert data.y.tolist() == [0, 1, 0, 1]
+    assert data.targets["y"][:].tolist() == [0, 1, 0, 1]
     assert sorted(data.targets) == ["boxes", "y"]
     assert data.targets["boxes"].shape == (4, 3, 4)
     assert data.targets["boxes"][1].tolist() == [[1] * 4, [-1] * 4, [-1] * 4]

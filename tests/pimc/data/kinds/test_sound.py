@@ -28,7 +28,7 @@ def test_sub_folders_are_classes_and_samples_lie_between_minus_one_and_one(tmp_p
     tone(tmp_path / "high" / "b.WAV", 2000)
     data = load_data(tmp_path, inputs=WAVE)
     assert data.classes == ("high", "low")
-    assert data.y.tolist() == [0, 1]
+    assert data.targets["y"][:].tolist() == [0, 1]
     x = data.all()
     assert x.shape == (2, 2000)
     _, stored = wavfile.read(tmp_path / "low" / "a.wav")
