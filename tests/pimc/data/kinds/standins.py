@@ -77,7 +77,7 @@ def encoder() -> onnx.ModelProto:
     torch.manual_seed(0)
     names = [arg.name for arg in USUAL]
     one = torch.ones(2, 5, dtype=torch.int64)
-    stream = io.BytesIO()
+    stream: Any = io.BytesIO()  # the exporter takes streams, which its types do not say
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter warns of itself
         torch.onnx.export(

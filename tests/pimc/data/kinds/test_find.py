@@ -9,7 +9,6 @@ import pytest
 
 from pimc.data.dataset import load_data
 from tests.pimc.data.data_files import image, refused
-from tests.pimc.data.kinds.standins import labels_of
 
 PIXELS = np.zeros((4, 4, 3), np.uint8)
 
@@ -29,8 +28,8 @@ def test_imagenet_lies_where_it_is_unpacked(tmp_path: Path) -> None:
     assert (len(data), data.classes) == (4, ("n01440764", "n01443537"))
     assert data.preprocess.scale == 255.0
     # `test` holds pictures without labels: where there are some with labels, these are meant.
-    assert labels_of(load_data(root, role="test")) == [0, 0, 0, 1, 1, 1]
-    assert labels_of(load_data(inner / "val", role="test")) == [0, 0, 0, 1, 1, 1]
+    assert load_data(root, role="test").targets["y"][:].tolist() == [0, 0, 0, 1, 1, 1]
+    assert load_data(inner / "val", role="test").targets["y"][:].tolist() == [0, 0, 0, 1, 1, 1]
     assert load_data(inner / "test", role="test").y is None
 
 
@@ -49,7 +48,7 @@ def test_pictures_of_a_class_may_lie_deeper(tmp_path: Path) -> None:
             image(tmp_path / "train" / name / "images" / f"{number}.png", PIXELS)
     for folder in (tmp_path, tmp_path / "train"):
         data = load_data(folder)
-        assert labels_of(data) == [0, 0, 1, 1]
+        assert data.targets["y"][:].tolist() == [0, 0, 1, 1]
         assert data.classes == ("n01", "n02")
     (tmp_path / "train" / "n03").mkdir()
     assert "n03: holds no image" in refused(tmp_path)

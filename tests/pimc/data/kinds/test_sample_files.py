@@ -13,7 +13,6 @@ from pimc.data.dataset import load_data
 from pimc.errors import DataError
 from pimc.runtime.session import NodeArg
 from tests.pimc.data.data_files import refused
-from tests.pimc.data.kinds.standins import labels_of
 
 IDS = NodeArg("ids", ["N", "S"], "tensor(int64)")
 MASK = NodeArg("attention_mask", ["N", "S"], "tensor(bool)")
@@ -38,7 +37,7 @@ def test_every_file_is_a_sample(tmp_path: Path) -> None:
     feed = data.feed(1, 3)
     assert feed["ids"].tolist() == [[0, 1, 0, 0], [0, 1, 2, 0]]
     assert feed["attention_mask"].tolist() == [[True, True, False, False], [True] * 3 + [False]]
-    assert labels_of(data) == [0, 1, 0, 1]
+    assert data.targets["y"][:].tolist() == [0, 1, 0, 1]
     assert sorted(data.targets) == ["boxes", "y"]
     assert data.targets["boxes"].shape == (4, 3, 4)
     assert data.targets["boxes"][1].tolist() == [[1] * 4, [-1] * 4, [-1] * 4]

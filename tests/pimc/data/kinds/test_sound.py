@@ -17,7 +17,7 @@ from pimc.data.kinds.sound import Audio
 from pimc.errors import DataError
 from pimc.runtime.session import NodeArg
 from tests.pimc.data.data_files import refused
-from tests.pimc.data.kinds.standins import labels_of, lines, listener, tone
+from tests.pimc.data.kinds.standins import lines, listener, tone
 
 WAVE = [NodeArg("x", ["N", "T"], "tensor(float)")]
 LOG_MEL = '[audio]\nfront_end = "log-mel"\nmels = 10\n'
@@ -28,7 +28,7 @@ def test_sub_folders_are_classes_and_samples_lie_between_minus_one_and_one(tmp_p
     tone(tmp_path / "high" / "b.WAV", 2000)
     data = load_data(tmp_path, inputs=WAVE)
     assert data.classes == ("high", "low")
-    assert labels_of(data) == [0, 1]
+    assert data.targets["y"][:].tolist() == [0, 1]
     x = data.all()
     assert x.shape == (2, 2000)
     _, stored = wavfile.read(tmp_path / "low" / "a.wav")

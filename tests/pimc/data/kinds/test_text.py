@@ -18,7 +18,6 @@ from tests.pimc.data.data_files import refused
 from tests.pimc.data.kinds.standins import (
     USUAL,
     encoder,
-    labels_of,
     language_model,
     lines,
     sentences,
@@ -59,7 +58,7 @@ def test_labels_and_other_numbers_become_targets(folder: Path) -> None:
         {"text": "a cat", "label": 2, "pair": 0, "source": "here", "tags": [1, 2]},
         {"text": "a dog", "label": 0, "pair": 1, "tags": [5]},
     )
-    assert labels_of(data) == [2, 0]
+    assert data.targets["y"][:].tolist() == [2, 0]
     assert sorted(data.targets) == ["pair", "tags", "y"]
     assert data.targets["tags"][:].tolist() == [[1, 2], [5, -1]]
 
@@ -67,7 +66,7 @@ def test_labels_and_other_numbers_become_targets(folder: Path) -> None:
 def test_labels_may_be_names_of_classes(folder: Path) -> None:
     toml = 'classes = ["bad", "good"]\n[text]\n'
     data = load(folder, {"text": "a", "label": "good"}, {"text": "a", "label": "bad"}, toml=toml)
-    assert labels_of(data) == [1, 0]
+    assert data.targets["y"][:].tolist() == [1, 0]
     assert data.classes == ("bad", "good")
 
 
@@ -85,7 +84,7 @@ def test_keys_and_inputs_have_the_names_that_are_said(folder: Path) -> None:
     feed = data.feed(0, 2)
     assert feed["tok"].tolist() == [[4, 15, 15, 15], [4, 6, 8, 10]]
     assert feed["hide"].tolist() == [[False, True, True, True], [False] * 4]
-    assert labels_of(data) == [1, 0]
+    assert data.targets["y"][:].tolist() == [1, 0]
 
 
 def test_the_network_says_how_long_a_text_is(folder: Path) -> None:
@@ -211,7 +210,7 @@ def test_lines_may_hold_the_inputs_themselves(tmp_path: Path) -> None:
     feed = data.feed(0, 2)
     assert feed["input_ids"].tolist() == [[5, 6, 0], [7, 8, 9]]
     assert feed["attention_mask"].tolist() == [[1, 1, 0], [1, 1, 1]]
-    assert labels_of(data) == [1, 0]
+    assert data.targets["y"][:].tolist() == [1, 0]
     path = lines(tmp_path / "b.jsonl", [{"x": [0.5, 1.0]}, {"x": [2, 3]}])
     assert load_data(path).all().tolist() == [[0.5, 1.0], [2, 3]]
     assert "line 1: holds no numbers under input_ids" in refused(path, inputs=USUAL)
