@@ -192,6 +192,7 @@ def _options(arguments: CompileArguments) -> api.Options:
         feedback=not arguments.no_feedback,
         write_noise=arguments.write_noise,
         digital=arguments.partition.digital,
+        mapping=arguments.chip.of_layers,
         array_only=arguments.partition.array_only,
         teacher=not arguments.no_teacher,
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-__all__ = ["DURATION", "FILE", "FLOATS", "PACKING", "SIZE"]
+__all__ = ["DURATION", "FILE", "FLOATS", "MAPPING", "PACKING", "SIZE"]
 
 if TYPE_CHECKING:
     from pimc.passes.layout.pack import Packing
@@ -80,6 +80,31 @@ class _Packing(_ParamType["Packing"]):
         return int(value)
 
 
+class _Mapping(_ParamType[tuple[str, str]]):
+    """``sliced:2`` for the whole chip, ``LAYER=sliced:2`` for some layers: glob and mapping.
+
+    The glob of the whole chip is empty.
+    """
+
+    name = "mapping"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, str]:
+        from pimc.chip.layer_mapping import parse_mapping
+        from pimc.errors import PimcError
+
+        if isinstance(value, tuple):
+            return value
+        glob, of_layers, text = str(value).rpartition("=")
+        if of_layers and not glob:
+            self.fail(f"{value!r} names no layer", param, ctx)
+        if text != "digital" or not glob:
+            try:
+                parse_mapping(text)
+            except PimcError as cause:
+                self.fail(str(cause), param, ctx)
+        return glob, text
+
+
 #: Seconds of the units that a time may be given in; a year has 365.25 days.
 _SECONDS: Mapping[str, float] = {
     "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0, "y": 31_557_600.0,
@@ -88,5 +113,6 @@ _SECONDS: Mapping[str, float] = {
 DURATION = _Duration()
 FILE = click.Path(path_type=Path)
 FLOATS = _Floats()
+MAPPING = _Mapping()
 PACKING = _Packing()
 SIZE = _Size()
