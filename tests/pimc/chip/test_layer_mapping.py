@@ -84,9 +84,9 @@ def test_a_layer_has_the_codebook_of_its_own_mapping() -> None:
 
 
 def test_a_chip_says_what_it_cannot_hold() -> None:
-    uneven = BASE.with_(
-        **{"cell.levels": 3, "cell.spacing": "table", "cell.g_levels_us": [1.0, 2.0, 40.0]}
-    )
+    low, high = BASE.cell.g_min_us, BASE.cell.g_max_us
+    table = {"cell.spacing": "table", "cell.g_levels_us": [low, low + 1.0, high]}
+    uneven = BASE.with_(**{"cell.levels": 3, **table})
     with pytest.raises(ChipError, match=r"layer w, .*evenly spaced"):
         require_mapping(uneven, LayerMapping("sliced"), "layer w")
     require_mapping(uneven, LayerMapping("differential"), "layer w")
