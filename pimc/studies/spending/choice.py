@@ -9,7 +9,6 @@ from glob import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from pimc.api import compile as compile_model
 from pimc.api import plan as plan_model
@@ -24,39 +23,19 @@ from pimc.passes.options import Options
 from pimc.passes.own import OwnPasses
 from pimc.plan.records import Plan
 from pimc.progress import Progress, silent
-from pimc.studies.evaluate import Batches, Runs, figure, float_session, measure
 from pimc.studies.spending.damage import KINDS, State, offers
 from pimc.studies.spending.front import Offer, Point, front
+from pimc.studies.spending.judge import Checked, Judge
 from pimc.tasks.classification import CLASSIFICATION
-from pimc.tasks.task import Task, unlike
+from pimc.tasks.task import Task
 
 if TYPE_CHECKING:
     from pimc.api import Model
 
-__all__ = ["Checked", "Choice", "choose", "halves"]
+__all__ = ["Choice", "choose", "halves"]
 
 #: Held-out samples that the choice is checked on at most, and at least.
 MOST_HELD_OUT, LEAST_HELD_OUT = 1024, 16
-#: What differences of shares are away from themselves: no drop is refused for it.
-_ROUNDING = 1e-9
-
-
-@dataclass(frozen=True)
-class Checked:
-    """A point of the front that was compiled and measured.
-
-    Attributes:
-        number: its place on the front.
-        value: the metric on held-out samples, mean over dies.
-        drop: how much worse that is than the float network's.
-        holds: whether the drop is allowed.
-    """
-
-    number: int
-    point: Point
-    value: float
-    drop: float
-    holds: bool
 
 
 @dataclass(frozen=True)
@@ -170,7 +149,7 @@ def choose(
     )
     points = front(weighed)
     build = partial(_compiled, plan, chip, chosen_on, options, passes, faults)
-    judge = _Judge.of(build(points[0]), held, task, state, max_drop, progress)
+    judge = Judge.of(build(points[0]), held, task, state, max_drop, progress)
     found: dict[int, tuple[Checked, Image]] = {}
 
     def holds(number: int) -> bool:
@@ -241,60 +220,7 @@ def _compiled(
     )
 
 
-@dataclass(frozen=True)
-class _Judge:
-    """Measures images on held-out samples."""
-
-    batches: Batches
-    state: State
-    max_drop: float
-    in_float: float
-    agreement: bool
-    progress: Progress
-
-    @staticmethod
-    def of(
-        image: Image, held: Dataset, task: Task, state: State, max_drop: float, progress: Progress
-    ) -> _Judge:
-        agreement = task == CLASSIFICATION and "y" not in held.targets
-        session = float_session(image)
-        if agreement:
-            held = replace(held, targets={"y": _classes(session, held)})
-        batches = Batches(held, task=task).against(image)
-        in_float = figure(batches, measure(session, batches))
-        return _Judge(batches, state, max_drop, in_float, agreement, progress)
-
-    def __call__(self, number: int, point: Point, image: Image) -> Checked:
-        value = self.value(image)
-        drop = self.batches.task.metric.worse_by(value, self.in_float)
-        return Checked(number, point, value, drop, drop <= self.max_drop + _ROUNDING)
-
-    def value(self, image: Image, *, converters: bool = True) -> float:
-        """The metric of an image, mean over the dies."""
-        values = [
-            figure(self.batches, measure(s, self.batches, self.progress, description="checking"))
-            for s in self.state.sessions(image, converters=converters)
-        ]
-        return float(np.mean(values))
-
-
-def _classes(session: Runs, data: Dataset) -> npt.NDArray[np.int64]:
-    """What the float network calls each sample.
-
-    Raises:
-        UsageError: its first output is no list of classes.
-    """
-    parts = [
-        np.asarray(session.run(None, data.feed(start, start + 64))[0])
-        for start in range(0, len(data), 64)
-    ]
-    if parts[0].ndim != 2:
-        raise unlike(parts[0], "one list of classes a sample", CLASSIFICATION.name)
-    found: npt.NDArray[np.int64] = np.concatenate(parts).argmax(axis=1).astype(np.int64)
-    return found
-
-
-def _limit(best: tuple[Checked, Image], plan: Plan, judge: _Judge) -> str:
+def _limit(best: tuple[Checked, Image], plan: Plan, judge: Judge) -> str:
     """What stands in the way of the drop."""
     checked, image = best
     metric = judge.batches.task.metric
