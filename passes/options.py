@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from pimc.chip.layer_mapping import parse_mapping
 from pimc.errors import UsageError
 from pimc.passes.layout.pack import Packing
 
@@ -30,6 +32,9 @@ class Options:
             they are rounded and also written as imprecisely as the chip writes. If None, as
             ``purpose`` asks for.
         digital: names or globs of layers that stay off the array.
+        mapping: by names or globs of layers, how their weights become cells where not as the chip
+            says: ``{"conv*": "differential", "fc": "sliced:2"}``; of several globs that fit a layer
+            the last counts. ``digital`` keeps layers off the array, whatever else fits them.
         teacher: keep the float weights in the image, which recovery distills from.
         calibration_images: images that the compiler looks at.
         array_only: refuse a network with weights that would be computed digitally, but for those
@@ -45,13 +50,16 @@ class Options:
             no copies. Not with ``dense`` packing, in which copies share arrays and gain nothing.
 
     Raises:
-        UsageError: less than one array for copies, or copies with dense packing.
+        UsageError: less than one array for copies, copies with dense packing, or a mapping that is
+            not understood.
+        ChipError: a number in a mapping is out of its range.
     """
 
     packing: Packing = "dense"
     feedback: bool = True
     write_noise: float | None = None
     digital: tuple[str, ...] = ()
+    mapping: Mapping[str, str] = field(default_factory=dict)
     teacher: bool = True
     calibration_images: int = CALIBRATION_IMAGES
     array_only: bool = False
@@ -67,6 +75,18 @@ class Options:
             raise UsageError(
                 "copies that share arrays gain nothing", hint="choose the packing `parallel`"
             )
+        for text in self.on_array.values():
+            parse_mapping(text)
+
+    @property
+    def all_digital(self) -> tuple[str, ...]:
+        """Globs of all layers that stay off the array."""
+        return (*self.digital, *(glob for glob, text in self.mapping.items() if text == "digital"))
+
+    @property
+    def on_array(self) -> dict[str, str]:
+        """The mappings that are of layers on the array."""
+        return {glob: text for glob, text in self.mapping.items() if text != "digital"}
 
     def serves(self, *, calibrated: bool) -> Purpose:
         """The state of a die that ranges are chosen for.

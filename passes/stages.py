@@ -85,14 +85,15 @@ class Stage:
 
 
 def _partition(choices: Choices) -> Partition:
-    return Partition(choices.options.digital, choices.options.array_only)
+    options = choices.options
+    return Partition(options.all_digital, options.array_only, options.on_array)
 
 
 def _replicate(choices: Choices) -> Replicate | None:
     options = choices.options
     if options.copies is None:
         return None
-    return Replicate(options.copies, options.digital, options.array_only)
+    return Replicate(options.copies, options.all_digital, options.array_only, options.on_array)
 
 
 def _equalize(choices: Choices) -> Equalize | None:

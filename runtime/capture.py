@@ -142,7 +142,7 @@ def capture_layer(
     read = torch.cat([device.read(bound.region, driven[None]).cpu() for _ in range(repeats)])
     kept = read if codes else read[:0]
     return LayerCapture(
-        inputs=as_codes(driven.numpy(), line_limits(chip, signed)),
+        inputs=as_codes(driven.numpy(), line_limits(chip, signed, bound.layer.layout)),
         codes=as_codes(kept.numpy(), code_limits(chip, signed)),
         outputs=bound.outputs_of(read.mean(dim=0, keepdim=True), driven[None])[0].numpy(),
     )
@@ -224,7 +224,7 @@ def _probes(
     blocks, lines, _ = image.cells(layer).shape
     on = torch.randint(0, 2, (blocks, lines, count), generator=generator).float()
     # The second wordline of a pair is driven apart from the first: both cells come to light.
-    sign = torch.from_numpy(np.resize(image.codebook.drive, lines)).float()[:, None]
+    sign = torch.from_numpy(np.resize(image.codebook_of(layer).drive, lines)).float()[:, None]
     if signed and not two_phases(chip, True):
         sign, on = sign * (2 * on - 1), torch.ones_like(on)
     high = dac_limits(chip, signed)[1]
@@ -240,7 +240,7 @@ def _room(image: Image, layer: ImageLayer, pattern: torch.Tensor) -> torch.Tenso
     chip = image.chip
     cells = image.cells(layer)
     levels_us = np.asarray(chip.cell.g_levels_us)
-    target_us = levels_us[image.levels.reshape(-1)[cells]] - image.codebook.reference_us
+    target_us = levels_us[image.levels.reshape(-1)[cells]] - image.chip.reference_us
     target = torch.from_numpy(np.where(cells >= 0, target_us, 0.0)).float()
     # Room for what cells and reference are away from their targets.
     sigma_us = np.asarray(chip.cell.sigma.sigma_us(levels_us)).max()

@@ -70,7 +70,7 @@ class Digital:
         def tensor(values: object) -> torch.Tensor:
             return torch.as_tensor(values, dtype=torch.float32).to(device)
 
-        book, lsb = image.codebook, layer.adc_column_lsb_us
+        book, lsb = image.codebook_of(layer), layer.adc_column_lsb_us
         pedestal = tensor(book.pedestal_us(layer.zero))
         correction, added = layer.row_correction, layer.residual
         columns = (layer.groups, layer.cols, 1)
@@ -251,7 +251,7 @@ def _side(image: Image, layer: ImageLayer) -> DigitalSide | None:
     """
     if layer.input_scale is None:
         return None
-    book = image.codebook
+    book = image.codebook_of(layer)
     lsb = layer.adc_column_lsb_us
     gain = np.full((layer.groups, layer.bitlines), layer.adc_lsb_us) if lsb is None else lsb
     taps, taken = [], []

@@ -70,12 +70,14 @@ class Judged:
 
     Attributes:
         weighted: it has weights and stays digital for a reason of its own.
+        labels: what names the layer of a node that goes on the array.
     """
 
     node: ir.Node
     report: NodeReport
     matrix: Matrix | None = None
     weighted: bool = False
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,8 @@ def _judge(node: ir.Node, model: ir.Model, digital: Sequence[str], names: _Names
     size += ", the cells of an earlier node" if again else ""
     # How often a body runs is not known.
     macs = _macs(node, matrix) if node.graph is model.graph else None
-    return Judged(node, _report(node, "array", size, name=name, macs=macs), matrix)
+    report = _report(node, "array", size, name=name, macs=macs)
+    return Judged(node, report, matrix, labels=(name, *(label or "" for label in labels)))
 
 
 def _named(labels: Iterable[str | None], patterns: Sequence[str]) -> bool:

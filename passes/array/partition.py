@@ -10,10 +10,12 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
+from pimc.chip.sections import LayerMapping
 from pimc.errors import PlanError
 from pimc.files.weights.weight import Floats
 from pimc.passes.array.input_steps import input_steps
 from pimc.passes.array.judge import Judged, judge, refusal
+from pimc.passes.array.mappings import mappings_of
 from pimc.passes.array.nonneg import nonnegative_values
 from pimc.passes.array.weights import Matrix
 from pimc.passes.graph.constants import (
@@ -42,16 +44,21 @@ class Partition:
     Attributes:
         digital: globs on layer, output or node names that stay digital.
         array_only: refuse what has weights and cannot go on the array.
+        mapping: how layers become cells whose names fit the globs, where not as the chip says;
+            of several globs that fit the last counts.
     """
 
     name: ClassVar[str] = "partition"
     digital: tuple[str, ...] = ()
     array_only: bool = False
+    mapping: Mapping[str, str] = field(default_factory=dict)
 
     def __call__(self, plan: Plan, chip: Chip | None = None) -> Plan:
-        """Return ``plan`` with layers and provenance; ``chip`` is not used.
+        """Return ``plan`` with layers and provenance; ``chip`` is asked about mappings alone.
 
         Raises:
+            UsageError: a mapping is not understood, or is of no layer.
+            ChipError: the chip cannot hold a layer in its mapping.
             ModelError: some nodes cannot be run by anybody, weights are not finite, or no
                 node can go on the array. One error names all of them.
         """
@@ -69,7 +76,9 @@ class Partition:
         for entry in judged:
             if entry.matrix is not None:
                 uses.setdefault(entry.report.name, []).append(entry)
-        placed = [rewrite.place(entries) for entries in uses.values()]
+        labels = {name: [e.labels for e in entries] for name, entries in uses.items()}
+        mappings = mappings_of(labels, self.mapping, chip)
+        placed = [rewrite.place(entries, mappings[name]) for name, entries in uses.items()]
         RemoveUnusedNodesPass()(model)
         model.opset_imports[DOMAIN] = 1
         return replace(
@@ -104,7 +113,9 @@ class _Rewrite:
     nonnegative: frozenset[str]
     taken: set[str] = field(repr=False)
 
-    def place(self, entries: Sequence[Judged]) -> tuple[Layer, Mapping[str, Any]]:
+    def place(
+        self, entries: Sequence[Judged], mapping: LayerMapping | None
+    ) -> tuple[Layer, Mapping[str, Any]]:
         """Replace all nodes of one layer; returns it and where it came from."""
         name, first = entries[0].report.name, entries[0].node
         uses = [_use(entry.node, entry.matrix) for entry in entries if entry.matrix is not None]
@@ -138,6 +149,7 @@ class _Rewrite:
             bias=bias,
             nonnegative_input=nonnegative,
             input_steps=steps if all(s == steps for s in stated) else None,
+            mapping=mapping,
         )
         return layer, origin
 

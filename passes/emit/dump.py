@@ -34,7 +34,7 @@ __all__ = ["CODES", "CONSTANTS", "FORMAT", "GRAPH", "LAYERS", "PLAN", "VERSION",
 GRAPH, CONSTANTS = "graph.onnx", "constants.safetensors"
 LAYERS, CODES, PLAN = "layers.safetensors", "codes.safetensors", "plan.safetensors"
 #: Of all containers.
-FORMAT, VERSION = "pimc-plan", 1
+FORMAT, VERSION = "pimc-plan", 2
 
 #: Parts of a plan that are tables of plain dataclasses.
 _TABLES = ("layers", "quantized", "tiles", "places", "lines", "schedule")

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from pimc.chip.codebook import Codebook, codebook
+from pimc.chip.codebook import Codebook, codebooks
 from pimc.chip.design import Chip
+from pimc.chip.layer_mapping import own_mapping
 from pimc.files.container import Content, Deferred
 from pimc.image.format.sections import CalibrationNote, SourceModel
 from pimc.image.format.tables import line_tables
@@ -80,15 +81,15 @@ def _parts(
     calibration: CalibrationNote | None,
 ) -> ImageParts:
     own = {"passes": [dict(note) for note in plan.own_passes]} if plan.own_passes else {}
-    book = codebook(chip)
+    books = codebooks(chip, (layer.mapping for layer in plan.layers))
     return ImageParts(
         chip=chip,
         model=SourceModel(plan.model_name, plan.model_sha256),
         options={**options, **own},
         layers=[
             _layer(index, layer, quantized, chip, book, teacher)
-            for index, (layer, quantized) in enumerate(
-                zip(plan.layers, plan.quantized, strict=True)
+            for index, (layer, quantized, book) in enumerate(
+                zip(plan.layers, plan.quantized, books, strict=True)
             )
         ],
         provenance=plan.provenance,
@@ -114,18 +115,18 @@ def _tensors(plan: Plan, chip: Chip) -> ImageTensors[Content]:
 def _layer(
     index: int, layer: Layer, quantized: Quantized, chip: Chip, book: Codebook, teacher: bool
 ) -> LayerRecord[Content]:
-    height, width = block_size(chip)
+    height, width = block_size(chip, book)
     rows = partial(row_by_row, layer.weight)
     weight = Deferred(np.dtype(np.float32), layer.weight.shape, rows)
     return LayerRecord(
         index=index,
-        layout=book.layout,
         name=layer.name,
         output=layer.output,
         op=layer.op,
         groups=layer.groups,
         rows=layer.rows,
         cols=layer.cols,
+        mapping=own_mapping(layer.mapping or chip.mapping),
         planes=book.planes,
         row_block=min(height, layer.rows * book.row_planes),
         col_block=width,

@@ -9,7 +9,7 @@ from itertools import chain
 import numpy as np
 import numpy.typing as npt
 
-from pimc.chip.codebook import codebook
+from pimc.chip.codebook import codebooks
 from pimc.chip.design import Chip
 from pimc.files.weights.packing import bits_per_cell, pack_levels, packed_bytes
 from pimc.passes.layout.map_cells import tile_levels
@@ -30,7 +30,8 @@ def array_bytes(chip: Chip) -> int:
 
 def packed_levels(plan: Plan, chip: Chip) -> Iterator[npt.NDArray[np.uint8]]:
     """Packed levels of all arrays in order, some at a time."""
-    book, bits = codebook(chip), bits_per_cell(chip.cell.levels)
+    books = codebooks(chip, (layer.mapping for layer in plan.layers))
+    bits = bits_per_cell(chip.cell.levels)
     inside: list[list[int]] = [[] for _ in range(plan.arrays)]
     for number, place in enumerate(plan.places):
         inside[place.array].append(number)
@@ -41,7 +42,7 @@ def packed_levels(plan: Plan, chip: Chip) -> Iterator[npt.NDArray[np.uint8]]:
         numbers = sorted(chain.from_iterable(some), key=partial(_where, plan))
         for count, number in enumerate(numbers, start=1):
             tile, place = plan.tiles[number], plan.places[number]
-            wanted = tile_levels(plan, book, tile)
+            wanted = tile_levels(plan, books[tile.layer], tile)
             _fill(arrays[place.array - start], plan, number, wanted)
             if count % _HELD == 0:
                 plan.layers[tile.layer].weight.let_go()

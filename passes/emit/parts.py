@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from pimc.chip.sections import LayerMapping
 from pimc.files.container import Content, Deferred, Tensor
 from pimc.files.weights.weight import Weight
 from pimc.passes.emit.sources import (
@@ -117,6 +118,7 @@ def put_layers(layers: Sequence[Layer], contents: Contents) -> list[Entry]:
                 "factor": float(layer.weight.factor),
                 "nonnegative_input": bool(layer.nonnegative_input),
                 "input_steps": None if layer.input_steps is None else asdict(layer.input_steps),
+                "mapping": None if layer.mapping is None else asdict(layer.mapping),
             }
         )
     return entries
@@ -127,7 +129,7 @@ def get_layers(entries: Sequence[Entry], tensors: Tensors) -> tuple[Layer, ...]:
     found = []
     for number, entry in enumerate(entries):
         plain = {key: entry[key] for key in ("name", "output", "op", "groups", "rows", "cols")}
-        window, steps = entry["window"], entry["input_steps"]
+        window, steps, mapping = entry["window"], entry["input_steps"], entry["mapping"]
         layer = Layer(
             **plain,
             window=None if window is None else _window(window),
@@ -135,6 +137,7 @@ def get_layers(entries: Sequence[Entry], tensors: Tensors) -> tuple[Layer, ...]:
             bias=tensors[f"layer.{number:04d}.bias"].copy(),
             nonnegative_input=entry["nonnegative_input"],
             input_steps=None if steps is None else InputSteps(**steps),
+            mapping=None if mapping is None else LayerMapping(**mapping),
         )
         found.append(layer)
     return tuple(found)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from pimc.chip.codebook import Codebook, codebook, on_lines
+from pimc.chip.codebook import Codebook, codebooks, on_lines
 from pimc.chip.design import Chip
 from pimc.chip.fault_map import FaultMap
 from pimc.plan.records import (
@@ -48,8 +48,18 @@ class MapCells:
             occupied[place.array, place.row :, place.col :][: tile.rows, : tile.cols] = True
         # Every phase is written into the same cells.
         held = self.faults.held_us(chip, min(plan.arrays, chip.hierarchy.arrays))
+        books = codebooks(chip, (layer.mapping for layer in plan.layers))
+        levels_us = np.asarray(chip.cell.g_levels_us)
         lines = tuple(
-            _assign(plan, chip, tile, place, held[plan.slot(place.array)], occupied[place.array])
+            _assign(
+                plan,
+                books[tile.layer],
+                levels_us,
+                tile,
+                place,
+                held[plan.slot(place.array)],
+                occupied[place.array],
+            )
             for tile, place in zip(plan.tiles, plan.places, strict=True)
         )
         return replace(plan, stage=self.name, lines=lines)
@@ -74,7 +84,8 @@ def _rows(tile: Tile, book: Codebook) -> slice:
 
 def _assign(
     plan: Plan,
-    chip: Chip,
+    book: Codebook,
+    levels_us: Array64,
     tile: Tile,
     place: Place,
     held_us: Array64,
@@ -87,8 +98,8 @@ def _assign(
     candidates = np.concatenate([own, spare])
     if np.isnan(held_us[np.ix_(own, bitlines)]).all():
         return None
-    wanted = np.asarray(chip.cell.g_levels_us)[tile_levels(plan, codebook(chip), tile)]
-    importance = _importance(plan, chip, tile)
+    wanted = levels_us[tile_levels(plan, book, tile)]
+    importance = _importance(plan, book, tile)
     wordlines = own
     for _ in range(_SWEEPS):
         wordlines = candidates[_best(wanted, held_us[np.ix_(candidates, bitlines)], importance)]
@@ -99,9 +110,9 @@ def _assign(
     return Lines(wordlines.astype(np.int32), bitlines.astype(np.int32))
 
 
-def _importance(plan: Plan, chip: Chip, tile: Tile) -> Array64:
+def _importance(plan: Plan, book: Codebook, tile: Tile) -> Array64:
     """Mean square of the output error a µS of each cell, (wordlines, bitlines)."""
-    quantized, layer, book = plan.quantized[tile.layer], plan.layers[tile.layer], codebook(chip)
+    quantized, layer = plan.quantized[tile.layer], plan.layers[tile.layer]
     scale = quantized.scale.reshape(layer.groups, layer.cols)[tile.group].astype(np.float64)
     rows = quantized.importance[tile.group, _rows(tile, book)].astype(np.float64)
     every = np.multiply.outer(rows, scale**2)[..., None] * book.coefficients**2

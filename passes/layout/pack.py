@@ -70,14 +70,20 @@ class Pack:
         planes = _planes(tiles, plan, chip)
         first = [tile for tile, plane in zip(tiles, planes, strict=True) if plane == 0]
         packed = _packer(self.packing)(first, chip.array.rows, chip.array.cols)
-        arrays = 1 + max((place.array for place in packed), default=-1)
-        # Each plane lists the same tiles in the same order.
-        unused = [iter(packed) for _ in range(1 + max(planes, default=0))]
-        places = []
-        for plane in planes:
-            place = next(unused[plane])
-            places.append(replace(place, array=place.array + plane * arrays))
-        return places, arrays * len(unused)
+        place_of = dict(zip(map(_block, first), packed, strict=True))
+        # Of later planes there are only the arrays that hold one of their tiles.
+        inside: dict[tuple[int, int], None] = {(0, place.array): None for place in packed}
+        there = []
+        for tile, plane in zip(tiles, planes, strict=True):
+            cols = plan.layers[tile.layer].cols
+            there.append(place_of[_block(replace(tile, col=tile.col - plane * cols))])
+            inside[plane, there[-1].array] = None
+        numbered = {which: number for number, which in enumerate(sorted(inside))}
+        places = [
+            replace(place, array=numbered[plane, place.array])
+            for plane, place in zip(planes, there, strict=True)
+        ]
+        return places, len(numbered)
 
 
 def _tiles(plan: Plan, layers: Sequence[int]) -> list[int]:
@@ -86,11 +92,15 @@ def _tiles(plan: Plan, layers: Sequence[int]) -> list[int]:
     return [number for number, tile in enumerate(plan.tiles) if tile.layer in wanted]
 
 
+def _block(tile: Tile) -> tuple[int, ...]:
+    """What tells a tile from all others."""
+    return tile.layer, tile.group, tile.row, tile.col
+
+
 def _planes(tiles: Sequence[Tile], plan: Plan, chip: Chip) -> list[int]:
     """Which plane each tile holds where planes lie in different arrays, else 0."""
-    if chip.mapping.pair != "arrays":
-        return [0] * len(tiles)
-    return [tile.col // plan.layers[tile.layer].cols for tile in tiles]
+    apart = [(layer.mapping or chip.mapping).pair == "arrays" for layer in plan.layers]
+    return [tile.col // plan.layers[tile.layer].cols if apart[tile.layer] else 0 for tile in tiles]
 
 
 def _packer(packing: Packing) -> Callable[[Sequence[Tile], int, int], list[Place]]:

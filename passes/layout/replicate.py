@@ -7,7 +7,8 @@ know of copies.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import TYPE_CHECKING, ClassVar
 
@@ -37,13 +38,14 @@ class Replicate:
 
     Attributes:
         budget: arrays of all layers, their copies included.
-        digital, array_only: as of :class:`~pimc.passes.array.partition.Partition`.
+        digital, array_only, mapping: as of :class:`~pimc.passes.array.partition.Partition`.
     """
 
     name: ClassVar[str] = "replicate"
     budget: int
     digital: tuple[str, ...] = ()
     array_only: bool = False
+    mapping: Mapping[str, str] = field(default_factory=dict)
 
     def __call__(self, plan: Plan, chip: Chip) -> Plan:
         """Return ``plan`` with copies in its graph.
@@ -52,7 +54,8 @@ class Replicate:
             UsageError: shapes are not known, or the budget does not hold one copy of each layer.
             ModelError: the network cannot be compiled.
         """
-        layers = Tiling()(Partition(self.digital, self.array_only)(plan, chip), chip)
+        partition = Partition(self.digital, self.array_only, self.mapping)
+        layers = Tiling()(partition(plan, chip), chip)
         found = pipeline_layers(layers, chip)
         number = {
             stage.layer: count

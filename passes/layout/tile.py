@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from pimc.chip.codebook import Codebook, codebook
+from pimc.chip.codebook import Codebook, codebooks
 from pimc.chip.design import Chip
 from pimc.errors import ChipError
 from pimc.plan.records import Plan, Tile
@@ -28,11 +28,11 @@ class Tiling:
         Raises:
             ChipError: an array cannot hold one weight.
         """
-        height, width = block_size(chip)
-        book = codebook(chip)
+        books = codebooks(chip, (layer.mapping for layer in plan.layers))
         tiles = [
             Tile(number, group, row, rows, col, cols)
-            for number, layer in enumerate(plan.layers)
+            for number, (layer, book) in enumerate(zip(plan.layers, books, strict=True))
+            for height, width in [block_size(chip, book)]
             for group in range(layer.groups)
             for row, rows in _cuts(layer.rows * book.row_planes, height)
             for col, cols in _columns(layer.cols, book, width)
@@ -56,13 +56,12 @@ def _columns(cols: int, book: Codebook, width: int) -> list[tuple[int, int]]:
     ]
 
 
-def block_size(chip: Chip) -> tuple[int, int]:
-    """Wordlines and bitlines of a full block.
+def block_size(chip: Chip, book: Codebook) -> tuple[int, int]:
+    """Wordlines and bitlines of a full block of a layer whose weights are laid as ``book`` says.
 
     Raises:
         ChipError: an array cannot hold one weight.
     """
-    book = codebook(chip)
     together = 1 if book.layout == "arrays" else book.col_planes
     height = chip.array.driven_rows // book.row_planes * book.row_planes
     width = chip.array.cols // together * together

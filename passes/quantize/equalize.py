@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from pimc.chip.codebook import Codebook, codebook
+from pimc.chip.codebook import Codebook, codebooks
 from pimc.chip.converters import dac_limits
 from pimc.chip.design import Chip
 from pimc.files.weights.weight import Weight
@@ -52,13 +52,15 @@ class Equalize:
 
     def __call__(self, plan: Plan, chip: Chip) -> Plan:
         """The plan with scaled layers."""
-        book, met = codebook(chip), self._met(plan)
+        books = codebooks(chip, (layer.mapping for layer in plan.layers))
+        book_of = dict(zip((layer.name for layer in plan.layers), books, strict=True))
+        met = self._met(plan)
 
         def scale_of(layer: Layer, chain: Chain | None) -> Array64 | None:
             channels = met.get(layer.name)
             if channels is None or layer.input_steps is not None:
                 return None
-            return self._scale(layer, channels, chain, chip, book)
+            return self._scale(layer, channels, chain, chip, book_of[layer.name])
 
         return replace(rescaled(plan, scale_of), stage=self.name)
 

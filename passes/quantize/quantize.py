@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from pimc.chip.codebook import Codebook, codebook
+from pimc.chip.codebook import Codebook, codebooks
 from pimc.chip.converters import dac_limits
 from pimc.chip.design import Chip
 from pimc.passes.quantize import rounding
@@ -87,11 +87,13 @@ class Quantize:
 
     def __call__(self, plan: Plan, chip: Chip) -> Plan:
         """Fill ``plan.quantized``."""
-        book = codebook(chip)
+        names = [layer.name for layer in plan.layers]
+        books = codebooks(chip, (layer.mapping for layer in plan.layers))
+        book_of = dict(zip(names, books, strict=True))
         if self.calibration is None:
-            quantized = [self._without_data(layer, chip, book) for layer in plan.layers]
+            quantized = [self._without_data(e, chip, book_of[e.name]) for e in plan.layers]
         else:
-            quantized = self._with_data(plan, chip, book, self.calibration)
+            quantized = self._with_data(plan, chip, book_of, self.calibration)
         return replace(plan, stage=self.name, quantized=tuple(quantized))
 
     def _without_data(self, layer: Layer, chip: Chip, book: Codebook) -> Quantized:
@@ -108,7 +110,7 @@ class Quantize:
         return _quantized(layer, grid, codes, layer.bias, importance, scale, signed, adc, error)
 
     def _with_data(
-        self, plan: Plan, chip: Chip, book: Codebook, run: Calibration
+        self, plan: Plan, chip: Chip, books: Mapping[str, Codebook], run: Calibration
     ) -> list[Quantized]:
         import torch
 
@@ -134,7 +136,7 @@ class Quantize:
             if not x.numel():  # of no rows, for these data
                 return apply(layer, x, layer.weight.numpy().astype(np.float64), layer.bias)
             if name not in repeated:
-                done[name], y = self._one_layer(layer, x, wanted[name], chip, book)
+                done[name], y = self._one_layer(layer, x, wanted[name], chip, books[name])
                 return y
             if name not in done:
                 # Of several uses the first comes before the last: those of the float network
@@ -142,13 +144,13 @@ class Quantize:
                 single, pool = _as_vectors(layer), torch.cat(pools.pop(name)).T[None]
                 exact = apply(single, pool, layer.weight.numpy().astype(np.float64), layer.bias)
                 moments = _column_moments(single, exact)
-                done[name], _ = self._one_layer(single, pool, moments, chip, book)
-            return _through(layer, x, done[name], chip, book)
+                done[name], _ = self._one_layer(single, pool, moments, chip, books[name])
+            return _through(layer, x, done[name], chip, books[name])
 
         run(plan.graph, in_float)
         run(plan.graph, on_chip)
         # A body of control flow need not have run, and a layer may have got no rows.
-        return [done.get(n) or self._without_data(layers[n], chip, book) for n in layers]
+        return [done.get(n) or self._without_data(layers[n], chip, books[n]) for n in layers]
 
     def _one_layer(
         self, layer: Layer, x: torch.Tensor, wanted: _Moments, chip: Chip, book: Codebook

@@ -261,7 +261,7 @@ def _currents(
     if two_phases(chip, signed):
         vectors = np.concatenate([vectors.clip(0), (-vectors).clip(0)], axis=1)
     planes = plane_weights(chip, signed)
-    height = block_size(chip)[0]
+    height = block_size(chip, book)[0]
     groups, rows, columns = vectors.shape[0], vectors.shape[2], specimens[0].shape[2]
     converted = groups * (columns // book.col_planes) * -(-rows // height)
     count = max(

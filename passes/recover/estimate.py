@@ -153,7 +153,7 @@ def reference_variance(image: Image) -> float:
     if image.chip.mapping.pedestal != "reference":
         return 0.0
     # What every cell's variation adds to its programming error is there in these cells, too.
-    chip, reference = image.chip, np.asarray([image.codebook.reference_us])
+    chip, reference = image.chip, np.asarray([image.chip.reference_us])
     lasting = chip.spread_us(reference)[0] ** 2 - chip.cell.sigma.sigma_us(reference)[0] ** 2
     return float(lasting) + chip.reference_sigma_us**2
 
@@ -167,4 +167,4 @@ def _write_variance(image: Image) -> float:
 def _statistics(image: Image, level: npt.NDArray[Any]) -> tuple[Array64, Array64]:
     levels_us = np.asarray(image.chip.cell.g_levels_us)
     sigma_us = np.asarray(image.chip.spread_us(levels_us))
-    return levels_us[level] - image.codebook.reference_us, sigma_us[level]
+    return levels_us[level] - image.chip.reference_us, sigma_us[level]

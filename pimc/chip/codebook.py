@@ -1,4 +1,4 @@
-"""How a weight becomes cells: the codebook of a chip's mapping.
+"""How a weight becomes cells: the codebook of a mapping on a chip.
 
 A weight is held by ``planes`` cells. Code ``c`` asks them for the levels ``levels[c]``;
 together they have the effective conductance
@@ -16,7 +16,7 @@ combined digitally.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pimc.chip.design import Chip
-from pimc.chip.sections import Mapping
+from pimc.chip.sections import LayerMapping
 from pimc.errors import ChipError
 
 Array64 = npt.NDArray[np.float64]
@@ -131,17 +131,19 @@ def by_weight(values: npt.NDArray[Any], planes: int, layout: str) -> npt.NDArray
     return np.swapaxes(values.reshape(*lead, rows, planes, cols), -1, -2)
 
 
-def _offset(levels_us: Array64, mapping: Mapping) -> tuple[npt.NDArray[np.int64], Array64]:
+def _offset(levels_us: Array64, mapping: LayerMapping) -> tuple[npt.NDArray[np.int64], Array64]:
     return np.arange(len(levels_us))[:, None], np.ones(1)
 
 
-def _differential(levels_us: Array64, mapping: Mapping) -> tuple[npt.NDArray[np.int64], Array64]:
+def _differential(
+    levels_us: Array64, mapping: LayerMapping
+) -> tuple[npt.NDArray[np.int64], Array64]:
     difference = np.arange(-(len(levels_us) - 1), len(levels_us))
     pair = np.stack([np.maximum(difference, 0), np.maximum(-difference, 0)], axis=1)
     return pair, np.array([1.0, -1.0])
 
 
-def _sliced(levels_us: Array64, mapping: Mapping) -> tuple[npt.NDArray[np.int64], Array64]:
+def _sliced(levels_us: Array64, mapping: LayerMapping) -> tuple[npt.NDArray[np.int64], Array64]:
     top = len(levels_us) - 1
     step = np.diff(levels_us)
     if not np.allclose(step, step[0], rtol=1e-6):
@@ -175,21 +177,22 @@ def _sliced(levels_us: Array64, mapping: Mapping) -> tuple[npt.NDArray[np.int64]
     return digits, np.asarray(weights, np.float64)
 
 
-_PLANES: dict[str, Callable[[Array64, Mapping], tuple[npt.NDArray[np.int64], Array64]]] = {
+_PLANES: dict[str, Callable[[Array64, LayerMapping], tuple[npt.NDArray[np.int64], Array64]]] = {
     "offset": _offset,
     "differential": _differential,
     "sliced": _sliced,
 }
 
 
-def codebook(chip: Chip) -> Codebook:
-    """The codebook of ``chip``'s mapping.
+def codebook(chip: Chip, mapping: LayerMapping | None = None) -> Codebook:
+    """The codebook of a layer's mapping on ``chip``; of the chip's own where it has none.
 
     Raises:
         ChipError: the mapping cannot be used with the chip's levels.
     """
+    mapping = mapping or chip.mapping
     levels_us = np.asarray(chip.cell.g_levels_us, dtype=np.float64)
-    levels, coefficients = _PLANES[chip.mapping.kind](levels_us, chip.mapping)
+    levels, coefficients = _PLANES[mapping.kind](levels_us, mapping)
     values = levels_us[levels] @ coefficients
     sigma = chip.spread_us(levels_us)
     # All cells at the middle level: there a reference column takes the whole pedestal off.
@@ -201,6 +204,21 @@ def codebook(chip: Chip) -> Codebook:
         coefficients=coefficients,
         middle=int(np.argmin(np.abs(values - centre))),
         sigma_us=np.sqrt((sigma[levels] ** 2) @ coefficients**2),
-        reference_us=float(middle_us) if chip.mapping.pedestal == "reference" else 0.0,
-        layout=chip.mapping.pair,
+        reference_us=chip.reference_us,
+        layout=mapping.pair,
     )
+
+
+def codebooks(chip: Chip, mappings: Iterable[LayerMapping | None]) -> list[Codebook]:
+    """The codebook of each of several layers; those of equal mappings are one.
+
+    Raises:
+        ChipError: as :func:`codebook` does.
+    """
+    known: dict[LayerMapping | None, Codebook] = {}
+    found = []
+    for mapping in mappings:
+        if mapping not in known:
+            known[mapping] = codebook(chip, mapping)
+        found.append(known[mapping])
+    return found

@@ -34,10 +34,14 @@ def dac_limits(chip: Chip, signed: bool) -> tuple[int, int]:
     return -largest, largest
 
 
-def line_limits(chip: Chip, signed: bool) -> tuple[int, int]:
-    """Smallest and largest code on a wordline, some of which may get the inverted input."""
+def line_limits(chip: Chip, signed: bool, layout: str | None = None) -> tuple[int, int]:
+    """Smallest and largest code on a wordline, some of which may get the inverted input.
+
+    Args:
+        layout: where the layer's mapping lays the cells of a weight; the chip's own if None.
+    """
     low, high = dac_limits(chip, signed)
-    return (-high, high) if chip.mapping.pair == "rows" else (low, high)
+    return (-high, high) if (layout or chip.mapping.pair) == "rows" else (low, high)
 
 
 def two_phases(chip: Chip, signed: bool) -> bool:

@@ -31,6 +31,7 @@ from pimc.chip.sections import (
     Dac,
     Faults,
     Hierarchy,
+    LayerMapping,
     Mapping,
     Programming,
 )
@@ -58,6 +59,7 @@ __all__ = [
     "Disturb",
     "Faults",
     "Hierarchy",
+    "LayerMapping",
     "Mapping",
     "Physics",
     "Programming",
@@ -234,6 +236,13 @@ class Chip(Section):
         """SHA-256 (hex) of the canonical JSON of :meth:`to_dict`."""
         text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+    @property
+    def reference_us(self) -> float:
+        """What a reference cell is asked for, the middle level, in µS; 0 without such cells."""
+        levels_us = self.cell.g_levels_us
+        there = self.mapping.pedestal == "reference"
+        return float(levels_us[len(levels_us) // 2]) if there else 0.0
 
     @property
     def reference_sigma_us(self) -> float:

@@ -8,7 +8,7 @@ Import these names from :mod:`pimc.chip.design`.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -186,8 +186,8 @@ class Adc(Section):
 
 
 @dataclass(frozen=True)
-class Mapping(Section):
-    """How a weight becomes cells, and where the pedestal is removed."""
+class LayerMapping(Section):
+    """How a weight of a layer becomes cells."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -200,18 +200,7 @@ class Mapping(Section):
     kind: str = setting(
         "offset", "str", "cells of a weight", choices=("offset", "differential", "sliced")
     )
-    pedestal: str = setting(
-        "reference",
-        "str",
-        "subtracted before the ADC by a reference column, or after it from the known inputs",
-        choices=("reference", "digital"),
-    )
-    reference_sigma_us: float | None = setting(
-        None,
-        "float",
-        "programming error of reference cells, µS; if not set, that of any cell",
-        low=0,
-    )
+    _: KW_ONLY
     slices: int = setting(2, "int", "sliced: cells of one weight", low=2, high=8)
     slice_ratio: int | None = setting(
         None,
@@ -224,6 +213,26 @@ class Mapping(Section):
         "str",
         "differential: where the two cells of a weight lie",
         choices=("columns", "rows", "arrays"),
+    )
+
+
+@dataclass(frozen=True)
+class Mapping(LayerMapping):
+    """How a weight becomes cells where a layer has no mapping of its own, and where the pedestal
+    is removed.
+    """
+
+    pedestal: str = setting(
+        "reference",
+        "str",
+        "subtracted before the ADC by a reference column, or after it from the known inputs",
+        choices=("reference", "digital"),
+    )
+    reference_sigma_us: float | None = setting(
+        None,
+        "float",
+        "programming error of reference cells, µS; if not set, that of any cell",
+        low=0,
     )
 
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 __all__ = ["explanations", "layer_table", "summary_facts"]
 
 _COLUMNS = (
-    "layer", "op", "groups", "rows", "cols", "tiles", "arrays", "quantization", "programming",
-    "energy", "latency",
+    "layer", "op", "groups", "rows", "cols", "mapping", "tiles", "arrays", "quantization",
+    "programming", "energy", "latency",
 )  # fmt: skip
 
 
@@ -29,13 +29,15 @@ def summary_facts(summary: dict[str, Any]) -> list[tuple[str, str]]:
         ("model", f"{summary['model']}, {_calibrated(summary['calibrated'])}"),
         (
             "chip",
-            f"{summary['chip']}, {rows}x{cols}, {summary['levels']} levels, {summary['mapping']}",
+            f"{summary['chip']}, {rows}x{cols}, {summary['levels']} levels, {summary['mapping']}"
+            + _mixed(summary),
         ),
         ("arrays", f"{summary['arrays_used']:,} of {summary['arrays_available']:,}"),
         ("phases", _phases(summary)),
         (
             "cells",
-            f"{summary['cells_used']:,}, {percent(summary['cell_utilization'], 1)} of the arrays",
+            f"{summary['cells_used']:,}, {percent(summary['cell_utilization'], 1)} of the arrays, "
+            f"{summary['cells_a_weight']:.3g} a weight",
         ),
         ("read steps", f"{summary['read_steps']:,}"),
         (
@@ -63,6 +65,7 @@ def _layer_rows(summary: dict[str, Any]) -> list[tuple[object, ...]]:
             entry["groups"],
             entry["rows"],
             entry["cols"],
+            entry["mapping"],
             entry["tiles"],
             entry["arrays"],
             entry["quantization_error"],
@@ -76,6 +79,13 @@ def _layer_rows(summary: dict[str, Any]) -> list[tuple[object, ...]]:
 
 def _calibrated(calibrated: bool) -> str:
     return "calibrated" if calibrated else "not calibrated: input ranges are dynamic"
+
+
+def _mixed(summary: dict[str, Any]) -> str:
+    """How many layers have another mapping than most of the chip's."""
+    kinds = [entry["mapping"].partition(":")[0] for entry in summary["layers"]]
+    others = sum(kind != summary["mapping"] for kind in kinds)
+    return f"; {others} of {len(kinds)} layers otherwise" if others else ""
 
 
 def _phases(summary: dict[str, Any]) -> str:

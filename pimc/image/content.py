@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from pimc.chip.codebook import Codebook, codebook
 from pimc.chip.design import Chip
+from pimc.chip.layer_mapping import require_mapping
+from pimc.chip.sections import LayerMapping
 from pimc.errors import ChipError, ImageError
 from pimc.files.tensor_file import Tensor
 from pimc.files.weights.onnx_outline import model_in
@@ -19,6 +21,7 @@ from pimc.files.weights.packing import bits_per_cell, unpack_levels
 from pimc.image.format.sections import (
     NEWER,
     CalibrationNote,
+    LayerEntry,
     RecoveryNote,
     SourceModel,
     calibration_note,
@@ -70,8 +73,27 @@ class ImageContent:
 
     @cached_property
     def codebook(self) -> Codebook:
-        """The chip's mapping table."""
+        """The table of the chip's own mapping; a layer may have another."""
         return codebook(self.chip)
+
+    def codebook_of(self, layer: LayerEntry) -> Codebook:
+        """The table of a layer's mapping.
+
+        Raises:
+            ImageError: the chip cannot hold a layer in this mapping.
+        """
+        mapping = layer.mapping
+        if mapping not in self._codebooks:
+            try:
+                require_mapping(self.chip, mapping, f"layer {layer.name}")
+            except ChipError as cause:
+                raise ImageError(cause.message, cause.where, cause.hint or NEWER) from cause
+            self._codebooks[mapping] = codebook(self.chip, mapping)
+        return self._codebooks[mapping]
+
+    @cached_property
+    def _codebooks(self) -> dict[LayerMapping, Codebook]:
+        return {}
 
     @property
     def model(self) -> SourceModel:
@@ -151,9 +173,8 @@ class ImageContent:
             ImageError: a key or tensor of a layer is missing or malformed.
         """
         entries = read_section("layers", self.manifest)
-        pair = self.chip.mapping.pair
         return tuple(
-            read_layer(f"layer {index} of the manifest", index, entry, self.tensors, pair)
+            read_layer(f"layer {index} of the manifest", index, entry, self.tensors)
             for index, entry in enumerate(entries)
         )
 

@@ -227,7 +227,7 @@ def _array_pj(image: Image, layer: ImageLayer, wordlines: float, counts: Counts)
         "pulse_count": dac_limits(chip, signed)[1] / 2,
     }[chip.dac.mode]
     total_us = float((counts @ np.asarray(chip.cell.g_levels_us)).sum())
-    total_us += wordlines * image.codebook.reference_us
+    total_us += wordlines * image.chip.reference_us
     # V² · µS · ns is 1e-3 pJ.
     return 1e-3 * chip.array.v_read_v**2 * driven * total_us * chip.array.read_ns
 

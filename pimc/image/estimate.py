@@ -70,7 +70,7 @@ def programming_error(image: Image, layer: ImageLayer, counts: Counts | None = N
     if counts is not None and layer.planes == 1:
         return _single_cell_error(image, layer, counts)
     held = held_us(image, layer)
-    book = image.codebook
+    book = image.codebook_of(layer)
     sigma = image.chip.spread_us(held)
     scale = layer.scale.astype(np.float64).reshape(layer.groups, 1, layer.cols)
     zero = book.values_us[layer.zero].reshape(layer.groups, 1, layer.cols)
@@ -82,7 +82,7 @@ def programming_error(image: Image, layer: ImageLayer, counts: Counts | None = N
 
 def _single_cell_error(image: Image, layer: ImageLayer, counts: Counts) -> float:
     levels_us = np.asarray(image.chip.cell.g_levels_us)
-    factor = image.codebook.coefficients[0] ** 2
+    factor = image.codebook_of(layer).coefficients[0] ** 2
     squared = (layer.scale.astype(np.float64) ** 2).reshape(layer.groups, layer.cols) * factor
     zero_us = levels_us[layer.zero].reshape(layer.groups, layer.cols, 1)
     variance = counts @ image.chip.spread_us(levels_us) ** 2

@@ -37,7 +37,7 @@ def held_weight(image: Image, layer: ImageLayer) -> npt.NDArray[np.float64]:
     if layer.row_correction is not None:
         spread = layer.row_correction.astype(np.float64)[:, layer.block_of_bitline]
         held = held - by_weight(spread.transpose(0, 2, 1), layer.planes, layer.layout)
-    book = image.codebook
+    book = image.codebook_of(layer)
     effective = held @ book.coefficients
     zero = book.values_us[layer.zero].reshape(layer.groups, 1, layer.cols)
     factor = layer.scale.astype(np.float64) * layer.gain

@@ -28,11 +28,14 @@ class LayerRecord(LayerTensors[T_co], LayerEntry):
 
     Attributes:
         index: position in the image, also in the ``tiles`` tensor.
-        layout: where the cells of a weight lie (:mod:`pimc.chip.codebook`).
     """
 
     index: int = field(kw_only=True)
-    layout: str = field(default="columns", kw_only=True)
+
+    @property
+    def layout(self) -> str:
+        """Where the cells of a weight lie (:mod:`pimc.chip.codebook`)."""
+        return self.mapping.pair
 
     @property
     def wordlines(self) -> int:
@@ -145,14 +148,11 @@ class ImageLayer(LayerRecord[Tensor]):
         return by_weight(grouped, self.planes, self.layout)
 
 
-def read_layer(
-    where: str, index: int, entry: object, tensors: Mapping[str, Tensor], layout: str
-) -> ImageLayer:
+def read_layer(where: str, index: int, entry: object, tensors: Mapping[str, Tensor]) -> ImageLayer:
     """The layer of a manifest's entry; keys that are not known are ignored.
 
     Args:
         where: what the entry is called in messages.
-        layout: where the chip's mapping lays the cells of a weight.
 
     Raises:
         ImageError: a key or tensor is missing or malformed.
@@ -163,7 +163,7 @@ def read_layer(
     absent = missing(LAYER_TENSORS, found)
     if absent:
         raise ImageError(f"has no tensor {', '.join(absent)}", where, NEWER)
-    return ImageLayer(index=index, layout=layout, **fields, **found)
+    return ImageLayer(index=index, **fields, **found)
 
 
 def _check_residual(

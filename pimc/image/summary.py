@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pimc.chip.layer_mapping import spelled
 from pimc.chip.write_cost import writing
 from pimc.image import estimate
 from pimc.image.cost import (
@@ -50,6 +51,7 @@ def summarize(image: Image) -> dict[str, Any]:
         "array": [chip.array.rows, chip.array.cols],
         "levels": chip.cell.levels,
         "mapping": chip.mapping.kind,
+        "cells_a_weight": _cells_a_weight(image),
         "options": image.options,
         "calibrated": image.calibrated,
         "teacher": all(layer.teacher_weight is not None for layer in image.layers),
@@ -72,6 +74,12 @@ def summarize(image: Image) -> dict[str, Any]:
         "area_um2": None if area is None else area * image.arrays_at_once,
         "layers": layers,
     }
+
+
+def _cells_a_weight(image: Image) -> float:
+    """Mean over all weights."""
+    weights = [layer.groups * layer.rows * layer.cols for layer in image.layers]
+    return float(np.average([layer.planes for layer in image.layers], weights=weights))
 
 
 def _reprogramming(image: Image, counts: list[estimate.Counts]) -> dict[str, Any] | None:
@@ -102,6 +110,8 @@ def _layers(
             "rows": layer.rows,
             "cols": layer.cols,
             "groups": layer.groups,
+            "mapping": spelled(layer.mapping),
+            "cells_a_weight": layer.planes,
             "tiles": len(tiles.of_layer(layer.index)),
             "arrays": len(np.unique(tiles.array[tiles.of_layer(layer.index)])),
             "positions": places[layer.name],

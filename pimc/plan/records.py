@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from pimc.chip.sections import LayerMapping
 from pimc.files.strict import Rule, key
 from pimc.files.weights.weight import Floats, Weight
 
@@ -141,6 +142,7 @@ class Layer:
         bias: float32 (groups * cols,).
         nonnegative_input: the graph proves that no input is below zero.
         input_steps: the steps that the inputs lie on, where the network says so.
+        mapping: how its weights become cells; None as the chip says.
     """
 
     name: str
@@ -154,6 +156,7 @@ class Layer:
     bias: Floats = field(repr=False)
     nonnegative_input: bool = False
     input_steps: InputSteps | None = None
+    mapping: LayerMapping | None = None
 
 
 class CodeMatrix(Protocol):
@@ -173,8 +176,8 @@ class CodeMatrix(Protocol):
 class Quantized:
     """One layer in the chip's terms; all per-column vectors are (groups * cols,).
 
-    A weight is ``scale · (v[code] − v[zero])`` where ``v`` is the mapping's codebook of
-    effective conductances in µS.
+    A weight is ``scale · (v[code] − v[zero])`` where ``v`` is the codebook of the layer's
+    mapping, effective conductances in µS.
 
     Attributes:
         codes: (groups, rows, cols), indices into the codebook.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from pimc.chip.codebook import codebook
+from pimc.chip.codebook import codebooks
 from pimc.chip.design import Chip
 from pimc.plan.records import (
     Plan,
@@ -99,12 +99,12 @@ def _is(array: npt.NDArray[Any], kind: type[np.generic], shape: tuple[int, ...])
 
 
 def codes_are_in_the_codebook(plan: Plan, chip: Chip) -> Iterator[str]:
-    """every code and zero names an entry of the mapping's codebook"""
-    count = len(codebook(chip).values_us)
-    for layer, quantized in zip(plan.layers, plan.quantized, strict=True):
+    """every code and zero names an entry of the codebook of its layer's mapping"""
+    books = codebooks(chip, (layer.mapping for layer in plan.layers))
+    for layer, quantized, book in zip(plan.layers, plan.quantized, books, strict=True):
         # Codes that are worked out when they are asked for are not, for this.
         codes = quantized.codes if isinstance(quantized.codes, np.ndarray) else quantized.zero
-        if max(codes.max(initial=0), quantized.zero.max(initial=0)) >= count:
+        if max(codes.max(initial=0), quantized.zero.max(initial=0)) >= len(book.values_us):
             yield layer.name
 
 
@@ -122,13 +122,13 @@ def ranges_are_positive(plan: Plan, chip: Chip) -> Iterator[str]:
 
 def tiles_cover_layers(plan: Plan, chip: Chip) -> Iterator[str]:
     """the tiles of a layer cover each of its cells once"""
-    book = codebook(chip)
+    books = codebooks(chip, (layer.mapping for layer in plan.layers))
     tiles: dict[int, list[Tile]] = {}
     for tile in plan.tiles:
         tiles.setdefault(tile.layer, []).append(tile)
     if not all(0 <= number < len(plan.layers) for number in tiles):
         yield plan.model_name
-    for number, layer in enumerate(plan.layers):
+    for number, (layer, book) in enumerate(zip(plan.layers, books, strict=True)):
         shape = (layer.rows * book.row_planes, layer.cols * book.col_planes)
         own: list[list[Tile]] = [[] for _ in range(layer.groups)]
         inside = True

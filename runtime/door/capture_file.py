@@ -246,7 +246,7 @@ def _layer(image: Image, index: int, tensors: Mapping[str, Tensor], where: str) 
     sizes = {"blocks": blocks, "rows": layer.row_block, "columns": layer.bitlines}
     sizes |= {"groups": layer.groups, "cols": layer.cols}
     ranges: dict[str, Range] = {
-        "DAC codes": line_limits(image.chip, layer.input_signed),
+        "DAC codes": line_limits(image.chip, layer.input_signed, layer.layout),
         "ADC codes": code_limits(image.chip, layer.input_signed),
     }
     named = partial(layer_tensor, index)

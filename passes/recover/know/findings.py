@@ -145,7 +145,7 @@ class _Cells:
         seen = self.used & ~dead_rows[:, :, None]
         count = seen.sum(axis=1)
         low = (seen & (kind >= 0) & (kind < _KINDS.index("stuck_gmax"))).sum(axis=1)
-        held = np.where(seen, self.mean_us + image.codebook.reference_us, 0.0).sum(axis=1)
+        held = np.where(seen, self.mean_us + image.chip.reference_us, 0.0).sum(axis=1)
         empty = held < count * image.chip.cell.g_min_us / 2
         return np.asarray((count >= _LINE_CELLS) & (low >= _LOW * count) & empty)
 
@@ -157,7 +157,7 @@ class _Cells:
         levels = np.asarray(image.chip.cell.g_levels_us)
         within = _NEAR * np.ptp(levels)
         at = np.array([0.0 if levels[0] > 2 * within else -np.inf, levels[0], levels[-1]])
-        away = np.abs((self.mean_us + image.codebook.reference_us)[..., None] - at)
+        away = np.abs((self.mean_us + image.chip.reference_us)[..., None] - at)
         nearest = away.argmin(axis=-1)
         near = away.min(axis=-1) <= within
         return np.where(near & self.used, nearest, -1)

@@ -127,7 +127,7 @@ class _Cells:
             torch.from_numpy(np.sqrt(own)).float(),
             shared**0.5,
             torch.from_numpy(layer.by_weight(np.arange(np.prod(shape)).reshape(shape)).copy()),
-            torch.from_numpy(scale * image.codebook.coefficients).float(),
+            torch.from_numpy(scale * image.codebook_of(layer).coefficients).float(),
         )
 
     @property

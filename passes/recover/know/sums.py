@@ -61,7 +61,7 @@ def identify_sums(
         fitted = (1.0 - spread / variance).sum(dim=1, keepdim=True)
         left = ((~clipped).sum(dim=1, keepdim=True) - fitted).clamp_min(1.0)
         noise = ((known - expected).square().sum(dim=1, keepdim=True) / left).maximum(rounding)
-    factors = image.codebook.factors
+    factors = image.codebook_of(bound.layer).factors
     offset = estimate.offset
     if len(found[0]) > rows:
         offset = sums.shared(found[:, rows:], factors)
@@ -95,7 +95,8 @@ class _Sums:
 
     @staticmethod
     def of(image: Image, bound: CrossbarLayer, capture: LayerCapture) -> _Sums:
-        layer, factors = bound.layer, image.codebook.factors
+        layer, book = bound.layer, image.codebook_of(bound.layer)
+        factors = book.factors
         driven = torch.from_numpy(capture.inputs.astype(np.float64))
         silent = torch.zeros(1, len(driven), layer.bitlines, driven.shape[2])
         digital = bound.outputs_of(silent, driven[None].float())[0].double()
@@ -104,7 +105,7 @@ class _Sums:
         current = (torch.from_numpy(capture.outputs).double() - digital) / unit[:, None]
         lines = driven.unflatten(0, (layer.groups, -1)).flatten(1, 2).transpose(1, 2)
         lsb = np.broadcast_to(layer.lsb_us, (len(driven), layer.bitlines)).astype(np.float64)
-        squared = image.codebook.by_output(lsb**2) @ factors**2
+        squared = book.by_output(lsb**2) @ factors**2
         by_group = squared.reshape(layer.groups, -1, layer.cols).sum(axis=1, keepdims=True)
         return _Sums(
             image,
@@ -117,22 +118,22 @@ class _Sums:
 
     def joined(self, cells: Array64) -> torch.Tensor:
         """Values of cells (blocks, rows, bitlines) by output: (groups, cells an output, cols)."""
-        by_output = self.image.codebook.by_output(cells)
+        by_output = self.image.codebook_of(self.layer).by_output(cells)
         grouped = by_output.reshape(self.layer.groups, -1, *by_output.shape[2:])
         return torch.from_numpy(np.ascontiguousarray(grouped.swapaxes(2, 3))).flatten(1, 2)
 
     def apart(self, values: torch.Tensor) -> Array64:
         """The inverse of :meth:`joined`."""
-        planes = self.image.codebook.col_planes
+        planes = self.image.codebook_of(self.layer).col_planes
         by_output = values.unflatten(1, (-1, planes)).transpose(2, 3).numpy()
-        lines = self.image.codebook.on_bitlines(by_output)
+        lines = self.image.codebook_of(self.layer).on_bitlines(by_output)
         return np.ascontiguousarray(lines.reshape(*self.driven.shape[:2], -1))
 
     def shared(self, values: torch.Tensor, factors: Array64) -> Array64:
         """(blocks, bitlines) shares of (groups, 1, cols), as large as ``factors`` say."""
-        own = self.image.codebook.factors
+        own = self.image.codebook_of(self.layer).factors
         each = values.numpy()[..., None] * factors / (own**2).sum() / self.layer.row_blocks
-        lines = self.image.codebook.on_bitlines(each)[:, 0]
+        lines = self.image.codebook_of(self.layer).on_bitlines(each)[:, 0]
         return np.repeat(lines, self.layer.row_blocks, axis=0)
 
     def clipped(self, found: torch.Tensor) -> torch.Tensor:
@@ -151,6 +152,6 @@ class _Sums:
         for _, plane in planes:
             codes = (plane @ cells) / lsb[:, None]
             beyond |= (codes < low) | (codes > high)
-        by_output = self.image.codebook.by_output(beyond.numpy()).any(axis=3)
+        by_output = self.image.codebook_of(self.layer).by_output(beyond.numpy()).any(axis=3)
         blocks: torch.Tensor = torch.from_numpy(by_output).unflatten(0, (self.layer.groups, -1))
         return blocks.any(dim=1)

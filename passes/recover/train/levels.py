@@ -101,14 +101,19 @@ def _chosen(
     image: Image, layers: dict[str, NoisyLayer], budget: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint16]]:
     """Cells and levels of the weights that are to move, the furthest first."""
-    far, cells, levels = [], [], []
+    far, cells, levels, planes = [], [], [], []
     for noisy in layers.values():
         assert noisy.held is not None
         layer, moved = noisy.layer, ~noisy.stays().numpy()
         way = (noisy.weight - noisy.held.us).detach().abs() / noisy.sigma_us.mean()
         far.append(way.numpy()[moved])
-        cells.append(layer.by_weight(image.cells(layer))[moved])
-        levels.append(image.codebook.levels[noisy.codes().numpy()][moved])
-    order = np.argsort(-np.concatenate(far), kind="stable")
-    order = order[: budget // image.codebook.planes]
-    return np.concatenate(cells)[order].reshape(-1), np.concatenate(levels)[order].reshape(-1)
+        cells.append(layer.by_weight(image.cells(layer))[moved].reshape(-1))
+        levels.append(image.codebook_of(layer).levels[noisy.codes().numpy()][moved].reshape(-1))
+        planes.append(np.full(int(moved.sum()), layer.planes))
+    order, taken = np.argsort(-np.concatenate(far), kind="stable"), np.concatenate(planes)
+    ends = np.cumsum(taken)
+    order = order[np.cumsum(taken[order]) <= budget]
+    # The cells of a weight follow each other.
+    first = np.repeat(ends[order] - taken[order], taken[order])
+    within = np.arange(len(first)) - np.repeat(np.cumsum(taken[order]) - taken[order], taken[order])
+    return np.concatenate(cells)[first + within], np.concatenate(levels)[first + within]

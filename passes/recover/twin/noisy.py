@@ -76,7 +76,7 @@ class NoisyLayer(TwinLayer):
         held: Held | None = None,
         residual: npt.NDArray[np.float32] | None = None,
     ) -> None:
-        book, count = image.codebook, layer.groups * layer.cols
+        book, count = image.codebook_of(layer), layer.groups * layer.cols
         shape = (layer.groups, 1, layer.cols)
         gain = layer.gain if own_gain else np.ones(count, np.float32)
         super().__init__(
@@ -90,7 +90,7 @@ class NoisyLayer(TwinLayer):
         self.gain.requires_grad_(own_gain)
         self.weight = torch.nn.Parameter(_tensor(weight))
         self.own_gain, self.bounded, self.held = own_gain, in_us, held
-        self.reference_us = _reference_sigma_us(image) if held is None else 0.0
+        self.reference_us = _reference_sigma_us(image, layer) if held is None else 0.0
         merged = layer.scale if own_gain else layer.scale * layer.gain
         scale, values = merged.astype(np.float64).reshape(shape), book.values_us
         block = book.by_output(layer.block_of_bitline)[:, 0].astype(np.int64)
@@ -125,7 +125,7 @@ class NoisyLayer(TwinLayer):
         Weights beyond what cells can hold count as the last level, and may come back from there.
         """
         residual = None if layer.residual is None else layer.residual.copy()
-        shape, book = (layer.groups, 1, layer.cols), image.codebook
+        shape, book = (layer.groups, 1, layer.cols), image.codebook_of(layer)
         from_zero = held_us(image, layer) @ book.coefficients
         from_zero -= book.values_us[layer.zero].reshape(shape)
         weight = layer.scale.astype(np.float64).reshape(shape) * from_zero
@@ -146,7 +146,7 @@ class NoisyLayer(TwinLayer):
             residual = residual * layer.gain.reshape(scale.shape)
         fixed = layer.by_weight(stuck(image, layer, known)).any(axis=-1)
         offset = layer.scale * layer.gain * offset_current(image, layer, known)
-        sigma_us = float(_tensor(image.codebook.sigma_us).mean())
+        sigma_us = float(_tensor(image.codebook_of(layer).sigma_us).mean())
         us = weight / scale
         return NoisyLayer(
             image,
@@ -244,7 +244,7 @@ def written(image: Image, layers: Iterable[NoisyLayer]) -> Image:
     for noisy in layers:
         layer = noisy.layer
         cells.append(layer.by_weight(image.cells(layer)).reshape(-1))
-        levels.append(image.codebook.levels[noisy.codes().cpu().numpy()].reshape(-1))
+        levels.append(image.codebook_of(layer).levels[noisy.codes().cpu().numpy()].reshape(-1))
         now = noisy.layer_now()
         digital.append(replace(image.layers[layer.index], gain=now.gain, bias=now.bias))
     changed = image.updated(cells=np.concatenate(cells), levels=np.concatenate(levels))
@@ -259,10 +259,10 @@ def _array(values: torch.Tensor) -> npt.NDArray[np.float32]:
     return values.detach().float().cpu().numpy().copy()
 
 
-def _reference_sigma_us(image: Image) -> float:
+def _reference_sigma_us(image: Image, layer: ImageLayer) -> float:
     """Standard deviation of what a row's reference cells add to each of its weights, µS."""
-    coefficients = image.codebook.coefficients
+    coefficients = image.codebook_of(layer).coefficients
     # Planes side by side on one wordline share the reference cell of their array.
-    shared = image.codebook.layout == "columns"
+    shared = layer.layout == "columns"
     factor = abs(coefficients.sum()) if shared else sqrt((coefficients**2).sum())
     return float(factor) * sqrt(reference_variance(image))

@@ -112,7 +112,10 @@ class Specimen:
             processor=processor,
             converters=self._converters,
         )
-        levels = [image.codebook.levels[one.numpy()].reshape(-1) for one in codes]
+        levels = [
+            image.codebook_of(layer).levels[one.numpy()].reshape(-1)
+            for layer, one in zip(image.layers, codes, strict=True)
+        ]
         wanted = np.concatenate(levels)
         cells = np.concatenate([one.reshape(-1) for one in self._cells])
         stale = device.written(cells) != wanted
@@ -129,7 +132,7 @@ class Specimen:
             common = layer.row_correction.astype(np.float64)[:, layer.block_of_bitline]
             taken = by_weight(common.transpose(0, 2, 1), layer.planes, layer.layout)
             scale = layer.scale.astype(np.float64).reshape(layer.groups, 1, layer.cols)
-            weight = weight - scale * (taken @ self._image.codebook.coefficients)
+            weight = weight - scale * (taken @ self._image.codebook_of(layer).coefficients)
         return torch.from_numpy(weight).float()
 
 

@@ -47,7 +47,7 @@ def weight_of_cells(image: Image, layer: ImageLayer, held_us: Array64) -> Array6
     Args:
         held_us: (blocks, rows, columns) of the cells, less the reference's conductance.
     """
-    book, held = image.codebook, layer.by_weight(held_us)
+    book, held = image.codebook_of(layer), layer.by_weight(held_us)
     shape = (layer.groups, 1, layer.cols)
     pedestal = book.pedestal_us(layer.zero).reshape(shape)
     scale = layer.scale.astype(np.float64).reshape(shape)
@@ -201,14 +201,16 @@ def offset_current(image: Image, layer: ImageLayer, estimate: CellEstimate) -> A
     if two_phases(image.chip, layer.input_signed):
         return np.zeros(layer.groups * layer.cols)
     added = estimate.offset.reshape(layer.groups, layer.row_blocks, layer.bitlines).sum(axis=1)
-    each: Array64 = image.codebook.by_output(added) @ image.codebook.factors
+    book = image.codebook_of(layer)
+    each: Array64 = book.by_output(added) @ book.factors
     return each.reshape(-1) * sum(plane_weights(image.chip, layer.input_signed))
 
 
 def noise_current(image: Image, layer: ImageLayer, estimate: CellEstimate) -> Array64:
     """(groups · cols,) standard deviation of each output in one read, µS times DAC code."""
     added = estimate.noise.reshape(layer.groups, layer.row_blocks, layer.bitlines).sum(axis=1)
-    each: Array64 = np.sqrt(image.codebook.by_output(added) @ image.codebook.factors**2)
+    book = image.codebook_of(layer)
+    each: Array64 = np.sqrt(book.by_output(added) @ book.factors**2)
     return each.reshape(-1)
 
 

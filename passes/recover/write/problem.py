@@ -61,7 +61,7 @@ class Problem:
         Args:
             again: cells may be written once more to the level they were asked to hold.
         """
-        book, chip, cells = image.codebook, image.chip, image.cells(layer)
+        book, chip, cells = image.codebook_of(layer), image.chip, image.cells(layer)
         common = reference_error(estimate, image, layer)
 
         held = layer.by_weight(estimate.mean_us - common)

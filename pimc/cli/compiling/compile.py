@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pimc.cli.command import Report, Settings, command, note
+from pimc.cli.compiling.within import WithinOptions, chosen, result_of, text_of
 from pimc.cli.options.chip import ChipOptions
 from pimc.cli.options.data import DataOptions
 from pimc.cli.options.fields import argument, flag, group, option, several
@@ -20,7 +21,7 @@ from pimc.cli.options.partition import PartitionOptions
 from pimc.cli.options.single import explain_option
 from pimc.cli.options.values import FILE, PACKING
 from pimc.cli.summary import explanations, layer_table, summary_facts
-from pimc.cli.text import facts, states_text, told_of_states
+from pimc.cli.text import facts, room, states_text, told_of_states
 
 if TYPE_CHECKING:
     from pimc import api
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pimc.passes.layout.pack import Packing
     from pimc.passes.options import Purpose
     from pimc.plan.records import Plan
+    from pimc.studies.spending.choice import Choice
 
 __all__ = ["COMMAND", "CompileArguments", "compile_"]
 
@@ -72,6 +74,7 @@ class CompileArguments:
     )
     phases: bool = flag("--phases", help="Cut what is larger than the chip; else it is refused.")
     partition: PartitionOptions = group(PartitionOptions)
+    within: WithinOptions = group(WithinOptions)
     harden: bool = flag(
         "--harden", help="Train the weights for the chip's write errors; needs --calib."
     )
@@ -129,6 +132,13 @@ def compile_(settings: Settings, arguments: CompileArguments) -> Report:
             "--harden trains toward the float network on calibration data",
             hint="give --calib, and leave out --no-teacher",
         )
+    clashes = {
+        "--harden": arguments.harden,
+        "--no-teacher": arguments.no_teacher,
+        "--stop-after": arguments.stop_after is not None,
+        "--dump-dir": arguments.dump_dir is not None,
+    }
+    arguments.within.check(calib=arguments.calib is not None, others=clashes)
     output = _output(arguments.model, arguments.output)
     chip = arguments.chip.load()
     options = _options(arguments)
@@ -152,18 +162,24 @@ def compile_(settings: Settings, arguments: CompileArguments) -> Report:
             progress=settings.progress,
         )
         return _stopped(arguments.stop_after, timings, time.perf_counter() - start)
-    image = api.compile(
-        loaded,
-        chip,
-        calib=calib,
-        faults=faults,
-        options=options,
-        passes=passes,
-        dump_dir=arguments.dump_dir,
-        timed=timings.__setitem__,
-        progress=settings.progress,
-        output=None if arguments.harden else output,
-    )
+    choice: Choice | None = None
+    if arguments.within.max_drop is not None and calib is not None:
+        choice = chosen(arguments.within, loaded, chip, calib, options, passes, faults, settings)
+        image = choice.image
+        image.save(output)
+    else:
+        image = api.compile(
+            loaded,
+            chip,
+            calib=calib,
+            faults=faults,
+            options=options,
+            passes=passes,
+            dump_dir=arguments.dump_dir,
+            timed=timings.__setitem__,
+            progress=settings.progress,
+            output=None if arguments.harden else output,
+        )
     if arguments.harden and calib is not None:
         from pimc.passes.recover.train.harden import hardened
 
@@ -172,15 +188,20 @@ def compile_(settings: Settings, arguments: CompileArguments) -> Report:
     summary = summarize(image) | {"output": str(output), "passes": timings}
     summary["notes"] = [*loaded.notes, *([] if calib is not None else [_WITHOUT_DATA])]
     if calib is not None:
-        summary["calibration"] = _looked_at(calib, options)
+        seen = calib if choice is None else calib.subset(range(0, len(calib), 2))
+        summary["calibration"] = _looked_at(seen, options)
         summary |= told_of_states(calib)
     summary |= _resources(time.perf_counter() - start)
     text = _compiled(summary)
+    if choice is not None:
+        summary["within"] = result_of(choice, arguments.within)
+        text += "\n\n" + text_of(choice, arguments.within, room(len(summary["layers"]) + 30))
     if arguments.explain:
         text += explanations(summary, chip)
     for told in summary["notes"]:
         note(f"note: {told}", settings)
-    return Report(summary, text, answer=False)
+    failed = choice is not None and not choice.reached
+    return Report(summary, text, exit_code=1 if failed else 0, answer=False)
 
 
 COMMAND = command(
@@ -208,6 +229,7 @@ def _options(arguments: CompileArguments) -> api.Options:
         purpose=arguments.purpose,
         write_noise=arguments.write_noise,
         digital=arguments.partition.digital,
+        mapping=arguments.chip.of_layers,
         array_only=arguments.partition.array_only,
         teacher=not arguments.no_teacher,
     )

@@ -50,7 +50,11 @@ def layouts(settings: Settings, arguments: LayoutsArguments) -> Report:
     from pimc.passes.layout.tile import Tiling
 
     chip, partition = arguments.chip.load(), arguments.partition
-    options = api.Options(digital=partition.digital, array_only=partition.array_only)
+    options = api.Options(
+        digital=partition.digital,
+        array_only=partition.array_only,
+        mapping=arguments.chip.of_layers,
+    )
     plan = api.plan(
         arguments.model,
         chip,

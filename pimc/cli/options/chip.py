@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pimc.cli.options.fields import option, several
-from pimc.cli.options.values import SIZE
+from pimc.cli.options.values import MAPPING, SIZE
 
 if TYPE_CHECKING:
     from pimc.chip.design import Chip
@@ -27,10 +27,13 @@ class ChipOptions:
         "--chip", type=click.STRING, metavar="NAME|FILE", help="A shipped chip or a chip file."
     )
     levels: int | None = option("--levels", type=click.INT, help="Conductance levels of a cell.")
-    mapping: str | None = option(
+    mapping: tuple[tuple[str, str], ...] = several(
         "--mapping",
-        type=click.Choice(["offset", "differential", "sliced"]),
-        help="How a weight becomes cells.",
+        type=MAPPING,
+        metavar="[LAYER=]KIND",
+        help="How a weight becomes cells: offset, differential, differential:rows, sliced:3, "
+        "sliced:2:8 (slices 8 apart). For layers whose name fits LAYER=, for which digital is one, "
+        "too; else for all others. May be given again.",
     )
     pair: str | None = option(
         "--pair",
@@ -44,14 +47,21 @@ class ChipOptions:
         help="Change a key of the chip, as in adc.bits=6; may be given again.",
     )
 
+    @property
+    def of_layers(self) -> dict[str, str]:
+        """The mappings of layers by globs of their names."""
+        return {glob: text for glob, text in self.mapping if glob}
+
     def load(self) -> Chip:
         """The chip that these options name."""
         from pimc.chip.design import Chip
+        from pimc.chip.layer_mapping import with_mapping
         from pimc.cli.options.assignment import assignment
 
         chip = Chip.load(self.chip) if self.chip else Chip.default()
-        if self.mapping is not None:
-            chip = chip.with_mapping(self.mapping)
+        for glob, text in self.mapping:
+            if not glob:
+                chip = with_mapping(chip, text)
         if self.pair is not None:
             chip = chip.with_(**{"mapping.pair": self.pair})
         if self.levels is not None:

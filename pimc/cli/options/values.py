@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-__all__ = ["DURATION", "FILE", "FLOATS", "NUMBER", "PACKING", "SIZE", "STATE", "within"]
+__all__ = [
+    "DURATION",
+    "FILE",
+    "FLOATS",
+    "MAPPING",
+    "NUMBER",
+    "PACKING",
+    "SIZE",
+    "STATE",
+    "within",
+]
 
 if TYPE_CHECKING:
     from pimc.passes.layout.pack import Packing
@@ -115,6 +125,31 @@ class _State(_ParamType[tuple[str, str]]):
         return fed, output
 
 
+class _Mapping(_ParamType[tuple[str, str]]):
+    """``sliced:2`` for the whole chip, ``LAYER=sliced:2`` for some layers: glob and mapping.
+
+    The glob of the whole chip is empty.
+    """
+
+    name = "mapping"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, str]:
+        from pimc.chip.layer_mapping import parse_mapping
+        from pimc.errors import PimcError
+
+        if isinstance(value, tuple):
+            return value
+        glob, of_layers, text = str(value).rpartition("=")
+        if of_layers and not glob:
+            self.fail(f"{value!r} names no layer", param, ctx)
+        if text != "digital" or not glob:
+            try:
+                parse_mapping(text)
+            except PimcError as cause:
+                self.fail(str(cause), param, ctx)
+        return glob, text
+
+
 #: Seconds of the units that a time may be given in; a year has 365.25 days.
 _SECONDS: Mapping[str, float] = {
     "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0, "y": 31_557_600.0,
@@ -123,6 +158,7 @@ _SECONDS: Mapping[str, float] = {
 DURATION = _Duration()
 FILE = click.Path(path_type=Path)
 FLOATS = _Floats()
+MAPPING = _Mapping()
 NUMBER = _Number()
 PACKING = _Packing()
 SIZE = _Size()

@@ -10,12 +10,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pimc.chip.design import Chip
+from pimc.chip.layer_mapping import own_mapping
+from pimc.errors import ChipError
+from pimc.files.container import Manifest, Tensor
 from pimc.files.migrate import Step
+from pimc.files.strict import plain_table
 
 __all__ = ["FORMAT", "STEPS", "VERSION"]
 
 FORMAT = "pimc-image"
-VERSION = 1
+VERSION = 2
+
+
+def _mapping_of_every_layer(
+    manifest: Manifest, tensors: dict[str, Tensor]
+) -> tuple[Manifest, dict[str, Tensor]]:
+    """Version 1 had one mapping for all layers, the chip's."""
+    try:
+        chip = Chip.from_dict(manifest["chip"])
+    except ChipError as cause:
+        raise ValueError(str(cause)) from cause
+    mapping = plain_table(own_mapping(chip.mapping))
+    layers = [{**entry, "mapping": mapping} for entry in manifest["layers"]]
+    return manifest | {"layers": layers}, tensors
+
 
 #: From each older version to the next: manifest and tensors → those of the next version.
-STEPS: Mapping[int, Step] = {}
+STEPS: Mapping[int, Step] = {1: _mapping_of_every_layer}

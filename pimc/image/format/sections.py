@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
+from pimc.chip.sections import LayerMapping
 from pimc.errors import ImageError
 from pimc.files.manifest import may_be_null, read_key, read_object
-from pimc.files.strict import Rule, allowed, default_of, described, key
+from pimc.files.strict import Rule, allowed, default_of, described, key, plain_table
 from pimc.plan.records import Window
 
 __all__ = [
@@ -207,9 +208,17 @@ class LayerEntry:
     planes: int = field(
         metadata=key(
             "int",
-            "cells a weight: 1 (`offset`), 2 (`differential`), `mapping.slices` (`sliced`)",
+            "cells a weight: 1 (`offset`), 2 (`differential`), `slices` of the mapping (`sliced`)",
             low=1,
             high=LARGEST,
+        )
+    )
+    mapping: LayerMapping = field(
+        metadata=key(
+            "table",
+            "how a weight becomes cells: `kind`, `slices`, `slice_ratio`, `pair`, as in the table "
+            "`mapping` of a chip file; `slice_ratio` may be left out",
+            table=LayerMapping,
         )
     )
     row_block: int = field(
@@ -256,7 +265,10 @@ class LayerEntry:
     def entry(self) -> dict[str, Any]:
         """The JSON object."""
         values = {item.name: getattr(self, item.name) for item, _ in described(LayerEntry)}
-        return values | {"window": asdict(self.window) if self.window else None}
+        return values | {
+            "window": asdict(self.window) if self.window else None,
+            "mapping": plain_table(self.mapping),
+        }
 
 
 #: What a layer's entry notes beside what runs.
@@ -281,10 +293,10 @@ class Manifest:
             "what the user chose when compiling: `packing`, `feedback`, `equalize`, "
             "`purpose` (`recovery` or `as-programmed`), "
             "`write_noise` (`null`: worked out for recovery), "
-            "`digital`, `teacher`, `calibration_images`; `calibrated`: whether there was "
-            "calibration data; `faults`: `null`, or the SHA-256 of the known faults, one line "
-            "`array,row,col,fault` each; `harden`: epochs of training under write errors, where "
-            "there were any",
+            "`digital`, `mapping` where layers were given one, `teacher`, `calibration_images`; "
+            "`calibrated`: whether there was calibration data; `faults`: `null`, or the SHA-256 of "
+            "the known faults, one line `array,row,col,fault` each; `harden`: epochs of training "
+            "under write errors, where there were any",
         )
     )
     calibration: CalibrationNote | None = field(

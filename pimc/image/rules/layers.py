@@ -31,11 +31,11 @@ def layers_have_names_of_their_own(image: ImageContent) -> Iterator[str]:
 
 
 def planes_are_those_of_the_mapping(image: ImageContent) -> Iterator[str]:
-    """A weight of every layer takes as many cells as the chip's mapping says."""
-    planes = image.codebook.planes
+    """A weight of every layer takes as many cells as its mapping says."""
     for layer in image.layers:
+        planes = image.codebook_of(layer).planes
         if layer.planes != planes:
-            yield f"planes: {layer.planes} of layer {layer.index}, the chip's mapping has {planes}"
+            yield f"planes: {layer.planes} of layer {layer.index}, its mapping has {planes}"
 
 
 def blocks_fit_arrays(image: ImageContent) -> Iterator[str]:

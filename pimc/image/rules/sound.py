@@ -60,11 +60,10 @@ def require_sound(image: ImageContent) -> None:
         ImageError: it is not; the key or tensor is named.
     """
     read_object(Manifest, image.manifest, "manifest", ImageError, NEWER)
-    ranges = image_ranges(image.codebook)
     contents, sizes = by_field(IMAGE_TENSORS, image.tensors), image_sizes(image.chip)
-    require(IMAGE_TENSORS, contents, sizes, ImageError, "the image", ranges=ranges, hint=NEWER)
+    require(IMAGE_TENSORS, contents, sizes, ImageError, "the image", ranges={}, hint=NEWER)
     for layer in image.layers:
-        layer.require_tensors(ranges)
+        layer.require_tensors(image_ranges(image.codebook_of(layer)))
     for rule in RULES:
         for problem in rule(image):
             raise ImageError(problem, "the image", NEWER)

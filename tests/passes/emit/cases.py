@@ -98,6 +98,11 @@ CASES: Mapping[str, Case] = {
     "around faults": Case(build_tiny_model, calib=TINY, arguments={"faults": FAULTS}),
     "differential": Case(build_tiny_model, SMALL.with_mapping("differential"), TINY),
     "sliced": Case(build_tiny_model, SMALL.with_mapping("sliced")),
+    "mixed": Case(
+        build_tiny_model,
+        calib=TINY,
+        arguments={"options": api.Options(mapping={"w1": "differential:arrays", "w3": "sliced:2"})},
+    ),
     "a range a column": Case(build_tiny_model, SMALL.with_(**{"adc.range": "column"}), TINY),
     "copies": Case(
         build_tiny_model, arguments={"options": api.Options(packing="parallel", copies=40)}

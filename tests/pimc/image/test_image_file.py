@@ -18,7 +18,7 @@ from tests.pimc.image.tiny_images import CHIP, graph, saved, tiny
 
 DOC = Path(__file__).parents[3] / "docs" / "image-format.md"
 #: Of the image built below. It changes with the format, whose version must then change too.
-GOLDEN = "0215869523a0c26a08a938bff8f48afd1d50970e48a122bc33f6dff5596137a1"
+GOLDEN = "c22854ecefddcee156679bc2236960cb96061d0d504516d9a1cd646949eac7ff"
 
 
 # --- bytes -----------------------------------------------------------------------------------
@@ -87,10 +87,10 @@ def test_truncated_files_are_refused(tmp_path: Path) -> None:
 
 def test_a_newer_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = saved(tmp_path)
-    monkeypatch.setattr("pimc.image.image.VERSION", 2)
+    monkeypatch.setattr("pimc.image.image.VERSION", 3)
     tiny().save(tmp_path / "newer.pimc")
     monkeypatch.undo()
-    with pytest.raises(ImageError, match=r"format version 2 is newer than this pimc reads \(1\)"):
+    with pytest.raises(ImageError, match=r"format version 3 is newer than this pimc reads \(2\)"):
         Image.load(tmp_path / "newer.pimc")
     Image.load(path)
 

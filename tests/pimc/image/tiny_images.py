@@ -28,6 +28,7 @@ LAYER: dict[str, Any] = {
     "rows": 3,
     "cols": 2,
     "planes": 1,
+    "mapping": {"kind": "offset", "slices": 2, "pair": "columns"},
     "row_block": 2,
     "col_block": 4,
     "window": None,

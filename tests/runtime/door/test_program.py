@@ -37,6 +37,7 @@ def image_of(seed: int = 0) -> Image:
     levels = rng.integers(0, 16, (ARRAYS, 4, 5)).astype(np.uint16)
     layer = {
         "name": "w", "output": "y", "op": "MatMul", "groups": 1, "rows": 9, "cols": 5, "planes": 1,
+        "mapping": {"kind": "offset", "slices": 2, "pair": "columns"},
         "row_block": 3, "col_block": 5, "window": None, "input_scale": 1.0, "input_signed": True,
         "adc_lsb_us": 1.0, "weight_error": 0.0,
     }  # fmt: skip

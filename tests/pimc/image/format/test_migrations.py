@@ -27,7 +27,7 @@ def from_version_0(manifest: dict[str, Any], tensors: dict[str, Any]) -> Parts:
 @pytest.fixture
 def old(tiny_image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The tiny image as a file of version 0, and the step that reads it."""
-    monkeypatch.setattr("pimc.image.image.STEPS", {0: from_version_0})
+    monkeypatch.setattr("pimc.image.image.STEPS", {**STEPS, 0: from_version_0})
     tensors = dict(tiny_image.tensors)
     for layer in tiny_image.layers:
         name = f"layer.{layer.index:04d}"

@@ -90,7 +90,7 @@ WRONG: list[tuple[Callable[[Content], Any], str]] = [
     (keyed("layers", 0, "rows", value=2**31 - 1), "tensor layer.0000.teacher_weight is float32"),
     (without_teacher(0), "kernel: [3, 3] does not divide the 2147483647 rows"),
     (without_teacher(2), "tensor tiles: they leave out rows of layer 2"),
-    (keyed("layers", 0, "planes", value=2), "planes: 2 of layer 0, the chip's mapping has 1"),
+    (keyed("layers", 0, "planes", value=2), "planes: 2 of layer 0, its mapping has 1"),
     (keyed("layers", 0, "row_block", value=17), "row_block: 17 of layer 0"),
     (keyed("layers", 1, "name", value="w1"), "layers: two are called 'w1'"),
     (keyed("layers", 0, "window", "pads", value=[1]), "pads: must be two a dimension"),

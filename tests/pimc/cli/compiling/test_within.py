@@ -1,0 +1,57 @@
+"""``pimc compile --max-drop``."""
+
+from __future__ import annotations
+
+import pytest
+
+from pimc.image.image import Image
+
+COMPILE = ("compile", "tiny.onnx", "--array", "16x8", "--levels", "3", "--calib", "calib.npz")
+
+
+def test_a_drop_that_holds(pimc, model) -> None:
+    done = pimc(*COMPILE, "--max-drop", "30", "--try", "offset", "--try", "sliced:2", "--json")
+    assert done.code == 0
+    told = done.json["within"]
+    assert told["ok"]
+    assert told["max_drop"] == 0.3
+    assert told["drop"] <= 0.3
+    assert told["limit"] is None
+    image = Image.load("tiny.pimc")
+    assert [layer["name"] for layer in told["layers"]] == ["w1", "w2", "w3"]
+    assert image.options["mapping"] == {e["name"]: e["mapping"] for e in told["layers"]}
+    assert [e["mapping"] for e in done.json["layers"]] == [e["mapping"] for e in told["layers"]]
+    assert sum(e["cells"] for e in told["layers"]) == done.json["cells_used"]
+    (taken,) = [p for p in told["front"] if p["cells"] == done.json["cells_used"]]
+    assert (taken["accuracy_mean"], taken["drop"]) == (told["accuracy_mean"], told["drop"])
+    cells = [point["cells"] for point in told["front"]]
+    assert cells == sorted(cells)
+    assert [o["mapping"] for o in told["layers"][0]["offers"]] == ["offset", "sliced:2"]
+    assert done.json["calibration"]["samples"] == 2 * told["samples"] - told["samples"]
+
+
+def test_a_drop_that_does_not_hold_is_said_and_the_best_is_written(pimc, model) -> None:
+    done = pimc(*COMPILE, "--max-drop", "0", "--try", "offset", "--levels", "2")
+    assert done.code == 1
+    assert "NOT kept; this is the best that was found" in done.out
+    assert "limited by" in done.out
+    assert Image.load("tiny.pimc").options["mapping"].keys() == {"w1", "w2", "w3"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--max-drop", "1"], "give --calib"),
+        (["--max-drop", "1", "--calib", "calib.npz", "--harden"], "does not go with --harden"),
+        (["--max-drop", "1", "--calib", "calib.npz", "--no-teacher"], "--no-teacher"),
+        (["--max-drop", "1", "--calib", "calib.npz", "--dump-dir", "d"], "--dump-dir"),
+        (["--drop-dies", "2"], "--drop-dies given without --max-drop"),
+        (["--try", "offset"], "--try given without --max-drop"),
+        (["--max-drop", "1", "--calib", "calib.npz", "--try", "odd"], "is not one of offset"),
+    ],
+)
+def test_options_that_do_not_go_together(pimc, model, options, message) -> None:
+    done = pimc("compile", "tiny.onnx", *options)
+    assert done.code == 2
+    assert message in done.err
+    assert not (model / "tiny.pimc").exists()
