@@ -72,11 +72,11 @@ def test_each_layer_is_as_if_all_were_of_its_mapping(tiny_model, tiny_inputs) ->
         assert one.mapping == other.mapping
         np.testing.assert_array_equal(one.scale, other.scale)
         cells = [image.cells(layer) for image, layer in ((mixed, one), (whole, other))]
-        held = [
+        ours, alone = (
             np.where(where >= 0, image.levels.reshape(-1)[np.maximum(where, 0)], 0)
             for image, where in zip((mixed, whole), cells, strict=True)
-        ]
-        np.testing.assert_array_equal(*held)
+        )
+        np.testing.assert_array_equal(ours, alone)
 
 
 def test_more_cells_come_nearer_to_the_float_network(tiny_model, tiny_inputs) -> None:

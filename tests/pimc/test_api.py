@@ -77,7 +77,9 @@ def test_options_are_in_the_manifest(tiny_model, tiny_inputs, tiny_image) -> Non
         "calibrated": True,
         "faults": None,
     }
-    options = api.Options("single", False, 0.5, ("w3",), False, 8)
+    options = api.Options(
+        "single", False, 0.5, digital=("w3",), teacher=False, calibration_images=8
+    )
     some, same, other = (
         FaultMap((Fault(0, row, None, "open"),), source)
         for row, source in ((1, "a.csv"), (1, "b.csv"), (2, "a.csv"))

@@ -8,7 +8,10 @@ from pimc.chip.design import Chip, LayerMapping
 from pimc.errors import ChipError, UsageError
 from pimc.passes.array.mappings import mappings_of
 
-LAYERS = {"conv1": [("conv1", "c1.weight", "relu1")], "fc": [("fc", "out"), ("fc", "again")]}
+LAYERS: dict[str, list[tuple[str, ...]]] = {
+    "conv1": [("conv1", "c1.weight", "relu1")],
+    "fc": [("fc", "out"), ("fc", "again")],
+}
 PAIRS = LayerMapping("differential")
 
 

@@ -60,7 +60,7 @@ def chain_of(names: list[str], depthwise: bool = False, seed: int = 0) -> onnx.M
     weights["u"] = drawn(
         channels if depthwise else 6, 1 if depthwise else channels, 2, 2, seed=seed
     )
-    last = {"group": channels} if depthwise else {}
+    last: dict[str, Any] = {"group": channels} if depthwise else {}
     nodes.append(node("Conv", [f"v{len(names)}", "u"], ["y"], **last))
     used = {name for one in nodes for name in one.input}
     weights |= {name: value for name, value in CONSTANTS.items() if name in used}

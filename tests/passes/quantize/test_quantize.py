@@ -33,7 +33,11 @@ class Watched:
     runs: list[dict[str, tuple[torch.Tensor, torch.Tensor]]] = field(default_factory=list)
 
     def __call__(
-        self, graph: ir.Model, on_array: Callable[[str, torch.Tensor], torch.Tensor]
+        self,
+        graph: ir.Model,
+        on_array: Callable[[str, torch.Tensor], torch.Tensor],
+        *,
+        most: int | None = None,
     ) -> None:
         self.runs.append({})
 
@@ -42,7 +46,7 @@ class Watched:
             self.runs[-1][name] = (x.clone(), y.clone())
             return y
 
-        self.inner(graph, watch)
+        self.inner(graph, watch, most=most)
 
 
 @pytest.fixture
