@@ -266,6 +266,14 @@ def _sha256(faults: FaultMap) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
+def _picked(
+    values: npt.NDArray[Any], some: npt.NDArray[Any], data: Dataset, name: str
+) -> npt.NDArray[Any]:
+    """Some of the samples of an input; what all share stays as it is."""
+    shared = data.columns[name].shared
+    return values if shared else np.take(values, some, axis=data.axes.get(name, 0))
+
+
 def calibration_on(
     plan: Plan,
     calib: Calib,
@@ -301,7 +309,7 @@ def calibration_on(
         feed = values
         if most is not None and most < samples and set(sizes.values()) == {None}:
             some = np.linspace(0, samples - 1, most).astype(int)
-            feed = {n: v[some] if v.ndim and len(v) == samples else v for n, v in values.items()}
+            feed = {name: _picked(value, some, data, name) for name, value in values.items()}
         layers = len(array_nodes(graph))
         with torch.inference_mode(), ticking(progress, "calibrating", layers) as tick:
 

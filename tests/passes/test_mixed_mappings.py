@@ -42,7 +42,9 @@ PEDESTALS = {
 
 
 def compiled(model: Any, x: Any, asked: dict[str, str], chip: Chip = FINE) -> Image:
-    return pimc.compile(model, chip, calib=x, options=Options(mapping=asked))
+    return pimc.compile(
+        model, chip, calib=x, options=Options(mapping=asked, equalize=False, write_noise=1.0)
+    )
 
 
 def on_perfect_cells(image: Image, x: Any) -> np.ndarray[Any, Any]:

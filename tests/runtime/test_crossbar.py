@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+from pimc.api import Options
 from pimc.api import compile as compile_model
 from pimc.chip.converters import adc_limits, dac_limits
 from pimc.chip.design import Chip
@@ -26,6 +27,8 @@ from pimc.runtime.session import Session
 
 Array = npt.NDArray[np.float32]
 CHIP = Chip.default().with_array(16, 12)
+#: Layers are given what the network's inputs are.
+PLAIN = Options(equalize=False)
 VARIANTS = [(k, p) for k in ("offset", "differential", "sliced") for p in ("reference", "digital")]
 
 
@@ -160,7 +163,7 @@ def test_convolutions(
         normal(seed, *weight_shape), normal(seed + 1, weight_shape[0]) if with_bias else None
     )
     x = normal(seed + 2, *shape) if signed else np.abs(normal(seed + 2, *shape))
-    static = compile_model(model, chip_of(variant), calib=x)
+    static = compile_model(model, chip_of(variant), calib=x, options=PLAIN)
     bias = only_layer(static).bias
     close(run(static, x), op.golden(held(static), bias, quantized(static, x)), 1e-4)
     # With ranges of the moment and inputs of 16 bits only the cells' levels make a difference.
@@ -182,7 +185,7 @@ def test_convolutions(
 def test_matrix_products(op: Op, shape: Shape, variant: tuple[str, str]) -> None:
     bias = normal(1, 9) if op.kind == "Gemm" else None
     model, x = op.model(normal(0, 40, 9), bias), normal(2, *shape)
-    image = compile_model(model, chip_of(variant), calib=x)
+    image = compile_model(model, chip_of(variant), calib=x, options=PLAIN)
     layer = only_layer(image)
     assert layer.row_blocks == 3
     assert layer.col_blocks == (1 if variant[0] == "offset" else 2)
@@ -207,7 +210,7 @@ def test_dynamic_ranges_bring_every_vector_to_full_scale() -> None:
 def test_values_beyond_a_static_range_are_clipped() -> None:
     op = Op("MatMul", 2)
     calib = normal(1, 50, 40)
-    image = compile_model(op.model(normal(0, 40, 9), None), CHIP, calib=calib)
+    image = compile_model(op.model(normal(0, 40, 9), None), CHIP, calib=calib, options=PLAIN)
     # Everything at its end, once: further out nothing changes.
     far = np.sign(calib) * np.float32(1e3)
     assert np.array_equal(run(image, far), run(image, far * 2))
@@ -222,7 +225,7 @@ def test_drivers_without_negative_voltages_read_in_two_phases(
     op, x = Op("MatMul", 2), normal(1, 5, 40)
     chip = chip_of(variant, dac_signed=False, dac_bits=12)
     calib = x if calibrated else None
-    image = compile_model(op.model(normal(0, 40, 9), None), chip, calib=calib)
+    image = compile_model(op.model(normal(0, 40, 9), None), chip, calib=calib, options=PLAIN)
     layer = only_layer(image)
     assert layer.input_signed
     wanted = quantized(image, x) if calibrated else x
@@ -251,7 +254,7 @@ def test_drivers_without_negative_voltages_read_in_two_phases(
 
 def test_the_record_is_what_the_arrays_saw_and_gave() -> None:
     op, x = Op("MatMul", 2), normal(1, 5, 40)
-    image = compile_model(op.model(normal(0, 40, 9), None), CHIP, calib=x)
+    image = compile_model(op.model(normal(0, 40, 9), None), CHIP, calib=x, options=PLAIN)
     layer = only_layer(image)
     session = Session(image, die=Die.simulated(2))
     y, record = session.layers[layer.name].record(torch.from_numpy(x))
@@ -277,7 +280,7 @@ def test_the_record_is_what_the_arrays_saw_and_gave() -> None:
 def test_converters_cost_little_on_an_ideal_die(variant: tuple[str, str]) -> None:
     op, x = Op("MatMul", 2), normal(1, 200, 40)
     chip = chip_of(variant, adc_bits=12)
-    image = compile_model(op.model(normal(0, 40, 9), None), chip, calib=x)
+    image = compile_model(op.model(normal(0, 40, 9), None), chip, calib=x, options=PLAIN)
     exact, found = run(image, x), run(image, x, converters=True)
     assert 0 < np.square(found - exact).sum() / np.square(exact).sum() < 0.01
 
@@ -288,7 +291,9 @@ def test_converters_cost_little_on_an_ideal_die(variant: tuple[str, str]) -> Non
 def test_gain_and_bias_are_linear() -> None:
     op = Op("Conv", 4, {"group": 2})
     x = normal(1, 2, 6, 7, 7)
-    image = compile_model(op.model(normal(0, 8, 3, 3, 3), normal(2, 8)), CHIP, calib=x)
+    image = compile_model(
+        op.model(normal(0, 8, 3, 3, 3), normal(2, 8)), CHIP, calib=x, options=PLAIN
+    )
     gain, bias = np.abs(normal(3, 8)) + np.float32(0.5), normal(4, 8)
     changed = image.with_layers([replace(only_layer(image), gain=gain, bias=bias)])
     along = (1, -1, 1, 1)
@@ -305,7 +310,7 @@ def test_row_correction_is_subtracted_once_a_physical_column(
         weight, x = normal(0, 20, 17), normal(1, 5, 20)
     else:
         weight, x = normal(0, 34, 7, 3), normal(1, 2, 14, 3)  # one position
-    image = compile_model(op.model(weight, None), chip_of(variant), calib=x)
+    image = compile_model(op.model(weight, None), chip_of(variant), calib=x, options=PLAIN)
     layer, planes = only_layer(image), image.codebook.planes
     assert layer.col_blocks > 1
     correction = normal(2, layer.groups, layer.col_blocks, layer.rows)
@@ -329,7 +334,7 @@ def test_errors_of_a_die_show_in_the_output() -> None:
     """With the die's own conductances for weights the output is the die's."""
     op, x = Op("MatMul", 2), normal(1, 20, 40)
     chip = CHIP.with_(**{"read_noise.relative": 0.0})
-    image = compile_model(op.model(normal(0, 40, 9), None), chip, calib=x)
+    image = compile_model(op.model(normal(0, 40, 9), None), chip, calib=x, options=PLAIN)
     layer = only_layer(image)
     session = Session(image, die=Die.simulated(3), converters=False)
     assert isinstance(session.device, SimDevice)

@@ -26,13 +26,20 @@ VERSION = 2
 def _mapping_of_every_layer(
     manifest: Manifest, tensors: dict[str, Tensor]
 ) -> tuple[Manifest, dict[str, Tensor]]:
-    """Version 1 had one mapping for all layers, the chip's."""
+    """Version 1 had one mapping for all layers, the chip's.
+
+    Of manifests that no image has, what is wrong is found when their sections are read.
+    """
+    table, entries = manifest.get("chip"), manifest.get("layers")
+    listed = isinstance(entries, list) and all(isinstance(entry, Mapping) for entry in entries)
+    if not isinstance(table, Mapping) or not listed:
+        return manifest, tensors
     try:
-        chip = Chip.from_dict(manifest["chip"])
+        chip = Chip.from_dict(table)
     except ChipError as cause:
         raise ValueError(str(cause)) from cause
     mapping = plain_table(own_mapping(chip.mapping))
-    layers = [{**entry, "mapping": mapping} for entry in manifest["layers"]]
+    layers = [{**entry, "mapping": mapping} for entry in entries]
     return manifest | {"layers": layers}, tensors
 
 

@@ -55,11 +55,11 @@ def _npy(count: int) -> bytes:
 
 @cache
 def _image() -> Image:
-    return Image.load(_FILES / "checkpoint-4" / "tiny.pimc")
+    return Image.load(_FILES / "image-2" / "tiny.pimc")
 
 
 def _die() -> Die:
-    return Die.load(_FILES / "checkpoint-4" / "tiny.die")
+    return Die.load(_FILES / "image-2" / "tiny.die")
 
 
 def _read_image(path: Path) -> None:
@@ -80,7 +80,7 @@ def _image_target() -> Target:
         "image",
         "model.pimc",
         frozenset({2}),
-        [_bytes("checkpoint-4/tiny.pimc"), _bytes("checkpoint-4/tiny.r1.pimc")],
+        [_bytes("image-2/tiny.pimc"), _bytes("image-2/tiny.r1.pimc")],
         _KINDS,
         _read_image,
         lambda path: ["info", path, "--explain"],
@@ -110,7 +110,7 @@ def _die_target() -> Target:
         "die",
         "chip.die",
         frozenset({3}),
-        [_bytes("checkpoint-4/tiny.die"), _bytes("before-0.1.0/first.die")],
+        [_bytes("image-2/tiny.die"), _bytes("before-0.1.0/first.die")],
         _KINDS,
         _read_die,
         lambda path: ["age", "1h", "--die", path],
@@ -129,11 +129,11 @@ def _capture_target() -> Target:
         "capture",
         "tiny.pimccap",
         frozenset({2}),
-        [_bytes("checkpoint-4/tiny.pimccap")],
+        [_bytes("image-2/tiny.pimccap")],
         _KINDS,
         _read_capture,
         lambda path: ["recover", "tiny.pimc", "--calib", ".", "--since", "none.json"],
-        beside={"tiny.pimc": _bytes("checkpoint-4/tiny.pimc"), "calib.npy": _npy(16)},
+        beside={"tiny.pimc": _bytes("image-2/tiny.pimc"), "calib.npy": _npy(16)},
     )
 
 
@@ -147,7 +147,7 @@ class _OfThisJob(Checkpoint):
 
 @cache
 def _job() -> dict[str, str]:
-    path = _FILES / "checkpoint-4" / "tiny.recovery"
+    path = _FILES / "image-2" / "tiny.recovery"
     content = container.load(path, recovery_format.FORMAT, recovery_format.VERSION, PimcError)
     job: dict[str, str] = content[0]["job"]
     return job
@@ -174,7 +174,7 @@ def _checkpoint_target() -> Target:
         "checkpoint",
         "tiny.r1.recovery",
         frozenset({2, 3}),
-        [_bytes("checkpoint-4/tiny.recovery")],
+        [_bytes("image-2/tiny.recovery")],
         _KINDS,
         _read_checkpoint,
         lambda path: [
@@ -182,8 +182,8 @@ def _checkpoint_target() -> Target:
             "tiny.die", "--resume",
         ],
         beside={
-            "tiny.pimc": _bytes("checkpoint-4/tiny.pimc"),
-            "tiny.die": _bytes("checkpoint-4/tiny.die"),
+            "tiny.pimc": _bytes("image-2/tiny.pimc"),
+            "tiny.die": _bytes("image-2/tiny.die"),
             "calib.npy": _npy(32),
         },
     )  # fmt: skip

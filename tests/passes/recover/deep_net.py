@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from pimc.api import Options
 from pimc.api import compile as compile_model
 from pimc.chip.design import Chip
 from pimc.data.dataset import Dataset
@@ -44,4 +45,6 @@ def deep_inputs(count: int = 256) -> Dataset:
 
 def deep_image(depth: int, levels: int, sigma: float, data: Dataset) -> Image:
     chip = Chip.default().with_array(64, 32).with_levels(levels).with_sigma(sigma)
-    return compile_model(deep_net(depth), chip, calib=data)
+    return compile_model(
+        deep_net(depth), chip, calib=data, options=Options(purpose="as-programmed")
+    )

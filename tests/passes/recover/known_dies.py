@@ -19,7 +19,7 @@ from pimc.runtime.die.die import Die
 from pimc.runtime.session import Session
 
 #: Weights as near to the float network as rounding lets them be.
-UNCLIPPED = Options(write_noise=0.0)
+UNCLIPPED = Options(write_noise=0.0, equalize=False)
 #: Mapping and pedestal; differential pairs lie on columns, rows or arrays.
 VARIANTS = [
     (kind, pedestal)

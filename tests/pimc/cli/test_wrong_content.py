@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pimc.image.image import VERSION as IMAGE_VERSION
 from pimc.image.image import Image
 from tests.resealing import Content, content_of, reseal
 
@@ -27,7 +28,7 @@ def files(here: Path, tiny_image: Image, pimc) -> tuple[Content, Content]:
     np.save("x.npy", np.zeros((2, 2, 8, 8), np.float32))
     assert pimc("program", "good.pimc", "--die", "good.die").code == 0
     image, die = Path("good.pimc"), Path("good.die")
-    return content_of(image, "pimc-image", 1), content_of(die, "pimc-die", 2)
+    return content_of(image, "pimc-image", IMAGE_VERSION), content_of(die, "pimc-die", 2)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from onnx import helper
 
+from pimc.api import Options
 from pimc.api import compile as compile_model
 from pimc.data.dataset import Dataset
 from pimc.passes.recover.twin.goal import Goal
@@ -23,7 +24,10 @@ def test_influences_of_a_linear_network_are_known() -> None:
     ]
     x = normal(4000, 6, seed=2) * np.arange(1, 7, dtype=np.float32)
     image = compile_model(
-        model_of(nodes, {"w1": w1, "w2": w2}, ["N", 6], ["N", 4]), CHIP, calib=x[:64]
+        model_of(nodes, {"w1": w1, "w2": w2}, ["N", 6], ["N", 4]),
+        CHIP,
+        calib=x[:64],
+        options=Options(equalize=False),
     )
     student = student_of(image)
     goal = Goal.of("regression", [torch.zeros(2, 4)])
