@@ -31,8 +31,9 @@ def _mapping_of_every_layer(
     Of manifests that no image has, what is wrong is found when their sections are read.
     """
     table, entries = manifest.get("chip"), manifest.get("layers")
-    listed = isinstance(entries, list) and all(isinstance(entry, Mapping) for entry in entries)
-    if not isinstance(table, Mapping) or not listed:
+    if not isinstance(table, Mapping) or not isinstance(entries, list):
+        return manifest, tensors
+    if not all(isinstance(entry, Mapping) for entry in entries):
         return manifest, tensors
     try:
         chip = Chip.from_dict(table)
