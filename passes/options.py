@@ -32,9 +32,6 @@ class Options:
             they are rounded and also written as imprecisely as the chip writes. If None, as
             ``purpose`` asks for.
         digital: names or globs of layers that stay off the array.
-        mapping: by names or globs of layers, how their weights become cells where not as the chip
-            says: ``{"conv*": "differential", "fc": "sliced:2"}``; of several globs that fit a layer
-            the last counts. ``digital`` keeps layers off the array, whatever else fits them.
         teacher: keep the float weights in the image, which recovery distills from.
         calibration_images: images that the compiler looks at.
         array_only: refuse a network with weights that would be computed digitally, but for those
@@ -48,6 +45,9 @@ class Options:
             leave of it, layer by layer. If None, recovery where there is calibration data.
         copies: arrays that may be spent, on copies of the layers that take longest, too; None for
             no copies. Not with ``dense`` packing, in which copies share arrays and gain nothing.
+        mapping: by names or globs of layers, how their weights become cells where not as the chip
+            says: ``{"conv*": "differential", "fc": "sliced:2"}``; of several globs that fit a layer
+            the last counts. ``digital`` keeps layers off the array, whatever else fits them.
 
     Raises:
         UsageError: less than one array for copies, copies with dense packing, or a mapping that is
@@ -59,7 +59,6 @@ class Options:
     feedback: bool = True
     write_noise: float | None = None
     digital: tuple[str, ...] = ()
-    mapping: Mapping[str, str] = field(default_factory=dict)
     teacher: bool = True
     calibration_images: int = CALIBRATION_IMAGES
     array_only: bool = False
@@ -67,6 +66,7 @@ class Options:
     copies: int | None = None
     equalize: bool = True
     purpose: Purpose | None = None
+    mapping: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.copies is not None and self.copies < 1:
