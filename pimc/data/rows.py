@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -64,8 +64,17 @@ class Rows(Protocol):
 class LazyRows(ABC):
     """Rows that are read, or made, when they are asked for."""
 
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
+    if TYPE_CHECKING:  # in a running class a dataclass would take them for defaults of its fields
+
+        @property
+        def shape(self) -> tuple[int, ...]:
+            """Samples first."""
+            ...
+
+        @property
+        def dtype(self) -> np.dtype[Any]:
+            """Type of a value."""
+            ...
 
     @abstractmethod
     def rows(self, places: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
@@ -131,12 +140,12 @@ class _Picked(LazyRows):
     places: npt.NDArray[np.int64]
 
     @property
-    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+    def shape(self) -> tuple[int, ...]:
         """Samples first."""
         return (len(self.places), *self.of.shape[1:])
 
     @property
-    def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
+    def dtype(self) -> np.dtype[Any]:
         """Type of a value."""
         return self.of.dtype
 
@@ -163,12 +172,12 @@ class _Constant(LazyRows):
     count: int
 
     @property
-    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+    def shape(self) -> tuple[int, ...]:
         """Samples first."""
         return (self.count, *self.row.shape)
 
     @property
-    def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
+    def dtype(self) -> np.dtype[Any]:
         """Type of a value."""
         return self.row.dtype
 
@@ -184,13 +193,13 @@ class _Flattened(LazyRows):
     of: Rows
 
     @property
-    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+    def shape(self) -> tuple[int, ...]:
         """Entries of all rows first."""
         count, steps, *rest = self.of.shape
         return (count * steps, *rest)
 
     @property
-    def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
+    def dtype(self) -> np.dtype[Any]:
         """Type of a value."""
         return self.of.dtype
 
@@ -294,6 +303,7 @@ class _Temporary:
     """A file that is there as long as this object, and no longer than the process."""
 
     def __init__(self) -> None:
+        # Not closed by a `with`: rows are written to it for as long as this object lives.
         self.stream = tempfile.NamedTemporaryFile(prefix="pimc-data-", delete=False)  # noqa: SIM115
         weakref.finalize(self, _removed, self.stream.name)
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from pimc.passes.recover.twin.objectives import OTHER_OBJECTIVES
 from pimc.tasks.find import task_named
-from pimc.tasks.task import Distilled
+from pimc.tasks.task import Distilled, Task
 
 __all__ = ["TEMPERATURE", "Goal", "Objective", "Outputs", "error_of_mean"]
 
@@ -54,12 +54,12 @@ class Goal:
 
     @staticmethod
     def of(
-        task: str | None,
+        task: Task | str | None,
         wanted: Outputs,
         temperature: float = TEMPERATURE,
         states: Collection[int] = (),
     ) -> Goal:
-        """The goal of a task by name; each output is judged by its shape where none is named.
+        """The goal of a task or its name; without one, outputs are judged by their shape.
 
         Args:
             states: numbers of the outputs that are states: their values count.
@@ -67,7 +67,8 @@ class Goal:
         Raises:
             UsageError: there is no such task.
         """
-        held_to: Distilled = "classes" if task is None else task_named(task).distills
+        found = task_named(task) if isinstance(task, str) else task
+        held_to: Distilled = "classes" if found is None else found.distills
         kinds = (
             "values" if number in states else _kind(held_to, output)
             for number, output in enumerate(wanted)

@@ -25,6 +25,7 @@ from pimc.cli.text import facts, room, states_text, told_of_states
 
 if TYPE_CHECKING:
     from pimc import api
+    from pimc.chip.design import Chip
     from pimc.data.dataset import Dataset
     from pimc.passes.layout.pack import Packing
     from pimc.passes.options import Purpose
@@ -148,50 +149,51 @@ def compile_(settings: Settings, arguments: CompileArguments) -> Report:
     loaded = load_model(arguments.model, follow_links=arguments.reading.follow_links)
     timings: dict[str, float] = {}
     calib = _calibration(loaded, settings, arguments)
+    work: dict[str, Any] = {
+        "model": loaded,
+        "chip": chip,
+        "calib": calib,
+        "faults": faults,
+        "options": options,
+        "passes": passes,
+        "dump_dir": arguments.dump_dir,
+        "timed": timings.__setitem__,
+        "progress": settings.progress,
+    }
     if arguments.stop_after is not None:
-        api.plan(
-            loaded,
-            chip,
-            calib=calib,
-            faults=faults,
-            options=options,
-            passes=passes,
-            dump_dir=arguments.dump_dir,
-            stop_after=arguments.stop_after,
-            timed=timings.__setitem__,
-            progress=settings.progress,
-        )
+        api.plan(**work, stop_after=arguments.stop_after)
         return _stopped(arguments.stop_after, timings, time.perf_counter() - start)
     choice: Choice | None = None
     if arguments.within.max_drop is not None and calib is not None:
         choice = chosen(arguments.within, loaded, chip, calib, options, passes, faults, settings)
         image = choice.image
         image.save(output)
-    else:
-        image = api.compile(
-            loaded,
-            chip,
-            calib=calib,
-            faults=faults,
-            options=options,
-            passes=passes,
-            dump_dir=arguments.dump_dir,
-            timed=timings.__setitem__,
-            progress=settings.progress,
-            output=None if arguments.harden else output,
-        )
-    if arguments.harden and calib is not None:
+    elif arguments.harden and calib is not None:
         from pimc.passes.recover.train.harden import hardened
 
+        image = api.compile(**work)
         image = hardened(image, calib, seed=settings.seed, progress=settings.progress)
         image.save(output)
+    else:
+        image = api.compile(**work, output=output)
     summary = summarize(image) | {"output": str(output), "passes": timings}
     summary["notes"] = [*loaded.notes, *([] if calib is not None else [_WITHOUT_DATA])]
     if calib is not None:
-        seen = calib if choice is None else calib.subset(range(0, len(calib), 2))
+        seen = calib if choice is None else choice.ranges_on
         summary["calibration"] = _looked_at(seen, options)
         summary |= told_of_states(calib)
     summary |= _resources(time.perf_counter() - start)
+    return _told(summary, choice, arguments, chip, settings)
+
+
+def _told(
+    summary: dict[str, Any],
+    choice: Choice | None,
+    arguments: CompileArguments,
+    chip: Chip,
+    settings: Settings,
+) -> Report:
+    """What was compiled, and how mappings were chosen where they were."""
     text = _compiled(summary)
     if choice is not None:
         summary["within"] = result_of(choice, arguments.within)

@@ -213,8 +213,9 @@ def _moved(
 
 
 def _is_number(value: object) -> bool:
-    known = isinstance(value, int | float) and not isinstance(value, bool)
-    return known and abs(value) < 2**31  # type: ignore[arg-type]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) < 2**31
 
 
 def _whole(entry: Mapping[str, Any], key: str, where: str) -> int:

@@ -117,7 +117,7 @@ class _Filled(LazyRows):
     pad: float
 
     @property
-    def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
+    def dtype(self) -> np.dtype[Any]:
         """Type of a value."""
         return self.of.dtype
 

@@ -50,7 +50,8 @@ class Choice:
         layers: names of the layers.
         offers: what was weighed of each layer.
         in_float: the metric of the float network.
-        samples: how many the drop was measured on.
+        ranges_on: the samples that ranges were chosen on.
+        samples: how many others the drop was measured on.
         agreement: the samples have no labels: the figure is agreement with the float network.
         limit: what stands in the way where no point holds; else empty.
     """
@@ -62,6 +63,7 @@ class Choice:
     layers: Sequence[str]
     offers: Sequence[Sequence[Offer]]
     in_float: float
+    ranges_on: Dataset
     samples: int
     agreement: bool
     limit: str
@@ -145,7 +147,7 @@ def choose(
     calib = calib.on(plan.graph.graph.inputs)
     chosen_on, held = halves(calib)
     weighed = offers(
-        plan, chip, chosen_on, options, kinds=kinds, state=state, task=task.name, progress=progress
+        plan, chip, chosen_on, options, kinds=kinds, state=state, task=task, progress=progress
     )
     points = front(weighed)
     build = partial(_compiled, plan, chip, chosen_on, options, passes, faults)
@@ -172,6 +174,7 @@ def choose(
         layers=[layer.name for layer in plan.layers],
         offers=weighed,
         in_float=judge.in_float,
+        ranges_on=chosen_on,
         samples=len(held),
         agreement=judge.agreement,
         limit=limit,

@@ -25,10 +25,12 @@ from pimc.plan.records import Plan, layer_of
 from pimc.progress import Progress, silent
 from pimc.runtime.die.die import Die
 from pimc.runtime.feeds import samples_of, tensors
+from pimc.runtime.sequences import state_outputs
 from pimc.runtime.session import BATCH_SIZE, Session
 from pimc.runtime.teacher import teacher_array
 from pimc.studies.drawn import FRESH
 from pimc.studies.spending.front import Offer
+from pimc.tasks.task import Task
 
 __all__ = ["KINDS", "SAMPLES", "State", "offers"]
 
@@ -93,7 +95,7 @@ def offers(
     *,
     kinds: Sequence[str] = KINDS,
     state: State | None = None,
-    task: str | None = None,
+    task: Task | None = None,
     progress: Progress = silent,
 ) -> list[list[Offer]]:
     """The mappings that each layer may have, and what they cost.
@@ -102,7 +104,7 @@ def offers(
         plan: after the partition; a layer with a mapping of its own keeps it.
         data: calibration samples, of which some are used.
         kinds: mappings to try, as users write them.
-        task: says what outputs are held to.
+        task: says what outputs are held to; judged by their shape if None.
     """
     some = np.linspace(0, len(data) - 1, min(SAMPLES, len(data))).astype(np.int64)
     chosen = data.on(plan.graph.graph.inputs).subset(np.unique(some))
@@ -160,7 +162,7 @@ def _alone(plan: Plan, chip: Chip, data: Dataset, options: Options) -> Image:
 
 
 def _damages(
-    image: Image, names: Sequence[str], data: Dataset, state: State, task: str | None
+    image: Image, names: Sequence[str], data: Dataset, state: State, task: Task | None
 ) -> dict[str, float]:
     """The loss of the network where each of these layers alone is what the chip makes of it."""
     sessions, in_float = state.sessions(image), teacher_array(image)
@@ -169,7 +171,8 @@ def _damages(
     for start in range(0, len(data), BATCH_SIZE):
         feed = tensors(data.feed(start, start + BATCH_SIZE))
         wanted = list(sessions[0].evaluate(feed, array=in_float).values())
-        goal, samples = Goal.of(task, wanted), samples_of(feed)
+        goal = Goal.of(task, wanted, states=state_outputs(sessions[0], data))
+        samples = samples_of(feed)
         count += samples
         for session in sessions:
             for name in names:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from pimc.image.image import Image
+from tests.pimc.tasks.test_find import OWN
 
 COMPILE = ("compile", "tiny.onnx", "--array", "16x8", "--levels", "3", "--calib", "calib.npz")
 
@@ -28,6 +31,17 @@ def test_a_drop_that_holds(pimc, model) -> None:
     assert cells == sorted(cells)
     assert [o["mapping"] for o in told["layers"][0]["offers"]] == ["offset", "sliced:2"]
     assert done.json["calibration"]["samples"] == 2 * told["samples"] - told["samples"]
+
+
+def test_a_drop_of_a_task_of_ones_own(pimc, model) -> None:
+    (model / "own_tasks.py").write_text(OWN)
+    try:
+        done = pimc(*COMPILE, "--max-drop", "9", "--task", "own_tasks:Largest", "--json")
+    finally:
+        sys.modules.pop("own_tasks", None)
+    assert done.code == 0, done.err
+    told = done.json["within"]
+    assert (told["task"], told["metric"], told["ok"]) == ("largest", "largest value", True)
 
 
 def test_a_drop_that_does_not_hold_is_said_and_the_best_is_written(pimc, model) -> None:
