@@ -15,6 +15,7 @@ from pimc.errors import ChipError
 from pimc.plan.records import Plan
 from pimc.studies.spending import damage
 from pimc.studies.spending.damage import State, offers
+from pimc.tasks.embedding import Embedding
 
 CHIP = Chip.default().with_array(16, 8).with_levels(4)
 
@@ -83,7 +84,7 @@ def test_mappings_that_the_chip_cannot_hold_are_left_out(plan, data) -> None:
 
 def test_damage_is_the_distance_of_outputs(plan, data) -> None:
     """Of values the squared error over the variance, with one layer on the array."""
-    (found, *_) = offers(plan, CHIP, data, Options(), kinds=("offset",), task="embedding")
+    (found, *_) = offers(plan, CHIP, data, Options(), kinds=("offset",), task=Embedding())
     (other, *_) = offers(plan, CHIP, data, Options(), kinds=("offset",))
     assert found[0].damage != other[0].damage
     assert np.isfinite([found[0].damage, other[0].damage]).all()
