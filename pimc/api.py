@@ -18,7 +18,8 @@ from pimc.data.inputs import fixed_batch, named_inputs
 from pimc.data.preparation import Statistics
 from pimc.errors import UsageError
 from pimc.files.writing.atomic import sha256_array
-from pimc.image.format.sections import CalibrationNote, InputNote, compile_options
+from pimc.image.format.notes import CalibrationNote, InputNote
+from pimc.image.format.sections import compile_options
 from pimc.image.image import Image
 from pimc.passes.emit.emit import emit, emit_to
 from pimc.passes.graph.from_torch import EXAMPLES, exported, is_module

@@ -13,7 +13,7 @@ from pimc.chip.codebook import Codebook, codebooks
 from pimc.chip.design import Chip
 from pimc.chip.layer_mapping import own_mapping
 from pimc.files.container import Content, Deferred
-from pimc.image.format.sections import CalibrationNote, SourceModel
+from pimc.image.format.notes import CalibrationNote, SourceModel
 from pimc.image.format.tables import line_tables
 from pimc.image.format.tensors import ImageTensors
 from pimc.image.image import Image

@@ -15,7 +15,8 @@ from pimc.chip.design import Chip
 from pimc.files.weights.weight import Weight
 from pimc.passes.quantize.chains import Chain, chain_to, scale_inputs
 from pimc.passes.quantize.left import LEFT_ALONE
-from pimc.passes.quantize.quantize import Calibration, apply
+from pimc.passes.quantize.outputs import apply
+from pimc.passes.quantize.quantize import Calibration
 from pimc.passes.quantize.row_scales import Channels, Precision, error_of, row_scales
 from pimc.plan.records import Layer, Plan, array_nodes, layer_of, repeated_layers
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,14 +20,21 @@ from pimc.passes.quantize.coarse import (
     weight_error,
 )
 from pimc.passes.quantize.left import LEFT_ALONE, left_by_recovery
+from pimc.passes.quantize.outputs import (
+    Moments,
+    apply,
+    as_vectors,
+    column_moments,
+    gain_for,
+    on_codes,
+    scaled,
+)
 from pimc.passes.quantize.ranges import AdcRange, adc_range, input_scale
-from pimc.plan.kernels import kernels_of_matrix
 from pimc.plan.records import (
     CodeMatrix,
     Layer,
     Plan,
     Quantized,
-    Window,
     repeated_layers,
 )
 
@@ -39,8 +46,6 @@ Array64 = npt.NDArray[np.float64]
 
 #: Input vectors that a layer's statistics are made from: so many a row, within limits.
 _VECTORS_A_ROW, _VECTORS = 8, (1024, 2048)
-#: Columns are widened or narrowed by so much at most, and those that hardly vary are left alone.
-_GAIN, _FLAT = 1.5, 1e-4
 #: Seed of everything drawn while compiling; fixed, so that equal inputs give equal bytes.
 _SEED = 20221117
 
@@ -117,7 +122,7 @@ class Quantize:
         layers = {layer.name: layer for layer in plan.layers}
         repeated = repeated_layers(plan.graph)
         pools: dict[str, list[torch.Tensor]] = {}
-        wanted: dict[str, _Moments] = {}
+        wanted: dict[str, Moments] = {}
         done: dict[str, Quantized] = {}
 
         def in_float(name: str, x: torch.Tensor) -> torch.Tensor:
@@ -128,7 +133,7 @@ class Quantize:
             if name in repeated:
                 pools.setdefault(name, []).append(_sampled(layer, x))
             else:
-                wanted[name] = _column_moments(layer, y)
+                wanted[name] = column_moments(layer, y)
             return y
 
         def on_chip(name: str, x: torch.Tensor) -> torch.Tensor:
@@ -141,9 +146,9 @@ class Quantize:
             if name not in done:
                 # Of several uses the first comes before the last: those of the float network
                 # stand for all, as vectors.
-                single, pool = _as_vectors(layer), torch.cat(pools.pop(name)).T[None]
+                single, pool = as_vectors(layer), torch.cat(pools.pop(name)).T[None]
                 exact = apply(single, pool, layer.weight.numpy().astype(np.float64), layer.bias)
-                moments = _column_moments(single, exact)
+                moments = column_moments(single, exact)
                 done[name], _ = self._one_layer(single, pool, moments, chip, books[name])
             return _through(layer, x, done[name], chip, books[name])
 
@@ -153,7 +158,7 @@ class Quantize:
         return [done.get(n) or self._without_data(layers[n], chip, books[n]) for n in layers]
 
     def _one_layer(
-        self, layer: Layer, x: torch.Tensor, wanted: _Moments, chip: Chip, book: Codebook
+        self, layer: Layer, x: torch.Tensor, wanted: Moments, chip: Chip, book: Codebook
     ) -> tuple[Quantized, torch.Tensor]:
         vectors = _sampled(layer, x).numpy()
         scale, signed = _stated(layer, chip) or (None, _signed(layer, vectors, x))
@@ -174,12 +179,12 @@ class Quantize:
         grid = rounding.refit_scale(weight, moments, grid, codes, book)
 
         inputs = (x / scale).round_().clamp_(low, high)
-        y = _on_codes(layer, inputs, grid, codes, book)
-        y = _scaled(layer, y, grid.scale.reshape(-1) * scale, layer.bias)
+        y = on_codes(layer, inputs, grid, codes, book)
+        y = scaled(layer, y, grid.scale.reshape(-1) * scale, layer.bias)
         # Rounding, here and before, narrows a column's outputs and moves their mean, and from layer
         # to layer this grows: scale and bias take both back.
-        found = _column_moments(layer, y)
-        gain = _gain(wanted, found)
+        found = column_moments(layer, y)
+        gain = gain_for(wanted, found)
         offset = wanted.mean - gain * found.mean
         shape = (-1,) if layer.window is None else (1, -1, *(1,) * (y.dim() - 2))
         y.mul_(gain.view(shape)).add_(offset.view(shape))
@@ -229,11 +234,6 @@ def _sampled(layer: Layer, x: torch.Tensor) -> torch.Tensor:
     return sample(x, layer.window, count, generator)
 
 
-def _as_vectors(layer: Layer) -> Layer:
-    """The layer for inputs (1, groups · rows, vectors): cut out already."""
-    return replace(layer, window=Window((1,), (1,), (1,), (0, 0)))
-
-
 def _through(
     layer: Layer, x: torch.Tensor, quantized: Quantized, chip: Chip, book: Codebook
 ) -> torch.Tensor:
@@ -244,8 +244,8 @@ def _through(
     grid = rounding.Grid(
         quantized.scale.reshape(shape).astype(np.float64), quantized.zero.reshape(shape)
     )
-    y = _on_codes(layer, inputs, grid, quantized.codes[:, :, :], book)
-    return _scaled(layer, y, grid.scale.reshape(-1) * scale, quantized.bias)
+    y = on_codes(layer, inputs, grid, quantized.codes[:, :, :], book)
+    return scaled(layer, y, grid.scale.reshape(-1) * scale, quantized.bias)
 
 
 def _signed(layer: Layer, vectors: Array64, x: torch.Tensor) -> bool:
@@ -282,79 +282,3 @@ def _second_moments(vectors: Array64) -> Array64:
     moments *= count / (count + rows)
     np.einsum("gkk->gk", moments)[:] = own
     return moments
-
-
-def apply(
-    layer: Layer,
-    x: torch.Tensor,
-    weight: npt.NDArray[np.floating],
-    bias: npt.NDArray[np.float32],
-) -> torch.Tensor:
-    """The layer with weights (groups, rows, cols) as plain arithmetic."""
-    import torch
-
-    from pimc.plan.vectors import convolve
-
-    matrix, offset = torch.from_numpy(weight), torch.from_numpy(bias).to(x.dtype)
-    window = layer.window
-    if window is None:
-        return x @ matrix[0] + offset
-    return convolve(x, kernels_of_matrix(matrix, window.kernel), offset, window, layer.groups)
-
-
-def _on_codes(
-    layer: Layer, x: torch.Tensor, grid: rounding.Grid, codes: rounding.Codes, book: Codebook
-) -> torch.Tensor:
-    """DAC codes through the layer in µS times DAC code, the zero taken off.
-
-    With evenly spaced levels all products are whole numbers, and as long as their sums stay
-    below 2²⁴ float32 holds them exactly in whatever order they are added.
-    """
-    nothing = np.zeros(layer.bias.shape, np.float32)
-    if book.step_us is not None:
-        whole = codes.astype(np.float32) - grid.zero[:, None, :]
-        if float(np.abs(whole).sum(axis=1).max()) * float(x.abs().amax()) < 2**24:
-            return apply(layer, x.float(), whole, nothing).to(x.dtype).mul_(book.step_us)
-    unit = rounding.Grid(np.ones_like(grid.scale), grid.zero)
-    return apply(layer, x, rounding.weights_of(book, unit, codes), nothing)
-
-
-def _scaled(
-    layer: Layer, y: torch.Tensor, scale: Array64, bias: npt.NDArray[np.float32]
-) -> torch.Tensor:
-    """``y · scale + bias`` a column, in place."""
-    import torch
-
-    shape = (-1,) if layer.window is None else (1, -1, *(1,) * (y.dim() - 2))
-    offset = torch.from_numpy(bias).to(y.dtype)
-    return y.mul_(torch.from_numpy(scale).view(shape)).add_(offset.view(shape))
-
-
-class _Moments(NamedTuple):
-    """Mean and standard deviation of each output column over everything else."""
-
-    mean: torch.Tensor
-    spread: torch.Tensor
-
-
-def _column_moments(layer: Layer, y: torch.Tensor) -> _Moments:
-    import torch
-
-    columns = y.movedim(y.dim() - 1 if layer.window is None else 1, 0)
-    variance, mean = torch.var_mean(columns.reshape(len(columns), -1), dim=1, correction=0)
-    return _Moments(mean, variance.sqrt())
-
-
-def _gain(wanted: _Moments, found: _Moments) -> torch.Tensor:
-    """What gives each column the spread that it has in the float network, within limits.
-
-    The fit of least squares makes columns narrower than that wherever inputs or weights have
-    errors. It is what new statistics of batch norms do for a network on analog memory
-    (V. Joshi et al. 2020, 10.1038/s41467-020-16108-9).
-    """
-    import torch
-
-    least = _FLAT * wanted.spread.amax()
-    driven = (wanted.spread > least) & (found.spread > least)
-    ratio = wanted.spread / torch.where(driven, found.spread, 1.0)
-    return torch.where(driven, ratio, 1.0).clamp(1 / _GAIN, _GAIN)

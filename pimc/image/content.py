@@ -18,12 +18,10 @@ from pimc.errors import ChipError, ImageError
 from pimc.files.tensor_file import Tensor
 from pimc.files.weights.onnx_outline import model_in
 from pimc.files.weights.packing import bits_per_cell, unpack_levels
+from pimc.image.format.notes import CalibrationNote, RecoveryNote, SourceModel
 from pimc.image.format.sections import (
     NEWER,
-    CalibrationNote,
     LayerEntry,
-    RecoveryNote,
-    SourceModel,
     calibration_note,
     read_phases,
     read_section,

@@ -24,7 +24,7 @@ from pimc.files.migrate import up_to_date
 from pimc.files.weights.packing import bits_per_cell, pack_levels, unpack_levels
 from pimc.image.content import ImageContent
 from pimc.image.format.migrations import FORMAT, STEPS, VERSION
-from pimc.image.format.sections import RecoveryNote
+from pimc.image.format.notes import RecoveryNote
 from pimc.image.format.tables import TILE_FIELDS
 from pimc.image.format.tensors import layer_tensor
 from pimc.image.layer import ImageLayer

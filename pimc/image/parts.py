@@ -11,7 +11,7 @@ from pimc.errors import ImageError
 from pimc.files.container import Manifest
 from pimc.files.schema import by_name, require
 from pimc.files.tensor_file import Content
-from pimc.image.format.sections import CalibrationNote, RecoveryNote, SourceModel
+from pimc.image.format.notes import CalibrationNote, RecoveryNote, SourceModel
 from pimc.image.format.tensors import IMAGE_TENSORS, ImageTensors, image_sizes
 from pimc.image.layer import LayerRecord
 

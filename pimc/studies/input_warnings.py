@@ -15,7 +15,7 @@ from pimc.data.dataset import Dataset
 from pimc.data.layout import Preprocess
 from pimc.data.preparation import Prepared, Statistics, some_of, unlike
 from pimc.errors import ModelError
-from pimc.image.format.sections import InputNote
+from pimc.image.format.notes import InputNote
 from pimc.image.image import Image
 from pimc.plan.records import is_array_node, layer_of
 from pimc.runtime.graph.executor import Executor

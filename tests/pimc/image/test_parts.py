@@ -12,7 +12,7 @@ import pytest
 from pimc.errors import ImageError
 from pimc.files.schema import by_field
 from pimc.files.tensor_file import Content, Deferred
-from pimc.image.format.sections import RecoveryNote
+from pimc.image.format.notes import RecoveryNote
 from pimc.image.format.tensors import IMAGE_TENSORS, ImageTensors
 from pimc.image.image import Image
 from pimc.image.layer import LayerRecord

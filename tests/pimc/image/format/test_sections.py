@@ -9,7 +9,8 @@ import pytest
 
 from pimc.errors import ImageError
 from pimc.files.writing.atomic import sha256_array
-from pimc.image.format.sections import MANIFEST, RecoveryNote, SourceModel
+from pimc.image.format.notes import RecoveryNote, SourceModel
+from pimc.image.format.sections import MANIFEST
 from pimc.image.image import Image
 
 NOTE = RecoveryNote("ab" * 32, "sim:7", "selective", 12, 2)

@@ -15,13 +15,8 @@ from pimc.errors import ImageError
 from pimc.files import container
 from pimc.files.schema import by_field, misfits, outside, tensor_rows
 from pimc.image.format.migrations import FORMAT, VERSION
-from pimc.image.format.sections import (
-    MANIFEST,
-    CalibrationNote,
-    LayerEntry,
-    RecoveryNote,
-    key_rows,
-)
+from pimc.image.format.notes import CalibrationNote, RecoveryNote
+from pimc.image.format.sections import MANIFEST, LayerEntry, key_rows
 from pimc.image.format.tensors import (
     IMAGE_TENSORS,
     LAYER_TENSORS,
