@@ -34,10 +34,11 @@ from pimc.runtime.read.own import Vectors
 #: How often arrays were read, in a kept state.
 _READS = TensorSpec(("int64",), (1,), "array reads so far", values="not negative")
 #: What tells a file from another that took its place.
-_Stamp = tuple[int, int, int]
+Stamp = tuple[int, int, int]
 
 
-def _stamp(path: Path) -> _Stamp | None:
+def stamp(path: Path) -> Stamp | None:
+    """What tells this file from one that takes its place; None where there is none."""
     try:
         found = path.stat()
     except OSError:
@@ -99,7 +100,7 @@ class SimDevice:
             ir_drop=ir_drop,
             wears=wears,
         )
-        self._file: tuple[Path, _Stamp | None] | None = None
+        self._file: tuple[Path, Stamp | None] | None = None
         self._fuses = fused and converters and self.device.type == "cpu" and can_fuse(die)
         self._fused: WeakKeyDictionary[Region, FusedLayer] = WeakKeyDictionary()
         self._conversions: dict[str, int] = {}
@@ -143,9 +144,14 @@ class SimDevice:
         """See :class:`~pimc.runtime.door.abilities.Savable`."""
         return disturbs(self.chip)
 
-    def kept_in(self, path: Path) -> None:
-        """Note that the die was just read from this file, or is the first to be written there."""
-        self._file = path, _stamp(path)
+    def kept_in(self, path: Path, found: Stamp | None) -> None:
+        """Note that the die belongs to a file.
+
+        Args:
+            found: what the file was *before* it was read, so that a change while it was read
+                counts as one; None where there was none.
+        """
+        self._file = path, found
 
     def save(self, path: Path) -> None:
         """Write the die file; see :class:`~pimc.runtime.door.abilities.Savable`.
@@ -157,14 +163,14 @@ class SimDevice:
         """
         with alone(path, DeviceError):
             ours = self._file is not None and self._file[0] == path
-            if ours and _stamp(path) not in (None, self._file and self._file[1]):
+            if ours and stamp(path) not in (None, self._file and self._file[1]):
                 raise DeviceError(
                     "another process wrote it meanwhile",
                     where=str(path),
                     hint="run the command again",
                 )
             self.die.save(path)
-            self.kept_in(path)
+            self.kept_in(path, stamp(path))
 
     def age(self, seconds: float) -> None:
         """See :class:`~pimc.runtime.door.abilities.Ageable`."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from pimc.image.image import Image
 from pimc.runtime.die.die import Die
 from pimc.runtime.door.device import Device
-from pimc.runtime.door.sim import SimDevice
+from pimc.runtime.door.sim import SimDevice, stamp
 from pimc.runtime.physics.ir_drop import Method
 
 __all__ = ["SimDriver", "simulated"]
@@ -32,6 +32,7 @@ class SimDriver:
         converters: bool = True,
     ) -> Device:
         """See :class:`~pimc.runtime.door.abilities.Simulator`."""
+        found = None if die is None else stamp(die)
         specimen = Die.load(die) if die is not None and die.exists() else Die.simulated(seed)
         device = simulated(
             specimen,
@@ -42,7 +43,7 @@ class SimDriver:
             converters=converters,
         )
         if die is not None:
-            device.kept_in(die)
+            device.kept_in(die, found)
         return device
 
 

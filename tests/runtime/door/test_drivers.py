@@ -10,7 +10,10 @@ import pytest
 
 from pimc.errors import DeviceError, UsageError
 from pimc.image.image import Image
+from pimc.runtime.die.die import Die
 from pimc.runtime.door.drivers import open_device, require_simulator, simulates
+from pimc.runtime.door.sim import SimDevice
+from pimc.runtime.door.sim_driver import SimDriver
 
 
 def fails(*arguments: Any, **options: Any) -> Any:
@@ -103,3 +106,27 @@ def test_too_little_memory_is_no_fault_of_the_driver(tiny_image: Image, installe
     installed(bench=greedy)
     with pytest.raises(MemoryError):
         open_device("bench", tiny_image)
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_written_over(
+    tiny_image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "held.die"
+    device = SimDriver.simulate(tiny_image, die=file, seed=7)
+    assert isinstance(device, SimDevice)
+    device.save(file)
+    load = Die.load
+
+    def late(path: Path) -> Die:
+        """The die as it was before another process aged it."""
+        old, other = load(path), load(path)
+        other.age(3600)
+        other.save(path)
+        return old
+
+    monkeypatch.setattr(Die, "load", late)
+    reading = SimDriver.simulate(tiny_image, die=file)
+    assert isinstance(reading, SimDevice)
+    with pytest.raises(DeviceError, match="another process wrote it meanwhile"):
+        reading.save(file)
+    assert load(file).clock_s == 3600
