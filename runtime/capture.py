@@ -19,6 +19,7 @@ from pimc.chip.converters import (
 from pimc.data.dataset import Dataset
 from pimc.image.image import Image, ImageLayer
 from pimc.plan.records import layer_of
+from pimc.plan.vectors import sample
 from pimc.progress import Progress, silent
 from pimc.runtime.crossbar import CrossbarLayer
 from pimc.runtime.door.abilities import reads_of
@@ -165,12 +166,14 @@ def _pools(
 
     def array(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
         name = layer_of(node)
-        y, record = session.layers[name].record(x)
+        bound = session.layers[name]
         if name in names:
-            met = record.inputs.permute(1, 2, 0, 3).flatten(2)
-            some = torch.randperm(met.shape[2], generator=generator)[:share]
-            pools.setdefault(name, []).append(met[:, :, some].cpu())
-        return y
+            vectors = sample(x, bound.layer.window, share, generator)
+            lines = bound.lines_of(vectors).cpu().numpy()
+            limits = line_limits(session.image.chip, bound.layer.input_signed, bound.layer.layout)
+            # As small as in a file: there are many, of all layers.
+            pools.setdefault(name, []).append(torch.from_numpy(as_codes(lines, limits)))
+        return bound(x)
 
     for start in progress(starts, "running the calibration images", len(starts)):
         session.evaluate(tensors(images.feed(start, start + BATCH_SIZE)), array=array)
@@ -195,7 +198,7 @@ def _chosen(
     own = min(options.vectors // 2, pool.shape[2])
     spanning = _spanning(pool, own, generator)
     probes = _probes(image, layer, options.vectors - own, generator)
-    return torch.cat([pool[:, :, spanning], probes], dim=2)
+    return torch.cat([pool[:, :, spanning].float(), probes], dim=2)
 
 
 def _spanning(pool: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:
@@ -204,7 +207,7 @@ def _spanning(pool: torch.Tensor, count: int, generator: torch.Generator) -> tor
 
     per_block = max(1, count // pool.shape[0])
     chosen: dict[int, None] = {}
-    for block in pool[:count].numpy():
+    for block in pool[:count].float().numpy():
         pivots = qr(block, mode="r", pivoting=True)[1]
         chosen |= dict.fromkeys(pivots[: min(per_block, block.shape[0])].tolist())
     chosen |= dict.fromkeys(torch.randperm(pool.shape[2], generator=generator).tolist())

@@ -135,15 +135,34 @@ class CrossbarLayer:
         vector of a group is brought to full scale on its own.
         """
         layer = self.layer
-        low, high = dac_limits(self.chip, layer.input_signed)
         if layer.input_scale is not None:
             # Rounded before it is cut into overlapping windows, which repeat every value.
-            codes = (x / layer.input_scale).round_().clamp_(low, high)
-            return unfold(codes, layer.window), layer.input_scale
-        vectors = unfold(x, layer.window)
+            return unfold(self._static(x, layer.input_scale), layer.window), layer.input_scale
+        return self._dynamic(unfold(x, layer.window))
+
+    def lines_of(self, vectors: torch.Tensor) -> torch.Tensor:
+        """DAC codes of all wordlines for input vectors that are cut out already.
+
+        Args:
+            vectors: (vectors, g·k).
+
+        Returns:
+            (groups · row_blocks, row_block, vectors).
+        """
+        scale, cut = self.layer.input_scale, vectors.T[None]
+        codes = self._dynamic(cut)[0] if scale is None else self._static(cut, scale)
+        return self.blocks(codes)[0]
+
+    def _static(self, x: torch.Tensor, scale: float) -> torch.Tensor:
+        return (x / scale).round_().clamp_(*dac_limits(self.chip, self.layer.input_signed))
+
+    def _dynamic(self, vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        layer = self.layer
+        low, high = dac_limits(self.chip, layer.input_signed)
         grouped = vectors.unflatten(1, (layer.groups, layer.rows))
         step = grouped.abs().amax(dim=2, keepdim=True) / high
-        codes = (grouped / step.clamp_min(torch.finfo(x.dtype).tiny)).round_().clamp_(low, high)
+        tiny = torch.finfo(vectors.dtype).tiny
+        codes = (grouped / step.clamp_min(tiny)).round_().clamp_(low, high)
         return codes.flatten(1, 2), step.squeeze(2).repeat_interleave(layer.cols, dim=1)
 
     def blocks(self, codes: torch.Tensor) -> torch.Tensor:

@@ -20,7 +20,7 @@ from pimc.passes.recover.twin.goal import Goal, Outputs
 from pimc.passes.recover.twin.student import Student
 from pimc.passes.recover.twin.twin import Twin
 from pimc.passes.recover.watch.features import Features
-from pimc.passes.recover.watch.layers import images_in_memory
+from pimc.passes.recover.watch.layers import Room
 from pimc.passes.recover.watch.network import network_outputs
 from pimc.progress import Progress
 from pimc.runtime.capture import Capture
@@ -57,11 +57,12 @@ class Compared(NamedTuple):
     features: Limit
 
     @staticmethod
-    def of(options: RecoverOptions, train: int, held_out: int, fit: int) -> Compared:
-        """The numbers for so many samples, of which ``fit`` fit into memory at once."""
+    def of(options: RecoverOptions, train: int, held_out: int, room: Room) -> Compared:
+        """The numbers for so many samples."""
+        fit = room.all_layers
         batches = -(-fit // BATCH_SIZE) * BATCH_SIZE  # they are compared batch by batch
         asked = (
-            ("gains and offsets are fitted", min(options.calibrate_images, train), fit),
+            ("gains and offsets are fitted", min(options.calibrate_images, train), room.one_layer),
             ("the cost of single layers is estimated", min(options.cost_images, held_out), fit),
             ("the errors of layers are measured", min(_FEATURE_IMAGES, held_out), batches),
         )
@@ -83,6 +84,7 @@ class Bench:
         goal: how far outputs are from those.
         features: what the float network's layers give for the first of the held-out data.
         compared: on how many images layers are compared with the float network's.
+        at_once: samples whose gradients are worked out at once.
         hardened: what recoveries of several dies share.
         progress: told of long work.
     """
@@ -96,6 +98,7 @@ class Bench:
     goal: Goal
     features: Features
     compared: Compared
+    at_once: int
     hardened: HardenedCache = field(repr=False)
     progress: Progress = field(repr=False)
 
@@ -144,8 +147,8 @@ class Bench:
         session = Session(image, die=device)
         teacher = teacher_array(image)
         one = tensors(held_out.feed(0, 1))
-        fit = images_in_memory(session, teacher, one)
-        compared = Compared.of(options, len(train), len(held_out), fit)
+        room = Room.of(session, teacher, one)
+        compared = Compared.of(options, len(train), len(held_out), room)
         what = "running the float network"
         wanted = network_outputs(session, held_out, progress, what, teacher)
         return Bench(
@@ -160,6 +163,7 @@ class Bench:
             ),
             features=Features.of(session, teacher, held_out, compared.features.used),
             compared=compared,
+            at_once=room.all_layers,
             hardened=hardened,
             progress=progress,
         )
@@ -193,6 +197,7 @@ class Bench:
             teacher_array(state.image),
             tuple(arg.name for arg in session.get_outputs()),
             {} if self.train.states is None else self.train.states.axes,
+            self.at_once,
         )
 
 

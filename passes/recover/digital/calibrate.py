@@ -6,48 +6,74 @@ teacher's; later layers then see what the corrected earlier ones really give the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 import onnx_ir as ir
 import torch
 
 from pimc.image.image import Image, ImageLayer
-from pimc.passes.recover.watch.layers import layer_outputs, read_in_parts
+from pimc.passes.recover.watch.layers import Shelf, layer_outputs, read_in_parts
 from pimc.plan.records import layer_of
 from pimc.runtime.feeds import Feed
 from pimc.runtime.graph.executor import ArrayCall
 from pimc.runtime.session import Session
 
-__all__ = ["along", "calibrate", "fitted_line"]
+__all__ = ["Fit", "along", "as_spread", "calibrate", "fitted_line", "nearest"]
 
 #: Slope and offset of every column.
-Line = tuple[torch.Tensor, torch.Tensor]
+Line: TypeAlias = tuple[torch.Tensor, torch.Tensor]
+#: What finds them for rows of outputs and those wanted.
+Fit: TypeAlias = Callable[[torch.Tensor, torch.Tensor], Line]
 
 #: Bounds of a gain relative to the one the layer has.
 _GAIN_LIMITS = (0.5, 2.0)
+#: Outputs that are fitted at a time; the rest waits uncopied.
+_AT_ONCE = 1 << 22
 
 
 def calibrate(
-    session: Session, teacher: ArrayCall, inputs: Feed, chip: ArrayCall | None = None
+    session: Session,
+    teacher: ArrayCall,
+    inputs: Feed,
+    chip: ArrayCall | None = None,
+    *,
+    fit: Fit | None = None,
 ) -> Image:
     """The image with gain and bias fitted to ``inputs``, samples by input name.
 
     Args:
         chip: stands in for the session's chip where none is attached.
+        fit: :func:`nearest` if None.
     """
+    fit = fit or nearest
     chip = chip or session.array
-    features = layer_outputs(session, teacher, inputs)
-    shared = _shared_lines(session, teacher, inputs, chip, {name for name, n in features if n})
+    with layer_outputs(session, teacher, inputs) as wanted:
+        repeated = {name for name, use in wanted.places if use}
+        shared = _shared_lines(session, teacher, inputs, chip, fit, repeated)
+        fitted = _one_by_one(session, inputs, chip, fit, shared, wanted)
+    return session.image.with_layers(fitted)
+
+
+def _one_by_one(
+    session: Session,
+    inputs: Feed,
+    chip: ArrayCall,
+    fit: Fit,
+    shared: Mapping[str, Line],
+    wanted: Shelf,
+) -> Collection[ImageLayer]:
+    """The layers fitted in the order in which they run; ``shared`` are known before."""
     fitted: dict[int, ImageLayer] = {}
 
     def on_chip(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
         name = layer_of(node)
         layer = session.layers[name].layer
         y = read_in_parts(partial(chip, node), x)
-        line = shared.get(name) or fitted_line(layer, [y], [features.pop((name, 0))])
+        line = shared.get(name) or fitted_line(layer, [y], [wanted.take((name, 0))], fit)
         slope, offset = line
         # What is fitted stands in front of the values the layer had: y = gain · raw + bias.
         fitted[layer.index] = replace(
@@ -58,7 +84,7 @@ def calibrate(
         return along(layer, y, line)
 
     session.evaluate(inputs, array=on_chip)
-    return session.image.with_layers(fitted.values())
+    return fitted.values()
 
 
 def _shared_lines(
@@ -66,6 +92,7 @@ def _shared_lines(
     teacher: ArrayCall,
     inputs: Feed,
     chip: ArrayCall,
+    fit: Fit,
     names: Collection[str],
 ) -> dict[str, Line]:
     """Slopes and offsets of layers that a run uses several times, from all their uses.
@@ -86,19 +113,27 @@ def _shared_lines(
 
     session.evaluate(inputs, array=both)
     return {
-        name: fitted_line(session.layers[name].layer, found[name], wanted[name]) for name in names
+        name: fitted_line(session.layers[name].layer, found[name], wanted[name], fit)
+        for name in names
     }
 
 
 def fitted_line(
-    layer: ImageLayer, found: Sequence[torch.Tensor], wanted: Sequence[torch.Tensor]
+    layer: ImageLayer,
+    found: Sequence[torch.Tensor],
+    wanted: Sequence[torch.Tensor],
+    fit: Fit | None = None,
 ) -> Line:
-    """Slope and offset of each column that bring ``found`` as near as it gets."""
-    last = layer.window is None
-    ours, theirs = (
-        torch.cat([_columns(y, last) for y in values], dim=1) for values in (found, wanted)
-    )
-    return _regress(ours, theirs)
+    """Slope and offset of each column that bring ``found`` to ``wanted``.
+
+    Args:
+        fit: :func:`nearest` if None.
+    """
+    fit, axis = fit or nearest, -1 if layer.window is None else 1
+    count = -(-sum(y.numel() for y in found) // _AT_ONCE)
+    parts = zip(_in_parts(found, axis, count), _in_parts(wanted, axis, count), strict=True)
+    slopes, offsets = zip(*(fit(ours, theirs) for ours, theirs in parts), strict=True)
+    return torch.cat(slopes), torch.cat(offsets)
 
 
 def along(layer: ImageLayer, y: torch.Tensor, line: Line) -> torch.Tensor:
@@ -108,16 +143,31 @@ def along(layer: ImageLayer, y: torch.Tensor, line: Line) -> torch.Tensor:
     return y * slope.view(shape) + offset.view(shape)
 
 
-def _columns(y: torch.Tensor, last: bool) -> torch.Tensor:
-    """(columns, everything else)."""
-    return y.movedim(-1 if last else 1, 0).flatten(1)
+def _in_parts(values: Sequence[torch.Tensor], axis: int, count: int) -> Iterator[torch.Tensor]:
+    """Some columns of all values together, (columns, everything else), then the next ones."""
+    cut = [y.movedim(axis, 0).tensor_split(max(1, count)) for y in values]
+    for same in zip(*cut, strict=True):
+        yield torch.cat([part.flatten(1) for part in same], dim=1)
 
 
-def _regress(x: torch.Tensor, y: torch.Tensor) -> Line:
+def nearest(x: torch.Tensor, y: torch.Tensor) -> Line:
     """Slope and offset a row that bring ``x`` nearest to ``y``."""
     mean_x, mean_y = x.mean(dim=1), y.mean(dim=1)
     centred = x - mean_x[:, None]
     power = centred.square().mean(dim=1)
     slope = (centred * y).mean(dim=1) / power.clamp_min(torch.finfo(x.dtype).tiny)
     slope = torch.where(power > 0, slope.clamp(*_GAIN_LIMITS), torch.ones_like(slope))
+    return slope, mean_y - slope * mean_x
+
+
+def as_spread(x: torch.Tensor, y: torch.Tensor) -> Line:
+    """Slope and offset a row that give ``x`` the mean and the spread of ``y``.
+
+    What is nearest is narrower than that by the errors of ``x``, layer after layer, which in a
+    deep network costs more than the errors themselves.
+    """
+    mean_x, mean_y = x.mean(dim=1), y.mean(dim=1)
+    spread = x.std(dim=1, correction=0)
+    ratio = y.std(dim=1, correction=0) / spread.clamp_min(torch.finfo(x.dtype).tiny)
+    slope = torch.where(spread > 0, ratio.clamp(*_GAIN_LIMITS), torch.ones_like(spread))
     return slope, mean_y - slope * mean_x

@@ -8,6 +8,7 @@ them costs nothing when the network runs.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +17,7 @@ import torch
 
 from pimc.image.image import Image, ImageLayer
 from pimc.passes.recover.digital.calibrate import along, fitted_line
-from pimc.passes.recover.watch.layers import layer_outputs, read_in_parts
+from pimc.passes.recover.watch.layers import Shelf, layer_outputs, read_in_parts
 from pimc.plan.records import layer_of
 from pimc.runtime.crossbar import CrossbarLayer
 from pimc.runtime.feeds import Feed
@@ -39,14 +40,19 @@ def fit_ranges(session: Session, teacher: ArrayCall, inputs: Feed) -> Image:
     Args:
         inputs: samples by input name.
     """
-    features = layer_outputs(session, teacher, inputs)
+    with layer_outputs(session, teacher, inputs) as features:
+        return session.image.with_layers(_tried(session, inputs, features))
+
+
+def _tried(session: Session, inputs: Feed, features: Shelf) -> Collection[ImageLayer]:
+    """The layers whose ranges are better now."""
     found: dict[int, ImageLayer] = {}
 
     def on_chip(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
         name = layer_of(node)
-        wanted = features.pop((name, 0), None)
-        if wanted is None or (name, 1) in features:
+        if (name, 1) in features.places or (name, 0) not in features.places:
             return session.layers[name](x)  # several uses of a layer share its ranges
+        wanted = features.take((name, 0))
         best = session.layers[name].layer
         y, least = _fitted(session, best, x, wanted)
         start = best
@@ -60,7 +66,7 @@ def fit_ranges(session: Session, teacher: ArrayCall, inputs: Feed) -> Image:
         return y
 
     session.evaluate(inputs, array=on_chip)
-    return session.image.with_layers(found.values())
+    return found.values()
 
 
 def _fitted(

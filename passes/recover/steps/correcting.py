@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from pimc.passes.recover.bench.bench import Bench
-from pimc.passes.recover.bench.judge import judge
+from pimc.passes.recover.bench.judge import enough, judge
 from pimc.passes.recover.bench.state import State
-from pimc.passes.recover.digital.calibrate import calibrate
+from pimc.passes.recover.digital.calibrate import Fit, as_spread, calibrate, nearest
 from pimc.passes.recover.digital.ranges import fit_ranges
 from pimc.passes.recover.digital.rows import row_correction
 from pimc.passes.recover.steps.weighing import influences_of
@@ -22,6 +23,8 @@ from pimc.runtime.teacher import teacher_array
 __all__ = ["add_digital", "correct", "fit_columns", "tune_ranges"]
 
 _COLUMNS = "column gain and offset"
+#: Before anything is written errors are large: there it is tried which of the two serves better.
+_FITS: Mapping[str, Fit] = {"": nearest, ", spread of the float network": as_spread}
 
 
 def correct(
@@ -43,7 +46,7 @@ def correct(
     """
     before = least if state.kept is None else state.kept.loss
     rows, first = _without_row_errors(state), len(state.stages)
-    found = judge(bench, _fitted(bench, rows), name, written)
+    found = _fitted(bench, rows, name, written)
     others = [("columns as before", rows.image), ("rows and columns as before", state.image)]
     if state.kept is not None:
         others.pop()  # that is the one it came from
@@ -56,7 +59,7 @@ def correct(
 
 def fit_columns(bench: Bench, state: State) -> State:
     """Fit every column's gain and offset to the float network and judge."""
-    return judge(bench, _fitted(bench, state), _COLUMNS).on_best()
+    return _fitted(bench, state, _COLUMNS, 0).on_best()
 
 
 def tune_ranges(bench: Bench, state: State) -> State:
@@ -97,9 +100,16 @@ def _without_row_errors(state: State) -> State:
     return replace(state, image=state.image.with_layers(layers))
 
 
-def _fitted(bench: Bench, state: State) -> State:
+def _fitted(bench: Bench, state: State, name: str, written: int) -> State:
+    """The columns fitted, and judged."""
     session, teacher, inputs = _calibration(bench, state)
-    return replace(state, image=calibrate(session, teacher, inputs, bench.array(state)))
+    array = bench.array(state)
+    for what, fit in list(_FITS.items())[: 1 if written else None]:
+        image = calibrate(session, teacher, inputs, array, fit=fit)
+        state = judge(bench, replace(state, image=image), f"{name}{what}", written)
+        if enough(bench, state):
+            break
+    return state
 
 
 def _calibration(bench: Bench, state: State) -> tuple[Session, ArrayCall, Feed]:

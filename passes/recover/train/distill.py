@@ -18,6 +18,9 @@ from pimc.runtime.graph.executor import ArrayCall
 
 __all__ = ["DistillOptions", "distill"]
 
+#: Samples that spreads of layers are measured on.
+_SAMPLES = 64
+
 
 @dataclass(frozen=True)
 class DistillOptions:
@@ -76,14 +79,14 @@ def distill(
         found = student.run(batch.feed, array or student.twin)
         return distance(goal, found, student.teach(batch.feed), options.features)
 
-    Trainer(parameters, loss_of, data, options.batch_size, generator).epochs(
-        options.epochs, judge, what="distilling", progress=progress
-    )
+    Trainer(
+        parameters, loss_of, data, options.batch_size, generator, at_once=student.at_once
+    ).epochs(options.epochs, judge, what="distilling", progress=progress)
 
 
 def _spread(student: Student, data: Dataset) -> dict[str, float]:
     """Standard deviation of each layer's output in the float network, the largest of its uses."""
-    _, features = student.teach(tensors(data.feed(0, min(64, len(data)))))
+    _, features = student.teach(tensors(data.feed(0, min(_SAMPLES, student.at_once, len(data)))))
     found: dict[str, float] = {}
     for (name, _), value in features.items():
         found[name] = max(found.get(name, 1e-6), float(value.std()))

@@ -26,7 +26,7 @@ from pimc.passes.recover.twin.student import Run, Student, distance
 from pimc.passes.recover.twin.twin import Twin
 from pimc.plan.records import layer_of
 from pimc.progress import Progress, silent
-from pimc.runtime.feeds import Feed, tensors
+from pimc.runtime.feeds import Feed, feeds, tensors
 from pimc.runtime.sequences import state_outputs, unrolled
 from pimc.runtime.session import Session
 from pimc.runtime.teacher import teacher_array
@@ -111,12 +111,12 @@ def harden(
     def held_out_loss() -> float:
         """The loss on held-out data under the chip's full errors; the same dies every time."""
         dies = torch.Generator().manual_seed(options.draws)
-        parts = range(0, len(held_out), options.batch_size)
+        size = min(options.batch_size, student.at_once)
         with torch.no_grad():
             losses = [
-                on_a_die(tensors(held_out.feed(n, n + options.batch_size)), 1.0, dies)
+                on_a_die(feed, 1.0, dies)
                 for _ in range(options.draws)
-                for n in parts
+                for feed in feeds(held_out, size)
             ]
         return float(torch.stack(losses).mean())
 
@@ -128,9 +128,9 @@ def harden(
         return True
 
     parameters = parameters_of(layers.values(), options.learning_rate)
-    Trainer(parameters, loss_of, data, options.batch_size, generator).epochs(
-        options.epochs, judge, what="hardening", progress=progress
-    )
+    Trainer(
+        parameters, loss_of, data, options.batch_size, generator, at_once=student.at_once
+    ).epochs(options.epochs, judge, what="hardening", progress=progress)
     return best.value
 
 

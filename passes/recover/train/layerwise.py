@@ -81,5 +81,13 @@ def train_rest(
     count = min(options.images, len(data))
     some = data.subset(torch.randperm(len(data), generator=generator)[:count].numpy())
     parameters = parameters_of(rest.values(), options.learning_rate)
-    trainer = Trainer(parameters, loss_of, some, options.batch_size, generator, annealed=False)
+    trainer = Trainer(
+        parameters,
+        loss_of,
+        some,
+        options.batch_size,
+        generator,
+        annealed=False,
+        at_once=student.at_once,
+    )
     trainer.epochs(1)

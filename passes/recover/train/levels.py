@@ -86,9 +86,9 @@ def train_levels(
         return distance(goal, found, student.teach(batch.feed), options.features)
 
     parameters = parameters_of(layers.values(), options.learning_rate)
-    Trainer(parameters, loss_of, data, options.batch_size, generator).steps(
-        options.steps, what="training levels", progress=progress
-    )
+    Trainer(
+        parameters, loss_of, data, options.batch_size, generator, at_once=student.at_once
+    ).steps(options.steps, what="training levels", progress=progress)
     cells, levels = _chosen(image, layers, budget)
     biased = [
         replace(image.layers[noisy.layer.index], bias=noisy.bias.detach().numpy().copy())

@@ -40,6 +40,11 @@ class Batch(NamedTuple):
     chosen: npt.NDArray[np.int64]
     feed: Feed
 
+    @staticmethod
+    def of(epoch: int, number: int, chosen: npt.NDArray[np.int64], data: Dataset) -> Batch:
+        """These inputs among the data."""
+        return Batch(epoch, number, chosen, tensors(data.subset(chosen).all_inputs()))
+
 
 @dataclass(frozen=True)
 class Trainer:
@@ -52,6 +57,8 @@ class Trainer:
         batch_size: inputs a batch, at most.
         generator: of the order of the inputs.
         annealed: the learning rate falls to zero along a cosine; else it stays.
+        at_once: inputs whose gradients are worked out at once; those of a larger batch are the
+            mean over parts of it, so the loss must be a mean over inputs then.
     """
 
     parameters: Sequence[dict[str, Any]] = field(repr=False)
@@ -60,6 +67,7 @@ class Trainer:
     batch_size: int
     generator: torch.Generator = field(repr=False)
     annealed: bool = True
+    at_once: int | None = None
 
     def epochs(
         self,
@@ -92,10 +100,18 @@ class Trainer:
         return -(-len(self.data) // self.batch_size)
 
     def _epoch(self, epoch: int) -> Iterator[Batch]:
-        # Even parts: a last batch of one sample would have no variance to measure errors by.
         order = torch.randperm(len(self.data), generator=self.generator).numpy()
-        for number, chosen in enumerate(np.array_split(order, self._parts)):
-            yield Batch(epoch, number, chosen, tensors(self.data.subset(chosen).all_inputs()))
+        for number, chosen in enumerate(_even(order, self.batch_size)):
+            yield Batch.of(epoch, number, chosen, self.data)
+
+    def _backward(self, batch: Batch) -> None:
+        """Gradients of the loss of a batch, part by part where it is large."""
+        if self.at_once is None or len(batch.chosen) <= self.at_once:
+            self.loss_of(batch).backward()
+            return
+        for chosen in _even(batch.chosen, self.at_once):
+            part = Batch.of(batch.epoch, batch.number, chosen, self.data)
+            (self.loss_of(part) * (len(chosen) / len(batch.chosen))).backward()
 
     def _follower(self, steps: int) -> Callable[[Iterable[Batch]], None]:
         """What takes a step a batch; the learning rate reaches zero after so many."""
@@ -104,14 +120,18 @@ class Trainer:
 
         def follow(batches: Iterable[Batch]) -> None:
             for batch in batches:
-                loss = self.loss_of(batch)
                 optimizer.zero_grad(set_to_none=True)
-                loss.backward()
+                self._backward(batch)
                 optimizer.step()
                 if self.annealed:
                     schedule.step()
 
         return follow
+
+
+def _even(chosen: npt.NDArray[np.int64], most: int) -> list[npt.NDArray[np.int64]]:
+    """Cut into even parts: a last one of a single sample would have no variance of errors."""
+    return np.array_split(chosen, -(-len(chosen) // most))
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,9 @@ from pimc.runtime.graph.executor import ArrayCall, Executor
 
 __all__ = ["LayerOutputs", "Run", "Student", "distance", "feature_loss", "require_gradients"]
 
+#: Samples that are run at once where nobody says otherwise.
+_AT_ONCE = 64
+
 #: What layers give, use by use.
 LayerOutputs = dict[Call, torch.Tensor]
 
@@ -33,6 +36,7 @@ class Student:
     Attributes:
         outputs: names of the outputs that are distilled.
         axes: where they have their batch axis, if not first.
+        at_once: samples whose gradients fit into memory at once.
     """
 
     executor: Executor
@@ -40,6 +44,7 @@ class Student:
     teacher: ArrayCall
     outputs: tuple[str, ...]
     axes: Mapping[str, int] = field(default_factory=dict)
+    at_once: int = _AT_ONCE
 
     def check_gradients(self) -> None:
         """Make sure that every layer can be trained.

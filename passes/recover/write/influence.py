@@ -10,6 +10,7 @@ import onnx_ir as ir
 import torch
 
 from pimc.data.dataset import Dataset
+from pimc.image.image import ImageLayer
 from pimc.passes.recover.twin.goal import Goal
 from pimc.passes.recover.twin.student import Student
 from pimc.plan.records import layer_of
@@ -48,16 +49,16 @@ def influences(
 ) -> dict[int, Influence]:
     """How much each layer's outputs matter, and the moments of its inputs."""
     student.check_gradients()
+    batch_size = min(batch_size, student.at_once)
     starts = range(0, len(data), batch_size)
     squared: dict[str, torch.Tensor] = {}
-    inputs: dict[str, list[torch.Tensor]] = {}
+    moments = {name: _Moments.of(twin.layer) for name, twin in student.twin.layers.items()}
     share = -(-vectors // len(starts))
 
     def array(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
         name = layer_of(node)
         window = student.twin.layers[name].layer.window
-        some = sample(x.detach(), window, share, generator)
-        inputs.setdefault(name, []).append(some)
+        moments[name].add(sample(x.detach(), window, share, generator))
         return student.twin(node, x)
 
     for start in progress(starts, "weighing layers", len(starts)):
@@ -74,14 +75,43 @@ def influences(
             squared[name] = squared.get(name, torch.zeros(())) + columns.square().sum(dim=1)
     return {
         twin.layer.index: Influence(
-            _moments(torch.cat(inputs[name]), twin.layer.groups),
+            moments[name].centred(),
             (squared[name].double().numpy() / len(data)).reshape(twin.layer.groups, -1),
         )
         for name, twin in student.twin.layers.items()
     }
 
 
-def _moments(vectors: torch.Tensor, groups: int) -> np.ndarray:
-    grouped = vectors.double().reshape(len(vectors), groups, -1).transpose(0, 1)
-    centred = grouped - grouped.mean(dim=1, keepdim=True)
-    return (centred.transpose(1, 2) @ centred / len(vectors)).numpy()
+@dataclass(eq=False)
+class _Moments:
+    """Sums over a layer's input vectors.
+
+    Attributes:
+        total: (groups, rows) of the inputs.
+        products: (groups, rows, rows) of the products of two.
+    """
+
+    total: torch.Tensor
+    products: torch.Tensor
+    count: int = 0
+
+    @staticmethod
+    def of(layer: ImageLayer) -> _Moments:
+        groups, rows = layer.groups, layer.rows
+        return _Moments(
+            torch.zeros(groups, rows, dtype=torch.float64),
+            torch.zeros(groups, rows, rows, dtype=torch.float64),
+        )
+
+    def add(self, vectors: torch.Tensor) -> None:
+        """Count (vectors, groups · rows) in."""
+        grouped = vectors.double().unflatten(1, self.total.shape).transpose(0, 1)
+        self.count += len(vectors)
+        self.total += grouped.sum(dim=1)
+        self.products += grouped.transpose(1, 2) @ grouped
+
+    def centred(self) -> Array64:
+        """(groups, rows, rows) second moments about the mean."""
+        mean = self.total / self.count
+        found: Array64 = (self.products / self.count - mean[:, :, None] * mean[:, None]).numpy()
+        return found

@@ -48,9 +48,10 @@ def test_what_the_figures_stand_on_is_told() -> None:
 
 def test_images_that_do_not_fit_into_memory_are_told(monkeypatch) -> None:
     # Two layers of 24 outputs and one of 4: nine samples' fit.
-    monkeypatch.setattr(layers, "_FEATURES", 9 * (2 * WIDTH + 4))
+    monkeypatch.setattr(layers, "_VALUES", 9 * (2 * WIDTH + 4))
     assert basis_of(80).limits == (
-        Limit("gains and offsets are fitted", asked=48, used=9),
+        # One layer at a time: 9 · 52 / 24.
+        Limit("gains and offsets are fitted", asked=48, used=19),
         Limit("the cost of single layers is estimated", asked=32, used=9),
         Limit("the errors of layers are measured", asked=32, used=16),
     )

@@ -8,7 +8,7 @@ import torch
 
 from pimc.api import compile as compile_model
 from pimc.image.image import Image
-from pimc.passes.recover.digital.calibrate import calibrate
+from pimc.passes.recover.digital.calibrate import as_spread, calibrate, nearest
 from pimc.plan.records import layer_of
 from pimc.runtime.graph.executor import ArrayCall
 from pimc.runtime.session import Session
@@ -137,3 +137,23 @@ def test_a_layer_of_several_uses_has_one_line_for_all(tiny_chip) -> None:
     fixed = with_columns(chip, image, found)
     (wanted, got) = (outputs(image, array, torch.from_numpy(x)) for array in (teacher, fixed))
     torch.testing.assert_close(got, wanted, rtol=1e-3, atol=1e-3)
+
+
+def test_columns_have_the_spread_that_is_wanted_however_large_their_errors() -> None:
+    generator = torch.Generator().manual_seed(0)
+    wanted = torch.randn(3, 5000, generator=generator) * torch.tensor([[0.5], [1.0], [4.0]]) + 2
+    errors = torch.randn(3, 5000, generator=generator) * torch.tensor([[0.0], [0.5], [3.0]])
+    found = 0.8 * (wanted + errors) - 1
+    slope, offset = as_spread(found, wanted)
+    given = slope[:, None] * found + offset[:, None]
+    torch.testing.assert_close(given.mean(dim=1), wanted.mean(dim=1))
+    torch.testing.assert_close(given.std(dim=1), wanted.std(dim=1))
+    # The nearest is narrower by the share that errors have: 1 / (1 + (0.5 / 1)²), ...
+    share = torch.tensor([1.0, 1 / 1.25, 1 / (1 + 9 / 16)])
+    near, _ = nearest(found, wanted)
+    torch.testing.assert_close(near / slope, share.sqrt(), rtol=0.03, atol=0)
+
+
+def test_a_column_that_gives_nothing_keeps_its_slope() -> None:
+    slope, offset = as_spread(torch.full((1, 4), 7.0), torch.tensor([[1.0, 2.0, 3.0, 4.0]]))
+    assert (slope.item(), offset.item()) == (1.0, -4.5)

@@ -68,8 +68,8 @@ def test_a_package_adds_steps_of_its_own(image, calib, install) -> None:
     add(install, "louder", Louder)
     recovery, _ = recovered(image, calib, "louder")
     names = [stage.name for stage in recovery.stages]
-    assert names == ["as programmed", "louder", "column gain and offset"]
-    first, louder, fitted = (stage.loss for stage in recovery.stages)
+    assert names[:3] == ["as programmed", "louder", "column gain and offset"]
+    first, louder, fitted, _ = (stage.loss for stage in recovery.stages)
     assert louder > first > fitted
 
 

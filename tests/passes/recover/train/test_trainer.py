@@ -127,3 +127,25 @@ def test_the_best_is_kept_and_its_age() -> None:
     assert best == Best(2.0, "b", 2)
     assert asked == ["a", "b"]
     assert Best.of(Best(inf, "as it was"), inf, value("e")) == Best(inf, "as it was", 1)
+
+
+def test_parts_of_a_batch_have_the_gradient_of_the_whole() -> None:
+    """However few inputs fit into memory at once, the same is trained."""
+
+    def trained(at_once: int | None) -> tuple[torch.Tensor, list[int]]:
+        slope, sizes = torch.nn.Parameter(torch.zeros(1)), []
+
+        def loss_of(batch: Batch) -> torch.Tensor:
+            sizes.append(len(batch.chosen))
+            x = batch.feed["x"]
+            return (slope * x - 3 * x.square()).square().mean()
+
+        generator = seeded(0)
+        parameters = [{"params": [slope], "lr": 0.1}]
+        Trainer(parameters, loss_of, Dataset.of(X), 10, generator, at_once=at_once).epochs(5)
+        return slope.detach(), sizes
+
+    (whole, batches), (parts, cut) = trained(None), trained(3)
+    torch.testing.assert_close(parts, whole, rtol=1e-5, atol=0)
+    assert set(batches) == {10}
+    assert set(cut) == {2, 3}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 import torch
 from onnx import helper
 
@@ -14,7 +17,8 @@ from pimc.passes.recover.write.influence import influences
 from tests.passes.recover.students import CHIP, model_of, normal, student_of
 
 
-def test_influences_of_a_linear_network_are_known() -> None:
+@pytest.mark.parametrize("at_once", [64, 500])
+def test_influences_of_a_linear_network_are_known(at_once: int) -> None:
     """Two products in a row: the gradient at the first one's outputs is the second's weight."""
     w1, w2 = normal(6, 5), normal(5, 4, seed=1)
     nodes = [
@@ -29,7 +33,7 @@ def test_influences_of_a_linear_network_are_known() -> None:
         calib=x[:64],
         options=Options(equalize=False),
     )
-    student = student_of(image)
+    student = replace(student_of(image), at_once=at_once)
     goal = Goal.of("regression", [torch.zeros(2, 4)])
     generator = torch.Generator().manual_seed(0)
     found = influences(student, goal, Dataset.of(x), generator, batch_size=500)

@@ -39,7 +39,7 @@ def test_the_floor_is_told_with_its_samples() -> None:
 
 
 def test_text_and_report_tell_what_the_figures_stand_on(pimc, job, monkeypatch) -> None:
-    monkeypatch.setattr(layers, "_FEATURES", 1)  # one image fits
+    monkeypatch.setattr(layers, "_VALUES", 1)  # one image fits
     done = pimc("recover", "--calib", "data", "--die", "chip.die", *QUICK)
     assert done.code == 0, done.err
     assert "held out: 32 of 128 calibration samples" in done.out
