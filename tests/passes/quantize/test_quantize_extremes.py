@@ -9,6 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import pimc
 from pimc.chip.design import Chip
+from tests.passes.lowered_nets import model_of, node
 
 
 def test_data_that_leave_a_layer_no_rows() -> None:
@@ -39,6 +40,40 @@ def test_data_that_leave_a_layer_no_rows() -> None:
     assert y.shape == (0, 3)
     (y,) = pimc.Session(image).run(None, {"x": np.full((1, 4), 10.0, np.float32)})
     assert y.shape == (4, 3)
+
+
+def test_rows_that_a_layer_gets_of_rounded_weights_alone() -> None:
+    """No output of the float network lies above the limit; some of the rounded one do."""
+    rng = np.random.default_rng(0)
+    first, last = (rng.normal(size=s).astype(np.float32) for s in ((6, 1), (6, 3)))
+    x = rng.normal(size=(40, 6)).astype(np.float32)
+    above = np.float32((x @ first).max() + 1e-5)
+    weights = {"w": first, "u": last, "above": above, "one": np.array([1])}
+    looked = [
+        node("MatMul", ["x", "w"], ["a"]),
+        node("Greater", ["a", "above"], ["g"]),
+        node("Squeeze", ["g", "one"], ["some"]),
+    ]
+    rows = [node("Compress", ["x", "some"], ["r"], axis=0), node("MatMul", ["r", "u"], ["y"])]
+    bodies = {
+        key: helper.make_graph(
+            [node("MatMul", ["x", weight], [f"{key} gives"])],
+            key,
+            [],
+            [helper.make_tensor_value_info(f"{key} gives", TensorProto.FLOAT, None)],
+        )
+        for key, weight in (("then_branch", "u"), ("else_branch", "v"))
+    }
+    branches = [
+        node("ReduceMax", ["a"], ["most"], keepdims=0),
+        node("Greater", ["most", "above"], ["any"]),
+        node("If", ["any"], ["y"], **bodies),
+    ]
+    for behind in (rows, branches):
+        model = model_of([*looked, *behind], {"x": ["N", 6]}, weights | {"v": last})
+        image = pimc.compile(model, calib=x)
+        (layer,) = [one for one in image.layers if one.name == "u"]
+        assert layer.input_scale is not None
 
 
 @pytest.mark.parametrize("size", [1e20, 1e-20])
