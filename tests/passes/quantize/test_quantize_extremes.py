@@ -96,3 +96,16 @@ def test_weights_of_any_size(size: float, with_data: bool) -> None:
     (y,) = pimc.Session(image).run(None, {"x": x})
     golden = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x})[0]
     assert np.sqrt(np.mean((y - golden) ** 2) / np.mean(golden**2)) < 0.05
+
+
+def test_few_samples_tell_no_spreads() -> None:
+    """Fitted to those of two samples, what columns give of others would be further off."""
+    weight = np.random.default_rng(0).normal(size=(40, 24)).astype(np.float32)
+    model = model_of([node("MatMul", ["x", "w"], ["y"])], {"x": ["N", 40]}, {"w": weight})
+    x, others = np.random.default_rng(1).normal(size=(2, 400, 40)).astype(np.float32)
+    error = {}
+    for count in (1, 2):  # of one there is no spread
+        image = pimc.compile(model, Chip.default().with_levels(4), calib=x[:count])
+        (y,) = pimc.Session(image, converters=False).run(None, {"x": others})
+        error[count] = np.square(y - others @ weight).mean()
+    assert error[2] < 1.1 * error[1]
