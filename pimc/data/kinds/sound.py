@@ -115,12 +115,13 @@ def sound_rows(files: Sequence[Path], how: Audio) -> Rows:
     return lazy if size > rows.HELD_BYTES else lazy[:]
 
 
-def read_recordings(path: Path, name: str, how: Audio) -> Stored:
+def read_recordings(path: Path, name: str, how: Audio, classes: Sequence[str] = ()) -> Stored:
     """The sounds that JSON lines name, with their targets: words of a recording under ``y``.
 
     Args:
         path: the lines; files lie in its folder, or in folders there.
         name: of the network's input.
+        classes: names that labels may have.
 
     Raises:
         DataError: a line that is no sample, or a file that cannot be read.
@@ -128,7 +129,7 @@ def read_recordings(path: Path, name: str, how: Audio) -> Stored:
     files, targets = [], []
     for number, entry in objects(path):
         files.append(file_in([path.parent], entry, how.key, at(path, number)))
-        targets.append(targets_in(entry, (how.key,)))
+        targets.append(targets_in(entry, (how.key,), at(path, number), classes=classes))
     if not files:
         raise DataError("holds no samples", str(path), "give an object a line")
     return Stored({name: sound_rows(files, how)}, target_rows(targets, str(path)))

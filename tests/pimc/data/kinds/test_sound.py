@@ -119,6 +119,17 @@ def test_lines_name_sounds_and_what_is_said_in_them(tmp_path: Path) -> None:
     assert "holds no samples" in refused(path, inputs=WAVE)
 
 
+def test_lines_name_sounds_and_their_classes(tmp_path: Path) -> None:
+    tone(tmp_path / "a.wav", 440)
+    (tmp_path / "data.toml").write_text('classes = ["no", "yes"]\n[audio]\n')
+    entries = [{"audio": "a.wav", "label": "yes"}, {"audio": "a.wav", "label": 0}]
+    for said in (entries, [{"audio": "a.wav", "y": one["label"]} for one in entries]):
+        path = lines(tmp_path / "calib.jsonl", said)
+        assert load_data(path, inputs=WAVE).targets["y"][:].tolist() == [1, 0]
+    lines(path, [{"audio": "a.wav", "y": "perhaps"}])
+    assert "line 1: y is 'perhaps', no number and no class" in refused(path, inputs=WAVE)
+
+
 def test_files_that_are_no_sounds_are_refused(tmp_path: Path) -> None:
     tone(tmp_path / "a.wav", 440)
     whole = (tmp_path / "a.wav").read_bytes()
