@@ -74,11 +74,11 @@ def scaled(
 
 
 class Moments(NamedTuple):
-    """Mean and standard deviation of each output column over everything else, how much it is."""
+    """Mean and standard deviation of each output column, and of how many values they are."""
 
     mean: torch.Tensor
     spread: torch.Tensor
-    count: int
+    values: int
 
 
 def column_moments(layer: Layer, y: torch.Tensor) -> Moments:
@@ -99,7 +99,7 @@ def gain_for(wanted: Moments, found: Moments) -> torch.Tensor:
     """
     import torch
 
-    if min(wanted.count, found.count) < _FEWEST:
+    if min(wanted.values, found.values) < _FEWEST:
         return torch.ones_like(wanted.spread)
     least = _FLAT * wanted.spread.amax()
     driven = (wanted.spread > least) & (found.spread > least)
