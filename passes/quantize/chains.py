@@ -138,7 +138,9 @@ def _put(
     for op, constant in steps:
         name = fresh(f"{base}/{role}", taken)
         factor = fresh(f"{name}/{op.lower()}", taken)
-        other = add_constant(graph, factor, constant.astype(np.float32))
+        with np.errstate(over="ignore"):  # a limit beyond float32 is none
+            values = constant.astype(np.float32)
+        other = add_constant(graph, factor, values)
         added = ir.Node("", op, [value, other], name=name)
         result = added.outputs[0]
         result.name, result.type, result.shape = name, value.type, value.shape

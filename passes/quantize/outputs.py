@@ -22,6 +22,9 @@ Array64 = npt.NDArray[np.float64]
 
 #: Columns are widened or narrowed by so much at most, and those that hardly vary are left alone.
 _GAIN, _FLAT = 1.5, 1e-4
+#: Values of a column that tell its spread at least: of fewer the ratio of two spreads is mostly
+#: what rounding happened to do to them.
+_FEWEST = 16
 
 
 def apply(
@@ -71,19 +74,20 @@ def scaled(
 
 
 class Moments(NamedTuple):
-    """Mean and standard deviation of each output column over everything else."""
+    """Mean and standard deviation of each output column, and of how many values they are."""
 
     mean: torch.Tensor
     spread: torch.Tensor
+    values: int
 
 
 def column_moments(layer: Layer, y: torch.Tensor) -> Moments:
     """Of a layer's outputs."""
     import torch
 
-    columns = y.movedim(y.dim() - 1 if layer.window is None else 1, 0)
-    variance, mean = torch.var_mean(columns.reshape(len(columns), -1), dim=1, correction=0)
-    return Moments(mean, variance.sqrt())
+    columns = y.movedim(y.dim() - 1 if layer.window is None else 1, 0).flatten(1)
+    variance, mean = torch.var_mean(columns, dim=1, correction=0)
+    return Moments(mean, variance.sqrt(), columns.shape[1])
 
 
 def gain_for(wanted: Moments, found: Moments) -> torch.Tensor:
@@ -95,6 +99,8 @@ def gain_for(wanted: Moments, found: Moments) -> torch.Tensor:
     """
     import torch
 
+    if min(wanted.values, found.values) < _FEWEST:
+        return torch.ones_like(wanted.spread)
     least = _FLAT * wanted.spread.amax()
     driven = (wanted.spread > least) & (found.spread > least)
     ratio = wanted.spread / torch.where(driven, found.spread, 1.0)

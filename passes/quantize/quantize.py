@@ -140,6 +140,8 @@ class Quantize:
             layer = layers[name]
             if not x.numel():  # of no rows, for these data
                 return apply(layer, x, layer.weight.numpy().astype(np.float64), layer.bias)
+            if name not in done and name not in (pools if name in repeated else wanted):
+                in_float(name, x)  # rows that it did not get in the float network
             if name not in repeated:
                 done[name], y = self._one_layer(layer, x, wanted[name], chip, books[name])
                 return y

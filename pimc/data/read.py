@@ -117,11 +117,11 @@ def _read_idx(path: Path, wanted: Wanted) -> Stored:
 
 
 def _read_lines(path: Path, wanted: Wanted) -> Stored:
-    tables = wanted.settings.tables
+    tables, classes = wanted.settings.tables, wanted.settings.classes
     text, how = tables.get("text"), tables.get("sequences", Sequences())
     if text is None and "audio" in tables:
-        return read_recordings(path, _only_of(wanted.inputs, path), tables["audio"])
-    return read_lines(path, wanted.inputs, text, how, wanted.folder, wanted.settings.classes)
+        return read_recordings(path, _only_of(wanted.inputs, path), tables["audio"], classes)
+    return read_lines(path, wanted.inputs, text, how, wanted.folder, classes)
 
 
 def _read_samples(folder: Path, wanted: Wanted) -> Stored:

@@ -230,10 +230,14 @@ def measure(
     task, states = batches.task, batches.data.states
     steps = None if states is None or states.apart else states.steps
     stepped = [name for name, column in batches.data.columns.items() if column.stepped]
-    parts = [
-        scored(task, *judged(task, outputs, samples, steps, stepped))
-        for outputs, samples in _run(session, batches, progress, description)
-    ]
+    parts = []
+    for outputs, samples in _run(session, batches, progress, description):
+        found, given = judged(task, outputs, samples, steps, stepped)
+        if steps is None or all(len(value) for value in found.values()):
+            parts.append(scored(task, found, given))
+    if not parts:
+        message = "no step is judged: all class numbers in y are negative"
+        raise DataError(message, batches.data.name, "number the steps that count from 0")
     return task.units(np.concatenate(parts))
 
 

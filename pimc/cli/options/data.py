@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pimc.cli.options.fields import option, several
-from pimc.cli.options.values import FLOATS, SIZE, STATE
+from pimc.cli.options.values import FLOATS, SIZE, STATE, states_of
 
 if TYPE_CHECKING:
     from pimc.data.dataset import Dataset, Role
@@ -73,9 +73,13 @@ class DataOptions:
 
         Args:
             states: which output feeds which input where neither the data nor the options say it.
+
+        Raises:
+            UsageError: options say it of one input twice.
+            DataError: what :func:`~pimc.data.dataset.load_data` raises.
         """
         from pimc.data.dataset import load_data
 
         keys = asdict(self)
-        keys["states"] = dict(keys.pop("state"))
+        keys["states"] = states_of(keys.pop("state"))
         return load_data(path, overrides=keys, inputs=inputs, role=role, states=states)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,6 +19,7 @@ __all__ = [
     "PACKING",
     "SIZE",
     "STATE",
+    "states_of",
     "within",
 ]
 
@@ -123,6 +124,22 @@ class _State(_ParamType[tuple[str, str]]):
         if not fed or not output:
             self.fail(f"{value!r} names no input and output such as h=hn", param, ctx)
         return fed, output
+
+
+def states_of(given: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Outputs by the inputs that they feed, of all ``--state`` of a command.
+
+    Raises:
+        UsageError: an input is fed by several.
+    """
+    from pimc.errors import UsageError
+
+    found: dict[str, str] = {}
+    for fed, output in given:
+        if found.setdefault(fed, output) != output:
+            told = f"{fed} is fed by {found[fed]} and by {output}"
+            raise UsageError(told, "--state", "name one output an input")
+    return found
 
 
 class _Mapping(_ParamType[tuple[str, str]]):

@@ -192,10 +192,12 @@ def _text(result: Mapping[str, Any], youngest_s: float, task: Task, limits: Limi
     spread = f" ± {metric.text(result['accuracy_std'])} over {len(values)} dies" * (len(values) > 1)
     drawn_from = "dies and samples" if len(values) > 1 else "samples"
     each = "  ".join(f"{n} {metric.text(v)}" for n, v in zip(names, values, strict=True))
-    units = f" in {result['judged']:,} groups" * (result["judged"] != result["samples"])
+    judged, samples = result["judged"], result["samples"]
+    units = f", {judged:,} steps judged" * (judged > samples)
+    units += f" in {judged:,} groups" * (judged < samples)
     better = "" if metric.key == "accuracy" else f", {metric.direction} is better"
     pairs = [
-        ("samples", f"{result['samples']:,}{units}"),
+        ("samples", f"{samples:,}{units}"),
         ("states", states_text(result)),
         ("float", metric.text(result["float_accuracy"])),
         (metric.name, metric.text(result["accuracy_mean"]) + spread + better),

@@ -10,7 +10,7 @@ from typing import Any
 from pimc.cli.command import Report, Settings, command, warned
 from pimc.cli.options.fields import group, option, several
 from pimc.cli.options.single import batch_size_option, image_argument
-from pimc.cli.options.values import FILE, STATE
+from pimc.cli.options.values import FILE, STATE, states_of
 from pimc.cli.running.dies import DieOptions, one_of, session
 from pimc.cli.text import clipping_layers, facts, states_text, told_of_states
 
@@ -64,7 +64,7 @@ def run(settings: Settings, arguments: RunArguments) -> Report:
     on_die = session(loaded, settings.seed, dies)
     keys = file_keys(target, [arg.name for arg in on_die.get_outputs()])
     pictured = is_picture(arguments.source)
-    states = {**loaded.states, **dict(arguments.state)}
+    states = {**loaded.states, **states_of(arguments.state)}
     data = load_sequences(arguments.source, on_die, states) if states and not pictured else None
     feed = {}
     if pictured:

@@ -80,10 +80,38 @@ def numbers(value: Any) -> npt.NDArray[Any] | None:
     return found.astype(np.float64)
 
 
-def targets_in(entry: Mapping[str, Any], inputs: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
-    """Those values of a line that are numbers, and no inputs."""
-    found = {name: numbers(value) for name, value in entry.items() if name not in inputs}
-    return {name: value for name, value in found.items() if value is not None}
+def targets_in(
+    entry: Mapping[str, Any],
+    others: Sequence[str],
+    where: str,
+    label: str = "label",
+    classes: Sequence[str] = (),
+) -> dict[str, npt.NDArray[Any]]:
+    """What a line says besides: those of its values that are numbers, and its label under ``y``.
+
+    Args:
+        others: keys that hold no targets.
+        label: key of the label; :data:`LABEL` serves, too.
+        classes: names that it may have.
+
+    Raises:
+        DataError: there are two labels, or one is neither a number nor a class.
+    """
+    values = {name: numbers(value) for name, value in entry.items() if name not in others}
+    found = {name: value for name, value in values.items() if value is not None}
+    keys = [key for key in dict.fromkeys((label, LABEL)) if key in values]
+    if len(keys) > 1:
+        hint = "say one of them, or which one: [text], label"
+        raise DataError(f"has both {label} and {LABEL}", where, hint)
+    for key in keys:
+        said = entry[key]
+        if isinstance(said, str) and said in classes:
+            found[key] = np.asarray(classes.index(said))
+        if key not in found:
+            hint = "number the classes, or name them in data.toml: classes"
+            raise DataError(f"{key} is {repr(said)[:40]}, no number and no class", where, hint)
+        found[LABEL] = found.pop(key)
+    return found
 
 
 def items_of(found: Sequence[Mapping[str, npt.NDArray[Any]]], name: str, where: str) -> KeptItems:

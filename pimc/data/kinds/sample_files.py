@@ -14,6 +14,7 @@ import numpy.typing as npt
 from pimc.data.arrays import member_head, npz_arrays
 from pimc.data.inputs import Input
 from pimc.data.kinds.folders import files_in
+from pimc.data.kinds.lines import LABEL
 from pimc.data.kinds.sequences import Sequences, filled, mask_of, padded
 from pimc.data.kinds.stored import Stored
 from pimc.data.rows import Rows
@@ -104,6 +105,8 @@ def _items(
     shapes: dict[str, list[tuple[int, ...]]] = {name: [] for name in first if name in names}
     for path in files:
         heads = _heads(path)
+        if LABEL in heads and LABEL not in first:
+            raise DataError(f"holds {LABEL}, {files[0].name} does not", str(path), _HINT)
         for name, met in shapes.items():
             if name not in heads:
                 raise DataError(f"holds no {name}, {files[0].name} does", str(path), _HINT)

@@ -208,6 +208,7 @@ def padded(
     mask = mask_of(inputs, how, where)
     found: dict[str, Rows] = {}
     lengths: npt.NDArray[np.int64] | None = None
+    told: str | None = None
     for name, given in items.items():
         shapes = given.shapes
         if not shapes.shape[1]:
@@ -222,19 +223,29 @@ def padded(
                 raise _no_mask(name, shapes[:, 0], length, where)
             if lengths is not None and (lengths != shapes[:, 0]).any():
                 raise _other_lengths(name, lengths, shapes[:, 0], where)
-            lengths = shapes[:, 0]
+            lengths, told = shapes[:, 0], name
         pad = how.pad if how.pad is not None else (pads or {}).get(name, 0.0)
         if name == mask:
             pad = float(how.mask_marks == "padding")
         found[name] = filled(given, (length, *tail[0]), pad)
     if mask is not None and mask not in found and found:
-        found[mask] = _made_mask(items, found, how)
+        found[mask] = _made_mask(items, found, how, told or _sequence_of(items, wanted))
     return found
 
 
-def _made_mask(items: Mapping[str, Items], found: Mapping[str, Rows], how: Sequences) -> Rows:
-    """The mask of the first input that has an axis."""
-    name = next((name for name, given in items.items() if given.shapes.shape[1]), None)
+def _sequence_of(
+    items: Mapping[str, Items], wanted: Mapping[str, Sequence[int | None]]
+) -> str | None:
+    """The input that a mask is of where none was filled up: the first one of a free length."""
+    names = [name for name, given in items.items() if given.shapes.shape[1]]
+    free = [name for name in names if None in wanted.get(name, ())[1:2]]
+    return next(iter(free or names), None)
+
+
+def _made_mask(
+    items: Mapping[str, Items], found: Mapping[str, Rows], how: Sequences, name: str | None
+) -> Rows:
+    """The mask of this input; of single values if None."""
     if name is None:
         return np.ones(len(next(iter(found.values()))), np.uint8)
     shape = found[name].shape[:2]

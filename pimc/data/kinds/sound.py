@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,8 @@ from pimc.files.strict import Rule, setting, settle
 __all__ = ["Audio", "read_recordings", "sound_rows"]
 
 _Float = npt.NDArray[np.float32]
+#: From here on the number of bytes says that nobody knew it when the file was begun.
+_UNKNOWN = 0x7FFF_FF00
 #: Orders of the axes of a sample.
 _AXES = ("T", "1T", "CT", "TC", "1CT", "1TC", "CT1", "TC1")
 
@@ -113,12 +115,13 @@ def sound_rows(files: Sequence[Path], how: Audio) -> Rows:
     return lazy if size > rows.HELD_BYTES else lazy[:]
 
 
-def read_recordings(path: Path, name: str, how: Audio) -> Stored:
+def read_recordings(path: Path, name: str, how: Audio, classes: Sequence[str] = ()) -> Stored:
     """The sounds that JSON lines name, with their targets: words of a recording under ``y``.
 
     Args:
         path: the lines; files lie in its folder, or in folders there.
         name: of the network's input.
+        classes: names that labels may have.
 
     Raises:
         DataError: a line that is no sample, or a file that cannot be read.
@@ -126,7 +129,7 @@ def read_recordings(path: Path, name: str, how: Audio) -> Stored:
     files, targets = [], []
     for number, entry in objects(path):
         files.append(file_in([path.parent], entry, how.key, at(path, number)))
-        targets.append(targets_in(entry, (how.key,)))
+        targets.append(targets_in(entry, (how.key,), at(path, number), classes=classes))
     if not files:
         raise DataError("holds no samples", str(path), "give an object a line")
     return Stored({name: sound_rows(files, how)}, target_rows(targets, str(path)))
@@ -171,10 +174,12 @@ def _sound(file: Path, how: Audio) -> tuple[_Float, int]:
     from scipy.io import wavfile
 
     try:
-        content = io.BytesIO(file.read_bytes())
+        content = file.read_bytes()
+        if not _is_whole(content):
+            raise ValueError("it is truncated")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it tells of parts that it does not know
-            rate, values = wavfile.read(content)
+            rate, values = wavfile.read(io.BytesIO(content))
         rate, values = int(rate), _mono(np.asarray(values))
     except Exception as cause:
         raise DataError(f"is no readable sound: {cause}", str(file), "give a .wav file") from cause
@@ -184,6 +189,18 @@ def _sound(file: Path, how: Audio) -> tuple[_Float, int]:
     if how.rate is not None and rate != how.rate:
         raise _other_rate(file, rate, how.rate)
     return values, rate
+
+
+def _is_whole(content: bytes) -> bool:
+    """Whether a file holds as many samples as it says; of streams it says the largest number."""
+    order: Literal["big", "little"] = "big" if content[:4] == b"RIFX" else "little"
+    place = 12
+    while place + 8 <= len(content):
+        size = int.from_bytes(content[place + 4 : place + 8], order)
+        if content[place : place + 4] == b"data":
+            return place + 8 + size <= len(content) or size >= _UNKNOWN
+        place += 8 + size + size % 2
+    return True
 
 
 def _mono(values: npt.NDArray[Any]) -> _Float:

@@ -67,13 +67,15 @@ def _plain(path: Path, inputs: Sequence[Input], how: Sequences, classes: Sequenc
         given = {name: numbers(entry[name]) for name in names if name in entry}
         wrong = [name for name in names if given.get(name) is None and name != mask]
         if wrong:
+            near = "" if wrong[0] in entry else did_you_mean(wrong[0], entry)
             raise DataError(
-                f"holds no numbers under {wrong[0]}{did_you_mean(wrong[0], entry)}",
+                f"holds no numbers under {wrong[0]}{near}",
                 at(path, number),
                 "give every input its numbers, or, of text, name a tokenizer in data.toml: [text]",
             )
         samples.append({name: value for name, value in given.items() if value is not None})
-        targets.append(_targets(entry, Text(), (*names, "x"), classes, at(path, number)))
+        others = (*names, "x")
+        targets.append(targets_in(entry, others, at(path, number), classes=classes))
     if not samples:
         raise DataError("holds no samples", str(path), "give an object a line")
     held = [name for name in names if name in samples[0]]
@@ -112,7 +114,7 @@ def _tokenized(
         tokens += parts
         given += [_given(entry, others, at(path, number))] * len(parts)
         ours = (*others, text.key, text.pair)
-        targets += [_targets(entry, text, ours, classes, at(path, number))] * len(parts)
+        targets += [targets_in(entry, ours, at(path, number), text.label, classes)] * len(parts)
     if not tokens:
         raise DataError("holds no samples", str(path), "give an object with a text a line")
     items = {name: items_of(given, name, str(path)) for name in others}
@@ -183,29 +185,4 @@ def _given(
                 "the keys ids, types and positions of [text], and mask of [sequences], name inputs",
             )
         found[name] = value
-    return found
-
-
-def _targets(
-    entry: Mapping[str, Any],
-    text: Text,
-    others: Sequence[str],
-    classes: Sequence[str],
-    where: str,
-) -> dict[str, npt.NDArray[Any]]:
-    """What a line says besides; its label under ``y``."""
-    found = targets_in(entry, others)
-    if text.label in others or text.label not in entry:
-        return found
-    if text.label != LABEL and LABEL in entry:
-        hint = "say one of them, or which one: [text], label"
-        raise DataError(f"has both {text.label} and {LABEL}", where, hint)
-    label = entry[text.label]
-    if isinstance(label, str) and label in classes:
-        return {**found, LABEL: np.asarray(classes.index(label))}
-    if text.label not in found:
-        said = repr(label)[:40]
-        hint = "number the classes, or name them in data.toml: classes"
-        raise DataError(f"{text.label} is {said}, no number and no class", where, hint)
-    found[LABEL] = found.pop(text.label)
     return found

@@ -24,6 +24,7 @@ BETWEEN = {
     "clip": lambda a, b: [node("Clip", [a, "zero", "six"], [b])],
     "clip above": lambda a, b: [node("Clip", [a, "", "six"], [b])],
     "clip both": lambda a, b: [node("Clip", [a, "minus", "six"], [b])],
+    "clip at the largest": lambda a, b: [node("Clip", [a, "least", "largest"], [b])],
     "clip none": lambda a, b: [node("Clip", [a], [b])],
     "pad": lambda a, b: [node("Pad", [a, "pads"], [b])],
     "max": lambda a, b: [node("MaxPool", [a], [b], kernel_shape=[2, 2])],
@@ -41,6 +42,8 @@ CONSTANTS = {
     "zero": np.float32(0),
     "six": np.float32(1.5),
     "minus": np.float32(-0.5),
+    "least": np.finfo(np.float32).min,
+    "largest": np.finfo(np.float32).max,
     "pads": np.array([0, 0, 1, 0, 0, 0, 1, 2]),
     "more": np.array([0, 1, 0, 0, 0, 0, 0, 0]),
 }
@@ -141,3 +144,15 @@ def test_new_values_have_names_of_their_own() -> None:
     assert len(set(names)) == len(names)
     assert [one.op_type for one in nodes] == ["Mul", "Array", "Max", "Min", "MaxPool", "Array"]
     assert before - names_in_use(plan.graph) <= {"minus", "six", "v1"}
+
+
+def test_limits_that_float32_does_not_hold_are_none() -> None:
+    """Exporters write the largest number where there is no limit."""
+    model = chain_of(["clip at the largest"])
+    plan = partitioned(model)
+    layers = {entry.name: entry for entry in plan.layers}
+    _, last = array_nodes(plan.graph)
+    scale_inputs(last, layers["u"], chain_to(last, layers), np.array([0.5, 1.0, 2.0, 4.0]))
+    high = plan.graph.graph.initializers["v0/limited#2/min"].const_value
+    assert high is not None
+    assert high.numpy().reshape(-1).tolist()[2:] == [np.inf, np.inf]

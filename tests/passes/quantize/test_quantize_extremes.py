@@ -9,6 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import pimc
 from pimc.chip.design import Chip
+from tests.passes.lowered_nets import model_of, node
 
 
 def test_data_that_leave_a_layer_no_rows() -> None:
@@ -41,6 +42,40 @@ def test_data_that_leave_a_layer_no_rows() -> None:
     assert y.shape == (4, 3)
 
 
+def test_rows_that_a_layer_gets_of_rounded_weights_alone() -> None:
+    """No output of the float network lies above the limit; some of the rounded one do."""
+    rng = np.random.default_rng(0)
+    first, last = (rng.normal(size=s).astype(np.float32) for s in ((6, 1), (6, 3)))
+    x = rng.normal(size=(40, 6)).astype(np.float32)
+    above = np.float32((x @ first).max() + 1e-5)
+    weights = {"w": first, "u": last, "above": above, "one": np.array([1])}
+    looked = [
+        node("MatMul", ["x", "w"], ["a"]),
+        node("Greater", ["a", "above"], ["g"]),
+        node("Squeeze", ["g", "one"], ["some"]),
+    ]
+    rows = [node("Compress", ["x", "some"], ["r"], axis=0), node("MatMul", ["r", "u"], ["y"])]
+    bodies = {
+        key: helper.make_graph(
+            [node("MatMul", ["x", weight], [f"{key} gives"])],
+            key,
+            [],
+            [helper.make_tensor_value_info(f"{key} gives", TensorProto.FLOAT, None)],
+        )
+        for key, weight in (("then_branch", "u"), ("else_branch", "v"))
+    }
+    branches = [
+        node("ReduceMax", ["a"], ["most"], keepdims=0),
+        node("Greater", ["most", "above"], ["any"]),
+        node("If", ["any"], ["y"], **bodies),
+    ]
+    for behind in (rows, branches):
+        model = model_of([*looked, *behind], {"x": ["N", 6]}, weights | {"v": last})
+        image = pimc.compile(model, calib=x)
+        (layer,) = [one for one in image.layers if one.name == "u"]
+        assert layer.input_scale is not None
+
+
 @pytest.mark.parametrize("size", [1e20, 1e-20])
 @pytest.mark.parametrize("with_data", [False, True])
 def test_weights_of_any_size(size: float, with_data: bool) -> None:
@@ -61,3 +96,16 @@ def test_weights_of_any_size(size: float, with_data: bool) -> None:
     (y,) = pimc.Session(image).run(None, {"x": x})
     golden = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x})[0]
     assert np.sqrt(np.mean((y - golden) ** 2) / np.mean(golden**2)) < 0.05
+
+
+def test_few_samples_tell_no_spreads() -> None:
+    """Fitted to those of two samples, what columns give of others would be further off."""
+    weight = np.random.default_rng(0).normal(size=(40, 24)).astype(np.float32)
+    model = model_of([node("MatMul", ["x", "w"], ["y"])], {"x": ["N", 40]}, {"w": weight})
+    x, others = np.random.default_rng(1).normal(size=(2, 400, 40)).astype(np.float32)
+    error = {}
+    for count in (1, 2):  # of one there is no spread
+        image = pimc.compile(model, Chip.default().with_levels(4), calib=x[:count])
+        (y,) = pimc.Session(image, converters=False).run(None, {"x": others})
+        error[count] = np.square(y - others @ weight).mean()
+    assert error[2] < 1.1 * error[1]

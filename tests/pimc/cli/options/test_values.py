@@ -7,7 +7,8 @@ from typing import Any
 import click
 import pytest
 
-from pimc.cli.options.values import DURATION, FLOATS, PACKING, SIZE
+from pimc.cli.options.values import DURATION, FLOATS, PACKING, SIZE, states_of
+from pimc.errors import UsageError
 
 
 @pytest.mark.parametrize(
@@ -53,3 +54,9 @@ def test_text_becomes_a_value(kind: click.ParamType[Any], text: str, value: obje
 def test_other_text_is_refused(kind: click.ParamType[Any], text: str) -> None:
     with pytest.raises(click.BadParameter, match="is no"):
         kind.convert(text, None, None)
+
+
+def test_an_input_is_fed_by_one_output() -> None:
+    assert states_of([("h", "hn"), ("c", "cn"), ("h", "hn")]) == {"h": "hn", "c": "cn"}
+    with pytest.raises(UsageError, match="h is fed by hn and by cn"):
+        states_of([("h", "hn"), ("h", "cn")])

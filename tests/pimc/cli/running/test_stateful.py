@@ -16,6 +16,7 @@ from tests.stateful import HIDDEN, by_hand, detector, golden, language_model, so
 
 FRAMES, LOUD = sounds(24, 6)
 SR = np.int64(16000)
+EVAL = ["eval", "vad.pimc", "--task", "binary", "--ideal", "--data"]
 
 
 @pytest.fixture
@@ -46,7 +47,24 @@ def test_eval_is_the_metric_of_a_loop_by_hand(pimc, voices) -> None:
     assert (told["samples"], told["judged"]) == (8, 48)
     assert (told["states"], told["steps"]) == ({"state": "stateN"}, 6)
     text = pimc("eval", "vad.pimc", "--data", "test.npz", "--task", "binary", "--ideal").out
+    assert "samples        8, 48 steps judged\n" in text
     assert "states         state ← stateN, 6 steps\n" in text
+
+
+def test_sequences_of_which_no_step_counts(pimc, voices) -> None:
+    """A whole batch of them is passed over; where there are no others, eval says so."""
+    frames, y = np.concatenate([FRAMES[:16], FRAMES[:2]]), np.concatenate([LOUD[:16], LOUD[:2]])
+    told = {}
+    for name, judged in (("all", y), ("filled up", np.where(np.arange(18)[:, None] < 16, y, -1))):
+        np.savez("some.npz", input=frames, sr=SR, y=judged)
+        done = pimc(
+            "eval", "vad.pimc", "--data", "some.npz", "--task", "binary", "--ideal", "--json"
+        )
+        told[name] = done.json["judged"]
+    assert told == {"all": 108, "filled up": 96}
+    np.savez("some.npz", input=frames, sr=SR, y=np.full_like(y, -1))
+    done = pimc(*EVAL, "some.npz")
+    assert (done.code, "no step is judged" in done.err) == (2, True)
 
 
 def test_the_image_knows_its_states(pimc, voices) -> None:

@@ -105,3 +105,9 @@ def test_broken_files_are_refused(tmp_path: Path) -> None:
     assert "0001.npz: cannot be read" in refused(tmp_path, inputs=[IDS, MASK])
     told = refused(samples(tmp_path, 2), inputs=[IDS, NodeArg("mask", [], "tensor(int64)"), IMAGE])
     assert "0000.npz: holds no pixels (it holds ids, y, boxes, note)" in told
+
+
+def test_labels_of_some_files_alone_are_refused(tmp_path: Path) -> None:
+    for number, known in enumerate(({}, {"y": 1})):
+        np.savez(tmp_path / f"{number}.npz", ids=np.arange(3), **known)
+    assert "1.npz: holds y, 0.npz does not" in refused(tmp_path, inputs=[IDS, MASK])

@@ -68,6 +68,16 @@ def test_inputs_of_one_sample_have_one_length() -> None:
         padded(wide, (FRAMES, MASK), Sequences(), "here")
 
 
+@pytest.mark.parametrize("lengths", [(1, 3), (3, 3)])
+def test_the_mask_is_of_what_is_filled_up(lengths: tuple[int, int]) -> None:
+    """Beside a sequence stands an input of four values a sample, whatever its length."""
+    other = Input("other", (None, 4), FLOAT)
+    given = {"other": KeptItems.of([np.zeros(4, np.float32)] * 2), "frames": items(*lengths)}
+    found = padded(given, (other, FRAMES, MASK), Sequences(), "here")
+    wanted = np.arange(3) < np.array(lengths)[:, None]
+    assert np.array_equal(found["mask"][:], wanted)
+
+
 def test_which_input_is_the_mask() -> None:
     def named(*names: str, **how: Any) -> str | None:
         inputs = [Input(name, (None, None), FLOAT) for name in names]

@@ -119,6 +119,17 @@ def test_lines_name_sounds_and_what_is_said_in_them(tmp_path: Path) -> None:
     assert "holds no samples" in refused(path, inputs=WAVE)
 
 
+def test_lines_name_sounds_and_their_classes(tmp_path: Path) -> None:
+    tone(tmp_path / "a.wav", 440)
+    (tmp_path / "data.toml").write_text('classes = ["no", "yes"]\n[audio]\n')
+    entries = [{"audio": "a.wav", "label": "yes"}, {"audio": "a.wav", "label": 0}]
+    for said in (entries, [{"audio": "a.wav", "y": one["label"]} for one in entries]):
+        path = lines(tmp_path / "calib.jsonl", said)
+        assert load_data(path, inputs=WAVE).targets["y"][:].tolist() == [1, 0]
+    lines(path, [{"audio": "a.wav", "y": "perhaps"}])
+    assert "line 1: y is 'perhaps', no number and no class" in refused(path, inputs=WAVE)
+
+
 def test_files_that_are_no_sounds_are_refused(tmp_path: Path) -> None:
     tone(tmp_path / "a.wav", 440)
     whole = (tmp_path / "a.wav").read_bytes()
@@ -129,6 +140,20 @@ def test_files_that_are_no_sounds_are_refused(tmp_path: Path) -> None:
     assert "a.wav: holds NaN or infinity" in refused(tmp_path, inputs=WAVE)
     wavfile.write(tmp_path / "a.wav", 8000, np.zeros(0, np.int16))
     assert "a.wav: holds no samples" in refused(tmp_path, inputs=WAVE)
+
+
+def test_truncated_files_are_refused_and_streams_taken(tmp_path: Path) -> None:
+    """Filled up with silence, half a sound would count as a whole one."""
+    tone(tmp_path / "a.wav", 200, seconds=0.1)
+    (tmp_path / "data.toml").write_text("[audio]\nseconds = 0.1\n")
+    whole = (tmp_path / "a.wav").read_bytes()
+    values = load_data(tmp_path, inputs=WAVE).all()
+    for end in (len(whole) - 2, 100):
+        (tmp_path / "a.wav").write_bytes(whole[:end])
+        assert "a.wav: is no readable sound: it is truncated" in refused(tmp_path, inputs=WAVE)
+    streamed = whole[:40] + b"\xff" * 4 + whole[44:]
+    (tmp_path / "a.wav").write_bytes(streamed)
+    assert np.array_equal(load_data(tmp_path, inputs=WAVE).all(), values)
 
 
 def test_rates_are_not_guessed(tmp_path: Path) -> None:

@@ -214,6 +214,8 @@ def test_lines_may_hold_the_inputs_themselves(tmp_path: Path) -> None:
     path = lines(tmp_path / "b.jsonl", [{"x": [0.5, 1.0]}, {"x": [2, 3]}])
     assert load_data(path).all().tolist() == [[0.5, 1.0], [2, 3]]
     assert "line 1: holds no numbers under input_ids" in refused(path, inputs=USUAL)
+    path.write_text('{"input_ids": ["a"]}')
+    assert "did you mean" not in refused(path, inputs=USUAL)
     lines(path, [{**entries[0], "attention_mask": [1, 1]}, entries[1]])
     assert "sample 1 and sample 0 differ in whether they hold attention_mask" in refused(
         path, inputs=USUAL
