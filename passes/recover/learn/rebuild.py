@@ -14,15 +14,18 @@ import torch
 
 from pimc.data.dataset import Dataset
 from pimc.passes.recover.learn.blocks import Block, Segment
-from pimc.passes.recover.learn.layer import LearnedLayer
+from pimc.passes.recover.learn.layer import Kept, LearnedLayer
 from pimc.passes.recover.learn.network import Networks, Pair
-from pimc.passes.recover.train.trainer import Batch, Trainer
+from pimc.passes.recover.train.trainer import Batch, Best, Trainer
 from pimc.progress import Progress, silent
 
 __all__ = ["FITTED", "LearnOptions", "parameters_of", "rebuild"]
 
 #: Batches whose input vectors ranges of ADCs are fitted to.
 FITTED = 4
+#: How often a block is judged while all of it is trained, where flips of codes come and go
+#: (M. Nagel et al. 2022, arXiv 2203.11086), and while the best codes stay.
+_TURNS = (3, 2)
 
 
 @dataclass(frozen=True)
@@ -46,28 +49,34 @@ class LearnOptions:
     samples: int = 1024
     batch_size: int = 32
     steps: int = 150
-    rate: float = 2e-2
+    rate: float = 1.5e-2
     scale_rate: float = 2e-3
     bias_rate: float = 2e-3
     epochs: int = 3
-    epoch_rate: float = 0.5
+    epoch_rate: float = 0.25
     features: float = 1.0
     kept: int = 1 << 29
     held: int = 1 << 26
 
 
 def parameters_of(
-    layers: Sequence[LearnedLayer], options: LearnOptions, part: float = 1.0
+    layers: Sequence[LearnedLayer],
+    options: LearnOptions,
+    part: float = 1.0,
+    *,
+    codes: bool = True,
 ) -> list[dict[str, Any]]:
     """Trained values with their learning rates, as torch's optimizers take them.
 
     Args:
         part: of the learning rates.
+        codes: False leaves codes as they are.
     """
     groups: list[dict[str, Any]] = []
     for layer in layers:
+        if codes:
+            groups.append({"params": [layer.asked_us], "lr": part * options.rate * layer.spread_us})
         groups += [
-            {"params": [layer.asked_us], "lr": part * options.rate * layer.spread_us},
             {"params": layer.scales(), "lr": part * options.scale_rate},
             {"params": [layer.bias], "lr": part * options.bias_rate * layer.output_size},
         ]
@@ -145,24 +154,37 @@ def _train(
         with torch.no_grad():
             return float(np.mean([float(loss_on(pair, dies)) for pair in held_out]))
 
-    def follow(batch: Batch) -> torch.Tensor:
-        return loss_on(train[int(batch.chosen[0])], job.generator)
+    def follow(_: Batch) -> torch.Tensor:
+        chosen = torch.randint(len(train), (), generator=job.generator)
+        return loss_on(train[int(chosen)], job.generator)
 
-    before, kept = judged(), [layer.kept() for layer in layers]
-    # The trainer draws the order of whole batches: these are kept, and not their samples.
-    numbers = Dataset.of(np.arange(len(train), dtype=np.float32)[:, None])
-    parameters = parameters_of(layers, options)
-    Trainer(parameters, follow, numbers, 1, job.generator).steps(
-        options.steps, what=what, progress=job.progress
-    )
-    networks.refit(train[:FITTED], block.layers, block.outputs)
-    after = judged()
-    if not after < before:
-        for layer, values in zip(layers, kept, strict=True):
+    def kept() -> list[Kept]:
+        return [layer.kept() for layer in layers]
+
+    best = Best.of(None, judged(), kept)
+    before = best.loss
+
+    def judge(_: int) -> bool:
+        nonlocal best
+        networks.refit(train[:FITTED], block.layers, block.outputs)
+        best = Best.of(best, judged(), kept)
+        return True
+
+    def train_for(turns: int, parameters: Sequence[dict[str, Any]]) -> None:
+        each = -(-options.steps // sum(_TURNS))
+        # ``follow`` draws the batches: those that are kept, and not single samples.
+        numbers = Dataset.of(np.zeros((each, 1), np.float32))
+        Trainer(parameters, follow, numbers, 1, job.generator).epochs(
+            turns, judge, what=what, progress=job.progress
+        )
+        for layer, values in zip(layers, best.value, strict=True):
             layer.back(values)
+
+    train_for(_TURNS[0], parameters_of(layers, options))
+    train_for(_TURNS[1], parameters_of(layers, options, codes=False))
     for layer in layers:
         layer.draw(job.generator, 0.0)
-    return before, min(before, after)
+    return before, best.loss
 
 
 def _distance(found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
