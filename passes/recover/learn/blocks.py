@@ -130,7 +130,9 @@ def _parts(model: ir.Model) -> list[_Part]:
             last[name] = number
     marked: set[str] = set()  # what depends on layers, and so differs from the float network
     live: set[str] = set()
-    parts, start, begun = [], (), 0
+    parts: list[_Part] = []
+    start: tuple[str, ...] = ()
+    begun = 0
     for number, node in enumerate(nodes):
         if any(is_array_node(one) for one in _within(node)) or not marked.isdisjoint(_uses(node)):
             names = [value.name for value in node.outputs if value.name]

@@ -241,9 +241,10 @@ class LearnedLayer(torch.nn.Module):
         factors = torch.from_numpy(self.book.factors).float()
         if len(factors) == 1:
             return current
-        if self.book.layout == "arrays":
-            return (current.unflatten(2, (-1, self.layer.cols)) * factors[:, None, None]).sum(dim=2)
-        return (current.unflatten(2, (self.layer.cols, -1)) * factors[:, None]).sum(dim=3)
+        apart = self.book.layout == "arrays"
+        planes = current.unflatten(2, (-1, self.layer.cols) if apart else (self.layer.cols, -1))
+        by_output: torch.Tensor = planes.transpose(2, 3) if apart else planes
+        return (by_output * factors[:, None]).sum(dim=3)
 
     def _by_column(self, values: torch.Tensor) -> torch.Tensor:
         window = self.layer.window

@@ -177,7 +177,8 @@ class _Training:
             best = Best.of(best, self._loss(), self._kept)
             return True
 
-        # Codes of all layers at once flip more than they gain: 2.1 times the loss of blocks alone.
+        # Codes of all layers at once flip more than they gain: the shipped ResNet-8 at 4 levels
+        # went from a loss of 0.096 to 0.155 in three epochs.
         parameters = parameters_of(layers, options, options.epoch_rate, codes=False)
         Trainer(parameters, loss_of, self.data, options.batch_size, self.generator).epochs(
             options.epochs, judge, what="learning, all together", progress=learned.progress

@@ -52,8 +52,8 @@ class LearnOptions:
     rate: float = 1.5e-2
     scale_rate: float = 2e-3
     bias_rate: float = 2e-3
-    epochs: int = 3
-    epoch_rate: float = 0.25
+    epochs: int = 2
+    epoch_rate: float = 0.1
     features: float = 1.0
     kept: int = 1 << 29
     held: int = 1 << 26
