@@ -26,6 +26,7 @@ from pimc.passes.layout.tile import Tiling
 from pimc.passes.lower.lowering import Lower
 from pimc.passes.options import Options
 from pimc.passes.quantize.equalize import Equalize
+from pimc.passes.quantize.learn import Learner, LearnRounding
 from pimc.passes.quantize.quantize import Calibration, Quantize
 from pimc.passes.simplify.simplify import Simplify
 from pimc.plan import rules
@@ -58,11 +59,13 @@ class Choices:
     Attributes:
         calibration: how to run the network on calibration data; None without data.
         faults: known faults of the die; None without.
+        learner: how to train what the quantizer chose; None without data.
     """
 
     options: Options = field(default_factory=Options)
     calibration: Calibration | None = field(default=None, repr=False)
     faults: FaultMap | None = field(default=None, repr=False)
+    learner: Learner | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,16 @@ def _quantize(choices: Choices) -> Quantize:
     return Quantize(choices.calibration, choices.options.feedback, counted)
 
 
+def _learn(choices: Choices) -> LearnRounding | None:
+    if not choices.options.learn_rounding:
+        return None
+    if choices.learner is None:
+        raise UsageError(
+            "learned rounding needs calibration data", hint="give --calib, in Python calib"
+        )
+    return LearnRounding(choices.learner)
+
+
 STAGES: tuple[Stage, ...] = (
     Stage("frontend", load_model, lambda _: None, {rules.values_are_defined: ("graph",)}),
     Stage("simplify", Simplify, lambda _: Simplify()),
@@ -133,6 +146,7 @@ STAGES: tuple[Stage, ...] = (
             rules.ranges_are_positive: ("layers", "quantized"),
         },
     ),
+    Stage("learn", LearnRounding, _learn, optional=True),
     Stage(
         "tile",
         Tiling,

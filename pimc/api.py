@@ -28,6 +28,7 @@ from pimc.passes.graph.malformed import blaming
 from pimc.passes.options import CALIBRATION_IMAGES, Options
 from pimc.passes.own import OwnPasses, passes_for
 from pimc.passes.pipeline import run
+from pimc.passes.quantize.learn import Learner, told
 from pimc.passes.quantize.quantize import Calibration
 from pimc.passes.stages import Choices
 from pimc.plan.records import Plan, array_nodes, layer_of
@@ -75,11 +76,12 @@ def plan(
     first = read(model, example_inputs, calib, follow_links=follow_links)
     calib = None if calib is None else without_states(first, calib, progress)
     calibration = None if calib is None else calibration_on(first, calib, options, progress)
+    learner = None if calib is None else _learner_on(calib, options, progress)
     with blaming(first.graph, first.model_name):
         return run(
             first,
             _chip(chip),
-            passes_for(first, Choices(options, calibration, faults), passes),
+            passes_for(first, Choices(options, calibration, faults, learner), passes),
             dump_dir=Path(dump_dir) if dump_dir is not None else None,
             stop_after=stop_after,
             timed=timed,
@@ -159,6 +161,9 @@ def compile(
     )  # what they did is seen in the rest
     if not options.mapping:
         del chosen["mapping"]
+    del chosen["learn_rounding"]
+    if options.learn_rounding:
+        chosen["learn_rounding"] = told(finished)
     known = None if faults is None else _sha256(faults)
     chosen = compile_options(chosen, calibrated=calibrated, faults=known)
     inputs = finished.graph.graph.inputs
@@ -169,6 +174,15 @@ def compile(
                 output, finished, chip, chosen, teacher=options.teacher, calibration=noted
             )
         return emit(finished, chip, chosen, teacher=options.teacher, calibration=noted)
+
+
+def _learner_on(calib: Calib, options: Options, progress: Progress) -> Learner | None:
+    """How the quantizer's choices are trained on ``calib``; None where nobody asks for it."""
+    if not options.learn_rounding:
+        return None
+    from pimc.passes.recover.learn.learn import learned
+
+    return learned(_dataset(calib), options.counted(calibrated=True), progress)
 
 
 def read(

@@ -14,11 +14,15 @@ FOLDERS = ("pimc", "passes", "runtime")
 #: Modules without a test file of their name, and the tests that reach them, or why there are none.
 ELSEWHERE: dict[str, str] = {
     "passes/graph/external_data.py": "tests/passes/graph/test_frontend.py",
+    "passes/quantize/learn.py": "tests/passes/recover/learn/test_learn.py",
     "passes/quantize/outputs.py": "tests/passes/quantize/test_quantize.py",
     "passes/recover/bench/judge.py": "tests/passes/recover/test_loop.py",
     "passes/recover/know/clipping.py": "tests/passes/recover/know/test_codes.py",
     "passes/recover/know/outputs.py": "tests/passes/recover/test_coarse.py",
     "passes/recover/know/regression.py": "tests/passes/recover/know/test_codes.py",
+    "passes/recover/learn/layer.py": "tests/passes/recover/learn/test_learn.py",
+    "passes/recover/learn/network.py": "tests/passes/recover/learn/test_learn.py",
+    "passes/recover/learn/rebuild.py": "tests/passes/recover/learn/test_learn.py",
     "passes/recover/options.py": "tests/passes/recover/test_loop.py",
     "passes/recover/recovery.py": "records; tests/passes/recover/test_loop.py",
     "passes/recover/steps/learning.py": "tests/passes/recover/test_coarse.py",

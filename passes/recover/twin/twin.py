@@ -22,6 +22,7 @@ from pimc.plan.vectors import convolve, refold, unfold
 __all__ = [
     "Twin",
     "TwinLayer",
+    "dac_codes",
     "effective_weight",
     "noise_current",
     "offset_current",
@@ -114,7 +115,7 @@ class TwinLayer(torch.nn.Module):
         layer, window = self.layer, self.layer.window
         if layer.input_scale is None:
             return self._dynamic(x)
-        x = _convert(x, layer.input_scale, self.limits)
+        x = dac_codes(x, layer.input_scale, self.limits) * layer.input_scale
         if window is None:
             return x @ self.kernel + self.offset
         return convolve(x, self.kernel, self.offset, window, layer.groups)
@@ -149,7 +150,7 @@ class TwinLayer(torch.nn.Module):
         vectors = unfold(x, layer.window).unflatten(1, (layer.groups, layer.rows))
         step = vectors.detach().abs().amax(dim=2, keepdim=True) / self.limits[1]
         step = step.clamp_min(torch.finfo(x.dtype).tiny)
-        codes = _convert(vectors / step, 1.0, self.limits) * step
+        codes = dac_codes(vectors, step, self.limits) * step
         matrix = self.kernel[None] if layer.window is None else self._matrix()
         y = torch.matmul(matrix.transpose(1, 2), codes).flatten(1, 2)
         per_output = step.squeeze(2).repeat_interleave(layer.cols, dim=1)
@@ -232,7 +233,7 @@ def _twin_layer(image: Image, layer: ImageLayer, estimate: CellEstimate, device:
     )
 
 
-def _convert(x: torch.Tensor, step: float, limits: tuple[int, int]) -> torch.Tensor:
+def dac_codes(x: torch.Tensor, step: float | torch.Tensor, limits: tuple[int, int]) -> torch.Tensor:
     """The DAC: rounded and clipped; gradients pass through the rounding, not the clipping."""
     codes = (x / step).clamp(*limits)
-    return (codes + (codes.round() - codes).detach()) * step
+    return codes + (codes.round() - codes).detach()

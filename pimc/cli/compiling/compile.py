@@ -79,6 +79,10 @@ class CompileArguments:
     harden: bool = flag(
         "--harden", help="Train the weights for the chip's write errors; needs --calib."
     )
+    learn_rounding: bool = flag(
+        "--learn-rounding",
+        help="Train codes, scales and ranges toward the float network; needs --calib.",
+    )
     no_teacher: bool = flag("--no-teacher", help="Leave the float weights out of the image.")
     no_feedback: bool = flag("--no-feedback", help="Round every weight on its own.")
     no_equalize: bool = flag(
@@ -133,7 +137,15 @@ def compile_(settings: Settings, arguments: CompileArguments) -> Report:
             "--harden trains toward the float network on calibration data",
             hint="give --calib, and leave out --no-teacher",
         )
+    if arguments.learn_rounding and arguments.calib is None:
+        raise UsageError("--learn-rounding trains on calibration data", hint="give --calib")
+    if arguments.learn_rounding and arguments.harden:
+        raise UsageError(
+            "--harden trains all weights anew, whatever --learn-rounding made of them",
+            hint="for write errors give --learn-rounding --for as-programmed, or --harden alone",
+        )
     clashes = {
+        "--learn-rounding": arguments.learn_rounding,
         "--harden": arguments.harden,
         "--no-teacher": arguments.no_teacher,
         "--stop-after": arguments.stop_after is not None,
@@ -178,6 +190,7 @@ def compile_(settings: Settings, arguments: CompileArguments) -> Report:
         image = api.compile(**work, output=output)
     summary = summarize(image) | {"output": str(output), "passes": timings}
     summary["notes"] = [*loaded.notes, *([] if calib is not None else [_WITHOUT_DATA])]
+    summary["notes"] += image.options.get("learn_rounding", [])
     if calib is not None:
         seen = calib if choice is None else choice.ranges_on
         summary["calibration"] = _looked_at(seen, options)
@@ -234,6 +247,7 @@ def _options(arguments: CompileArguments) -> api.Options:
         mapping=arguments.chip.of_layers,
         array_only=arguments.partition.array_only,
         teacher=not arguments.no_teacher,
+        learn_rounding=arguments.learn_rounding,
     )
 
 

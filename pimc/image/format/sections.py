@@ -160,7 +160,8 @@ class Manifest:
             "`digital`, `mapping` where layers were given one, `teacher`, `calibration_images`; "
             "`calibrated`: whether there was calibration data; `faults`: `null`, or the SHA-256 of "
             "the known faults, one line `array,row,col,fault` each; `harden`: epochs of training "
-            "under write errors, where there were any",
+            "under write errors, where there were any; `learn_rounding`: what came of training "
+            "codes, scales and ranges, a sentence each, where that was asked for",
         )
     )
     calibration: CalibrationNote | None = field(

@@ -171,3 +171,29 @@ def test_write_noise_narrows_the_ranges_of_weights(pimc, model) -> None:
     refused = pimc("compile", "tiny.onnx", "--write-noise", "1.5")
     assert refused.code == 2
     assert "--write-noise" in refused.err
+
+
+def test_learned_rounding_says_what_it_gained(pimc, model) -> None:
+    done = pimc("compile", "tiny.onnx", "--calib", "calib.npz", "--learn-rounding", "-o", "l.pimc")
+    assert done.code == 0
+    assert "note: learned rounding: loss on held-out calibration data" in done.err
+    assert "learn " in done.out
+    pimc("compile", "tiny.onnx", "--calib", "calib.npz", "-o", "p.pimc")
+    learned, plain = Image.load("l.pimc"), Image.load("p.pimc")
+    assert len(learned.options["learn_rounding"]) == 1
+    assert "learn_rounding" not in plain.options
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--learn-rounding"], "trains on calibration data"),
+        (["--learn-rounding", "--harden", "--calib", "calib.npz"], "trains all weights anew"),
+        (["--learn-rounding", "--max-drop", "1", "--calib", "calib.npz"], "does not go with"),
+    ],
+)
+def test_learned_rounding_that_cannot_be(pimc, model, options, message) -> None:
+    done = pimc("compile", "tiny.onnx", *options, "-o", "o.pimc")
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err
+    assert not (model / "o.pimc").exists()

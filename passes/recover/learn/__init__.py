@@ -1,0 +1,1 @@
+"""Rounding that learns: codes, scales and ranges trained toward the float network."""
