@@ -23,7 +23,7 @@ from pimc.runtime.teacher import teacher_array
 __all__ = ["add_digital", "correct", "fit_columns", "tune_ranges"]
 
 _COLUMNS = "column gain and offset"
-#: Before anything is written errors are large: there it is tried which of the two serves better.
+#: Both are tried: where errors are large the second serves deep networks better.
 _FITS: Mapping[str, Fit] = {"": nearest, ", spread of the float network": as_spread}
 
 
@@ -104,9 +104,10 @@ def _fitted(bench: Bench, state: State, name: str, written: int) -> State:
     """The columns fitted, and judged."""
     session, teacher, inputs = _calibration(bench, state)
     array = bench.array(state)
-    for what, fit in list(_FITS.items())[: 1 if written else None]:
+    for what, fit in _FITS.items():
         image = calibrate(session, teacher, inputs, array, fit=fit)
         state = judge(bench, replace(state, image=image), f"{name}{what}", written)
+        written = 0  # they are told once
         if enough(bench, state):
             break
     return state
