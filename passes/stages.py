@@ -27,6 +27,7 @@ from pimc.passes.lower.lowering import Lower
 from pimc.passes.options import Options
 from pimc.passes.quantize.equalize import Equalize
 from pimc.passes.quantize.quantize import Calibration, Quantize
+from pimc.passes.quantize.settle import Settle
 from pimc.passes.simplify.simplify import Simplify
 from pimc.plan import rules
 from pimc.plan.records import Plan
@@ -107,6 +108,19 @@ def _quantize(choices: Choices) -> Quantize:
     return Quantize(choices.calibration, choices.options.feedback, counted)
 
 
+def _map_cells(choices: Choices) -> MapCells:
+    return MapCells(choices.faults, settled=_settle(choices) is not None)
+
+
+def _settle(choices: Choices) -> Settle | None:
+    if choices.faults is None or choices.calibration is None:
+        return None
+    options = choices.options
+    return Settle(
+        choices.faults, choices.calibration, options.feedback, options.counted(calibrated=True)
+    )
+
+
 STAGES: tuple[Stage, ...] = (
     Stage("frontend", load_model, lambda _: None, {rules.values_are_defined: ("graph",)}),
     Stage("simplify", Simplify, lambda _: Simplify()),
@@ -158,12 +172,13 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "cells",
         MapCells,
-        lambda choices: MapCells(choices.faults),
+        _map_cells,
         {
             rules.tiles_have_lines: ("tiles", "lines"),
             rules.lines_are_distinct: ("tiles", "places", "arrays", "lines"),
         },
     ),
+    Stage("settle", Settle, _settle, optional=True),
     Stage(
         "schedule",
         Scheduling,
