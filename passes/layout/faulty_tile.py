@@ -56,17 +56,32 @@ class FaultyTile:
             total += (harm * at[np.ix_(self.wordlines, self.bitlines)]).sum(axis=1)
         return total
 
+    def likely(self) -> Array64:
+        """(signs, bitlines) what each column costs on the average of all places."""
+        total = np.zeros((2, len(self.bitlines)))
+        for harm, at in zip(self.harm, self.at, strict=True):
+            total += harm.sum(axis=1) * at.mean()
+        return total
+
+    def leave(self) -> None:
+        """Free the cells that it lies on."""
+        self.occupied[np.ix_(self.wordlines, self.bitlines)] = False
+
+    def lie(self, wordlines: Ints, bitlines: Ints) -> None:
+        """Take the cells of these lines, none of which another tile takes."""
+        self.wordlines, self.bitlines = wordlines, bitlines
+        self.occupied[np.ix_(wordlines, bitlines)] = True
+
     def move_rows(self) -> None:
         """The best wordlines: of the tile's own and those that nothing uses on its bitlines."""
-        self._take(False)
+        self.leave()
         free = np.flatnonzero(~self.occupied[:, self.bitlines].any(axis=1))
         candidates = _first(self.wordlines, free)
         cost = np.zeros((len(self.wordlines), len(candidates)))
         for harm, at in zip(self.harm, self.at, strict=True):
             own = np.where(self.turned, harm[1], harm[0])
             cost += own @ at[np.ix_(candidates, self.bitlines)].T
-        self.wordlines = candidates[assigned(cost)]
-        self._take(True)
+        self.lie(candidates[assigned(cost)], self.bitlines)
 
     def move_columns(self, others: Array64 | None = None, *, wider: bool = True) -> None:
         """The best bitlines: of the tile's own, and those free on its wordlines where ``wider``.
@@ -75,7 +90,7 @@ class FaultyTile:
             others: (signs, bitlines) what the column costs elsewhere; where given, every column
                 takes the sign that is best with it.
         """
-        self._take(False)
+        self.leave()
         candidates = self.bitlines
         if wider:
             free = np.flatnonzero(~self.occupied[self.wordlines].any(axis=0))
@@ -85,16 +100,13 @@ class FaultyTile:
             cost += np.swapaxes(harm, 1, 2) @ at[np.ix_(self.wordlines, candidates)]
         if others is None:
             cost = np.where(self.turned[:, None], cost[1], cost[0])
-            self.bitlines = candidates[assigned(cost)]
+            chosen = assigned(cost)
         else:
             cost += others[..., None]
             chosen = assigned(cost.min(axis=0))
             here = cost[:, np.arange(len(chosen)), chosen]
-            self.bitlines, self.turned = candidates[chosen], here[1] < here[0]
-        self._take(True)
-
-    def _take(self, taken: bool) -> None:
-        self.occupied[np.ix_(self.wordlines, self.bitlines)] = taken
+            self.turned = here[1] < here[0]
+        self.lie(self.wordlines, candidates[chosen])
 
 
 def _first(own: Ints, free: Ints) -> Ints:

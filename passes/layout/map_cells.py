@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -72,10 +72,37 @@ class MapCells:
         return replace(plan, stage=self.name, lines=board.lines(), quantized=quantized)
 
     def _refined(self, board: _Board, layer: int) -> Quantized:
-        """A layer with signs, its tiles moved once more: no step costs more than the one before."""
+        """A layer with signs, its tiles moved once more, from the better of two starts.
+
+        One are the signs that columns have, with which no step costs more than the one before;
+        the other those that would cost least with faults anywhere, which rows then follow.
+        """
         turn = self._turns(board, layer)
-        turned = np.zeros(turn.shape, np.bool_)
         tiles = board.faulty(layer, turn)
+        starts = [np.zeros(turn.shape, np.bool_)]
+        likely = board.cost(tiles, turn, FaultyTile.likely)
+        starts += [likely[1] < likely[0]] if (turn != NO_TURN).any() else []
+        before, found = _lying(tiles), []
+        for start in starts:
+            _lay(tiles, before)
+            turned, cost = self._moved(board, layer, tiles, turn, start)
+            found.append((cost, turned, _lying(tiles)))
+        _, turned, at = min(found, key=lambda each: each[0])
+        _lay(tiles, at)
+        for number, tile in tiles.items():
+            board.keep(number, tile)
+        return mirrored(board.plan.quantized[layer], turn, turned)
+
+    def _moved(
+        self,
+        board: _Board,
+        layer: int,
+        tiles: Mapping[int, FaultyTile],
+        turn: Ints,
+        start: npt.NDArray[np.bool_],
+    ) -> tuple[npt.NDArray[np.bool_], float]:
+        """Move tiles and turn columns in turns; which columns are turned then, and the cost."""
+        turned = start.copy()
         for number, tile in list(tiles.items()) * _ROUNDS:
             group = board.plan.tiles[number].group
             tile.turned = turned[group][tile.outputs]
@@ -88,9 +115,8 @@ class MapCells:
                 tile.move_columns(wider=self.wider)
                 whole = board.cost(tiles, turn)
                 turned = whole[1] < whole[0]
-        for number, tile in tiles.items():
-            board.keep(number, tile)
-        return mirrored(board.plan.quantized[layer], turn, turned)
+        whole = board.cost(tiles, turn)
+        return turned, float(np.where(turned, whole[1], whole[0]).sum())
 
     def _turns(self, board: _Board, layer: int) -> Ints:
         """What a code and the turned one add up to, of each of a layer's columns."""
@@ -181,14 +207,20 @@ class _Board:
             found.append(lines if moved else None)
         return tuple(found)
 
-    def cost(self, tiles: Mapping[int, FaultyTile], turn: Ints, but: int | None = None) -> Array64:
+    def cost(
+        self,
+        tiles: Mapping[int, FaultyTile],
+        turn: Ints,
+        of_tile: Callable[[FaultyTile], Array64] = FaultyTile.cost,
+        but: int | None = None,
+    ) -> Array64:
         """(signs, groups, cols) what the faults of a layer's tiles cost, without those of one."""
         total = np.zeros((2, *turn.shape))
         total[1][turn == NO_TURN] = np.inf
         for number, tile in tiles.items():
             if number != but:
                 group = self.plan.tiles[number].group
-                np.add.at(total[:, group], (slice(None), tile.outputs), tile.cost())
+                np.add.at(total[:, group], (slice(None), tile.outputs), of_tile(tile))
         return total
 
     def _tile(self, number: int, held_us: Array64, turn: Ints | None) -> FaultyTile:
@@ -238,6 +270,18 @@ def _outputs(plan: Plan, book: Codebook, tile: Tile) -> Ints:
     if book.layout == "arrays":
         return bitlines % plan.layers[tile.layer].cols
     return bitlines // book.col_planes
+
+
+def _lying(tiles: Mapping[int, FaultyTile]) -> dict[int, tuple[Ints, Ints]]:
+    return {number: (tile.wordlines, tile.bitlines) for number, tile in tiles.items()}
+
+
+def _lay(tiles: Mapping[int, FaultyTile], at: Mapping[int, tuple[Ints, Ints]]) -> None:
+    """Move tiles together: one may lie where another did."""
+    for tile in tiles.values():
+        tile.leave()
+    for number, tile in tiles.items():
+        tile.lie(*at[number])
 
 
 def tile_levels(plan: Plan, book: Codebook, tile: Tile) -> npt.NDArray[np.uint16]:

@@ -296,7 +296,9 @@ def test_one_column_is_assigned_as_well_as_can_be(seed: int) -> None:
         harm(replace(plan, lines=(Lines(np.array(wordlines), np.array([0])),)), chip, faults)
         for wordlines in itertools.permutations(range(7), 5)
     )
-    assert harm(mapped(plan, chip, faults), chip, faults) == pytest.approx(best)
+    ordered = MapCells(faults, signs=False)(plan, chip)
+    assert harm(ordered, chip, faults) == pytest.approx(best)
+    assert harm(mapped(plan, chip, faults), chip, faults) <= best * (1 + 1e-9)
 
 
 def test_two_tiles_never_take_the_same_spare_row() -> None:

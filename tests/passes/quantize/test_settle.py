@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 import pimc
 from pimc import api
-from pimc.chip.codebook import codebook
 from pimc.chip.design import Chip
 from pimc.chip.fault_map import Fault, FaultMap
 from pimc.data.dataset import Dataset
@@ -20,12 +17,12 @@ from pimc.passes.layout.map_cells import MapCells
 from pimc.passes.layout.schedule import Scheduling
 from pimc.passes.options import Options
 from pimc.passes.quantize.settle import Settle
-from pimc.plan.mirror import mirrored, turns
 from pimc.plan.records import Plan
 from pimc.runtime.die.die import Die
 from pimc.runtime.session import Session
 from pimc.studies.drawn import FRESH
 from tests.passes.lowered_nets import golden
+from tests.passes.quantize.turned import half_turned
 
 #: Nothing but faults.
 QUIET = {"read_noise": {}, "adc.bits": 12}
@@ -75,17 +72,6 @@ def placed(model, chip: Chip, calib: np.ndarray) -> Plan:
 
 def image_of(plan: Plan, chip: Chip) -> Image:
     return emit(Scheduling()(plan, chip), chip, {})
-
-
-def half_turned(plan: Plan, chip: Chip, *, same_currents: bool) -> Plan:
-    """Every second column turned, of those that can be."""
-    book, entries = codebook(chip), []
-    for quantized, layer in zip(plan.quantized, plan.layers, strict=True):
-        zero = quantized.zero.reshape(layer.groups, layer.cols)
-        turn = turns(quantized.codes[:, :, :], zero, book, same_currents=same_currents)
-        chosen = np.arange(turn.size).reshape(turn.shape) % 2 == 0
-        entries.append(mirrored(quantized, turn, chosen))
-    return replace(plan, quantized=tuple(entries))
 
 
 @pytest.mark.parametrize("same_currents", [True, False])
