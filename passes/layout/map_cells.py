@@ -220,7 +220,8 @@ class _Board:
         for number, tile in tiles.items():
             if number != but:
                 group = self.plan.tiles[number].group
-                np.add.at(total[:, group], (slice(None), tile.outputs), of_tile(tile))
+                for whole, part in zip(total[:, group], of_tile(tile), strict=True):
+                    np.add.at(whole, tile.outputs, part)
         return total
 
     def _tile(self, number: int, held_us: Array64, turn: Ints | None) -> FaultyTile:

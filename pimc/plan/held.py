@@ -13,6 +13,7 @@ for the others (closest value mapping).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -99,7 +100,9 @@ class HeldWeights:
             found[here] = order[np.searchsorted(values, values[place])]
         return found
 
-    def of_codes(self, codes: Codes, pattern: npt.NDArray[np.int64] | None = None) -> Array64:
+    def of_codes(
+        self, codes: npt.NDArray[np.integer[Any]], pattern: npt.NDArray[np.int64] | None = None
+    ) -> Array64:
         """What weights of ``codes`` conduct, µS."""
         return np.asarray(self.values_us[self.pattern if pattern is None else pattern, codes])
 

@@ -38,6 +38,7 @@ def turns(
     top = len(book.values_us) - 1
     low = np.minimum(codes.min(axis=1), zero).astype(np.int64)
     high = np.maximum(codes.max(axis=1), zero).astype(np.int64)
+    found: npt.NDArray[np.int64]
     if book.step_us is not None:
         found = np.clip(2 * _still(book), high, low + top)
     else:
