@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pimc.chip.codebook import codebook
+from pimc.chip.codebook import Codebook, codebook
 from pimc.chip.design import Chip
 from pimc.passes.quantize.faulty import FaultyLayer, settled
 from pimc.passes.quantize.rounding import (
@@ -20,10 +22,14 @@ from pimc.passes.quantize.rounding import (
 )
 from pimc.plan.held import HeldWeights
 
+Array = np.ndarray[Any, Any]
+
 ROWS, COLS = 24, 6
 
 
-def layer_of(kind: str, levels: int, rate: float, seed: int):
+def layer_of(
+    kind: str, levels: int, rate: float, seed: int
+) -> tuple[Array, Array, FaultyLayer, Codebook]:
     chip, rng = Chip.default().with_levels(levels).with_mapping(kind), np.random.default_rng(seed)
     book, levels_us = codebook(chip), np.asarray(chip.cell.g_levels_us)
     weight = rng.standard_normal((1, ROWS, COLS))
@@ -38,10 +44,13 @@ def layer_of(kind: str, levels: int, rate: float, seed: int):
     return weight, moments, FaultyLayer(np.ones((1, COLS)), grid, codes, held), book
 
 
-def error(weight, moments, grid: Grid, codes, book, held: HeldWeights) -> np.ndarray:
+def error(
+    weight: Array, moments: Array, grid: Grid, codes: Array, book: Codebook, held: HeldWeights
+) -> Array:
     """rᵀ H r of every column."""
     away = grid.scale[:, None, :] * units(book, grid, codes, held) - weight
-    return np.einsum("gkn,gkl,gln->gn", away, damped(moments), away)
+    squared: Array = np.einsum("gkn,gkl,gln->gn", away, damped(moments), away)
+    return squared
 
 
 @settings(max_examples=40, deadline=None)
