@@ -28,6 +28,7 @@ from pimc.passes.options import Options
 from pimc.passes.quantize.equalize import Equalize
 from pimc.passes.quantize.learn import Learner, LearnRounding
 from pimc.passes.quantize.quantize import Calibration, Quantize
+from pimc.passes.quantize.settle import Settle
 from pimc.passes.simplify.simplify import Simplify
 from pimc.plan import rules
 from pimc.plan.records import Plan
@@ -117,7 +118,25 @@ def _learn(choices: Choices) -> LearnRounding | None:
         raise UsageError(
             "learned rounding needs calibration data", hint="give --calib, in Python calib"
         )
+    if choices.faults is not None:
+        raise UsageError(
+            "weights that settle around known faults are not those that were learned",
+            hint="leave out learned rounding, or the faults",
+        )
     return LearnRounding(choices.learner)
+
+
+def _map_cells(choices: Choices) -> MapCells:
+    return MapCells(choices.faults, settled=_settle(choices) is not None)
+
+
+def _settle(choices: Choices) -> Settle | None:
+    if choices.faults is None or choices.calibration is None:
+        return None
+    options = choices.options
+    return Settle(
+        choices.faults, choices.calibration, options.feedback, options.counted(calibrated=True)
+    )
 
 
 STAGES: tuple[Stage, ...] = (
@@ -172,12 +191,13 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "cells",
         MapCells,
-        lambda choices: MapCells(choices.faults),
+        _map_cells,
         {
             rules.tiles_have_lines: ("tiles", "lines"),
             rules.lines_are_distinct: ("tiles", "places", "arrays", "lines"),
         },
     ),
+    Stage("settle", Settle, _settle, optional=True),
     Stage(
         "schedule",
         Scheduling,

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from pimc.chip.codebook import Codebook
 from pimc.passes.quantize import rounding
+from pimc.plan.held import HeldWeights
 from pimc.plan.kernels import kernels_of_matrix
 from pimc.plan.records import Layer, Window
 
@@ -46,7 +47,12 @@ def apply(
 
 
 def on_codes(
-    layer: Layer, x: torch.Tensor, grid: rounding.Grid, codes: rounding.Codes, book: Codebook
+    layer: Layer,
+    x: torch.Tensor,
+    grid: rounding.Grid,
+    codes: rounding.Codes,
+    book: Codebook,
+    held: HeldWeights | None = None,
 ) -> torch.Tensor:
     """DAC codes through the layer in µS times DAC code, the zero taken off.
 
@@ -54,12 +60,11 @@ def on_codes(
     below 2²⁴ float32 holds them exactly in whatever order they are added.
     """
     nothing = np.zeros(layer.bias.shape, np.float32)
-    if book.step_us is not None:
+    if book.step_us is not None and held is None:
         whole = codes.astype(np.float32) - grid.zero[:, None, :]
         if float(np.abs(whole).sum(axis=1).max()) * float(x.abs().amax()) < 2**24:
             return apply(layer, x.float(), whole, nothing).to(x.dtype).mul_(book.step_us)
-    unit = rounding.Grid(np.ones_like(grid.scale), grid.zero)
-    return apply(layer, x, rounding.weights_of(book, unit, codes), nothing)
+    return apply(layer, x, rounding.units(book, grid, codes, held), nothing)
 
 
 def scaled(

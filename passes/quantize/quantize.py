@@ -19,6 +19,7 @@ from pimc.passes.quantize.coarse import (
     coarse_range,
     weight_error,
 )
+from pimc.passes.quantize.faulty import FaultyLayer, settled
 from pimc.passes.quantize.left import LEFT_ALONE, left_by_recovery
 from pimc.passes.quantize.outputs import (
     Moments,
@@ -30,6 +31,7 @@ from pimc.passes.quantize.outputs import (
     scaled,
 )
 from pimc.passes.quantize.ranges import AdcRange, adc_range, input_scale
+from pimc.plan.held import HeldWeights
 from pimc.plan.records import (
     CodeMatrix,
     Layer,
@@ -83,12 +85,14 @@ class Quantize:
         feedback: round with error feedback (needs calibration data).
         write_noise: how much of the programming errors' variance the clipping reckons with; what
             recovery will leave of it if None.
+        faulty: by name, layers whose stuck cells are known, and where their weights lie.
     """
 
     name: ClassVar[str] = "quantize"
     calibration: Calibration | None = field(default=None, repr=False)
     feedback: bool = True
     write_noise: float | None = 1.0
+    faulty: Mapping[str, FaultyLayer] = field(default_factory=dict, repr=False)
 
     def __call__(self, plan: Plan, chip: Chip) -> Plan:
         """Fill ``plan.quantized``."""
@@ -152,12 +156,25 @@ class Quantize:
                 exact = apply(single, pool, layer.weight.numpy().astype(np.float64), layer.bias)
                 moments = column_moments(single, exact)
                 done[name], _ = self._one_layer(single, pool, moments, chip, books[name])
-            return _through(layer, x, done[name], chip, books[name])
+            held = self.faulty[name].held if name in self.faulty else None
+            return _through(layer, x, done[name], chip, books[name], held)
 
         run(plan.graph, in_float)
         run(plan.graph, on_chip)
         # A body of control flow need not have run, and a layer may have got no rows.
         return [done.get(n) or self._without_data(layers[n], chip, books[n]) for n in layers]
+
+    def _rounded(
+        self, weight: Array64, moments: Array64, book: Codebook
+    ) -> tuple[rounding.Grid, rounding.Codes]:
+        importance = np.einsum("gkk->gk", rounding.damped(moments))
+        share = left_by_recovery(moments) if self.write_noise is None else self.write_noise
+        grid = rounding.choose_grid(weight, importance, book, share)
+        if self.feedback:
+            codes = rounding.round_with_feedback(weight, moments, grid, book)
+        else:
+            codes = rounding.round_nearest(weight, grid, book)
+        return rounding.refit_scale(weight, moments, grid, codes, book), codes
 
     def _one_layer(
         self, layer: Layer, x: torch.Tensor, wanted: Moments, chip: Chip, book: Codebook
@@ -171,18 +188,16 @@ class Quantize:
 
         weight = layer.weight.numpy().astype(np.float64)
         moments = _second_moments(grouped)
-        importance = np.einsum("gkk->gk", rounding.damped(moments))
-        share = left_by_recovery(moments) if self.write_noise is None else self.write_noise
-        grid = rounding.choose_grid(weight, importance, book, share)
-        if self.feedback:
-            codes = rounding.round_with_feedback(weight, moments, grid, book)
+        held, sign = None, np.ones((layer.groups, layer.cols))
+        if layer.name in self.faulty:
+            held, sign = self.faulty[layer.name].held, self.faulty[layer.name].sign
+            grid, codes = settled(weight * sign[:, None, :], moments, self.faulty[layer.name], book)
         else:
-            codes = rounding.round_nearest(weight, grid, book)
-        grid = rounding.refit_scale(weight, moments, grid, codes, book)
+            grid, codes = self._rounded(weight, moments, book)
 
         inputs = (x / scale).round_().clamp_(low, high)
-        y = on_codes(layer, inputs, grid, codes, book)
-        y = scaled(layer, y, grid.scale.reshape(-1) * scale, layer.bias)
+        y = on_codes(layer, inputs, grid, codes, book, held)
+        y = scaled(layer, y, (grid.scale * sign).reshape(-1) * scale, layer.bias)
         # Rounding, here and before, narrows a column's outputs and moves their mean, and from layer
         # to layer this grows: scale and bias take both back.
         found = column_moments(layer, y)
@@ -193,10 +208,12 @@ class Quantize:
         factor = gain.numpy()
         grid = rounding.Grid(grid.scale * factor.reshape(grid.scale.shape), grid.zero)
         bias = (factor * layer.bias + offset.numpy()).astype(np.float32)
-        adc = adc_range(chip, book, codes, grid, grouped, signed, _rng(layer))
+        cells = None if held is None else held.held_us
+        adc = adc_range(chip, book, codes, grid, grouped, signed, _rng(layer), cells)
         power = np.square(grouped).mean(axis=1)
-        error = weight_error(layer.weight, grid, codes, book)
-        return _quantized(layer, grid, codes, bias, power, scale, signed, adc, error), y
+        error = weight_error(layer.weight, rounding.Grid(grid.scale * sign, grid.zero), codes, book)
+        done = _quantized(layer, grid, codes, bias, power, scale, signed, adc, error)
+        return replace(done, gain=sign.reshape(-1).astype(np.float32)), y
 
 
 def _quantized(
@@ -237,7 +254,12 @@ def _sampled(layer: Layer, x: torch.Tensor) -> torch.Tensor:
 
 
 def _through(
-    layer: Layer, x: torch.Tensor, quantized: Quantized, chip: Chip, book: Codebook
+    layer: Layer,
+    x: torch.Tensor,
+    quantized: Quantized,
+    chip: Chip,
+    book: Codebook,
+    held: HeldWeights | None,
 ) -> torch.Tensor:
     """What a quantized layer gives."""
     scale = quantized.input_scale or 1.0
@@ -246,8 +268,8 @@ def _through(
     grid = rounding.Grid(
         quantized.scale.reshape(shape).astype(np.float64), quantized.zero.reshape(shape)
     )
-    y = on_codes(layer, inputs, grid, quantized.codes[:, :, :], book)
-    return scaled(layer, y, grid.scale.reshape(-1) * scale, quantized.bias)
+    y = on_codes(layer, inputs, grid, quantized.codes[:, :, :], book, held)
+    return scaled(layer, y, grid.scale.reshape(-1) * quantized.gain * scale, quantized.bias)
 
 
 def _signed(layer: Layer, vectors: Array64, x: torch.Tensor) -> bool:

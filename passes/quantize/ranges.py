@@ -131,6 +131,7 @@ def adc_range(
     vectors: Array64,
     signed: bool,
     rng: np.random.Generator,
+    held_us: Array64 | None = None,
 ) -> AdcRange:
     """The ADC's range: fixed by the chip, or fitted to what the ADC sees of ``vectors``.
 
@@ -138,12 +139,15 @@ def adc_range(
     written with the chip's own imprecision; of a bit-serial input those of every bit plane.
     The range is that of least squared error of the layer's outputs, or the percentile of the
     currents that the chip asks for.
+
+    Args:
+        held_us: (groups, rows, cols, planes) what stuck cells hold, NaN for sound ones.
     """
     fixed = fixed_lsb_us(chip, signed)
     if fixed is not None:
         return AdcRange(fixed)
     by_column = chip.adc.range == "column"
-    specimens = _specimens(chip, book, codes, rng, by_column)
+    specimens = _specimens(chip, book, codes, rng, by_column, held_us)
     currents, weight = _currents(chip, book, specimens, vectors, signed)
     weight = weight[:, None] * np.ones(currents.shape[2])
     if not by_column:
@@ -240,11 +244,19 @@ def _as_range(lsb: Array64, by_column: bool) -> AdcRange:
 
 
 def _specimens(
-    chip: Chip, book: Codebook, codes: Codes, rng: np.random.Generator, by_column: bool
+    chip: Chip,
+    book: Codebook,
+    codes: Codes,
+    rng: np.random.Generator,
+    by_column: bool,
+    held_us: Array64 | None = None,
 ) -> list[Array64]:
     """Cells that hold ``codes`` as well as they can be written, (groups, wordlines, bitlines)."""
     target_us = np.asarray(chip.cell.g_levels_us)[book.levels[codes]]
     sigma_us = chip.cell.sigma.sigma_us(target_us)
+    if held_us is not None:
+        stuck = ~np.isnan(held_us)
+        target_us, sigma_us = np.where(stuck, held_us, target_us), np.where(stuck, 0.0, sigma_us)
     return [
         on_lines(
             target_us + rng.standard_normal(target_us.shape) * sigma_us - book.reference_us,

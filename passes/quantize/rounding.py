@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pimc.chip.codebook import Codebook
+from pimc.plan.held import HeldWeights
 
 Array64 = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.uint16]
@@ -139,16 +140,29 @@ def round_with_feedback(weight: Array64, moments: Array64, grid: Grid, book: Cod
 
 
 def refit_scale(
-    weight: Array64, moments: Array64, grid: Grid, codes: Codes, book: Codebook
+    weight: Array64,
+    moments: Array64,
+    grid: Grid,
+    codes: Codes,
+    book: Codebook,
+    held: HeldWeights | None = None,
 ) -> Grid:
     """The scale that serves the chosen codes best: one least-squares factor a column."""
-    unit = weights_of(book, Grid(np.ones_like(grid.scale), grid.zero), codes)
+    unit = units(book, grid, codes, held)
     image = damped(moments) @ unit
     power = np.einsum("gkn,gkn->gn", unit, image)
     match = np.einsum("gkn,gkn->gn", weight, image)
     scale = np.where(power > 0, match / np.where(power > 0, power, 1.0), grid.scale)
     # A column that rounds to nothing or turns round keeps the scale it had.
     return Grid(np.where(scale > 0, scale, grid.scale), grid.zero)
+
+
+def units(book: Codebook, grid: Grid, codes: Codes, held: HeldWeights | None = None) -> Array64:
+    """Weights of ``codes`` in µS, the zero taken off; of stuck cells what they hold."""
+    values = book.values_us[codes] if held is None else held.of_codes(codes)
+    zero_us = book.values_us[grid.zero]
+    weights: Array64 = values - zero_us[..., None, :]
+    return weights
 
 
 def damped(moments: Array64) -> Array64:

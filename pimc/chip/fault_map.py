@@ -7,6 +7,7 @@ them. ``fault`` is ``stuck_gmin``, ``stuck_gmax`` or ``open`` (no current at all
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +61,12 @@ class FaultMap:
         except (OSError, UnicodeDecodeError, csv.Error) as cause:
             raise DataError("the fault map cannot be read", where=where) from cause
         return FaultMap(faults, where)
+
+    @staticmethod
+    def joined(maps: Sequence[FaultMap]) -> FaultMap:
+        """The faults of several maps of one die; of a cell that two name the later says what."""
+        faults = dict.fromkeys(fault for each in maps for fault in each.faults)
+        return FaultMap(tuple(faults), ", ".join(each.source for each in maps))
 
     def save(self, path: str | Path) -> None:
         """Write the map, whole or not at all.

@@ -40,8 +40,8 @@ def test_passes_are_named_after_their_stages() -> None:
         assert step is not None
         assert step.name == name
     optional = {stage.name for stage in STAGES[1:] if stage.make(Choices()) is None}
-    assert optional == {stage.name for stage in STAGES if stage.optional}
-    assert optional == {"replicate", "equalize", "learn"}
+    named = {stage.name for stage in STAGES if stage.optional}
+    assert optional == named == {"replicate", "equalize", "learn", "settle"}
 
 
 def test_rules_look_at_parts_that_plans_have() -> None:

@@ -74,7 +74,9 @@ class Problem:
         power = np.einsum("gkn,gkn->gn", effective, image_of)
         match = np.einsum("gkn,gkn->gn", wanted, image_of)
         fallback = (layer.scale * layer.gain).astype(np.float64).reshape(match.shape)
-        fit = np.where(match > 0, match / np.where(power > 0, power, 1.0), fallback)[:, None, :]
+        # A column that is stored with its sign turned has a negative gain.
+        fits = match * np.sign(fallback) > 0
+        fit = np.where(fits, match / np.where(power > 0, power, 1.0), fallback)[:, None, :]
         sigma = chip.redrawn_us(np.asarray(chip.cell.g_levels_us))
         sound = ~stuck(image, layer, estimate)
         return Problem(

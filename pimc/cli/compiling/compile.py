@@ -57,8 +57,11 @@ class CompileArguments:
         "--calib", type=FILE, metavar="DATA", help="Inputs to choose the ranges on."
     )
     preprocess: DataOptions = group(DataOptions)
-    faults: Path | None = option(
-        "--faults", type=FILE, metavar="CSV", help="Known faults of the die: array,row,col,fault."
+    faults: tuple[Path, ...] = several(
+        "--faults",
+        type=FILE,
+        metavar="CSV",
+        help="Known faults of the die: array,row,col,fault; may be given again.",
     )
     packing: Packing | None = option(
         "--packing",
@@ -156,7 +159,8 @@ def compile_(settings: Settings, arguments: CompileArguments) -> Report:
     chip = arguments.chip.load()
     options = _options(arguments)
     passes = installed_passes(arguments.own_passes)
-    faults = None if arguments.faults is None else FaultMap.load(arguments.faults)
+    found = [FaultMap.load(path) for path in arguments.faults]
+    faults = FaultMap.joined(found) if found else None
     _check_preprocess(arguments)
     loaded = load_model(arguments.model, follow_links=arguments.reading.follow_links)
     timings: dict[str, float] = {}

@@ -109,7 +109,10 @@ class LayerTensors(Generic[T_co]):
     gain: T_co = field(
         repr=False,
         metadata=tensor(
-            "float32", ("groups · cols",), "digital gain, 1 before a recovery", values="finite"
+            "float32",
+            ("groups · cols",),
+            "digital gain, before a recovery 1, or −1 of columns whose cells hold −w",
+            values="finite",
         ),
     )
     bias: T_co = field(

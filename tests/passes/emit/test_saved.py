@@ -77,7 +77,8 @@ def test_from_every_stage_on_the_image_is_the_same(name: str, tmp_path: Path) ->
         seen.append(plan.stage)
         image = api.compile(plan, chip, **case.more())
         assert image.to_bytes() == whole.to_bytes(), folder.name
-    chosen = {"replicate": name == "copies", "equalize": case.more().get("calib") is not None}
+    calib, faults = (case.more().get(key) is not None for key in ("calib", "faults"))
+    chosen = {"replicate": name == "copies", "equalize": calib, "settle": calib and faults}
     assert set(seen) == {stage.name for stage in STAGES if chosen.get(stage.name, True)}
 
 

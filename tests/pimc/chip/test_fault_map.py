@@ -79,3 +79,14 @@ def test_unreadable(tmp_path: Path) -> None:
         FaultMap.load(binary)
     with pytest.raises(DataError, match="cannot be read"):
         FaultMap.load(write(tmp_path, HEADER + "x" * 200_000))
+
+
+def test_several_maps_of_a_die_are_one_and_the_later_knows_better() -> None:
+    chip = Chip.default()
+    first = FaultMap((Fault(0, 1, 2, "open"), Fault(0, 3, 4, "open")), "a.csv")
+    later = FaultMap((Fault(0, 3, 4, "open"), Fault(0, 1, 2, "stuck_gmax")), "b.csv")
+    both = FaultMap.joined([first, later])
+    assert len(both.faults) == 3
+    assert both.source == "a.csv, b.csv"
+    assert both.held_us(chip, 1)[0, 1, 2] == chip.cell.g_max_us
+    assert FaultMap.joined([first]) == first

@@ -15,6 +15,7 @@ from onnx import TensorProto, helper
 from pimc import api
 from pimc.chip.codebook import codebooks
 from pimc.chip.design import Chip
+from pimc.chip.fault_map import FaultMap
 from pimc.data.dataset import Dataset
 from pimc.errors import UsageError
 from pimc.image.image import Image
@@ -198,6 +199,14 @@ def test_the_image_notes_it_only_where_it_was_asked_for() -> None:
 def test_without_data_it_is_refused() -> None:
     with pytest.raises(UsageError, match="needs calibration data"):
         api.compile(build_tiny_model(), CHIP, options=Options(learn_rounding=True))
+
+
+def test_it_does_not_go_with_known_faults() -> None:
+    with pytest.raises(UsageError, match="settle around known faults"):
+        api.compile(
+            build_tiny_model(), CHIP, calib=X, faults=FaultMap(()),
+            options=Options(learn_rounding=True),
+        )  # fmt: skip
 
 
 # --- kinds of networks --------------------------------------------------------------------------

@@ -9,16 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pimc import api
 from pimc.api import compile as compile_model
 from pimc.chip.design import Chip
 from pimc.image.image import Image, ImageLayer
+from pimc.passes.emit.emit import emit
 from pimc.passes.recover.estimate import STUCK_SIGMAS, CellEstimate, prior
 from pimc.passes.recover.twin.twin import effective_weight
 from pimc.passes.recover.write.choose import Proposal, choose, propose
 from pimc.passes.recover.write.influence import Influence
+from pimc.passes.recover.write.problem import Problem
 from pimc.runtime.die.die import Die
 from pimc.runtime.door.program import program
 from pimc.runtime.door.sim import SimDevice
+from tests.passes.quantize.turned import half_turned
 from tests.passes.recover.known_dies import UNCLIPPED, VARIANTS, mapping_keys
 
 
@@ -278,3 +282,20 @@ def test_worn_cells_are_never_proposed(images) -> None:
     same = propose(*given, worn=np.zeros_like(tired))
     assert np.array_equal(same.cells, free.cells)
     assert np.array_equal(same.gain, free.gain)
+
+
+@pytest.mark.parametrize("kind", ["offset", "differential"])
+def test_turned_columns_are_fitted_as_they_would_be_unturned(
+    kind: str, tiny_model, tiny_inputs
+) -> None:
+    chip = Chip.default().with_array(64, 32).with_mapping(kind)
+    plan = api.plan(tiny_model(), chip, calib=tiny_inputs)
+    turned = half_turned(plan, chip, same_currents=False)
+    images = [emit(each, chip, {}) for each in (plan, turned)]
+    for before, after in zip(*(image.layers for image in images), strict=True):
+        found = []
+        for image, layer in zip(images, (before, after), strict=True):
+            problem = Problem.of(image, layer, prior(image, layer), influence_of(layer))
+            found.append(problem.fit * np.sign(layer.gain).reshape(problem.fit.shape))
+        np.testing.assert_allclose(found[1], found[0], rtol=1e-5)
+    assert any((layer.gain < 0).any() for layer in images[1].layers)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 
 from pimc.chip.fault_map import FaultMap
@@ -83,6 +84,40 @@ def test_stuck_cells_are_written_as_a_map_that_compile_takes(
     assert told == ("stuck_gmin", len(FaultMap.load("tiny.r1.faults.csv").faults))
     done = pimc("compile", "tiny.onnx", "--faults", "tiny.r1.faults.csv", "-o", "again.pimc")
     assert done.code == 0, done.err
+
+
+def test_what_a_capture_tells_of_a_die_serves_the_next_compilation(
+    pimc, tiny_model, tiny_inputs, here
+) -> None:
+    """Compile, program, capture, recover from the capture, compile around what was found."""
+    onnx.save(tiny_model(), here / "tiny.onnx")
+    chip = (
+        "faults.stuck_gmin_rate=0.1",
+        "faults.stuck_gmax_rate=0.05",
+        "cell.levels=4",
+        "cell.sigma.fraction_of_range=0.005",
+    )
+    keys = [part for each in chip for part in ("--set", each)]
+    reference = ort.InferenceSession(tiny_model().SerializeToString())
+    (wanted,) = reference.run(None, {"x": tiny_inputs})
+    found: list[str] = []
+    left = []
+    for name in ("a", "b", "c"):
+        Path(name).mkdir()
+        np.savez(f"{name}/calib.npz", x=tiny_inputs)
+        image = f"{name}.pimc"
+        for command in (
+            ("compile", "tiny.onnx", "--calib", name, *keys, *found, "-o", image),
+            ("program", image, "--die", "chip.die", "--seed", "900", "--force"),
+            ("capture", image, "--calib", name, "--die", "chip.die", "-o", f"{name}/c.pimccap"),
+            ("recover", image, "--calib", name, *QUICK),
+        ):
+            done = pimc(*command)
+            assert done.code == 0, (command, done.err)
+        found += ["--faults", f"{name}.r1.faults.csv"]
+        session = Session(Image.load(image), die=Die.load("chip.die"))
+        left.append(float(np.square(session.run(None, {"x": tiny_inputs})[0] - wanted).mean()))
+    assert max(left[1:]) < 0.5 * left[0], left
 
 
 def test_all_files_are_written_and_no_others(job, recovered) -> None:
