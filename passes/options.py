@@ -48,6 +48,8 @@ class Options:
         mapping: by names or globs of layers, how their weights become cells where not as the chip
             says: ``{"conv*": "differential", "fc": "sliced:2"}``; of several globs that fit a layer
             the last counts. ``digital`` keeps layers off the array, whatever else fits them.
+        rotate: rotate the channels of transformers where the graph proves that no output changes;
+            in the manifest only where it was asked for.
 
     Raises:
         UsageError: less than one array for copies, copies with dense packing, or a mapping that is
@@ -67,6 +69,7 @@ class Options:
     equalize: bool = True
     purpose: Purpose | None = None
     mapping: Mapping[str, str] = field(default_factory=dict)
+    rotate: bool = False
 
     def __post_init__(self) -> None:
         if self.copies is not None and self.copies < 1:

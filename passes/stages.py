@@ -27,6 +27,7 @@ from pimc.passes.lower.lowering import Lower
 from pimc.passes.options import Options
 from pimc.passes.quantize.equalize import Equalize
 from pimc.passes.quantize.quantize import Calibration, Quantize
+from pimc.passes.rotate.rotate import Rotate
 from pimc.passes.simplify.simplify import Simplify
 from pimc.plan import rules
 from pimc.plan.records import Plan
@@ -122,6 +123,7 @@ STAGES: tuple[Stage, ...] = (
             rules.weights_have_their_shape: ("layers",),
         },
     ),
+    Stage("rotate", Rotate, lambda c: Rotate() if c.options.rotate else None, optional=True),
     Stage("equalize", Equalize, _equalize, optional=True),
     Stage(
         "quantize",

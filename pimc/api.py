@@ -159,6 +159,8 @@ def compile(
     )  # what they did is seen in the rest
     if not options.mapping:
         del chosen["mapping"]
+    if not options.rotate:
+        del chosen["rotate"]
     known = None if faults is None else _sha256(faults)
     chosen = compile_options(chosen, calibrated=calibrated, faults=known)
     inputs = finished.graph.graph.inputs

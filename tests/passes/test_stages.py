@@ -30,7 +30,7 @@ def packed(*places: Place) -> Plan:
 
 
 def test_passes_are_named_after_their_stages() -> None:
-    options = api.Options(copies=9, packing="parallel", digital=("w3",), array_only=True)
+    options = api.Options(copies=9, packing="parallel", digital=("w3",), array_only=True, rotate=True)
     choices = Choices(options, lambda graph, on_array, *, most=None: None, FaultMap(()))
     made = {stage.name: stage.make(choices) for stage in STAGES}
     assert made.pop("frontend") is None

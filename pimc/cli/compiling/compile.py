@@ -84,6 +84,9 @@ class CompileArguments:
     no_equalize: bool = flag(
         "--no-equalize", help="Leave the scales of the layers' input channels as they are."
     )
+    rotate: bool = flag(
+        "--rotate", help="Rotate the channels of transformers where that changes no output."
+    )
     purpose: Purpose | None = option(
         "--for",
         type=click.Choice(["recovery", "as-programmed"]),
@@ -234,6 +237,7 @@ def _options(arguments: CompileArguments) -> api.Options:
         mapping=arguments.chip.of_layers,
         array_only=arguments.partition.array_only,
         teacher=not arguments.no_teacher,
+        rotate=arguments.rotate,
     )
 
 
