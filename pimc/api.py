@@ -159,8 +159,9 @@ def compile(
     )  # what they did is seen in the rest
     if not options.mapping:
         del chosen["mapping"]
-    if not options.rotate:
-        del chosen["rotate"]
+    for name in ("rotate", "split_rows"):
+        if not chosen[name]:
+            del chosen[name]
     known = None if faults is None else _sha256(faults)
     chosen = compile_options(chosen, calibrated=calibrated, faults=known)
     inputs = finished.graph.graph.inputs

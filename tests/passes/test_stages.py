@@ -30,7 +30,9 @@ def packed(*places: Place) -> Plan:
 
 
 def test_passes_are_named_after_their_stages() -> None:
-    options = api.Options(copies=9, packing="parallel", digital=("w3",), array_only=True, rotate=True)
+    options = api.Options(
+        copies=9, packing="parallel", digital=("w3",), array_only=True, rotate=True
+    )
     choices = Choices(options, lambda graph, on_array, *, most=None: None, FaultMap(()))
     made = {stage.name: stage.make(choices) for stage in STAGES}
     assert made.pop("frontend") is None
@@ -39,7 +41,9 @@ def test_passes_are_named_after_their_stages() -> None:
         assert step.name == name
     optional = {stage.name for stage in STAGES[1:] if stage.make(Choices()) is None}
     assert (
-        optional == {stage.name for stage in STAGES if stage.optional} == {"replicate", "equalize"}
+        optional
+        == {stage.name for stage in STAGES if stage.optional}
+        == {"replicate", "rotate", "equalize", "split"}
     )
 
 

@@ -87,6 +87,10 @@ class CompileArguments:
     rotate: bool = flag(
         "--rotate", help="Rotate the channels of transformers where that changes no output."
     )
+    split_rows: bool = flag(
+        "--split-rows",
+        help="Read tall matrices in groups of rows, each with ranges of its own; needs --calib.",
+    )
     purpose: Purpose | None = option(
         "--for",
         type=click.Choice(["recovery", "as-programmed"]),
@@ -238,6 +242,7 @@ def _options(arguments: CompileArguments) -> api.Options:
         array_only=arguments.partition.array_only,
         teacher=not arguments.no_teacher,
         rotate=arguments.rotate,
+        split_rows=arguments.split_rows,
     )
 
 
