@@ -123,7 +123,8 @@ def _with_vector(node: ir.Node, op: str) -> tuple[ir.Value, Array] | None:
         value, vector = node.inputs[1 - place], constant_array(node.inputs[place])
         if value is None or vector is None or constant_array(value) is not None:
             continue
-        if vector.ndim and vector.size == vector.shape[-1] == width(value):
+        rank = 0 if value.shape is None else len(value.shape)
+        if 1 <= vector.ndim <= rank and vector.size == vector.shape[-1] == width(value):
             return value, vector
     return None
 

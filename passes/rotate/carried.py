@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from pimc.passes.graph.constants import Array, constant_array
+from pimc.passes.graph.constants import Array, constant_array, is_float
 
 __all__ = ["BlockedError", "Carried", "affine_of", "carried", "over_last", "width"]
 
@@ -120,6 +120,11 @@ def _through(node: ir.Node, block: int) -> Carried | None:
     """One value in, one of the same channels out."""
     fits = _fits(node.inputs[0], block) and _fits(node.outputs[0], block)
     return Carried((0,), (node.outputs[0],)) if fits else None
+
+
+def _cast(node: ir.Node, block: int) -> Carried | None:
+    """To another type of real numbers."""
+    return _through(node, block) if is_float(node.outputs[0].dtype) else None
 
 
 def _reshaped(node: ir.Node, block: int) -> Carried | None:
@@ -261,7 +266,7 @@ def _asked(node: ir.Node, block: int) -> Carried | None:
 _Rule = Callable[[ir.Node, int], Carried | None]
 _RULES: Mapping[tuple[str, str], _Rule] = {
     ("", "Add"): _sum,
-    ("", "Cast"): _through,
+    ("", "Cast"): _cast,
     ("", "Concat"): _joined,
     ("", "Div"): _quotient,
     ("", "Expand"): _through,

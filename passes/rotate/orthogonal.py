@@ -28,7 +28,7 @@ def rotation(size: int, rng: np.random.Generator, *, keeps_mean: bool = False) -
     even = hadamard(size)
     if even is None:
         drawn, upper = np.linalg.qr(rng.standard_normal((size, size)))
-        turned: Array64 = drawn * np.sign(np.diag(upper))
+        turned = drawn * np.sign(np.diag(upper))
     else:
         turned = rng.choice([-1.0, 1.0], size)[:, None] * even / np.sqrt(size)
     if not keeps_mean:

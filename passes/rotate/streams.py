@@ -122,11 +122,12 @@ class _Trace:
                 continue
             self.stream.values[value] = None
             producer = value.producer()
-            for use in value.uses():
-                self._read(use.node, use.idx)
             if producer is None or value.is_graph_output():
                 user = producer or next(iter(value.uses())).node
                 raise BlockedError(user, "reads or gives what the network takes or gives")
+            self._require(producer, width(value) or 1)
+            for use in value.uses():
+                self._read(use.node, use.idx)
             self._written(producer, value)
 
     def _read(self, node: ir.Node, place: int) -> None:

@@ -91,3 +91,12 @@ def test_a_product_of_what_is_no_norm_stays() -> None:
     x = net.op("Mul", net.embedded(), net.gain())
     plan = partitioned(net.model(net.linear(x, WIDTH, 5)))
     assert affine_ops(absorbed(plan)) == 1
+
+
+def test_a_gain_that_adds_an_axis_stays() -> None:
+    net = Net()
+    x = net.op("Reshape", net.embedded(), net.axes(-1, WIDTH))
+    unit = net.op("Div", x, net.op("ReduceL2", x, axes=[-1]))
+    unit = net.op("Mul", unit, net.drawn(1, 1, WIDTH))
+    model = net.model(net.linear(unit, WIDTH, 5))
+    assert off(absorbed(partitioned(model)), model) < 3e-6

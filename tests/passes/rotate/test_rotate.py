@@ -17,7 +17,7 @@ from pimc.errors import UsageError
 from pimc.image.image import Image
 from pimc.runtime.session import Session
 from tests.passes.lowered_nets import golden, in_float, model_of, node
-from tests.passes.rotate.test_streams import _PASSES, middle
+from tests.passes.rotate.test_streams import PASSES, middle
 from tests.passes.rotate.transformer_nets import bert_like, gpt_like, llama_like, tokens
 
 CHIP = Chip.default().with_array(64, 64)
@@ -46,9 +46,9 @@ def test_the_network_computes_the_same(net: str, seed: int, form: str) -> None:
     assert off(compiled(model, rotate=True), model) < 5e-6
 
 
-@pytest.mark.parametrize("name", sorted(_PASSES)[::3])
+@pytest.mark.parametrize("name", sorted(PASSES)[::3])
 def test_whatever_it_passes(name: str) -> None:
-    _, model = middle(_PASSES[name])
+    _, model = middle(PASSES[name])
     assert off(compiled(model, rotate=True), model) < 5e-6
 
 
