@@ -123,7 +123,7 @@ def _put(node: ir.Node, layer: Layer, groups: list[Ints], taken: set[str]) -> li
         name = fresh(f"{layer.name}/rows{number}", taken)
         numbers = add_constant(graph, fresh(f"{name}/numbers", taken), rows)
         some = append("Gather", [source, numbers], f"input{number}", axis=-1)
-        some.dtype = source.dtype
+        some.type = source.type
         if source.shape is not None:
             some.shape = ir.Shape([*source.shape[:-1], len(rows)])
         value = append(ARRAY_OP, [some], f"rows{number}", layer=name)

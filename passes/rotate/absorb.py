@@ -94,7 +94,7 @@ def _of_operators(node: ir.Node) -> _Affine | None:
         return None
     plain, gain = split
     last, offset = node, np.zeros(1)
-    uses = node.outputs[0].uses()
+    uses = tuple(node.outputs[0].uses())
     if len(uses) == 1 and not node.outputs[0].is_graph_output():
         behind = _with_vector(uses[0].node, "Add")
         if behind is not None and behind[0] is node.outputs[0]:

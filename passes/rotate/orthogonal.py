@@ -26,6 +26,7 @@ def rotation(size: int, rng: np.random.Generator, *, keeps_mean: bool = False) -
             what is rotated.
     """
     even = hadamard(size)
+    turned: Array64
     if even is None:
         drawn, upper = np.linalg.qr(rng.standard_normal((size, size)))
         turned = drawn * np.sign(np.diag(upper))
@@ -48,7 +49,7 @@ def hadamard(size: int) -> Array64 | None:
     orders = _factors(size)
     if orders is None:
         return None
-    matrix = np.ones((1, 1))
+    matrix: Array64 = np.ones((1, 1))
     for order in orders:
         matrix = np.kron(matrix, _sylvester() if order == 2 else _paley(order - 1))
     return matrix

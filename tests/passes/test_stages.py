@@ -30,8 +30,8 @@ def packed(*places: Place) -> Plan:
 
 
 def test_passes_are_named_after_their_stages() -> None:
-    asked = {"array_only": True, "rotate": True, "split_rows": True}
-    options = api.Options(copies=9, packing="parallel", digital=("w3",), **asked)
+    asked = api.Options(copies=9, packing="parallel", digital=("w3",), array_only=True)
+    options = replace(asked, rotate=True, split_rows=True)
     choices = Choices(options, lambda graph, on_array, *, most=None: None, FaultMap(()))
     made = {stage.name: stage.make(choices) for stage in STAGES}
     assert made.pop("frontend") is None

@@ -63,6 +63,10 @@ def turned(x: Any, cos: Any, sin: Any) -> Any:
 class Block(nn.Module):
     """One layer of LLaMA with grouped queries."""
 
+    def __getattr__(self, name: str) -> Any:
+        """Parts, by name."""
+        return super().__getattr__(name)
+
     def __init__(self) -> None:
         super().__init__()
         few = GROUPS * HEAD
@@ -94,6 +98,10 @@ class Block(nn.Module):
 
 class Decoder(nn.Module):
     """Token numbers to logits."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Parts and tables, by name."""
+        return super().__getattr__(name)
 
     def __init__(self) -> None:
         super().__init__()
