@@ -51,7 +51,8 @@ def hadamard(size: int) -> Array64 | None:
         return None
     matrix: Array64 = np.ones((1, 1))
     for order in orders:
-        matrix = np.kron(matrix, _sylvester() if order == 2 else _paley(order - 1))
+        part = _sylvester() if order == 2 else _paley(order - 1)
+        matrix = np.kron(matrix, part).astype(np.float64)
     return matrix
 
 
