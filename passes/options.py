@@ -49,6 +49,10 @@ class Options:
             says: ``{"conv*": "differential", "fc": "sliced:2"}``; of several globs that fit a layer
             the last counts. ``digital`` keeps layers off the array, whatever else fits them.
         learn_rounding: train codes, scales and ranges on the calibration data after quantizing.
+        rotate: rotate the channels of transformers where the graph proves that no output changes;
+            in the manifest only where it was asked for.
+        split_rows: read the rows of tall matrices in groups, each with ranges of its own; needs
+            calibration data, and is in the manifest only where it was asked for.
 
     Raises:
         UsageError: less than one array for copies, copies with dense packing, or a mapping that is
@@ -69,6 +73,8 @@ class Options:
     purpose: Purpose | None = None
     mapping: Mapping[str, str] = field(default_factory=dict)
     learn_rounding: bool = False
+    rotate: bool = False
+    split_rows: bool = False
 
     def __post_init__(self) -> None:
         if self.copies is not None and self.copies < 1:

@@ -28,7 +28,9 @@ from pimc.passes.options import Options
 from pimc.passes.quantize.equalize import Equalize
 from pimc.passes.quantize.learn import Learner, LearnRounding
 from pimc.passes.quantize.quantize import Calibration, Quantize
+from pimc.passes.quantize.row_groups import RowGroups
 from pimc.passes.quantize.settle import Settle
+from pimc.passes.rotate.rotate import Rotate
 from pimc.passes.simplify.simplify import Simplify
 from pimc.plan import rules
 from pimc.plan.records import Plan
@@ -106,6 +108,14 @@ def _equalize(choices: Choices) -> Equalize | None:
     return Equalize(choices.calibration, choices.options.counted(calibrated=True))
 
 
+def _split(choices: Choices) -> RowGroups | None:
+    if not choices.options.split_rows:
+        return None
+    if choices.calibration is None:
+        raise UsageError("rows are split by calibration data, and there are none")
+    return RowGroups(choices.calibration)
+
+
 def _quantize(choices: Choices) -> Quantize:
     counted = choices.options.counted(calibrated=choices.calibration is not None)
     return Quantize(choices.calibration, choices.options.feedback, counted)
@@ -154,7 +164,9 @@ STAGES: tuple[Stage, ...] = (
             rules.weights_have_their_shape: ("layers",),
         },
     ),
+    Stage("rotate", Rotate, lambda c: Rotate() if c.options.rotate else None, optional=True),
     Stage("equalize", Equalize, _equalize, optional=True),
+    Stage("split", RowGroups, _split, optional=True),
     Stage(
         "quantize",
         Quantize,

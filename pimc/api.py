@@ -164,6 +164,9 @@ def compile(
     del chosen["learn_rounding"]
     if options.learn_rounding:
         chosen["learn_rounding"] = told(finished)
+    for name in ("rotate", "split_rows"):
+        if not chosen[name]:
+            del chosen[name]
     known = None if faults is None else _sha256(faults)
     chosen = compile_options(chosen, calibrated=calibrated, faults=known)
     inputs = finished.graph.graph.inputs

@@ -23,7 +23,7 @@ from pimc.plan.records import Layer, Plan, array_nodes, layer_of, repeated_layer
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Equalize", "rescaled"]
+__all__ = ["Equalize", "channels_met", "rescaled"]
 
 Array64 = npt.NDArray[np.float64]
 
@@ -55,7 +55,7 @@ class Equalize:
         """The plan with scaled layers."""
         books = codebooks(chip, (layer.mapping for layer in plan.layers))
         book_of = dict(zip((layer.name for layer in plan.layers), books, strict=True))
-        met = self._met(plan)
+        met = channels_met(plan, self.calibration)
 
         def scale_of(layer: Layer, chain: Chain | None) -> Array64 | None:
             channels = met.get(layer.name)
@@ -64,23 +64,6 @@ class Equalize:
             return self._scale(layer, channels, chain, chip, book_of[layer.name])
 
         return replace(rescaled(plan, scale_of), stage=self.name)
-
-    def _met(self, plan: Plan) -> dict[str, Channels]:
-        """What the channels of all inputs are like in the float network."""
-        layers = {layer.name: layer for layer in plan.layers}
-        met: dict[str, Channels] = {}
-
-        def in_float(name: str, x: torch.Tensor) -> torch.Tensor:
-            layer = layers[name]
-            if x.numel():
-                channels = x.movedim(-1 if layer.window is None else 1, 0).flatten(1)
-                power = channels.var(dim=1, correction=0).numpy()
-                met[name] = Channels.of(power, channels.abs().amax(dim=1).numpy())
-            return apply(layer, x, layer.weight.numpy().astype(np.float64), layer.bias)
-
-        pictures = any(layer.window is not None for layer in plan.layers)
-        self.calibration(plan.graph, in_float, most=_SAMPLES if pictures else None)
-        return met
 
     def _scale(
         self, layer: Layer, met: Channels, chain: Chain | None, chip: Chip, book: Codebook
@@ -99,6 +82,27 @@ class Equalize:
         )
         least = _LEAST_DIGITAL if chain is None else _LEAST
         return scale if after < (1 - least) * before else None
+
+
+def channels_met(plan: Plan, calibration: Calibration) -> dict[str, Channels]:
+    """What the channels of all inputs are like in the float network, by layer.
+
+    Of layers that one run uses several times it is the last use.
+    """
+    layers = {layer.name: layer for layer in plan.layers}
+    met: dict[str, Channels] = {}
+
+    def in_float(name: str, x: torch.Tensor) -> torch.Tensor:
+        layer = layers[name]
+        if x.numel():
+            channels = x.movedim(-1 if layer.window is None else 1, 0).flatten(1)
+            power = channels.var(dim=1, correction=0).numpy()
+            met[name] = Channels.of(power, channels.abs().amax(dim=1).numpy())
+        return apply(layer, x, layer.weight.numpy().astype(np.float64), layer.bias)
+
+    pictures = any(layer.window is not None for layer in plan.layers)
+    calibration(plan.graph, in_float, most=_SAMPLES if pictures else None)
+    return met
 
 
 def rescaled(plan: Plan, scale_of: Callable[[Layer, Chain | None], Array64 | None]) -> Plan:

@@ -30,18 +30,24 @@ def packed(*places: Place) -> Plan:
 
 
 def test_passes_are_named_after_their_stages() -> None:
-    options = api.Options(copies=9, packing="parallel", digital=("w3",), array_only=True)
-    options = replace(options, learn_rounding=True)
+    asked = api.Options(copies=9, packing="parallel", digital=("w3",), array_only=True)
+    options = replace(asked, rotate=True, split_rows=True)
     run = lambda graph, on_array, *, most=None: None  # noqa: E731
-    choices = Choices(options, run, FaultMap(()), lambda plan, chip: (plan, ()))
-    made = {stage.name: stage.make(choices) for stage in STAGES}
+    choices = Choices(options, run, FaultMap(()))
+    learning = replace(
+        choices,
+        options=replace(options, learn_rounding=True),
+        faults=None,
+        learner=lambda plan, chip: (plan, ()),
+    )
+    made = {stage.name: stage.make(choices) or stage.make(learning) for stage in STAGES}
     assert made.pop("frontend") is None
     for name, step in made.items():
         assert step is not None
         assert step.name == name
     optional = {stage.name for stage in STAGES[1:] if stage.make(Choices()) is None}
     named = {stage.name for stage in STAGES if stage.optional}
-    assert optional == named == {"replicate", "equalize", "learn", "settle"}
+    assert optional == named == {"replicate", "rotate", "equalize", "split", "learn", "settle"}
 
 
 def test_rules_look_at_parts_that_plans_have() -> None:

@@ -91,6 +91,13 @@ class CompileArguments:
     no_equalize: bool = flag(
         "--no-equalize", help="Leave the scales of the layers' input channels as they are."
     )
+    rotate: bool = flag(
+        "--rotate", help="Rotate the channels of transformers where that changes no output."
+    )
+    split_rows: bool = flag(
+        "--split-rows",
+        help="Read tall matrices in groups of rows, each with ranges of its own; needs --calib.",
+    )
     purpose: Purpose | None = option(
         "--for",
         type=click.Choice(["recovery", "as-programmed"]),
@@ -252,6 +259,8 @@ def _options(arguments: CompileArguments) -> api.Options:
         array_only=arguments.partition.array_only,
         teacher=not arguments.no_teacher,
         learn_rounding=arguments.learn_rounding,
+        rotate=arguments.rotate,
+        split_rows=arguments.split_rows,
     )
 
 

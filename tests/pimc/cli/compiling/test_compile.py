@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import networkx as nx
+import numpy as np
+import onnx
 import pytest
 
 from pimc.chip.design import Chip
 from pimc.image.image import Image
 from pimc.passes.stages import STAGES
+from tests.passes.rotate.transformer_nets import llama_like, tokens
 
 
 def test_compile_writes_the_image_and_tells_the_contracts_keys(pimc, model) -> None:
@@ -197,3 +200,32 @@ def test_learned_rounding_that_cannot_be(pimc, model, options, message) -> None:
     assert (done.code, done.out) == (2, "")
     assert message in done.err
     assert not (model / "o.pimc").exists()
+
+
+def test_a_transformer_is_rotated_and_its_rows_are_split(pimc, here) -> None:
+    onnx.save(llama_like(), "llama.onnx")
+    np.savez("calib.npz", x=tokens(16))
+    done = pimc(
+        "compile", "llama.onnx", "--array", "16x16", "--calib", "calib.npz", "--rotate",
+        "--split-rows", "--json",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    options = Image.load("llama.pimc").options
+    assert (options["rotate"], options["split_rows"]) == (True, True)
+    names = [layer["name"] for layer in done.json["layers"]]
+    # Of a block's layers the last is taller than an array.
+    assert sum(name.endswith("/rows1") for name in names) == 2
+    assert pimc("program", "llama.pimc", "--die", "x.die", "--seed", "900").code == 0
+    done = pimc(
+        "eval", "llama.pimc", "--die", "x.die", "--data", "calib.npz", "--task", "embedding"
+    )
+    assert done.code == 0, done.err
+
+
+def test_what_cannot_be_rotated_or_split_is_refused(pimc, model) -> None:
+    done = pimc("compile", "tiny.onnx", "--calib", "calib.npz", "--rotate")
+    assert done.code == 2
+    assert "no channels can be rotated" in done.err
+    done = pimc("compile", "tiny.onnx", "--split-rows")
+    assert done.code == 2
+    assert "calibration data" in done.err
