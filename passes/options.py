@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 from pimc.chip.layer_mapping import parse_mapping
 from pimc.errors import UsageError
 from pimc.passes.layout.pack import Packing
+from pimc.passes.quantize.adc_choice import parse_range
 
 __all__ = ["CALIBRATION_IMAGES", "Options", "Purpose"]
 
@@ -48,10 +49,12 @@ class Options:
         mapping: by names or globs of layers, how their weights become cells where not as the chip
             says: ``{"conv*": "differential", "fc": "sliced:2"}``; of several globs that fit a layer
             the last counts. ``digital`` keeps layers off the array, whatever else fits them.
+        adc_range: the same of how the ADC's range of a layer is chosen: ``layer`` or ``column``,
+            and ``mse`` or ``percentile:99.9``; ``{"fc": "percentile:100"}`` clips nothing.
 
     Raises:
-        UsageError: less than one array for copies, copies with dense packing, or a mapping that is
-            not understood.
+        UsageError: less than one array for copies, copies with dense packing, or a mapping or a
+            range that is not understood.
         ChipError: a number in a mapping is out of its range.
     """
 
@@ -67,6 +70,7 @@ class Options:
     equalize: bool = True
     purpose: Purpose | None = None
     mapping: Mapping[str, str] = field(default_factory=dict)
+    adc_range: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.copies is not None and self.copies < 1:
@@ -77,6 +81,8 @@ class Options:
             )
         for text in self.on_array.values():
             parse_mapping(text)
+        for text in self.adc_range.values():
+            parse_range(text)
 
     @property
     def all_digital(self) -> tuple[str, ...]:

@@ -104,7 +104,8 @@ def _equalize(choices: Choices) -> Equalize | None:
 
 def _quantize(choices: Choices) -> Quantize:
     counted = choices.options.counted(calibrated=choices.calibration is not None)
-    return Quantize(choices.calibration, choices.options.feedback, counted)
+    options = choices.options
+    return Quantize(choices.calibration, options.feedback, counted, options.adc_range)
 
 
 STAGES: tuple[Stage, ...] = (

@@ -157,8 +157,9 @@ def compile(
         chosen["phases"],
         chosen["copies"],
     )  # what they did is seen in the rest
-    if not options.mapping:
-        del chosen["mapping"]
+    for name in ("mapping", "adc_range"):
+        if not chosen[name]:
+            del chosen[name]
     known = None if faults is None else _sha256(faults)
     chosen = compile_options(chosen, calibrated=calibrated, faults=known)
     inputs = finished.graph.graph.inputs

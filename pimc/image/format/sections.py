@@ -157,7 +157,8 @@ class Manifest:
             "what the user chose when compiling: `packing`, `feedback`, `equalize`, "
             "`purpose` (`recovery` or `as-programmed`), "
             "`write_noise` (`null`: worked out for recovery), "
-            "`digital`, `mapping` where layers were given one, `teacher`, `calibration_images`; "
+            "`digital`, `mapping` and `adc_range` where layers were given one, `teacher`, "
+            "`calibration_images`; "
             "`calibrated`: whether there was calibration data; `faults`: `null`, or the SHA-256 of "
             "the known faults, one line `array,row,col,fault` each; `harden`: epochs of training "
             "under write errors, where there were any",
