@@ -39,28 +39,28 @@ class TryOptions:
         "--try",
         type=click.STRING,
         metavar="KIND",
-        help="A mapping that --max-drop may choose, or digital; may be given again  [default:"
-        " offset, differential, sliced:2, sliced:3].",
+        help="A mapping that layers may get, or digital; may be given again  [default: offset,"
+        " differential, sliced:2, sliced:3].",
     )
     ranges: tuple[str, ...] = several(
         "--try-range",
         type=click.STRING,
         metavar="WHAT",
-        help="A way to choose a layer's ADC range that --max-drop may take, as of --adc-range, "
-        "beside that of the chip; may be given again.",
+        help="A way to choose the ADC's range that layers may get, as percentile:100, beside that"
+        " of the chip; may be given again.",
     )
     minimize: Minimize = option(
         "--minimize",
         type=click.Choice(["cells", "arrays", "energy", "latency"]),
         default="cells",
-        help="What --max-drop saves.",
+        help="What is to be saved.",
     )
     digital_price: float | None = option(
         "--digital-price",
         type=click.FloatRange(0),
         metavar="V",
-        help="What --max-drop counts for digital layers: cells a weight, or pJ or ns for a product "
-        "and sum  [default: 8 cells, 4.6 pJ, 0.0039 ns].",
+        help="What counts for digital layers: cells a weight, or pJ or ns for a product and sum "
+        " [default: 8 cells, 4.6 pJ, 0.0039 ns].",
     )
 
     @property

@@ -69,18 +69,31 @@ def weighed(
     plan = plan_model(first, chip, options=options, passes=passes, stop_after="partition")
     data = data.on(plan.graph.graph.inputs)
     found = offers(plan, chip, data, options, trials, task=task, progress=progress)
-    points = [p for p in front(found) if not all(offer.is_digital for offer in p.offers)]
-    if not points:
-        raise UsageError(
-            "no layer would be on the array: digital costs the least, and does no damage",
-            "digital",
-            "raise --digital-price, or do not try digital",
-        )
     return Weighed(
         plan=plan,
         layers=[layer.name for layer in plan.layers],
         weights=[layer.weight.size for layer in plan.layers],
         offers=found,
-        points=points,
+        points=_points(found),
         price=trials.price,
     )
+
+
+def _points(found: list[list[Offer]]) -> list[Point]:
+    """The front, but that the layer which would be the last to leave the array stays there.
+
+    Raises:
+        UsageError: digital layers cost so little that none would be on it.
+    """
+    points = front(found)
+    if not all(offer.is_digital for offer in points[-1].offers):
+        return points
+    last = points[-1].last
+    if last is None:
+        raise UsageError(
+            "no layer would be on the array: digital costs the least, and does no damage",
+            "digital",
+            "raise --digital-price, or do not try digital",
+        )
+    found[last] = [offer for offer in found[last] if not offer.is_digital]
+    return front(found)
