@@ -36,7 +36,7 @@ def test_a_drop_that_holds(pimc, model) -> None:
 def test_what_was_chosen_is_drawn_and_told(pimc, model) -> None:
     options = ("--try", "offset", "--try", "digital", "--try-range", "percentile:100")
     done = pimc(
-        *COMPILE, "--max-drop", "30", *options, "--minimize", "energy", "--digital-price", "0.5",
+        *COMPILE, "--max-drop", "30", *options, "--minimize", "energy", "--digital-price", "90",
         "--drop-dies", "1", "--for", "as-programmed", "--front", "front.png", "--json",
     )  # fmt: skip
     assert done.code in (0, 1), done.err
