@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 from pimc.chip.layer_mapping import parse_mapping
 from pimc.errors import UsageError
 from pimc.passes.layout.pack import Packing
+from pimc.passes.quantize.adc_choice import parse_range
 
 __all__ = ["CALIBRATION_IMAGES", "Options", "Purpose"]
 
@@ -53,10 +54,12 @@ class Options:
             in the manifest only where it was asked for.
         split_rows: read the rows of tall matrices in groups, each with ranges of its own; needs
             calibration data, and is in the manifest only where it was asked for.
+        adc_range: the same of how the ADC's range of a layer is chosen: ``layer`` or ``column``,
+            and ``mse`` or ``percentile:99.9``; ``{"fc": "percentile:100"}`` clips nothing.
 
     Raises:
-        UsageError: less than one array for copies, copies with dense packing, or a mapping that is
-            not understood.
+        UsageError: less than one array for copies, copies with dense packing, or a mapping or a
+            range that is not understood.
         ChipError: a number in a mapping is out of its range.
     """
 
@@ -75,6 +78,7 @@ class Options:
     learn_rounding: bool = False
     rotate: bool = False
     split_rows: bool = False
+    adc_range: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.copies is not None and self.copies < 1:
@@ -85,6 +89,8 @@ class Options:
             )
         for text in self.on_array.values():
             parse_mapping(text)
+        for text in self.adc_range.values():
+            parse_range(text)
 
     @property
     def all_digital(self) -> tuple[str, ...]:

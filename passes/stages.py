@@ -118,7 +118,8 @@ def _split(choices: Choices) -> RowGroups | None:
 
 def _quantize(choices: Choices) -> Quantize:
     counted = choices.options.counted(calibrated=choices.calibration is not None)
-    return Quantize(choices.calibration, choices.options.feedback, counted)
+    options = choices.options
+    return Quantize(choices.calibration, options.feedback, counted, adc_range=options.adc_range)
 
 
 def _learn(choices: Choices) -> LearnRounding | None:
@@ -145,7 +146,11 @@ def _settle(choices: Choices) -> Settle | None:
         return None
     options = choices.options
     return Settle(
-        choices.faults, choices.calibration, options.feedback, options.counted(calibrated=True)
+        choices.faults,
+        choices.calibration,
+        options.feedback,
+        options.counted(calibrated=True),
+        options.adc_range,
     )
 
 

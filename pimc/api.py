@@ -159,12 +159,10 @@ def compile(
         chosen["phases"],
         chosen["copies"],
     )  # what they did is seen in the rest
-    if not options.mapping:
-        del chosen["mapping"]
     del chosen["learn_rounding"]
     if options.learn_rounding:
         chosen["learn_rounding"] = told(finished)
-    for name in ("rotate", "split_rows"):
+    for name in ("mapping", "adc_range", "rotate", "split_rows"):
         if not chosen[name]:
             del chosen[name]
     known = None if faults is None else _sha256(faults)
@@ -185,7 +183,7 @@ def _learner_on(calib: Calib, options: Options, progress: Progress) -> Learner |
         return None
     from pimc.passes.recover.learn.learn import learned
 
-    return learned(_dataset(calib), options.counted(calibrated=True), progress)
+    return learned(_dataset(calib), options, progress)
 
 
 def read(

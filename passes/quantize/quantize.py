@@ -13,6 +13,7 @@ from pimc.chip.codebook import Codebook, codebooks
 from pimc.chip.converters import dac_limits
 from pimc.chip.design import Chip
 from pimc.passes.quantize import rounding
+from pimc.passes.quantize.adc_choice import chips_of
 from pimc.passes.quantize.coarse import (
     NearestCodes,
     coarse_grid,
@@ -86,6 +87,7 @@ class Quantize:
         write_noise: how much of the programming errors' variance the clipping reckons with; what
             recovery will leave of it if None.
         faulty: by name, layers whose stuck cells are known, and where their weights lie.
+        adc_range: by globs of layers, how their ADC's range is chosen where not as the chip says.
     """
 
     name: ClassVar[str] = "quantize"
@@ -93,16 +95,22 @@ class Quantize:
     feedback: bool = True
     write_noise: float | None = 1.0
     faulty: Mapping[str, FaultyLayer] = field(default_factory=dict, repr=False)
+    adc_range: Mapping[str, str] = field(default_factory=dict)
 
     def __call__(self, plan: Plan, chip: Chip) -> Plan:
-        """Fill ``plan.quantized``."""
+        """Fill ``plan.quantized``.
+
+        Raises:
+            UsageError, ChipError: as of :func:`~pimc.passes.quantize.adc_choice.chips_of`.
+        """
         names = [layer.name for layer in plan.layers]
+        chips = chips_of(plan, self.adc_range, chip)
         books = codebooks(chip, (layer.mapping for layer in plan.layers))
         book_of = dict(zip(names, books, strict=True))
         if self.calibration is None:
-            quantized = [self._without_data(e, chip, book_of[e.name]) for e in plan.layers]
+            quantized = [self._without_data(e, chips[e.name], book_of[e.name]) for e in plan.layers]
         else:
-            quantized = self._with_data(plan, chip, book_of, self.calibration)
+            quantized = self._with_data(plan, chips, book_of, self.calibration)
         return replace(plan, stage=self.name, quantized=tuple(quantized))
 
     def _without_data(self, layer: Layer, chip: Chip, book: Codebook) -> Quantized:
@@ -119,7 +127,11 @@ class Quantize:
         return _quantized(layer, grid, codes, layer.bias, importance, scale, signed, adc, error)
 
     def _with_data(
-        self, plan: Plan, chip: Chip, books: Mapping[str, Codebook], run: Calibration
+        self,
+        plan: Plan,
+        chips: Mapping[str, Chip],
+        books: Mapping[str, Codebook],
+        run: Calibration,
     ) -> list[Quantized]:
         import torch
 
@@ -147,7 +159,7 @@ class Quantize:
             if name not in done and name not in (pools if name in repeated else wanted):
                 in_float(name, x)  # rows that it did not get in the float network
             if name not in repeated:
-                done[name], y = self._one_layer(layer, x, wanted[name], chip, books[name])
+                done[name], y = self._one_layer(layer, x, wanted[name], chips[name], books[name])
                 return y
             if name not in done:
                 # Of several uses the first comes before the last: those of the float network
@@ -155,14 +167,14 @@ class Quantize:
                 single, pool = as_vectors(layer), torch.cat(pools.pop(name)).T[None]
                 exact = apply(single, pool, layer.weight.numpy().astype(np.float64), layer.bias)
                 moments = column_moments(single, exact)
-                done[name], _ = self._one_layer(single, pool, moments, chip, books[name])
+                done[name], _ = self._one_layer(single, pool, moments, chips[name], books[name])
             held = self.faulty[name].held if name in self.faulty else None
-            return _through(layer, x, done[name], chip, books[name], held)
+            return _through(layer, x, done[name], chips[name], books[name], held)
 
         run(plan.graph, in_float)
         run(plan.graph, on_chip)
         # A body of control flow need not have run, and a layer may have got no rows.
-        return [done.get(n) or self._without_data(layers[n], chip, books[n]) for n in layers]
+        return [done.get(n) or self._without_data(layers[n], chips[n], books[n]) for n in layers]
 
     def _rounded(
         self, weight: Array64, moments: Array64, book: Codebook
@@ -187,7 +199,7 @@ class Quantize:
         grouped = codes_in.reshape(-1, layer.groups, layer.rows).transpose(1, 0, 2)
 
         weight = layer.weight.numpy().astype(np.float64)
-        moments = _second_moments(grouped)
+        moments = second_moments(grouped)
         held, sign = None, np.ones((layer.groups, layer.cols))
         if layer.name in self.faulty:
             held, sign = self.faulty[layer.name].held, self.faulty[layer.name].sign
@@ -296,7 +308,7 @@ def _rng(layer: Layer) -> np.random.Generator:
     return np.random.default_rng([_SEED, layer.rows, layer.cols])
 
 
-def _second_moments(vectors: Array64) -> Array64:
+def second_moments(vectors: Array64) -> Array64:
     """(groups, vectors, rows) → (groups, rows, rows), about the mean: the bias takes that."""
     centred = vectors - vectors.mean(axis=1, keepdims=True)
     count, rows = vectors.shape[1:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -24,7 +25,7 @@ class Settle:
 
     Attributes:
         faults: the die's known faults.
-        calibration, feedback, write_noise: as of :class:`~pimc.passes.quantize.quantize.Quantize`.
+        calibration, feedback, write_noise, adc_range: as of :class:`~pimc.passes.quantize.quantize.Quantize`.
     """
 
     name: ClassVar[str] = "settle"
@@ -32,11 +33,14 @@ class Settle:
     calibration: Calibration = field(repr=False)
     feedback: bool = True
     write_noise: float | None = 1.0
+    adc_range: Mapping[str, str] = field(default_factory=dict)
 
     def __call__(self, plan: Plan, chip: Chip) -> Plan:
         """Fill ``plan.quantized`` again, where faults or turned columns touch any layer."""
         faulty = faulty_layers(plan, chip, self.faults)
         if not faulty:
             return replace(plan, stage=self.name)
-        quantize = Quantize(self.calibration, self.feedback, self.write_noise, faulty)
+        quantize = Quantize(
+            self.calibration, self.feedback, self.write_noise, faulty, self.adc_range
+        )
         return replace(quantize(plan, chip), stage=self.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,6 +12,8 @@ from pimc.chip.codebook import codebooks
 from pimc.chip.design import Chip
 from pimc.data.dataset import Dataset
 from pimc.data.inputs import free_inputs
+from pimc.passes.options import Options
+from pimc.passes.quantize.adc_choice import chips_of
 from pimc.passes.recover.learn.blocks import Segment, segments
 from pimc.passes.recover.learn.layer import Kept, LearnedLayer
 from pimc.passes.recover.learn.network import Networks, Pair, float_layers
@@ -42,12 +44,14 @@ class Learned:
     Attributes:
         data: inputs; labels are not used.
         noise: write errors drawn while training, as a part of the chip's own.
+        adc_range: by globs of layers, how their ADC's range is chosen where not as the chip says.
     """
 
     data: Dataset = field(repr=False)
     noise: float = 0.0
     options: LearnOptions = field(default_factory=LearnOptions)
     progress: Progress = field(default=silent, repr=False)
+    adc_range: Mapping[str, str] = field(default_factory=dict)
 
     def __call__(self, plan: Plan, chip: Chip) -> tuple[Plan, Iterable[str]]:
         """The plan with what served held-out samples best, and what there is to say of it.
@@ -59,7 +63,7 @@ class Learned:
         free_inputs(inputs)
         data, executor = self.data.on(inputs), Executor(plan.graph)
         parts, unreached = _with_gradients(executor, plan)
-        layers = _layers(plan, chip)
+        layers = _layers(plan, chip, chips_of(plan, self.adc_range, chip))
         names = [name for part in parts for block in part.blocks for name in block.layers]
         left = [layer.name for layer in plan.layers if layer.name not in names]
         networks = Networks(executor, layers, float_layers(plan.layers))
@@ -80,13 +84,10 @@ class Learned:
         return replace(plan, quantized=entries), notes
 
 
-def learned(data: Dataset, write_noise: float | None, progress: Progress = silent) -> Learned:
-    """What trains a plan on ``data``.
-
-    Args:
-        write_noise: how much of the write errors' variance counts; None or 0 for perfect cells.
-    """
-    return Learned(data, noise=(write_noise or 0.0) ** 0.5, progress=progress)
+def learned(data: Dataset, options: Options, progress: Progress = silent) -> Learned:
+    """What trains a plan on ``data``; write errors are drawn where they are to count whole."""
+    counted = options.counted(calibrated=True) or 0.0
+    return Learned(data, counted**0.5, progress=progress, adc_range=options.adc_range)
 
 
 @dataclass(eq=False)
@@ -220,11 +221,11 @@ class _Training:
         return max(1, self.learned.options.kept // (4 * most + fed))
 
 
-def _layers(plan: Plan, chip: Chip) -> dict[str, LearnedLayer]:
+def _layers(plan: Plan, chip: Chip, chips: Mapping[str, Chip]) -> dict[str, LearnedLayer]:
     """The layers that data reached, by name."""
     books = codebooks(chip, (layer.mapping for layer in plan.layers))
     return {
-        layer.name: LearnedLayer(layer, entry, chip, book)
+        layer.name: LearnedLayer(layer, entry, chips[layer.name], book)
         for layer, entry, book in zip(plan.layers, plan.quantized, books, strict=True)
         if entry.input_scale is not None
     }

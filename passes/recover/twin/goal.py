@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from pimc.passes.recover.twin.curvature import SLOPES
 from pimc.passes.recover.twin.objectives import OTHER_OBJECTIVES
 from pimc.tasks.find import task_named
 from pimc.tasks.task import Distilled, Task
@@ -47,10 +48,12 @@ class Goal:
     Attributes:
         temperature: at which classes are compared (Hinton et al. 2015, DOI
             10.48550/arXiv.1503.02531).
+        kinds: what each output is held to.
     """
 
     parts: tuple[Objective, ...]
     temperature: float = TEMPERATURE
+    kinds: tuple[str, ...] = ()
 
     @staticmethod
     def of(
@@ -69,11 +72,11 @@ class Goal:
         """
         found = task_named(task) if isinstance(task, str) else task
         held_to: Distilled = "classes" if found is None else found.distills
-        kinds = (
+        kinds = tuple(
             "values" if number in states else _kind(held_to, output)
             for number, output in enumerate(wanted)
         )
-        return Goal(tuple(_OBJECTIVES[kind] for kind in kinds), temperature)
+        return Goal(tuple(_OBJECTIVES[kind] for kind in kinds), temperature, kinds)
 
     def loss(self, found: Outputs, wanted: Outputs) -> torch.Tensor:
         """Distance of all outputs from the teacher's."""
@@ -103,6 +106,17 @@ class Goal:
             for part, ours, theirs in zip(self.parts, found, wanted, strict=True)
         ]
         return torch.stack(probes).sum()
+
+    def slope(self, found: Outputs, wanted: Outputs, generator: torch.Generator) -> torch.Tensor:
+        """A scalar whose squared gradient is the curvature of a sample's loss in expectation.
+
+        Steadier than :meth:`probe`, and at the temperature of the loss.
+        """
+        slopes = [
+            SLOPES[kind](ours, theirs, self.temperature, generator)
+            for kind, ours, theirs in zip(self.kinds, found, wanted, strict=True)
+        ]
+        return torch.stack(slopes).sum()
 
     def agreement(self, found: Outputs, wanted: Outputs) -> float | None:
         """Share of samples to which the first list of classes gives the same; None without."""

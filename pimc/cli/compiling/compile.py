@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pimc.cli.command import Report, Settings, command, note
-from pimc.cli.compiling.within import WithinOptions, chosen, result_of, text_of
+from pimc.cli.compiling.spent import draw_front, result_of, text_of
+from pimc.cli.compiling.within import WithinOptions, chosen
 from pimc.cli.options.chip import ChipOptions
 from pimc.cli.options.data import DataOptions
 from pimc.cli.options.fields import argument, flag, group, option, several
 from pimc.cli.options.model import ModelOptions
 from pimc.cli.options.partition import PartitionOptions
 from pimc.cli.options.single import explain_option
-from pimc.cli.options.values import FILE, PACKING
+from pimc.cli.options.values import ADC_RANGE, FILE, PACKING
 from pimc.cli.summary import explanations, layer_table, summary_facts
 from pimc.cli.text import facts, room, states_text, told_of_states
 
@@ -75,6 +76,14 @@ class CompileArguments:
         type=click.IntRange(1),
         metavar="N",
         help="Spend up to N arrays, also on copies of the layers that take longest.",
+    )
+    adc_range: tuple[tuple[str, str], ...] = several(
+        "--adc-range",
+        type=ADC_RANGE,
+        metavar="[LAYER=]WHAT",
+        help="How the ADCs' range is chosen: layer or column, what shares one; mse or"
+        " percentile:99.9, how it is found; two of them as in column,mse. For layers whose name"
+        " fits LAYER=, else for all others. May be given again.",
     )
     phases: bool = flag("--phases", help="Cut what is larger than the chip; else it is refused.")
     partition: PartitionOptions = group(PartitionOptions)
@@ -140,6 +149,7 @@ def compile_(settings: Settings, arguments: CompileArguments) -> Report:
     from pimc.image.summary import summarize
     from pimc.passes.graph.frontend import load_model
     from pimc.passes.own import installed_passes
+    from pimc.passes.quantize.adc_choice import with_ranges
 
     start = time.perf_counter()
     if arguments.harden and (arguments.calib is None or arguments.no_teacher):
@@ -163,7 +173,7 @@ def compile_(settings: Settings, arguments: CompileArguments) -> Report:
     }
     arguments.within.check(calib=arguments.calib is not None, others=clashes)
     output = _output(arguments.model, arguments.output)
-    chip = arguments.chip.load()
+    chip = with_ranges(arguments.chip.load(), arguments.adc_range)
     options = _options(arguments)
     passes = installed_passes(arguments.own_passes)
     found = [FaultMap.load(path) for path in arguments.faults]
@@ -191,6 +201,8 @@ def compile_(settings: Settings, arguments: CompileArguments) -> Report:
         choice = chosen(arguments.within, loaded, chip, calib, options, passes, faults, settings)
         image = choice.image
         image.save(output)
+        if arguments.within.front is not None:
+            draw_front(arguments.within.front, choice, arguments.within, chip.name)
     elif arguments.harden and calib is not None:
         from pimc.passes.recover.train.harden import hardened
 
@@ -256,6 +268,7 @@ def _options(arguments: CompileArguments) -> api.Options:
         write_noise=arguments.write_noise,
         digital=arguments.partition.digital,
         mapping=arguments.chip.of_layers,
+        adc_range={glob: text for glob, text in arguments.adc_range if glob},
         array_only=arguments.partition.array_only,
         teacher=not arguments.no_teacher,
         learn_rounding=arguments.learn_rounding,

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pimc.cli.command import Report, Settings, command
+from pimc.cli.compiling.fronts import front_result, front_text
+from pimc.cli.compiling.within import TryOptions
 from pimc.cli.options.chip import ChipOptions
+from pimc.cli.options.data import DataOptions
 from pimc.cli.options.fields import argument, group, option
 from pimc.cli.options.model import ModelOptions
 from pimc.cli.options.partition import PartitionOptions
+from pimc.cli.options.task import task_of, task_option
 from pimc.cli.options.values import FILE
 from pimc.cli.text import engineering, room, table
 
@@ -30,6 +34,15 @@ class LayoutsArguments:
     reading: ModelOptions = group(ModelOptions)
     chip: ChipOptions = group(ChipOptions)
     partition: PartitionOptions = group(PartitionOptions)
+    calib: Path | None = option(
+        "--calib",
+        type=FILE,
+        metavar="DATA",
+        help="Inputs to weigh mappings on: what more cells would win.",
+    )
+    preprocess: DataOptions = group(DataOptions)
+    task: str | None = task_option("What outputs mean, for --calib [default: classification].")
+    trying: TryOptions = group(TryOptions)
     budget: int | None = option(
         "--budget",
         type=click.IntRange(1),
@@ -42,12 +55,14 @@ def layouts(settings: Settings, arguments: LayoutsArguments) -> Report:
     """How many arrays MODEL.onnx takes, and how many read steps: the layouts worth having.
 
     With --budget also which layers to copy for the most samples a second, every layer a stage of
-    a pipeline with arrays of its own.
+    a pipeline with arrays of its own. With --calib also which layers to give more cells first.
     """
     from pimc import api
+    from pimc.passes.graph.frontend import load_model
     from pimc.passes.layout.copies import pipeline_layers, share_out
     from pimc.passes.layout.packings import pareto_front
     from pimc.passes.layout.tile import Tiling
+    from pimc.studies.spending.weigh import weighed
 
     chip, partition = arguments.chip.load(), arguments.partition
     options = api.Options(
@@ -55,13 +70,9 @@ def layouts(settings: Settings, arguments: LayoutsArguments) -> Report:
         array_only=partition.array_only,
         mapping=arguments.chip.of_layers,
     )
-    plan = api.plan(
-        arguments.model,
-        chip,
-        options=options,
-        stop_after="partition",
-        follow_links=arguments.reading.follow_links,
-    )
+    _check(arguments)
+    first = load_model(arguments.model, follow_links=arguments.reading.follow_links)
+    plan = api.plan(first, chip, options=options, stop_after="partition")
     plan = Tiling()(plan, chip)
     found = pareto_front(plan, chip)
     data: dict[str, Any] = {
@@ -80,6 +91,15 @@ def layouts(settings: Settings, arguments: LayoutsArguments) -> Report:
         chosen = share_out(every, arguments.budget)
         data["pipeline"] = _pipeline(every, chosen)
         parts.append(_pipeline_text(every, chosen, taken=len(rows) + 6))
+    if arguments.calib is not None:
+        calib = arguments.preprocess.load(arguments.calib, first.graph.graph.inputs)
+        calib = api.without_states(first, calib, settings.progress)
+        found_front = weighed(
+            first, chip, calib, options, arguments.trying.trials, task=task_of(arguments.task),
+            progress=settings.progress,
+        )  # fmt: skip
+        data["front"] = front_result(found_front)
+        parts.append(front_text(found_front, room(len(rows) + 6)))
     return Report(data, "\n\n".join(parts))
 
 
@@ -89,6 +109,23 @@ COMMAND = command(
     layouts,
     example="pimc layouts model.onnx --array 128x128 --budget 64",
 )
+
+
+def _check(arguments: LayoutsArguments) -> None:
+    """Make sure that what needs ``--calib`` is not given without.
+
+    Raises:
+        UsageError: it is.
+    """
+    from pimc.errors import UsageError
+
+    given = [
+        *(f"--{name}" for name in arguments.preprocess.given),
+        *(["--task"] if arguments.task else []),
+        *arguments.trying.given,
+    ]
+    if arguments.calib is None and given:
+        raise UsageError(f"{', '.join(given)} given without --calib")
 
 
 def _pipeline(every: list[PipelineLayer], chosen: Copies) -> dict[str, Any]:

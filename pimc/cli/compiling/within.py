@@ -1,15 +1,19 @@
-"""``pimc compile --max-drop``: the fewest cells with which a network stays near the float one."""
+"""``--max-drop`` of ``pimc compile``: the least cost with which a network stays near the float one.
+
+``pimc layouts`` shares what layers may be, see :class:`TryOptions`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from pimc.cli.options.fields import option, several
-from pimc.cli.options.task import keyed, task_of, task_option, told_of
-from pimc.cli.text import facts, table
+from pimc.cli.options.fields import group, option, several
+from pimc.cli.options.task import task_of, task_option
+from pimc.cli.options.values import FILE
 
 if TYPE_CHECKING:
     from pimc.chip.design import Chip
@@ -20,10 +24,70 @@ if TYPE_CHECKING:
     from pimc.passes.own import OwnPasses
     from pimc.plan.records import Plan
     from pimc.studies.spending.choice import Choice
-    from pimc.studies.spending.damage import State
+    from pimc.studies.spending.cost import Minimize
+    from pimc.studies.spending.offers import Trials
     from pimc.tasks.task import Task
 
-__all__ = ["WithinOptions", "chosen", "result_of", "text_of"]
+__all__ = ["TryOptions", "WithinOptions", "chosen"]
+
+
+@dataclass(frozen=True)
+class TryOptions:
+    """What layers may be, and what is to be saved."""
+
+    tried: tuple[str, ...] = several(
+        "--try",
+        type=click.STRING,
+        metavar="KIND",
+        help="A mapping that layers may get, or digital; may be given again  [default: offset,"
+        " differential, sliced:2, sliced:3].",
+    )
+    ranges: tuple[str, ...] = several(
+        "--try-range",
+        type=click.STRING,
+        metavar="WHAT",
+        help="A way to choose the ADC's range that layers may get, as percentile:100, beside that"
+        " of the chip; may be given again.",
+    )
+    minimize: Minimize = option(
+        "--minimize",
+        type=click.Choice(["cells", "arrays", "energy", "latency"]),
+        default="cells",
+        help="What is to be saved.",
+    )
+    digital_price: float | None = option(
+        "--digital-price",
+        type=click.FloatRange(0),
+        metavar="V",
+        help="What counts for digital layers: cells a weight, or pJ or ns for a product and sum "
+        " [default: 8 cells, 4.6 pJ, 0.0039 ns].",
+    )
+
+    @property
+    def given(self) -> list[str]:
+        """Those that were given."""
+        named = {
+            "--try": self.tried,
+            "--try-range": self.ranges,
+            "--minimize": self.minimize != "cells",
+            "--digital-price": self.digital_price is not None,
+        }
+        return [name for name, value in named.items() if value]
+
+    @property
+    def trials(self) -> Trials:
+        """What is tried.
+
+        Raises:
+            UsageError: a range that is not understood.
+        """
+        from pimc.passes.quantize.adc_choice import parse_range
+        from pimc.studies.spending.cost import Price
+        from pimc.studies.spending.offers import KINDS, Trials
+
+        for text in self.ranges:
+            parse_range(text)
+        return Trials(self.tried or KINDS, self.ranges, Price(self.minimize, self.digital_price))
 
 
 @dataclass(frozen=True)
@@ -42,19 +106,17 @@ class WithinOptions:
         "What the outputs mean, and the metric of --max-drop [default: classification; without"
         " labels agreement with the float network]."
     )
-    tried: tuple[str, ...] = several(
-        "--try",
-        type=click.STRING,
-        metavar="KIND",
-        help="A mapping that --max-drop may choose; may be given again  [default: offset,"
-        " differential, sliced:2, sliced:3].",
-    )
+    trying: TryOptions = group(TryOptions)
     drop_dies: int = option(
         "--drop-dies",
         type=click.IntRange(0),
         default=0,
         metavar="N",
-        help="Hold the drop on N drawn dies as they are programmed; 0: on perfect cells.",
+        help="Hold the drop on N drawn dies, too, in the state that --for names; 0: on perfect"
+        " cells alone.",
+    )
+    front: Path | None = option(
+        "--front", type=FILE, metavar="FILE.png", help="A picture of cost against drop."
     )
 
     def check(self, *, calib: bool, others: dict[str, bool]) -> None:
@@ -70,8 +132,8 @@ class WithinOptions:
         from pimc.errors import UsageError
 
         if self.max_drop is None:
-            given = {"--task": self.task, "--try": self.tried, "--drop-dies": self.drop_dies}
-            alone = [name for name, value in given.items() if value]
+            given = {"--task": self.task, "--drop-dies": self.drop_dies, "--front": self.front}
+            alone = [*(name for name, value in given.items() if value), *self.trying.given]
             if alone:
                 raise UsageError(f"{', '.join(alone)} given without --max-drop")
             return
@@ -80,19 +142,6 @@ class WithinOptions:
         clash = [name for name, value in others.items() if value]
         if clash:
             raise UsageError(f"--max-drop does not go with {', '.join(clash)}")
-
-    def state(self, seeds: tuple[int, ...]) -> State:
-        """What the drop is held on; ``seeds`` are of the dies."""
-        from pimc.studies.spending.damage import State
-
-        return State(seeds if self.drop_dies else ())
-
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """Mappings to try."""
-        from pimc.studies.spending.damage import KINDS
-
-        return self.tried or KINDS
 
     @property
     def judged_by(self) -> Task:
@@ -117,6 +166,7 @@ def chosen(
 ) -> Choice:
     """The mappings with which the drop holds, and the image."""
     from pimc.studies.spending.choice import choose
+    from pimc.studies.spending.judge import State
 
     return choose(
         plan,
@@ -125,88 +175,13 @@ def chosen(
         within.allowed,
         task=within.judged_by,
         options=options,
-        kinds=within.kinds,
-        state=within.state(settings.seeds(within.drop_dies)),
+        trials=within.trying.trials,
+        state=State(
+            settings.seeds(within.drop_dies) if within.drop_dies else (),
+            recover=options.serves(calibrated=True) == "recovery",
+            task=within.task,
+        ),
         passes=passes,
         faults=faults,
         progress=settings.progress,
     )
-
-
-def result_of(choice: Choice, within: WithinOptions) -> dict[str, Any]:
-    """The JSON object of a choice."""
-    task = within.judged_by
-    measured = {one.number: one for one in choice.checked}
-    front = [
-        {
-            "cells": point.cells,
-            "damage": point.damage,
-            "accuracy_mean": measured[number].value if number in measured else None,
-            "drop": measured[number].drop if number in measured else None,
-        }
-        for number, point in enumerate(choice.points)
-    ]
-    found = {
-        **told_of(task),
-        "agreement": choice.agreement,
-        "samples": choice.samples,
-        "max_drop": within.allowed,
-        "float_accuracy": choice.in_float,
-        "accuracy_mean": choice.chosen.value,
-        "drop": choice.chosen.drop,
-        "ok": choice.reached,
-        "limit": choice.limit or None,
-        "front": [keyed(task, one) for one in front],
-        "layers": [
-            {
-                "name": name,
-                **asdict(choice.chosen.point.offers[number]),
-                "offers": [asdict(offer) for offer in choice.offers[number]],
-                "why": choice.why(number),
-            }
-            for number, name in enumerate(choice.layers)
-        ],
-    }
-    return keyed(task, found)
-
-
-def text_of(choice: Choice, within: WithinOptions, limit: int) -> str:
-    """The same for people.
-
-    Args:
-        limit: rows of the table of layers.
-    """
-    metric, taken = within.judged_by.metric, choice.chosen
-    weights = sum(min(o.cells for o in offers) for offers in choice.offers)
-    front = [
-        (
-            f"{one.point.cells:,}",
-            f"{one.point.cells / weights:.2f}",
-            f"{one.point.damage:.3g}",
-            metric.text(one.value),
-            metric.number(one.drop),
-            "taken" if one.number == taken.number else ("holds" if one.holds else "–"),
-        )
-        for one in choice.checked
-    ]
-    shown = table(("cells", "of the fewest", "damage", metric.name, "drop", ""), front)
-    layers = [
-        (name, offer.mapping, f"{offer.cells:,}", f"{offer.damage:.2g}", choice.why(number))
-        for number, (name, offer) in enumerate(zip(choice.layers, taken.point.offers, strict=True))
-    ]
-    listed = table(("layer", "mapping", "cells", "damage", "why"), layers, limit=limit)
-    what = "agreement with the float network" if choice.agreement else metric.name
-    verdict = "kept" if choice.reached else "NOT kept; this is the best that was found"
-    told = facts(
-        [
-            ("held to", f"{what} on {choice.samples:,} held-out samples"),
-            ("float", metric.text(choice.in_float)),
-            (
-                "drop",
-                f"{metric.number(taken.drop)} of {metric.number(within.allowed)} allowed, "
-                f"{verdict}",
-            ),
-            ("limited by", choice.limit),
-        ]
-    )
-    return f"{listed}\n\n{shown}\n\n{told}"

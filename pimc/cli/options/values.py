@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 __all__ = [
+    "ADC_RANGE",
     "DURATION",
     "FILE",
     "FLOATS",
@@ -167,11 +168,36 @@ class _Mapping(_ParamType[tuple[str, str]]):
         return glob, text
 
 
+class _AdcRange(_ParamType[tuple[str, str]]):
+    """``percentile:100`` for all layers, ``LAYER=percentile:100`` for some: glob and words.
+
+    The glob of all layers is empty.
+    """
+
+    name = "range"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, str]:
+        from pimc.errors import PimcError
+        from pimc.passes.quantize.adc_choice import parse_range
+
+        if isinstance(value, tuple):
+            return value
+        glob, of_layers, text = str(value).rpartition("=")
+        if of_layers and not glob:
+            self.fail(f"{value!r} names no layer", param, ctx)
+        try:
+            parse_range(text)
+        except PimcError as cause:
+            self.fail(str(cause), param, ctx)
+        return glob, text
+
+
 #: Seconds of the units that a time may be given in; a year has 365.25 days.
 _SECONDS: Mapping[str, float] = {
     "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0, "y": 31_557_600.0,
 }  # fmt: skip
 
+ADC_RANGE = _AdcRange()
 DURATION = _Duration()
 FILE = click.Path(path_type=Path)
 FLOATS = _Floats()

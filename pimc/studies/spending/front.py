@@ -1,9 +1,10 @@
-"""The front of cells against damage: which layer gets more cells first.
+"""The front of cost against damage: which layer gets more first.
 
-Damages of layers are taken to add up, as small independent errors do. Of a layer only mappings on
-the lower convex hull of its cells and damages are worth having; the steps along all hulls, in the
-order of damage avoided a cell, are the front: each of its points is the least damage that so many
-cells can have, but for what is left between two points (a knapsack relaxed to parts of items).
+Damages of layers are taken to add up, as small independent errors do. Of a layer only offers on
+the lower convex hull of its costs and damages are worth having; the steps along all hulls, in the
+order of damage avoided for what they cost, are the front: each of its points is the least damage
+that so much can buy, but for what is left between two points (a knapsack relaxed to parts of
+items).
 """
 
 from __future__ import annotations
@@ -20,25 +21,41 @@ class Offer:
     """What a layer is in one mapping.
 
     Attributes:
-        mapping: as users write it.
+        mapping: as users write it; ``digital`` for a layer off the array.
         cells: of the whole layer.
-        damage: expected distance of the network's outputs from the float network's where this
-            layer alone is on the array.
+        cost: of the whole layer, in what is to be saved.
+        reading, writing: its damage: expected distance of the network's outputs from the float
+            network's where this layer alone is on the array, by what perfect cells give and by
+            what is left of write errors.
+        adc_range: how the ADC's range is chosen, as users write it; None as the chip says.
     """
 
     mapping: str
     cells: int
-    damage: float
+    cost: float
+    reading: float = 0.0
+    writing: float = 0.0
+    adc_range: str | None = None
+
+    @property
+    def damage(self) -> float:
+        """Of both kinds."""
+        return self.reading + self.writing
+
+    @property
+    def is_digital(self) -> bool:
+        """Whether the layer is off the array."""
+        return self.mapping == "digital"
 
 
 @dataclass(frozen=True)
 class Point:
-    """A mapping for every layer.
+    """An offer for every layer.
 
     Attributes:
         offers: one a layer.
-        last: number of the layer that has more cells than at the point before; None at the first.
-        rate: damage that its step avoids a cell.
+        last: number of the layer that costs more than at the point before; None at the first.
+        rate: damage that its step avoids for a unit of cost.
     """
 
     offers: tuple[Offer, ...]
@@ -47,8 +64,13 @@ class Point:
 
     @property
     def cells(self) -> int:
-        """Of all layers."""
+        """Of all layers on the array."""
         return sum(offer.cells for offer in self.offers)
+
+    @property
+    def cost(self) -> float:
+        """Of all layers."""
+        return sum(offer.cost for offer in self.offers)
 
     @property
     def damage(self) -> float:
@@ -58,11 +80,11 @@ class Point:
 
 def hull(offers: Sequence[Offer]) -> list[Offer]:
     """The offers of a layer that are worth having, the cheapest first: each next one avoids less
-    damage a cell than the one before it.
+    damage for what it costs than the one before it.
     """
     found: list[Offer] = []
-    for offer in sorted(offers, key=lambda o: (o.cells, o.damage)):
-        if found and (offer.damage >= found[-1].damage or offer.cells == found[-1].cells):
+    for offer in sorted(offers, key=lambda o: (o.cost, o.damage)):
+        if found and (offer.damage >= found[-1].damage or offer.cost == found[-1].cost):
             continue
         while len(found) > 1 and _rate(found[-2], found[-1]) <= _rate(found[-1], offer):
             found.pop()
@@ -71,7 +93,7 @@ def hull(offers: Sequence[Offer]) -> list[Offer]:
 
 
 def front(layers: Sequence[Sequence[Offer]]) -> list[Point]:
-    """The points from the fewest cells to the least damage."""
+    """The points from the least cost to the least damage."""
     hulls = [hull(offers) for offers in layers]
     steps = [
         (_rate(before, after), number, after)
@@ -87,5 +109,5 @@ def front(layers: Sequence[Sequence[Offer]]) -> list[Point]:
 
 
 def _rate(before: Offer, after: Offer) -> float:
-    """Damage that a step avoids a cell."""
-    return (before.damage - after.damage) / (after.cells - before.cells)
+    """Damage that a step avoids for a unit of cost."""
+    return (before.damage - after.damage) / (after.cost - before.cost)

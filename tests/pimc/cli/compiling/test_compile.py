@@ -229,3 +229,17 @@ def test_what_cannot_be_rotated_or_split_is_refused(pimc, model) -> None:
     done = pimc("compile", "tiny.onnx", "--split-rows")
     assert done.code == 2
     assert "calibration data" in done.err
+
+
+def test_ranges_of_adcs_by_layer(pimc, model) -> None:
+    options = ("compile", "tiny.onnx", "--array", "16x8", "--calib", "calib.npz")
+    done = pimc(*options, "--adc-range", "percentile:100", "--adc-range", "w2=mse", "--json")
+    assert done.code == 0, done.err
+    image = Image.load("tiny.pimc")
+    assert image.options["adc_range"] == {"w2": "mse"}
+    assert image.chip.adc.range_method == "percentile"
+    for wrong, message in (("w2=rows", "is not understood"), ("=mse", "names no layer"),
+                           ("w2=column", "share the range")):  # fmt: skip
+        refused = pimc(*options, "--adc-range", wrong)
+        assert refused.code == 2
+        assert message in refused.err

@@ -29,3 +29,22 @@ def test_layouts_spends_a_budget_on_copies(pimc, model) -> None:
     few = pimc("layouts", "tiny.onnx", "--array", "16x8", "--budget", "6")
     assert few.code == 2
     assert "one copy of every layer takes 7 arrays, the budget is 6" in few.err
+
+
+def test_layouts_says_which_layers_to_give_more_cells_first(pimc, model) -> None:
+    options = ("--array", "16x8", "--levels", "4", "--calib", "calib.npz")
+    found = pimc("layouts", "tiny.onnx", *options, "--try", "offset", "--try", "sliced:2",
+                 "--json").json["front"]  # fmt: skip
+    points = found["points"]
+    assert found["minimize"] == "cells"
+    assert points[0]["cells"] == points[0]["cost"] == found["weights"]
+    assert points[0]["layer"] is None
+    assert {one["layer"] for one in points[1:]} <= {"w1", "w2", "w3"}
+    assert {one["mapping"] for one in points[1:]} == {"sliced:2"}
+    damages = [one["damage"] for one in points]
+    assert damages == sorted(damages, reverse=True)
+    text = pimc("layouts", "tiny.onnx", *options, "--minimize", "energy").out
+    assert "energy in pJ" in text
+    refused = pimc("layouts", "tiny.onnx", "--try", "offset")
+    assert refused.code == 2
+    assert "--try given without --calib" in refused.err

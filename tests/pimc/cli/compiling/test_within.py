@@ -33,6 +33,37 @@ def test_a_drop_that_holds(pimc, model) -> None:
     assert done.json["calibration"]["samples"] == 2 * told["samples"] - told["samples"]
 
 
+def test_what_was_chosen_is_drawn_and_told(pimc, model) -> None:
+    options = ("--try", "offset", "--try", "digital", "--try-range", "percentile:100")
+    done = pimc(
+        *COMPILE, "--max-drop", "30", *options, "--minimize", "energy", "--digital-price", "90",
+        "--drop-dies", "1", "--for", "as-programmed", "--front", "front.png", "--json",
+    )  # fmt: skip
+    assert done.code in (0, 1), done.err
+    told = done.json["within"]
+    assert (told["minimize"], told["digital_price"], told["picture"]) == (
+        "energy",
+        0.5,
+        "front.png",
+    )
+    assert (model / "front.png").read_bytes().startswith(b"\x89PNG")
+    assert told["state"] in ("perfect cells", "dies as programmed")
+    offered = {(o["mapping"], o["adc_range"]) for o in told["layers"][0]["offers"]}
+    assert offered == {("offset", None), ("offset", "percentile:100"), ("digital", None)}
+    costs = [point["cost"] for point in told["front"]]
+    assert costs == sorted(costs)
+    assert all(o["damage"] == o["damage_reading"] + o["damage_writing"]
+               for o in told["layers"][0]["offers"])  # fmt: skip
+
+
+def test_a_drop_of_recovered_dies(pimc, model) -> None:
+    done = pimc(
+        *COMPILE, "--max-drop", "90", "--try", "differential", "--drop-dies", "2", "--seed", "900",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert "2 recovered dies" in done.out
+
+
 def test_a_drop_of_a_task_of_ones_own(pimc, model) -> None:
     (model / "own_tasks.py").write_text(OWN)
     try:
@@ -61,6 +92,9 @@ def test_a_drop_that_does_not_hold_is_said_and_the_best_is_written(pimc, model) 
         (["--max-drop", "1", "--calib", "calib.npz", "--dump-dir", "d"], "--dump-dir"),
         (["--drop-dies", "2"], "--drop-dies given without --max-drop"),
         (["--try", "offset"], "--try given without --max-drop"),
+        (["--minimize", "energy"], "--minimize given without --max-drop"),
+        (["--front", "f.png"], "--front given without --max-drop"),
+        (["--max-drop", "1", "--calib", "calib.npz", "--try-range", "odd"], "is not understood"),
         (["--max-drop", "1", "--calib", "calib.npz", "--try", "odd"], "is not one of offset"),
     ],
 )

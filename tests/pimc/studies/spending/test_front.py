@@ -1,4 +1,4 @@
-"""The front of cells against damage, held against every combination there is."""
+"""The front of cost against damage, held against every combination there is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from pimc.studies.spending.front import Offer, front, hull
 OFFER = st.builds(
     Offer,
     st.just("any"),
-    st.integers(1, 50),
+    st.just(0),
+    st.integers(1, 50).map(float),
     st.integers(0, 1000).map(lambda tenths: tenths / 10),
 )
 LAYERS = st.lists(st.lists(OFFER, min_size=1, max_size=5), min_size=1, max_size=4)
@@ -21,12 +22,12 @@ LAYERS = st.lists(st.lists(OFFER, min_size=1, max_size=5), min_size=1, max_size=
 
 def test_a_hull_by_hand() -> None:
     offers = [
-        Offer("one", 10, 8.0),
-        Offer("dearer and worse", 15, 9.0),
-        Offer("above the line", 20, 5.0),
-        Offer("three", 30, 1.0),
-        Offer("as dear and worse", 30, 2.0),
-        Offer("four", 40, 0.5),
+        Offer("one", 1, 10, 8.0),
+        Offer("dearer and worse", 1, 15, 9.0),
+        Offer("above the line", 1, 20, 5.0),
+        Offer("three", 1, 30, 1.0),
+        Offer("as dear and worse", 1, 30, 2.0),
+        Offer("four", 1, 40, 0.5),
     ]
     assert [offer.mapping for offer in hull(offers)] == ["one", "three", "four"]
 
@@ -34,26 +35,26 @@ def test_a_hull_by_hand() -> None:
 @given(st.lists(OFFER, min_size=1, max_size=8))
 def test_each_step_of_a_hull_avoids_less_a_cell(offers) -> None:
     found = hull(offers)
-    assert found[0].cells == min(offer.cells for offer in offers)
+    assert found[0].cost == min(offer.cost for offer in offers)
     assert found[-1].damage == min(offer.damage for offer in offers)
-    rates = [(a.damage - b.damage) / (b.cells - a.cells) for a, b in pairwise(found)]
+    rates = [(a.damage - b.damage) / (b.cost - a.cost) for a, b in pairwise(found)]
     assert all(rate > 0 for rate in rates)
     assert all(one > two for one, two in pairwise(rates))
     for offer in offers:  # none lies below the hull
         for a, b in pairwise(found):
-            if a.cells <= offer.cells <= b.cells:
-                share = (offer.cells - a.cells) / (b.cells - a.cells)
+            if a.cost <= offer.cost <= b.cost:
+                share = (offer.cost - a.cost) / (b.cost - a.cost)
                 assert offer.damage >= a.damage + share * (b.damage - a.damage) - 1e-9
 
 
 @given(LAYERS)
-def test_no_combination_of_as_many_cells_has_less_damage(layers) -> None:
+def test_no_combination_of_as_much_has_less_damage(layers) -> None:
     every = [
-        (sum(offer.cells for offer in chosen), sum(offer.damage for offer in chosen))
+        (sum(offer.cost for offer in chosen), sum(offer.damage for offer in chosen))
         for chosen in product(*layers)
     ]
     for point in front(layers):
-        best = min(damage for cells, damage in every if cells <= point.cells)
+        best = min(damage for cells, damage in every if cells <= point.cost)
         assert point.damage == pytest.approx(best)
 
 
@@ -66,6 +67,6 @@ def test_points_go_on_by_one_layer_each(layers) -> None:
             n for n, (a, b) in enumerate(zip(before.offers, after.offers, strict=True)) if a != b
         ]
         assert changed == [after.last]
-        assert after.cells > before.cells
+        assert after.cost > before.cost
         assert after.damage < before.damage
     assert all(one.rate >= two.rate for one, two in pairwise(points[1:]))
