@@ -25,7 +25,8 @@ class Settle:
 
     Attributes:
         faults: the die's known faults.
-        calibration, feedback, write_noise, adc_range: as of :class:`~pimc.passes.quantize.quantize.Quantize`.
+        calibration, feedback, write_noise, adc_range: as of
+            :class:`~pimc.passes.quantize.quantize.Quantize`.
     """
 
     name: ClassVar[str] = "settle"

@@ -54,7 +54,7 @@ def front_text(found: Weighed, limit: int) -> str:
         )
         for one in (_point(found, point) for point in found.points)
     ]
-    header = (found.price.minimize, "cells a weight", "damage", "then", "becomes")
-    if unit != found.price.minimize:
-        header = (f"{found.price.minimize} in {unit}", *header[1:])
-    return table(header, rows, limit=limit)
+    saved: str = found.price.minimize
+    if unit != saved:
+        saved = f"{saved} in {unit}"
+    return table((saved, "cells a weight", "damage", "then", "becomes"), rows, limit=limit)
