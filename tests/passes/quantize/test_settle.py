@@ -42,7 +42,7 @@ def faults_of(image: Image, seed: int) -> FaultMap:
     die.attach(image.chip, image.arrays)
     stuck = die.cells.stuck
     return FaultMap(
-        tuple(Fault(*at, kinds[stuck[tuple(at)]]) for at in np.argwhere(stuck).tolist())
+        tuple(Fault(a, r, c, kinds[stuck[a, r, c]]) for a, r, c in np.argwhere(stuck).tolist())
     )
 
 

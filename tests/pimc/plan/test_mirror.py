@@ -54,10 +54,10 @@ def test_turned_columns_hold_the_same_weights(
     np.testing.assert_array_equal(after.gain.reshape(2, 3) < 0, turned)
     assert after.codes[:, :, :].max() < count
     if same_currents:
-        currents = [
+        wanted, found = (
             (q.scale * q.gain * book.pedestal_us(q.zero)).reshape(2, 3) for q in (before, after)
-        ]
-        np.testing.assert_allclose(*currents, rtol=1e-9, atol=1e-9)
+        )
+        np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-9)
     else:
         assert (turn != NO_TURN).all()
 

@@ -122,9 +122,9 @@ def test_lines_name_sounds_and_what_is_said_in_them(tmp_path: Path) -> None:
 def test_lines_name_sounds_and_their_classes(tmp_path: Path) -> None:
     tone(tmp_path / "a.wav", 440)
     (tmp_path / "data.toml").write_text('classes = ["no", "yes"]\n[audio]\n')
-    entries = [{"audio": "a.wav", "label": "yes"}, {"audio": "a.wav", "label": 0}]
-    for said in (entries, [{"audio": "a.wav", "y": one["label"]} for one in entries]):
-        path = lines(tmp_path / "calib.jsonl", said)
+    for key in ("label", "y"):
+        entries = [{"audio": "a.wav", key: "yes"}, {"audio": "a.wav", key: 0}]
+        path = lines(tmp_path / "calib.jsonl", entries)
         assert load_data(path, inputs=WAVE).targets["y"][:].tolist() == [1, 0]
     lines(path, [{"audio": "a.wav", "y": "perhaps"}])
     assert "line 1: y is 'perhaps', no number and no class" in refused(path, inputs=WAVE)

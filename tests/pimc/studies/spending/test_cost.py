@@ -7,7 +7,7 @@ import pytest
 
 from pimc import api
 from pimc.image.summary import summarize
-from pimc.studies.spending.cost import GOALS, Price
+from pimc.studies.spending.cost import GOALS, Minimize, Price
 
 
 def test_costs_of_layers_are_those_of_info(tiny_image) -> None:
@@ -15,7 +15,8 @@ def test_costs_of_layers_are_those_of_info(tiny_image) -> None:
     assert Price("cells").layers(tiny_image) == [
         e["rows"] * e["cols"] * e["groups"] * e["cells_a_weight"] for e in told["layers"]
     ]
-    for what, key in (("energy", "energy_pj"), ("latency", "latency_ns")):
+    keys: tuple[tuple[Minimize, str], ...] = (("energy", "energy_pj"), ("latency", "latency_ns"))
+    for what, key in keys:
         assert Price(what).layers(tiny_image) == [e[key] for e in told["layers"]]
         assert Price(what).of_image(tiny_image) == pytest.approx(told[key])
     assert Price("arrays").of_image(tiny_image) == told["arrays_used"]

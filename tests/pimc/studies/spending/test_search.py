@@ -49,7 +49,8 @@ def test_rules_by_hand() -> None:
     assert one(0.2) == pytest.approx(0.04)
     two = Rule.of([(0.1, 0.02), (0.4, 0.04)])
     assert two is not None
-    assert (two.exponent, two(0.9)) == (pytest.approx(0.5), pytest.approx(0.06))
+    assert two.exponent == pytest.approx(0.5)
+    assert two(0.9) == pytest.approx(0.06)
     steep = Rule.of([(0.1, 0.01), (0.2, 0.9)])
     assert steep is not None
     assert steep.exponent == 2.0
