@@ -123,7 +123,10 @@ def test_lines_name_sounds_and_their_classes(tmp_path: Path) -> None:
     tone(tmp_path / "a.wav", 440)
     (tmp_path / "data.toml").write_text('classes = ["no", "yes"]\n[audio]\n')
     for key in ("label", "y"):
-        entries = [{"audio": "a.wav", key: "yes"}, {"audio": "a.wav", key: 0}]
+        entries: list[dict[str, object]] = [
+            {"audio": "a.wav", key: "yes"},
+            {"audio": "a.wav", key: 0},
+        ]
         path = lines(tmp_path / "calib.jsonl", entries)
         assert load_data(path, inputs=WAVE).targets["y"][:].tolist() == [1, 0]
     lines(path, [{"audio": "a.wav", "y": "perhaps"}])
