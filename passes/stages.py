@@ -16,6 +16,8 @@ from pimc.chip.fault_map import FaultMap
 from pimc.errors import PlanError, UsageError
 from pimc.files.strict import did_you_mean
 from pimc.passes.array.partition import Partition
+from pimc.passes.equalize.equalize import Equalize
+from pimc.passes.equalize.row_groups import RowGroups
 from pimc.passes.graph.frontend import load_model
 from pimc.passes.layout.map_cells import MapCells
 from pimc.passes.layout.pack import Pack
@@ -25,10 +27,8 @@ from pimc.passes.layout.schedule import Scheduling
 from pimc.passes.layout.tile import Tiling
 from pimc.passes.lower.lowering import Lower
 from pimc.passes.options import Options
-from pimc.passes.quantize.equalize import Equalize
 from pimc.passes.quantize.learn import Learner, LearnRounding
 from pimc.passes.quantize.quantize import Calibration, Quantize
-from pimc.passes.quantize.row_groups import RowGroups
 from pimc.passes.quantize.settle import Settle
 from pimc.passes.rotate.rotate import Rotate
 from pimc.passes.simplify.simplify import Simplify

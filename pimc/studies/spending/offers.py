@@ -18,8 +18,8 @@ from pimc.chip.sections import LayerMapping
 from pimc.data.dataset import Dataset
 from pimc.errors import ChipError, UsageError
 from pimc.image.image import Image
+from pimc.passes.equalize.equalize import Equalize
 from pimc.passes.options import Options
-from pimc.passes.quantize.equalize import Equalize
 from pimc.passes.quantize.quantize import Calibration, Quantize
 from pimc.plan.records import Plan
 from pimc.progress import Progress, silent

@@ -67,9 +67,9 @@ def test_the_best_for_the_cells_as_they_are_is_kept(missed) -> None:
 
 @pytest.fixture(scope="module")
 def coarse() -> Recovery:
-    """Four levels, thirty-two layers: the second round raises the held-out loss."""
+    """Three levels, twenty-four layers: the second round raises the held-out loss."""
     data = deep_inputs()
-    image = deep_image(32, 4, 0.05, data)
+    image = deep_image(24, 3, 0.05, data)
     return recover(image, ClosedDevice(image, 100), data, OPTIONS)
 
 

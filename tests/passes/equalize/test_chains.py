@@ -10,8 +10,8 @@ import onnx
 import pytest
 
 from pimc import api
+from pimc.passes.equalize.chains import chain_to, scale_inputs
 from pimc.passes.graph.constants import names_in_use
-from pimc.passes.quantize.chains import chain_to, scale_inputs
 from pimc.plan.records import Plan, array_nodes, layer_of
 from tests.passes.lowered_nets import model_of, node
 

@@ -8,7 +8,7 @@ import pytest
 
 from pimc.chip.codebook import codebook
 from pimc.chip.design import Chip
-from pimc.passes.quantize.row_scales import Channels, Precision, error_of, row_scales
+from pimc.passes.equalize.row_scales import Channels, Precision, error_of, row_scales
 
 Array64 = npt.NDArray[np.float64]
 CHIP = Chip.default()

@@ -20,9 +20,9 @@ from pimc.chip.codebook import codebooks
 from pimc.chip.design import Chip
 from pimc.errors import PlanError
 from pimc.files.weights.weight import Weight
+from pimc.passes.equalize.equalize import channels_met
 from pimc.passes.graph.constants import add_constant, fresh, names_in_use
 from pimc.passes.layout.tile import block_size
-from pimc.passes.quantize.equalize import channels_met
 from pimc.passes.quantize.quantize import Calibration
 from pimc.plan.records import (
     ARRAY_OP,

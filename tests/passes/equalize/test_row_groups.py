@@ -15,10 +15,10 @@ from pimc import api
 from pimc.chip.design import Chip
 from pimc.errors import UsageError
 from pimc.image.image import Image
-from pimc.passes.quantize.row_groups import grouped, split
+from pimc.passes.equalize.row_groups import grouped, split
 from pimc.runtime.session import Session
+from tests.passes.equalize.test_chains import drawn
 from tests.passes.lowered_nets import golden, in_float, model_of, node
-from tests.passes.quantize.test_chains import drawn
 
 CHIP = Chip.default().with_array(16, 16)
 

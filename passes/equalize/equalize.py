@@ -13,11 +13,11 @@ from pimc.chip.codebook import Codebook, codebooks
 from pimc.chip.converters import dac_limits
 from pimc.chip.design import Chip
 from pimc.files.weights.weight import Weight
-from pimc.passes.quantize.chains import Chain, chain_to, scale_inputs
+from pimc.passes.equalize.chains import Chain, chain_to, scale_inputs
+from pimc.passes.equalize.row_scales import Channels, Precision, error_of, row_scales
 from pimc.passes.quantize.left import LEFT_ALONE
 from pimc.passes.quantize.outputs import apply
 from pimc.passes.quantize.quantize import Calibration
-from pimc.passes.quantize.row_scales import Channels, Precision, error_of, row_scales
 from pimc.plan.records import Layer, Plan, array_nodes, layer_of, repeated_layers
 
 if TYPE_CHECKING:

@@ -15,12 +15,12 @@ from onnx import numpy_helper
 from pimc import api
 from pimc.chip.design import Chip
 from pimc.image.image import Image
-from pimc.passes.quantize.chains import Chain
-from pimc.passes.quantize.equalize import rescaled
+from pimc.passes.equalize.chains import Chain
+from pimc.passes.equalize.equalize import rescaled
 from pimc.plan.records import Layer
 from pimc.runtime.session import Session
+from tests.passes.equalize.test_chains import BETWEEN, OPAQUE, chain_of, drawn
 from tests.passes.lowered_nets import golden, in_float, model_of, node
-from tests.passes.quantize.test_chains import BETWEEN, OPAQUE, chain_of, drawn
 
 Floats = npt.NDArray[np.float32]
 CHIP = Chip.default().with_array(64, 64)

@@ -1,0 +1,1 @@
+"""Scaling and grouping the input channels of layers, before they are quantized."""
