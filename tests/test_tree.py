@@ -58,6 +58,7 @@ ELSEWHERE: dict[str, str] = {
     "pimc/chip/write_cost.py": "tests/pimc/chip/cell/test_write_verify.py",
     "pimc/cli/compiling/fronts.py": "tests/pimc/cli/compiling/test_layouts.py",
     "pimc/cli/compiling/spent.py": "tests/pimc/cli/compiling/test_within.py",
+    "pimc/cli/compiling/weights.py": "tests/pimc/cli/compiling/test_compile.py",
     "pimc/cli/options/chip.py": "tests/pimc/cli/compiling/test_compile.py",
     "pimc/cli/options/data.py": "tests/pimc/cli/running/test_eval.py",
     "pimc/cli/options/model.py": "tests/pimc/cli/compiling/test_check.py",

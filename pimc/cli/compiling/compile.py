@@ -13,6 +13,7 @@ import click
 
 from pimc.cli.command import Report, Settings, command, note
 from pimc.cli.compiling.spent import draw_front, result_of, text_of
+from pimc.cli.compiling.weights import WeightOptions
 from pimc.cli.compiling.within import WithinOptions, chosen
 from pimc.cli.options.chip import ChipOptions
 from pimc.cli.options.data import DataOptions
@@ -20,7 +21,7 @@ from pimc.cli.options.fields import argument, flag, group, option, several
 from pimc.cli.options.model import ModelOptions
 from pimc.cli.options.partition import PartitionOptions
 from pimc.cli.options.single import explain_option
-from pimc.cli.options.values import ADC_RANGE, FILE, PACKING
+from pimc.cli.options.values import FILE, PACKING
 from pimc.cli.summary import explanations, layer_table, summary_facts
 from pimc.cli.text import facts, room, states_text, told_of_states
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from pimc.chip.design import Chip
     from pimc.data.dataset import Dataset
     from pimc.passes.layout.pack import Packing
-    from pimc.passes.options import Purpose
     from pimc.plan.records import Plan
     from pimc.studies.spending.choice import Choice
 
@@ -77,48 +77,11 @@ class CompileArguments:
         metavar="N",
         help="Spend up to N arrays, also on copies of the layers that take longest.",
     )
-    adc_range: tuple[tuple[str, str], ...] = several(
-        "--adc-range",
-        type=ADC_RANGE,
-        metavar="[LAYER=]WHAT",
-        help="How the ADCs' range is chosen: layer or column, what shares one; mse or"
-        " percentile:99.9, how it is found; two of them as in column,mse. For layers whose name"
-        " fits LAYER=, else for all others. May be given again.",
-    )
     phases: bool = flag("--phases", help="Cut what is larger than the chip; else it is refused.")
     partition: PartitionOptions = group(PartitionOptions)
     within: WithinOptions = group(WithinOptions)
-    harden: bool = flag(
-        "--harden", help="Train the weights for the chip's write errors; needs --calib."
-    )
-    learn_rounding: bool = flag(
-        "--learn-rounding",
-        help="Train codes, scales and ranges toward the float network; needs --calib.",
-    )
+    weights: WeightOptions = group(WeightOptions)
     no_teacher: bool = flag("--no-teacher", help="Leave the float weights out of the image.")
-    no_feedback: bool = flag("--no-feedback", help="Round every weight on its own.")
-    no_equalize: bool = flag(
-        "--no-equalize", help="Leave the scales of the layers' input channels as they are."
-    )
-    rotate: bool = flag(
-        "--rotate", help="Rotate the channels of transformers where that changes no output."
-    )
-    split_rows: bool = flag(
-        "--split-rows",
-        help="Read tall matrices in groups of rows, each with ranges of its own; needs --calib.",
-    )
-    purpose: Purpose | None = option(
-        "--for",
-        type=click.Choice(["recovery", "as-programmed"]),
-        help="The state of a die that ranges of weights are chosen for.  [default: recovery with"
-        " --calib, else as-programmed]",
-    )
-    write_noise: float | None = option(
-        "--write-noise",
-        type=click.FloatRange(0, 1),
-        help="Share of the variance of write errors that ranges of weights reckon with.  [default:"
-        " 1; for recovery what that is expected to leave, layer by layer]",
-    )
     explain: bool = explain_option()
     own_passes: tuple[str, ...] = several(
         "--pass",
@@ -145,35 +108,24 @@ def compile_(settings: Settings, arguments: CompileArguments) -> Report:
     """
     from pimc import api
     from pimc.chip.fault_map import FaultMap
-    from pimc.errors import UsageError
     from pimc.image.summary import summarize
     from pimc.passes.graph.frontend import load_model
     from pimc.passes.own import installed_passes
     from pimc.passes.quantize.adc_choice import with_ranges
 
     start = time.perf_counter()
-    if arguments.harden and (arguments.calib is None or arguments.no_teacher):
-        raise UsageError(
-            "--harden trains toward the float network on calibration data",
-            hint="give --calib, and leave out --no-teacher",
-        )
-    if arguments.learn_rounding and arguments.calib is None:
-        raise UsageError("--learn-rounding trains on calibration data", hint="give --calib")
-    if arguments.learn_rounding and arguments.harden:
-        raise UsageError(
-            "--harden trains all weights anew, whatever --learn-rounding made of them",
-            hint="for write errors give --learn-rounding --for as-programmed, or --harden alone",
-        )
+    weights = arguments.weights
+    weights.check(calib=arguments.calib is not None, teacher=not arguments.no_teacher)
     clashes = {
-        "--learn-rounding": arguments.learn_rounding,
-        "--harden": arguments.harden,
+        "--learn-rounding": weights.learn_rounding,
+        "--harden": weights.harden,
         "--no-teacher": arguments.no_teacher,
         "--stop-after": arguments.stop_after is not None,
         "--dump-dir": arguments.dump_dir is not None,
     }
     arguments.within.check(calib=arguments.calib is not None, others=clashes)
     output = _output(arguments.model, arguments.output)
-    chip = with_ranges(arguments.chip.load(), arguments.adc_range)
+    chip = with_ranges(arguments.chip.load(), weights.adc_range)
     options = _options(arguments)
     passes = installed_passes(arguments.own_passes)
     found = [FaultMap.load(path) for path in arguments.faults]
@@ -203,7 +155,7 @@ def compile_(settings: Settings, arguments: CompileArguments) -> Report:
         image.save(output)
         if arguments.within.front is not None:
             draw_front(arguments.within.front, choice, arguments.within, chip.name)
-    elif arguments.harden and calib is not None:
+    elif weights.harden and calib is not None:
         from pimc.passes.recover.train.harden import hardened
 
         image = api.compile(**work)
@@ -262,18 +214,11 @@ def _options(arguments: CompileArguments) -> api.Options:
         packing=arguments.packing or ("parallel" if arguments.copies else "dense"),
         copies=arguments.copies,
         phases=arguments.phases,
-        feedback=not arguments.no_feedback,
-        equalize=not arguments.no_equalize,
-        purpose=arguments.purpose,
-        write_noise=arguments.write_noise,
         digital=arguments.partition.digital,
         mapping=arguments.chip.of_layers,
-        adc_range={glob: text for glob, text in arguments.adc_range if glob},
         array_only=arguments.partition.array_only,
         teacher=not arguments.no_teacher,
-        learn_rounding=arguments.learn_rounding,
-        rotate=arguments.rotate,
-        split_rows=arguments.split_rows,
+        **arguments.weights.chosen,
     )
 
 

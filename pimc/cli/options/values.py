@@ -143,42 +143,11 @@ def states_of(given: Iterable[tuple[str, str]]) -> dict[str, str]:
     return found
 
 
-class _Mapping(_ParamType[tuple[str, str]]):
-    """``sliced:2`` for the whole chip, ``LAYER=sliced:2`` for some layers: glob and mapping.
-
-    The glob of the whole chip is empty.
-    """
-
-    name = "mapping"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, str]:
-        from pimc.chip.layer_mapping import parse_mapping
-        from pimc.errors import PimcError
-
-        if isinstance(value, tuple):
-            return value
-        glob, of_layers, text = str(value).rpartition("=")
-        if of_layers and not glob:
-            self.fail(f"{value!r} names no layer", param, ctx)
-        if text != "digital" or not glob:
-            try:
-                parse_mapping(text)
-            except PimcError as cause:
-                self.fail(str(cause), param, ctx)
-        return glob, text
-
-
-class _AdcRange(_ParamType[tuple[str, str]]):
-    """``percentile:100`` for all layers, ``LAYER=percentile:100`` for some: glob and words.
-
-    The glob of all layers is empty.
-    """
-
-    name = "range"
+class _OfLayers(_ParamType[tuple[str, str]]):
+    """``WHAT`` for all layers, ``LAYER=WHAT`` for some: glob and words; of all it is empty."""
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, str]:
         from pimc.errors import PimcError
-        from pimc.passes.quantize.adc_choice import parse_range
 
         if isinstance(value, tuple):
             return value
@@ -186,10 +155,41 @@ class _AdcRange(_ParamType[tuple[str, str]]):
         if of_layers and not glob:
             self.fail(f"{value!r} names no layer", param, ctx)
         try:
-            parse_range(text)
+            self.require(glob, text)
         except PimcError as cause:
             self.fail(str(cause), param, ctx)
         return glob, text
+
+    def require(self, glob: str, text: str) -> None:
+        """Make sure that the words are understood.
+
+        Raises:
+            PimcError: they are not.
+        """
+        raise NotImplementedError
+
+
+class _Mapping(_OfLayers):
+    """How weights become cells: ``sliced:2``, ``conv*=digital``."""
+
+    name = "mapping"
+
+    def require(self, glob: str, text: str) -> None:
+        from pimc.chip.layer_mapping import parse_mapping
+
+        if text != "digital" or not glob:
+            parse_mapping(text)
+
+
+class _AdcRange(_OfLayers):
+    """How ranges of ADCs are chosen: ``percentile:100``, ``fc=column``."""
+
+    name = "range"
+
+    def require(self, glob: str, text: str) -> None:
+        from pimc.passes.quantize.adc_choice import parse_range
+
+        parse_range(text)
 
 
 #: Seconds of the units that a time may be given in; a year has 365.25 days.
