@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pimc.cli.options.fields import flag, option, several
-from pimc.cli.options.values import ADC_RANGE
+from pimc.cli.options.values import ADC_RANGE, within
 
 if TYPE_CHECKING:
     from pimc.passes.options import Purpose
@@ -54,7 +54,7 @@ class WeightOptions:
     )
     write_noise: float | None = option(
         "--write-noise",
-        type=click.FloatRange(0, 1),
+        type=within(0, 1),
         help="Share of the variance of write errors that ranges of weights reckon with.  [default:"
         " 1; for recovery what that is expected to leave, layer by layer]",
     )

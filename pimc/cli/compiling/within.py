@@ -13,7 +13,7 @@ import click
 
 from pimc.cli.options.fields import group, option, several
 from pimc.cli.options.task import task_of, task_option
-from pimc.cli.options.values import FILE
+from pimc.cli.options.values import FILE, within
 
 if TYPE_CHECKING:
     from pimc.chip.design import Chip
@@ -57,7 +57,7 @@ class TryOptions:
     )
     digital_price: float | None = option(
         "--digital-price",
-        type=click.FloatRange(0),
+        type=within(0),
         metavar="V",
         help="What counts for digital layers: cells a weight, or pJ or ns for a product and sum "
         " [default: 8 cells, 4.6 pJ, 0.0039 ns].",
@@ -96,7 +96,7 @@ class WithinOptions:
 
     max_drop: float | None = option(
         "--max-drop",
-        type=click.FloatRange(0),
+        type=within(0),
         metavar="V",
         help="Choose mappings with which the metric is worse than the float network's by no more"
         " than V on held-out samples of --calib, with the fewest cells; exit with 1 if there are"

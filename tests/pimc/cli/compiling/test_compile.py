@@ -176,6 +176,14 @@ def test_write_noise_narrows_the_ranges_of_weights(pimc, model) -> None:
     assert "--write-noise" in refused.err
 
 
+@pytest.mark.parametrize("option", ["--write-noise", "--max-drop", "--digital-price"])
+def test_numbers_that_are_none_are_refused(pimc, model, option: str) -> None:
+    done = pimc("compile", "tiny.onnx", "--calib", "calib.npz", option, "nan", "-o", "o.pimc")
+    assert (done.code, done.out) == (2, "")
+    assert f"'{option}': 'nan' is not a number" in done.err
+    assert not (model / "o.pimc").exists()
+
+
 def test_learned_rounding_says_what_it_gained(pimc, model) -> None:
     done = pimc("compile", "tiny.onnx", "--calib", "calib.npz", "--learn-rounding", "-o", "l.pimc")
     assert done.code == 0
