@@ -53,6 +53,7 @@ def front_picture(
             x, scale * y, where="post", color=_EXPECTED, linewidth=1.4,
             label="expected from sensitivities",
         )  # fmt: skip
+    told: set[str] = set()
     for number, (x, drop, ends) in enumerate(measured):
         distances = [abs(end - drop) if np.isfinite(end) else 0.0 for end in sorted(ends)]
         mine = number == taken
@@ -61,8 +62,9 @@ def front_picture(
             [x], [scale * drop], scale * np.asarray(distances)[:, None],
             marker="o", markersize=6 if mine else 4, capsize=3, elinewidth=0.8,
             color=_TAKEN if mine else _MEASURED, zorder=3 if mine else 2, linestyle="",
-            label=label if label not in _labels(axes) else None,
+            label=None if label in told else label,
         )  # fmt: skip
+        told.add(label)
     axes.axhline(
         scale * allowed, color=REFERENCE, linewidth=1, linestyle=":",
         label=f"allowed {metric.number(allowed)}",
@@ -75,7 +77,3 @@ def front_picture(
     stands = stands_on(dies, samples) if dies else f"{samples:,} held-out samples"
     caption(figure, f"{stands}, {about}; bars: 95 % interval")
     save_figure(figure, path)
-
-
-def _labels(axes: object) -> list[str]:
-    return list(axes.get_legend_handles_labels()[1])  # type: ignore[attr-defined]

@@ -32,7 +32,10 @@ def packed(*places: Place) -> Plan:
 def test_passes_are_named_after_their_stages() -> None:
     asked = api.Options(copies=9, packing="parallel", digital=("w3",), array_only=True)
     options = replace(asked, rotate=True, split_rows=True)
-    run = lambda graph, on_array, *, most=None: None  # noqa: E731
+
+    def run(graph, on_array, *, most=None) -> None:
+        """No data are run."""
+
     choices = Choices(options, run, FaultMap(()))
     learning = replace(
         choices,

@@ -35,21 +35,42 @@ _GAIN_LIMITS = (0.5, 2.0)
 _AT_ONCE = 1 << 22
 
 
+def nearest(x: torch.Tensor, y: torch.Tensor) -> Line:
+    """Slope and offset a row that bring ``x`` nearest to ``y``."""
+    mean_x, mean_y = x.mean(dim=1), y.mean(dim=1)
+    centred = x - mean_x[:, None]
+    power = centred.square().mean(dim=1)
+    slope = (centred * y).mean(dim=1) / power.clamp_min(torch.finfo(x.dtype).tiny)
+    slope = torch.where(power > 0, slope.clamp(*_GAIN_LIMITS), torch.ones_like(slope))
+    return slope, mean_y - slope * mean_x
+
+
+def as_spread(x: torch.Tensor, y: torch.Tensor) -> Line:
+    """Slope and offset a row that give ``x`` the mean and the spread of ``y``.
+
+    What is nearest is narrower than that by the errors of ``x``, layer after layer, which in a
+    deep network costs more than the errors themselves.
+    """
+    mean_x, mean_y = x.mean(dim=1), y.mean(dim=1)
+    spread = x.std(dim=1, correction=0)
+    ratio = y.std(dim=1, correction=0) / spread.clamp_min(torch.finfo(x.dtype).tiny)
+    slope = torch.where(spread > 0, ratio.clamp(*_GAIN_LIMITS), torch.ones_like(spread))
+    return slope, mean_y - slope * mean_x
+
+
 def calibrate(
     session: Session,
     teacher: ArrayCall,
     inputs: Feed,
     chip: ArrayCall | None = None,
     *,
-    fit: Fit | None = None,
+    fit: Fit = nearest,
 ) -> Image:
     """The image with gain and bias fitted to ``inputs``, samples by input name.
 
     Args:
         chip: stands in for the session's chip where none is attached.
-        fit: :func:`nearest` if None.
     """
-    fit = fit or nearest
     chip = chip or session.array
     with layer_outputs(session, teacher, inputs) as wanted:
         repeated = {name for name, use in wanted.places if use}
@@ -122,14 +143,10 @@ def fitted_line(
     layer: ImageLayer,
     found: Sequence[torch.Tensor],
     wanted: Sequence[torch.Tensor],
-    fit: Fit | None = None,
+    fit: Fit = nearest,
 ) -> Line:
-    """Slope and offset of each column that bring ``found`` to ``wanted``.
-
-    Args:
-        fit: :func:`nearest` if None.
-    """
-    fit, axis = fit or nearest, -1 if layer.window is None else 1
+    """Slope and offset of each column that bring ``found`` to ``wanted``."""
+    axis = -1 if layer.window is None else 1
     count = -(-sum(y.numel() for y in found) // _AT_ONCE)
     parts = zip(_in_parts(found, axis, count), _in_parts(wanted, axis, count), strict=True)
     slopes, offsets = zip(*(fit(ours, theirs) for ours, theirs in parts), strict=True)
@@ -148,26 +165,3 @@ def _in_parts(values: Sequence[torch.Tensor], axis: int, count: int) -> Iterator
     cut = [y.movedim(axis, 0).tensor_split(max(1, count)) for y in values]
     for same in zip(*cut, strict=True):
         yield torch.cat([part.flatten(1) for part in same], dim=1)
-
-
-def nearest(x: torch.Tensor, y: torch.Tensor) -> Line:
-    """Slope and offset a row that bring ``x`` nearest to ``y``."""
-    mean_x, mean_y = x.mean(dim=1), y.mean(dim=1)
-    centred = x - mean_x[:, None]
-    power = centred.square().mean(dim=1)
-    slope = (centred * y).mean(dim=1) / power.clamp_min(torch.finfo(x.dtype).tiny)
-    slope = torch.where(power > 0, slope.clamp(*_GAIN_LIMITS), torch.ones_like(slope))
-    return slope, mean_y - slope * mean_x
-
-
-def as_spread(x: torch.Tensor, y: torch.Tensor) -> Line:
-    """Slope and offset a row that give ``x`` the mean and the spread of ``y``.
-
-    What is nearest is narrower than that by the errors of ``x``, layer after layer, which in a
-    deep network costs more than the errors themselves.
-    """
-    mean_x, mean_y = x.mean(dim=1), y.mean(dim=1)
-    spread = x.std(dim=1, correction=0)
-    ratio = y.std(dim=1, correction=0) / spread.clamp_min(torch.finfo(x.dtype).tiny)
-    slope = torch.where(spread > 0, ratio.clamp(*_GAIN_LIMITS), torch.ones_like(spread))
-    return slope, mean_y - slope * mean_x

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -144,7 +144,14 @@ def states_of(given: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 class _OfLayers(_ParamType[tuple[str, str]]):
-    """``WHAT`` for all layers, ``LAYER=WHAT`` for some: glob and words; of all it is empty."""
+    """``WHAT`` for all layers, ``LAYER=WHAT`` for some: glob and words; of all it is empty.
+
+    Args:
+        require: makes sure that the words are understood, for a glob; raises ``PimcError``.
+    """
+
+    def __init__(self, name: str, require: Callable[[str, str], None]) -> None:
+        self.name, self._require = name, require
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, str]:
         from pimc.errors import PimcError
@@ -155,41 +162,25 @@ class _OfLayers(_ParamType[tuple[str, str]]):
         if of_layers and not glob:
             self.fail(f"{value!r} names no layer", param, ctx)
         try:
-            self.require(glob, text)
+            self._require(glob, text)
         except PimcError as cause:
             self.fail(str(cause), param, ctx)
         return glob, text
 
-    def require(self, glob: str, text: str) -> None:
-        """Make sure that the words are understood.
 
-        Raises:
-            PimcError: they are not.
-        """
-        raise NotImplementedError
+def _require_mapping(glob: str, text: str) -> None:
+    """``sliced:2``, ``conv*=digital``: how weights become cells; digital are some layers alone."""
+    from pimc.chip.layer_mapping import parse_mapping
 
-
-class _Mapping(_OfLayers):
-    """How weights become cells: ``sliced:2``, ``conv*=digital``."""
-
-    name = "mapping"
-
-    def require(self, glob: str, text: str) -> None:
-        from pimc.chip.layer_mapping import parse_mapping
-
-        if text != "digital" or not glob:
-            parse_mapping(text)
+    if text != "digital" or not glob:
+        parse_mapping(text)
 
 
-class _AdcRange(_OfLayers):
-    """How ranges of ADCs are chosen: ``percentile:100``, ``fc=column``."""
+def _require_range(glob: str, text: str) -> None:
+    """``percentile:100``, ``fc=column``: how ranges of ADCs are chosen."""
+    from pimc.passes.quantize.adc_choice import parse_range
 
-    name = "range"
-
-    def require(self, glob: str, text: str) -> None:
-        from pimc.passes.quantize.adc_choice import parse_range
-
-        parse_range(text)
+    parse_range(text)
 
 
 #: Seconds of the units that a time may be given in; a year has 365.25 days.
@@ -197,11 +188,11 @@ _SECONDS: Mapping[str, float] = {
     "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0, "y": 31_557_600.0,
 }  # fmt: skip
 
-ADC_RANGE = _AdcRange()
+ADC_RANGE = _OfLayers("range", _require_range)
 DURATION = _Duration()
 FILE = click.Path(path_type=Path)
 FLOATS = _Floats()
-MAPPING = _Mapping()
+MAPPING = _OfLayers("mapping", _require_mapping)
 NUMBER = _Number()
 PACKING = _Packing()
 SIZE = _Size()

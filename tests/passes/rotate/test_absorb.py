@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import onnx
 import pytest
@@ -48,8 +50,8 @@ def affine_ops(plan: Plan) -> int:
 @settings(max_examples=2, deadline=None)
 @given(seed=st.integers(0, 99))
 @pytest.mark.parametrize("net", [llama_like, gpt_like, bert_like])
-def test_outputs_stay(net: object, seed: int) -> None:
-    model = net(seed)  # type: ignore[operator]
+def test_outputs_stay(net: Callable[[int], onnx.ModelProto], seed: int) -> None:
+    model = net(seed)
     assert off(absorbed(partitioned(model)), model) < 3e-6
 
 
