@@ -40,7 +40,8 @@ class TryOptions:
         type=click.STRING,
         metavar="KIND",
         help="A mapping that layers may get, or digital; may be given again  [default: offset,"
-        " differential, sliced:2, sliced:3].",
+        " differential, sliced:2, sliced:3; where cells or arrays are saved, and without --copies,"
+        " digital].",
     )
     ranges: tuple[str, ...] = several(
         "--try-range",
@@ -83,11 +84,11 @@ class TryOptions:
         """
         from pimc.passes.quantize.adc_choice import parse_range
         from pimc.studies.spending.cost import Price
-        from pimc.studies.spending.offers import KINDS, Trials
+        from pimc.studies.spending.offers import Trials
 
         for text in self.ranges:
             parse_range(text)
-        return Trials(self.tried or KINDS, self.ranges, Price(self.minimize, self.digital_price))
+        return Trials(self.tried, self.ranges, Price(self.minimize, self.digital_price))
 
 
 @dataclass(frozen=True)

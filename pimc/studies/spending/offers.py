@@ -30,8 +30,8 @@ from pimc.tasks.task import Task
 
 __all__ = ["KINDS", "SAMPLES", "Trials", "offers"]
 
-#: Mappings that are tried where nobody says otherwise; those that a chip cannot hold are left out.
-KINDS = ("offset", "differential", "sliced:2", "sliced:3")
+#: What is tried where nobody says otherwise; mappings that a chip cannot hold are left out.
+KINDS = ("offset", "differential", "sliced:2", "sliced:3", "digital")
 #: Samples that damages are predicted on.
 SAMPLES = 64
 
@@ -41,13 +41,32 @@ class Trials:
     """What is tried.
 
     Attributes:
-        kinds: mappings as users write them, ``digital`` among them.
+        kinds: mappings as users write them, ``digital`` among them; :data:`KINDS` if there are
+            none, of which ``digital`` only where cells or arrays are saved and
+            no layers are copied.
         ranges: ways to choose the ADC's range, beside that of the chip.
     """
 
-    kinds: tuple[str, ...] = KINDS
+    kinds: tuple[str, ...] = ()
     ranges: tuple[str, ...] = ()
     price: Price = field(default_factory=Price)
+
+    def settled(self, *, copied: bool) -> Trials:
+        """What is tried, with its defaults filled in.
+
+        Args:
+            copied: layers get copies, which are of layers on the array.
+
+        Raises:
+            UsageError: copies, and digital layers asked for.
+        """
+        if copied and "digital" in self.kinds:
+            raise UsageError(
+                "copies are of layers on the array", "digital", "leave one of them out"
+            )
+        on_array = copied or self.price.minimize in ("energy", "latency")
+        defaults = tuple(kind for kind in KINDS if not (on_array and kind == "digital"))
+        return replace(self, kinds=self.kinds or defaults)
 
     def on_array(self, chip: Chip) -> list[str]:
         """Those of the mappings that a chip can hold.

@@ -64,8 +64,7 @@ def weighed(
         UsageError: a choice of what is tried that cannot be followed.
         ModelError, ChipError: as of :func:`pimc.compile`; gradients cannot reach a layer.
     """
-    if "digital" in trials.kinds and options.copies is not None:
-        raise UsageError("copies are of layers on the array", "digital", "leave one of them out")
+    trials = trials.settled(copied=options.copies is not None)
     plan = plan_model(first, chip, options=options, passes=passes, stop_after="partition")
     data = data.on(plan.graph.graph.inputs)
     found = offers(plan, chip, data, options, trials, task=task, progress=progress)

@@ -115,3 +115,14 @@ def test_the_task_says_what_outputs_are_held_to(plan, data) -> None:
     (other, *_) = offers(plan, CHIP, data, Options(), Trials(("offset",)))
     assert found[0].damage != other[0].damage
     assert np.isfinite([found[0].damage, other[0].damage]).all()
+
+
+def test_layers_may_be_digital_where_cells_are_saved_and_none_are_copied() -> None:
+    assert "digital" in Trials().settled(copied=False).kinds
+    assert "digital" in Trials(price=Price("arrays")).settled(copied=False).kinds
+    assert "digital" not in Trials().settled(copied=True).kinds
+    assert "digital" not in Trials(price=Price("energy")).settled(copied=False).kinds
+    asked = Trials(("offset", "digital"), price=Price("latency"))
+    assert asked.settled(copied=False).kinds == ("offset", "digital")
+    with pytest.raises(UsageError, match="copies are of layers on the array"):
+        asked.settled(copied=True)
