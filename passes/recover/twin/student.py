@@ -10,6 +10,7 @@ import torch
 
 from pimc.errors import ModelError
 from pimc.passes.recover.twin.goal import Goal, Outputs
+from pimc.passes.recover.twin.straight import mean_square
 from pimc.passes.recover.twin.twin import Twin
 from pimc.passes.recover.watch.calls import Call, next_call
 from pimc.plan.records import layer_of
@@ -109,7 +110,7 @@ def distance(goal: Goal, found: Run, wanted: Run, features: float) -> torch.Tens
 def feature_loss(found: LayerOutputs, wanted: LayerOutputs) -> torch.Tensor:
     """Mean over all uses of layers of the squared error relative to the teacher's variance."""
     losses = [
-        (found[call] - value).square().mean() / value.var(correction=0).clamp_min(1e-12)
+        mean_square(found[call] - value) / value.var(correction=0).clamp_min(1e-12)
         for call, value in wanted.items()
     ]
     return torch.stack(losses).mean()
