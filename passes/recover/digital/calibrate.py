@@ -52,10 +52,15 @@ def as_spread(x: torch.Tensor, y: torch.Tensor) -> Line:
     deep network costs more than the errors themselves.
     """
     mean_x, mean_y = x.mean(dim=1), y.mean(dim=1)
-    spread = x.std(dim=1, correction=0)
-    ratio = y.std(dim=1, correction=0) / spread.clamp_min(torch.finfo(x.dtype).tiny)
+    spread = _spread(x, mean_x)
+    ratio = _spread(y, mean_y) / spread.clamp_min(torch.finfo(x.dtype).tiny)
     slope = torch.where(spread > 0, ratio.clamp(*_GAIN_LIMITS), torch.ones_like(spread))
     return slope, mean_y - slope * mean_x
+
+
+def _spread(values: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
+    """Standard deviation a row; torch's own takes ten times as long on a processor."""
+    return (values - mean[:, None]).square_().mean(dim=1).sqrt_()
 
 
 def calibrate(
@@ -65,17 +70,19 @@ def calibrate(
     chip: ArrayCall | None = None,
     *,
     fit: Fit = nearest,
+    wanted: Shelf | None = None,
 ) -> Image:
     """The image with gain and bias fitted to ``inputs``, samples by input name.
 
     Args:
         chip: stands in for the session's chip where none is attached.
+        wanted: what the float network's layers give for the inputs, if that is known.
     """
     chip = chip or session.array
-    with layer_outputs(session, teacher, inputs) as wanted:
-        repeated = {name for name, use in wanted.places if use}
-        shared = _shared_lines(session, teacher, inputs, chip, fit, repeated)
-        fitted = _one_by_one(session, inputs, chip, fit, shared, wanted)
+    wanted = wanted or layer_outputs(session, teacher, inputs)
+    repeated = {name for name, use in wanted.places if use}
+    shared = _shared_lines(session, teacher, inputs, chip, fit, repeated)
+    fitted = _one_by_one(session, inputs, chip, fit, shared, wanted)
     return session.image.with_layers(fitted)
 
 

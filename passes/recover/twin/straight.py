@@ -5,12 +5,13 @@ Y. Bengio et al., arXiv 1308.3432.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 
-__all__ = ["mean_square", "rounded", "straight"]
+__all__ = ["driven", "mean_square", "rounded", "straight"]
 
 
 def straight(expected: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
@@ -24,7 +25,19 @@ def rounded(x: torch.Tensor, limits: tuple[int, int]) -> torch.Tensor:
     A value at a limit is not clipped.
     """
     found = x.detach().round().clamp_(*limits)
-    return straight(F.hardtanh(x, *_beyond(limits, x.dtype)), found) if x.requires_grad else found
+    if not x.requires_grad:
+        return found
+    return straight(F.hardtanh(x, *_beyond(limits, x.dtype)), found)
+
+
+def driven(x: torch.Tensor, step: float, limits: tuple[int, int]) -> torch.Tensor:
+    """``x`` as a DAC of this step gives it; gradients end where it is clipped.
+
+    The same bits as ``rounded(x / step, limits) * step``, values and gradients.
+    """
+    if x.requires_grad and torch.is_grad_enabled():
+        return cast(torch.Tensor, _Driven.apply(x, step, limits))  # type: ignore[no-untyped-call]
+    return (x / step).round_().clamp_(*limits).mul_(step)
 
 
 def mean_square(x: torch.Tensor) -> torch.Tensor:
@@ -44,6 +57,24 @@ class _Straight(torch.autograd.Function):
         return gradients[0], None
 
 
+class _Driven(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, step: float, limits: tuple[int, int]) -> torch.Tensor:
+        """One new tensor, and one that is kept to tell what was clipped."""
+        codes = x / step
+        ctx.save_for_backward(codes)
+        ctx.step, ctx.limits = step, limits
+        return codes.round().clamp_(*limits).mul_(step)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        """Nothing where it was clipped."""
+        (codes,) = ctx.saved_tensors
+        ends = _beyond(ctx.limits, codes.dtype)
+        inside = torch.ops.aten.hardtanh_backward(gradients[0] * ctx.step, codes, *ends)
+        return inside.div_(ctx.step), None, None
+
+
 class _MeanSquare(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
@@ -58,6 +89,7 @@ class _MeanSquare(torch.autograd.Function):
         return cast(torch.Tensor, x * (2 * (gradients[0] / x.numel())))
 
 
+@cache
 def _beyond(limits: tuple[int, int], dtype: torch.dtype) -> tuple[float, float]:
     """The numbers next to the limits: torch's gradient of a clipped value ends at its own limits.
 

@@ -15,7 +15,7 @@ import torch
 from pimc.chip.converters import dac_limits, plane_weights, two_phases
 from pimc.image.image import Image, ImageLayer
 from pimc.passes.recover.estimate import CellEstimate, reference_error
-from pimc.passes.recover.twin.straight import rounded
+from pimc.passes.recover.twin.straight import driven, rounded
 from pimc.plan.kernels import kernels_of_matrix, matrix_of_kernels
 from pimc.plan.records import layer_of
 from pimc.plan.vectors import convolve, refold, unfold
@@ -116,7 +116,7 @@ class TwinLayer(torch.nn.Module):
         layer, window = self.layer, self.layer.window
         if layer.input_scale is None:
             return self._dynamic(x)
-        x = dac_codes(x, layer.input_scale, self.limits) * layer.input_scale
+        x = driven(x, layer.input_scale, self.limits)
         if window is None:
             return x @ self.kernel + self.offset
         return convolve(x, self.kernel, self.offset, window, layer.groups)

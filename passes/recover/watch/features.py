@@ -8,11 +8,8 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 import torch
 
-from pimc.data.dataset import Dataset
 from pimc.plan.records import layer_of
-from pimc.runtime.feeds import tensors
 from pimc.runtime.graph.executor import ArrayCall
-from pimc.runtime.session import BATCH_SIZE, Session
 
 __all__ = ["Features", "Watch"]
 
@@ -29,15 +26,6 @@ class Features:
     """
 
     values: Values = field(repr=False)
-
-    @staticmethod
-    def of(session: Session, teacher: ArrayCall, data: Dataset, count: int) -> Features:
-        """The features of the first ``count`` samples, up to the end of a batch."""
-        starts = range(0, count, BATCH_SIZE)
-        watch = Watch(teacher, len(starts))
-        for start in starts:
-            session.evaluate(tensors(data.feed(start, start + BATCH_SIZE)), array=watch)
-        return Features(watch.seen)
 
     def watch(self, array: ArrayCall) -> Watch:
         """``array``, looked at for as many batches as the features are of."""

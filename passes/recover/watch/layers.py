@@ -1,10 +1,10 @@
-"""What layers give in a run, and how much of it fits into memory."""
+"""What layers give in a run, kept on the disk, and how much of it fits into memory."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import weakref
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import IO, NamedTuple
 
@@ -18,17 +18,17 @@ from pimc.runtime.feeds import Feed
 from pimc.runtime.graph.executor import ArrayCall
 from pimc.runtime.session import BATCH_SIZE, Session
 
-__all__ = ["Room", "Shelf", "layer_outputs", "read_in_parts"]
+__all__ = ["Room", "Shelf", "Taught", "layer_outputs", "read_in_parts"]
 
 #: Most values held in memory at once.
 _VALUES = 64_000_000
 #: Bytes of a shelf beyond which it lies on the disk.
-_SHELF_BYTES = 4 * _VALUES
+_SHELF_BYTES = 1 << 24
 
 
 @dataclass(frozen=True, eq=False)
 class Shelf:
-    """What uses of layers gave, each to be taken once; what is much lies on the disk."""
+    """What uses of layers gave; what is much lies on the disk."""
 
     _file: IO[bytes] = field(repr=False)
     places: dict[Call, tuple[int, torch.Size, torch.dtype]] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class Shelf:
 
     def take(self, call: Call) -> torch.Tensor:
         """What a use of a layer gave."""
-        place, shape, dtype = self.places.pop(call)
+        place, shape, dtype = self.places[call]
         value = torch.empty(shape, dtype=dtype)
         self._file.seek(place)
         content = self._file.read(value.nbytes)
@@ -48,19 +48,32 @@ class Shelf:
         return value
 
 
-@contextmanager
-def layer_outputs(session: Session, array: ArrayCall, inputs: Feed) -> Iterator[Shelf]:
-    """What every layer gives for ``inputs``, use by use, for as long as it is worked with."""
-    with tempfile.SpooledTemporaryFile(_SHELF_BYTES) as file:
-        found = Shelf(file)
+def layer_outputs(session: Session, array: ArrayCall, inputs: Feed) -> Shelf:
+    """What every layer gives for ``inputs``, use by use."""
+    file = tempfile.SpooledTemporaryFile(_SHELF_BYTES)  # noqa: SIM115, it lives as long as the shelf
+    found = Shelf(file)
+    weakref.finalize(found, file.close)
 
-        def noted(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
-            y = array(node, x)
-            found.put(next_call(layer_of(node), found.places), y)
-            return y
+    def noted(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
+        y = array(node, x)
+        found.put(next_call(layer_of(node), found.places), y)
+        return y
 
-        session.evaluate(inputs, array=noted)
-        yield found
+    session.evaluate(inputs, array=noted)
+    return found
+
+
+@dataclass(eq=False)
+class Taught:
+    """What the float network's layers give for the same inputs, worked out when first asked for."""
+
+    _shelf: Shelf | None = field(default=None, repr=False)
+
+    def of(self, session: Session, teacher: ArrayCall, inputs: Feed) -> Shelf:
+        """The outputs for ``inputs``, which are the same each time."""
+        if self._shelf is None:
+            self._shelf = layer_outputs(session, teacher, inputs)
+        return self._shelf
 
 
 def read_in_parts(read: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:

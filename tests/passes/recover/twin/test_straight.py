@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pimc.passes.recover.twin.straight import mean_square, rounded, straight
+from pimc.passes.recover.twin.straight import driven, mean_square, rounded, straight
 
 LIMITS = [(0, 15), (-7, 7)]
 
@@ -37,6 +37,21 @@ def test_rounding_and_its_gradients_are_those_of_clamp(limits: tuple[int, int]) 
     assert torch.equal(found[0][1], found[1][1])
     assert torch.equal(rounded(x, limits), found[1][0])
     assert not rounded(x, limits).requires_grad
+
+
+@pytest.mark.parametrize("limits", LIMITS)
+def test_a_dac_is_rounding_to_its_steps(limits: tuple[int, int]) -> None:
+    x, weights, step, found = 3 * drawn(4, 5, 6), drawn(4, 5, 6, seed=1), 0.0731, []
+    for function in (driven, lambda values, *_: plainly(values / step, limits) * step):
+        one = x.clone().requires_grad_()
+        y = function(one, step, limits)
+        (y * weights).sum().backward()
+        found.append((y.detach(), one.grad))
+    assert torch.equal(found[0][0], found[1][0])
+    assert torch.equal(found[0][1], found[1][1])
+    assert torch.equal(driven(x, step, limits), found[1][0])
+    with torch.no_grad():
+        assert torch.equal(driven(x.clone().requires_grad_(), step, limits), found[1][0])
 
 
 def test_the_mean_of_squares_has_torchs_gradients() -> None:
