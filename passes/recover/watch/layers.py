@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tempfile
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, TypeAlias
 
 import numpy as np
 import onnx_ir as ir
@@ -18,7 +18,10 @@ from pimc.runtime.feeds import Feed
 from pimc.runtime.graph.executor import ArrayCall
 from pimc.runtime.session import BATCH_SIZE, Session
 
-__all__ = ["Room", "Shelf", "Taught", "layer_outputs", "read_in_parts"]
+__all__ = ["Room", "Shelf", "Taught", "layer_outputs", "outputs_beside", "read_in_parts"]
+
+#: Of a node, its input and its output.
+Beside: TypeAlias = Callable[[ir.Node, torch.Tensor, torch.Tensor], torch.Tensor]
 
 #: Most values held in memory at once.
 _VALUES = 64_000_000
@@ -50,17 +53,33 @@ class Shelf:
 
 def layer_outputs(session: Session, array: ArrayCall, inputs: Feed) -> Shelf:
     """What every layer gives for ``inputs``, use by use."""
+    return outputs_beside(session, array, inputs, lambda node, x, y: y)[1]
+
+
+def outputs_beside(
+    session: Session,
+    array: ArrayCall,
+    inputs: Feed,
+    other: Beside,
+    want: Sequence[str] | None = None,
+) -> tuple[dict[str, torch.Tensor], Shelf]:
+    """Values of the network, and what ``other`` makes of every layer's inputs, use by use.
+
+    Args:
+        array: what the layers give to those behind them.
+        other: of a node, its input, and what ``array`` gives.
+        want: names of the values; the network's outputs if None.
+    """
     file = tempfile.SpooledTemporaryFile(_SHELF_BYTES)  # noqa: SIM115, it lives as long as the shelf
     found = Shelf(file)
     weakref.finalize(found, file.close)
 
     def noted(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
         y = array(node, x)
-        found.put(next_call(layer_of(node), found.places), y)
+        found.put(next_call(layer_of(node), found.places), other(node, x, y))
         return y
 
-    session.evaluate(inputs, array=noted)
-    return found
+    return session.evaluate(inputs, want=want, array=noted), found
 
 
 @dataclass(eq=False)
