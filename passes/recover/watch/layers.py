@@ -6,7 +6,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import IO, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import onnx_ir as ir
@@ -33,7 +33,7 @@ _SHELF_BYTES = 1 << 24
 class Shelf:
     """What uses of layers gave; what is much lies on the disk."""
 
-    _file: IO[bytes] = field(repr=False)
+    _file: tempfile.SpooledTemporaryFile[bytes] = field(repr=False)
     places: dict[Call, tuple[int, torch.Size, torch.dtype]] = field(default_factory=dict)
 
     def put(self, call: Call, value: torch.Tensor) -> None:
@@ -46,8 +46,7 @@ class Shelf:
         place, shape, dtype = self.places[call]
         value = torch.empty(shape, dtype=dtype)
         self._file.seek(place)
-        content = self._file.read(value.nbytes)
-        value.numpy().reshape(-1).view(np.uint8)[:] = np.frombuffer(content, np.uint8)
+        self._file.readinto(value.numpy().reshape(-1).view(np.uint8).data)
         return value
 
 
@@ -97,7 +96,16 @@ class Taught:
 
 def read_in_parts(read: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
     """What ``read`` gives for ``x``: all images at once would not fit a processor's caches."""
-    return torch.cat([read(part) for part in x.split(BATCH_SIZE)])
+    if len(x) <= BATCH_SIZE:
+        return read(x)
+    first, *others = x.split(BATCH_SIZE)
+    y = read(first)
+    whole = y.new_empty((len(x), *y.shape[1:]))
+    whole[: len(first)] = y
+    for number, part in enumerate(others, 1):
+        start = number * BATCH_SIZE
+        whole[start : start + len(part)] = read(part)
+    return whole
 
 
 class Room(NamedTuple):
