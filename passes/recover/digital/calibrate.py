@@ -52,15 +52,10 @@ def as_spread(x: torch.Tensor, y: torch.Tensor) -> Line:
     deep network costs more than the errors themselves.
     """
     mean_x, mean_y = x.mean(dim=1), y.mean(dim=1)
-    spread = _spread(x, mean_x)
-    ratio = _spread(y, mean_y) / spread.clamp_min(torch.finfo(x.dtype).tiny)
+    spread = x.std(dim=1, correction=0)
+    ratio = y.std(dim=1, correction=0) / spread.clamp_min(torch.finfo(x.dtype).tiny)
     slope = torch.where(spread > 0, ratio.clamp(*_GAIN_LIMITS), torch.ones_like(spread))
     return slope, mean_y - slope * mean_x
-
-
-def _spread(values: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
-    """Standard deviation a row; torch's own takes ten times as long on a processor."""
-    return (values - mean[:, None]).square_().mean(dim=1).sqrt_()
 
 
 def calibrate(
