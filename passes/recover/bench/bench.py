@@ -19,7 +19,7 @@ from pimc.passes.recover.train.harden import HardenedCache
 from pimc.passes.recover.twin.goal import Goal, Outputs
 from pimc.passes.recover.twin.student import Student
 from pimc.passes.recover.twin.twin import Twin
-from pimc.passes.recover.watch.features import Features, Watch
+from pimc.passes.recover.watch.features import Features, Noted
 from pimc.passes.recover.watch.layers import Room, Taught
 from pimc.passes.recover.watch.network import network_outputs
 from pimc.progress import Progress
@@ -151,7 +151,7 @@ class Bench:
         one = tensors(held_out.feed(0, 1))
         room = Room.of(session, teacher, one)
         compared = Compared.of(options, len(train), len(held_out), room)
-        watch = Watch(teacher, -(-compared.features.used // BATCH_SIZE))
+        watch = Noted(teacher, -(-compared.features.used // BATCH_SIZE))
         what = "running the float network"
         wanted = network_outputs(session, held_out, progress, what, watch)
         return Bench(
@@ -164,7 +164,7 @@ class Bench:
             goal=Goal.of(
                 options.task, wanted, options.distill.temperature, state_outputs(session, data)
             ),
-            features=Features(watch.seen),
+            features=watch.features(),
             compared=compared,
             at_once=room.all_layers,
             hardened=hardened,

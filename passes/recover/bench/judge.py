@@ -46,7 +46,7 @@ def measured(
     found = network_outputs(session, bench.held_out, bench.progress, "judging", watch)
     loss = float(bench.goal.loss(found, bench.wanted))
     same = bench.goal.agreement(found, bench.wanted)
-    errors = bench.features.errors(watch.seen)
+    errors = watch.errors()
     seconds = time.perf_counter() - state.clock
     each, away = bench.goal.each(found, bench.wanted), None
     if state.least is not None and len(state.least.each) == len(each):

@@ -36,6 +36,14 @@ class Shelf:
     _file: tempfile.SpooledTemporaryFile[bytes] = field(repr=False)
     places: dict[Call, tuple[int, torch.Size, torch.dtype]] = field(default_factory=dict)
 
+    @staticmethod
+    def empty() -> Shelf:
+        """A shelf of its own file, which goes when the shelf does."""
+        file = tempfile.SpooledTemporaryFile(_SHELF_BYTES)  # noqa: SIM115, it lives as long
+        found = Shelf(file)
+        weakref.finalize(found, file.close)
+        return found
+
     def put(self, call: Call, value: torch.Tensor) -> None:
         """Keep what a use of a layer gave."""
         self.places[call] = self._file.seek(0, 2), value.shape, value.dtype
@@ -69,9 +77,7 @@ def outputs_beside(
         other: of a node, its input, and what ``array`` gives.
         want: names of the values; the network's outputs if None.
     """
-    file = tempfile.SpooledTemporaryFile(_SHELF_BYTES)  # noqa: SIM115, it lives as long as the shelf
-    found = Shelf(file)
-    weakref.finalize(found, file.close)
+    found = Shelf.empty()
 
     def noted(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
         y = array(node, x)
