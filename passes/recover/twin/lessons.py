@@ -145,7 +145,7 @@ def _rows(value: torch.Tensor, part: _Part) -> npt.NDArray[np.uint8]:
 
 def _named(run: Run) -> Named:
     outputs, features = run
-    return {**dict(enumerate(outputs)), **features}
+    return dict([*enumerate(outputs), *features.items()])
 
 
 def _run(values: Named) -> Run:

@@ -80,7 +80,7 @@ def propose(
     ceiling = np.inf
     for power in range(step, step - _SWEEPS, -1):
         count = sweep(columns, 2.0**power, room)
-        gain, place, levels = (values[:count] for values in room)
+        gain, place, levels = room.gain[:count], room.place[:count], room.level[:count]
         rows = place // layer.planes % layer.rows
         # A write is worth no more than those of the sweeps before, which it may need.
         order = np.argsort(rows, kind="stable")

@@ -72,7 +72,7 @@ class Found(NamedTuple):
 
 
 @compiled
-def _nearest(wish, middles):
+def _nearest(wish: float, middles: Array64) -> int:
     """Number of the level nearest to a wish; of two the lower."""
     low, high = 0, len(middles)
     while low < high:
@@ -85,7 +85,7 @@ def _nearest(wish, middles):
 
 
 @compiled
-def sweep(columns, least, found):
+def sweep(columns: Columns, least: float, found: Found) -> int:
     """Row by row of every column, take the best write of a weight if it gains at least so much.
 
     Returns:
