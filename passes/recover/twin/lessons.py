@@ -1,13 +1,15 @@
 """Lessons: what the float network gives for samples that are looked at again and again.
 
-It does not change while the twin is trained, so it is worked out once for every sample and kept on
-the disk. Values are those that were worked out, not others of less precision.
+It does not change while the twin is trained, so what convolutions give is worked out once for every
+sample and kept on the disk; what follows from it is worked out each time. So all values are the
+same bit by bit: a convolution's do not depend on the samples beside one, those of a product of
+matrices can.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, NamedTuple
@@ -17,7 +19,8 @@ import numpy.typing as npt
 import torch
 
 from pimc.data.dataset import Dataset
-from pimc.passes.recover.twin.student import Run, Student
+from pimc.errors import ModelError
+from pimc.passes.recover.twin.student import LayerOutputs, Run, Student
 from pimc.passes.recover.watch.calls import Call
 from pimc.runtime.feeds import Feed, tensors
 
@@ -28,19 +31,17 @@ _MOST = 4 << 30
 #: How near a sample's values must be alone to those beside another, relative to the largest.
 _SAME = 1e-3
 
-#: Number of an output, or use of a layer.
-Key = int | Call
-Named = dict[Key, torch.Tensor]
-
 
 class _Part(NamedTuple):
-    """Where one value lies.
+    """Where what a layer gives lies.
 
     Attributes:
+        value: its name in the graph.
         place: of the first sample's in the file.
-        shape: of a sample's.
+        shape: of a sample's, the sample's own axis first.
     """
 
+    value: str
     place: int
     shape: torch.Size
     dtype: torch.dtype
@@ -51,11 +52,25 @@ class _Part(NamedTuple):
         return self.shape.numel() * self.dtype.itemsize
 
 
+class _Plan(NamedTuple):
+    """What is kept and what is not.
+
+    Attributes:
+        parts: of the layers that are kept; none where nothing is.
+        others: names of what all other layers give.
+        order: all uses of layers, in the order of a run.
+    """
+
+    parts: dict[Call, _Part]
+    others: Sequence[str] = ()
+    order: Sequence[Call] = ()
+
+
 @contextmanager
 def lessons(student: Student, data: Dataset) -> Iterator[Lessons]:
     """The float network's lessons for ``data``, for as long as they are worked with."""
     with tempfile.TemporaryFile(buffering=0) as file:
-        yield Lessons(student, _parts(student, data), np.zeros(len(data), np.bool_), file)
+        yield Lessons(student, _plan(student, data), np.zeros(len(data), np.bool_), file)
 
 
 @dataclass(eq=False)
@@ -63,7 +78,7 @@ class Lessons:
     """What the float network gives for samples of one data set; see :func:`lessons`."""
 
     student: Student
-    _parts: dict[Key, _Part] = field(repr=False)
+    _plan: _Plan = field(repr=False)
     _known: npt.NDArray[np.bool_] = field(repr=False)
     _file: IO[bytes] = field(repr=False)
 
@@ -74,80 +89,96 @@ class Lessons:
             feed: the inputs.
             chosen: (samples,) their places in the data.
         """
-        if self._parts and self._known[chosen].all():
-            return _run({key: self._read(part, chosen) for key, part in self._parts.items()})
+        parts = self._plan.parts
+        if parts and self._known[chosen].all():
+            known = {call: self._read(part, chosen) for call, part in parts.items()}
+            return _from(self.student, self._plan, feed, known)
         found = self.student.teach(feed)
-        if self._parts and self._fits(_named(found), len(chosen)):
-            self._keep(_named(found), chosen)
+        if parts and self._fits(found[1], len(chosen)):
+            self._keep(found[1], chosen)
         return found
 
-    def _fits(self, values: Named, samples: int) -> bool:
+    def _fits(self, features: LayerOutputs, samples: int) -> bool:
         """Whether these are values of the samples one after the other, as they were before."""
-        return values.keys() == self._parts.keys() and all(
-            value.shape == (samples * part.shape[0], *part.shape[1:]) and value.dtype == part.dtype
-            for value, part in zip(values.values(), self._parts.values(), strict=True)
+        return list(features) == list(self._plan.order) and all(
+            features[call].shape == (samples, *part.shape[1:])
+            for call, part in self._plan.parts.items()
         )
 
-    def _keep(self, values: Named, chosen: npt.NDArray[np.int64]) -> None:
+    def _keep(self, features: LayerOutputs, chosen: npt.NDArray[np.int64]) -> None:
         try:
-            for key, part in self._parts.items():
-                for row, sample in zip(_rows(values[key], part), chosen, strict=True):
+            for call, part in self._plan.parts.items():
+                for row, sample in zip(_rows(features[call], part), chosen, strict=True):
                     self._file.seek(part.place + int(sample) * part.size)
                     if self._file.write(row.data) != part.size:
                         return
         except OSError:
-            self._parts = {}  # a disk that is full costs time, not the recovery
+            self._plan = _Plan({})  # a disk that is full costs time, not the recovery
             return
         self._known[chosen] = True
 
     def _read(self, part: _Part, chosen: npt.NDArray[np.int64]) -> torch.Tensor:
-        """(samples · values, …) what was kept of some samples."""
-        shape = (len(chosen) * part.shape[0], *part.shape[1:])
-        found = torch.empty(shape, dtype=part.dtype)
+        """(samples, …) what was kept of some samples."""
+        found = torch.empty((len(chosen), *part.shape[1:]), dtype=part.dtype)
         for row, sample in zip(_rows(found, part), chosen, strict=True):
             self._file.seek(part.place + int(sample) * part.size)
             row[:] = np.frombuffer(self._file.read(part.size), np.uint8)
         return found
 
 
-def _parts(student: Student, data: Dataset) -> dict[Key, _Part]:
-    """Where every value lies; none where they are no values of single samples, or too many."""
+def _from(student: Student, plan: _Plan, feed: Feed, known: LayerOutputs) -> Run:
+    """What the teacher gives where some layers' outputs are known."""
+    given = {part.value: known[call] for call, part in plan.parts.items()}
+    outputs, found = student.teach({**feed, **given}, plan.others)
+    features = found | known
+    return outputs, {call: features[call] for call in plan.order}
+
+
+def _plan(student: Student, data: Dataset) -> _Plan:
+    """What is kept: nothing where it is no values of single samples, or too much."""
     if len(data) < 2:
-        return {}
-    both = _named(student.teach(tensors(data.feed(0, 2))))
-    first, second = (_named(student.teach(tensors(data.feed(n, n + 1)))) for n in range(2))
-    if not both.keys() == first.keys() == second.keys():
-        return {}
-    parts, place = {}, 0
-    for key, value in both.items():
-        if not _one_after_the_other(value, first[key], second[key]):
-            return {}
-        parts[key] = part = _Part(place, first[key].shape, value.dtype)
+        return _Plan({})
+    feed = tensors(data.feed(0, 2))
+    both = student.teach(feed)[1]
+    apart = [student.teach(tensors(data.feed(n, n + 1)))[1] for n in range(2)]
+    names = [name for name, _ in both]
+    layers = {name: twin.layer for name, twin in student.twin.layers.items()}
+    kept = [name for name in names if names.count(name) == 1 and layers[name].window is not None]
+    parts: dict[Call, _Part] = {}
+    place = 0
+    for call in ((name, 0) for name in kept):
+        if not _one_after_the_other(both[call], [features.get(call) for features in apart]):
+            return _Plan({})
+        first = apart[0][call]
+        parts[call] = part = _Part(layers[call[0]].output, place, first.shape, first.dtype)
         place += part.size * len(data)
-    return parts if place <= _MOST else {}
+    others = dict.fromkeys(layers[name].output for name, use in both if (name, use) not in parts)
+    plan = _Plan(parts, tuple(others), tuple(both))
+    return plan if place <= _MOST and _can_go_on(student, plan, feed, both) else _Plan({})
 
 
-def _one_after_the_other(both: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> bool:
+def _one_after_the_other(both: torch.Tensor, apart: Sequence[torch.Tensor | None]) -> bool:
     """Whether what two samples give is what the first gives, and behind it what the second does."""
-    if not first.dim() or first.device.type != "cpu" or first.shape != second.shape:
+    first, second = apart
+    if first is None or second is None or both.device.type != "cpu" or not both.numel():
         return False
-    apart = torch.cat([first, second])
-    if both.shape != apart.shape or both.dtype != apart.dtype:
+    if len(both) != 2 or both.shape[1:] != first.shape[1:] or first.shape != second.shape:
         return False
-    reach = _SAME * float(both.abs().max()) if both.numel() else 0.0
-    return bool(((both - apart).abs() <= reach).all())
+    away = (both - torch.cat([first, second])).abs()
+    return bool((away <= _SAME * both.abs().max()).all())
+
+
+def _can_go_on(student: Student, plan: _Plan, feed: Feed, both: LayerOutputs) -> bool:
+    """Whether a run can begin with what is kept: not from within a body of control flow."""
+    if not plan.parts:
+        return False
+    try:
+        _from(student, plan, feed, {call: both[call] for call in plan.parts})
+    except ModelError:
+        return False
+    return True
 
 
 def _rows(value: torch.Tensor, part: _Part) -> npt.NDArray[np.uint8]:
     """(samples, bytes) of a tensor."""
     return value.contiguous().numpy().reshape(-1).view(np.uint8).reshape(-1, part.size)
-
-
-def _named(run: Run) -> Named:
-    outputs, features = run
-    return dict([*enumerate(outputs), *features.items()])
-
-
-def _run(values: Named) -> Run:
-    outputs = [value for key, value in values.items() if isinstance(key, int)]
-    return outputs, {key: value for key, value in values.items() if not isinstance(key, int)}
