@@ -274,10 +274,7 @@ def _stored_arrays(arrays: tuple[npt.NDArray[Any], ...], _: Image) -> Stored:
 FORMS: dict[str, Form[Any]] = {
     "image": Form(_stored_image, _restored_image),
     "estimates": Form(_stored_estimates, _restored_estimates),
-    "random": Form(
-        lambda random, _: Stored(None, {"state": random}),
-        _restored_random,
-    ),
+    "random": Form(lambda random, _: Stored(None, {"state": random}), _restored_random),
     # What lies between the cut and the resumption is no part of a stage.
     "clock": Form(lambda clock, _: Stored(None, {}), lambda found, _: time.perf_counter()),
     "learnt": Form(
@@ -293,8 +290,5 @@ FORMS: dict[str, Form[Any]] = {
         lambda writes, _: Stored(writes.round, {"cells": writes.cells, "levels": writes.levels}),
         _restored_writes,
     ),
-    "writes": Form(
-        _stored_arrays,
-        _restored_done,
-    ),
+    "writes": Form(_stored_arrays, _restored_done),
 }
