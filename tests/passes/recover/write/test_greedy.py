@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -62,14 +64,10 @@ def plainly(columns: Columns, least: float) -> list[Write]:
     return found
 
 
-def copied(columns: Columns) -> Columns:
-    return Columns(*(values.copy() for values in columns))
-
-
 def test_a_sweep_is_the_plain_choice() -> None:
     for seed, planes, barred in ((0, 1, False), (1, 2, False), (2, 3, True)):
         ours = columns_of(seed, planes, barred)
-        theirs, room, total = copied(ours), Found.of(ours), 0
+        theirs, room, total = deepcopy(ours), Found.of(ours), 0
         for least in (3.0, 1.0, 0.3, 0.1, 0.01, 1e-4):
             expected = plainly(theirs, least)
             count = sweep(ours, least, room)
