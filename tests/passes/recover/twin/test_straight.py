@@ -14,6 +14,11 @@ def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
+def gradient_of(x: torch.Tensor) -> torch.Tensor:
+    assert x.grad is not None
+    return x.grad
+
+
 def plainly(x: torch.Tensor, limits: tuple[int, int]) -> torch.Tensor:
     codes = x.clamp(*limits)
     return codes + (codes.round() - codes).detach()
@@ -32,7 +37,7 @@ def test_rounding_and_its_gradients_are_those_of_clamp(limits: tuple[int, int]) 
         one = x.clone().requires_grad_()
         y = function(one, limits)
         (y * weights).sum().backward()
-        found.append((y.detach(), one.grad))
+        found.append((y.detach(), gradient_of(one)))
     assert torch.equal(found[0][0], found[1][0])
     assert torch.equal(found[0][1], found[1][1])
     assert torch.equal(rounded(x, limits), found[1][0])
@@ -46,7 +51,7 @@ def test_a_dac_is_rounding_to_its_steps(limits: tuple[int, int]) -> None:
         one = x.clone().requires_grad_()
         y = function(one, step, limits)
         (y * weights).sum().backward()
-        found.append((y.detach(), one.grad))
+        found.append((y.detach(), gradient_of(one)))
     assert torch.equal(found[0][0], found[1][0])
     assert torch.equal(found[0][1], found[1][1])
     assert torch.equal(driven(x, step, limits), found[1][0])
@@ -61,7 +66,7 @@ def test_the_mean_of_squares_has_torchs_gradients() -> None:
         one = x.clone().requires_grad_()
         y = function(one) / scale
         y.backward()
-        found.append((y.detach(), one.grad))
+        found.append((y.detach(), gradient_of(one)))
     assert torch.equal(found[0][0], found[1][0])
     assert torch.equal(found[0][1], found[1][1])
 
@@ -71,7 +76,7 @@ def test_a_value_passes_with_anothers_gradients() -> None:
     found = straight(expected, given)
     (3 * found).sum().backward()
     assert torch.equal(found.detach(), given)
-    assert torch.equal(expected.grad, torch.full((5,), 3.0))
+    assert torch.equal(gradient_of(expected), torch.full((5,), 3.0))
 
 
 def test_gradients_of_gradients_are_those_of_torch() -> None:
