@@ -19,8 +19,8 @@ from pimc.passes.recover.train.harden import HardenedCache
 from pimc.passes.recover.twin.goal import Goal, Outputs
 from pimc.passes.recover.twin.student import Student
 from pimc.passes.recover.twin.twin import Twin
-from pimc.passes.recover.watch.features import Features
-from pimc.passes.recover.watch.layers import Room
+from pimc.passes.recover.watch.features import Features, Noted
+from pimc.passes.recover.watch.layers import Room, Taught
 from pimc.passes.recover.watch.network import network_outputs
 from pimc.progress import Progress
 from pimc.runtime.capture import Capture
@@ -87,6 +87,7 @@ class Bench:
         at_once: samples whose gradients are worked out at once.
         hardened: what recoveries of several dies share.
         progress: told of long work.
+        taught: what the float network gives where gains and offsets are fitted.
     """
 
     device: Device | None
@@ -101,6 +102,7 @@ class Bench:
     at_once: int
     hardened: HardenedCache = field(repr=False)
     progress: Progress = field(repr=False)
+    taught: Taught = field(default_factory=Taught, repr=False)
 
     @staticmethod
     def of(
@@ -149,8 +151,9 @@ class Bench:
         one = tensors(held_out.feed(0, 1))
         room = Room.of(session, teacher, one)
         compared = Compared.of(options, len(train), len(held_out), room)
+        watch = Noted(teacher, -(-compared.features.used // BATCH_SIZE))
         what = "running the float network"
-        wanted = network_outputs(session, held_out, progress, what, teacher)
+        wanted = network_outputs(session, held_out, progress, what, watch)
         return Bench(
             device=device,
             captured=captured,
@@ -161,7 +164,7 @@ class Bench:
             goal=Goal.of(
                 options.task, wanted, options.distill.temperature, state_outputs(session, data)
             ),
-            features=Features.of(session, teacher, held_out, compared.features.used),
+            features=watch.features(),
             compared=compared,
             at_once=room.all_layers,
             hardened=hardened,

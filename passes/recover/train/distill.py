@@ -11,6 +11,7 @@ import torch
 from pimc.data.dataset import Dataset
 from pimc.passes.recover.train.trainer import Batch, Trainer
 from pimc.passes.recover.twin.goal import TEMPERATURE, Goal
+from pimc.passes.recover.twin.lessons import lessons
 from pimc.passes.recover.twin.student import Student, distance
 from pimc.progress import Progress, silent
 from pimc.runtime.feeds import tensors
@@ -75,13 +76,16 @@ def distill(
         for twin in student.twin.layers.values()
     ]
 
-    def loss_of(batch: Batch) -> torch.Tensor:
-        found = student.run(batch.feed, array or student.twin)
-        return distance(goal, found, student.teach(batch.feed), options.features)
+    with lessons(student, data) as taught:
 
-    Trainer(
-        parameters, loss_of, data, options.batch_size, generator, at_once=student.at_once
-    ).epochs(options.epochs, judge, what="distilling", progress=progress)
+        def loss_of(batch: Batch) -> torch.Tensor:
+            found = student.run(batch.feed, array or student.twin)
+            wanted = taught.teach(batch.feed, batch.chosen)
+            return distance(goal, found, wanted, options.features)
+
+        Trainer(
+            parameters, loss_of, data, options.batch_size, generator, at_once=student.at_once
+        ).epochs(options.epochs, judge, what="distilling", progress=progress)
 
 
 def _spread(student: Student, data: Dataset) -> dict[str, float]:
