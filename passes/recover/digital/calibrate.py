@@ -22,7 +22,15 @@ from pimc.runtime.feeds import Feed
 from pimc.runtime.graph.executor import ArrayCall
 from pimc.runtime.session import Session
 
-__all__ = ["Fit", "along", "as_spread", "calibrate", "fitted_line", "nearest"]
+__all__ = [
+    "Fit",
+    "along",
+    "as_spread",
+    "calibrate",
+    "fitted_line",
+    "nearest",
+    "without_runaways",
+]
 
 #: Slope and offset of every column.
 Line: TypeAlias = tuple[torch.Tensor, torch.Tensor]
@@ -33,6 +41,9 @@ Fit: TypeAlias = Callable[[torch.Tensor, torch.Tensor], Line]
 _GAIN_LIMITS = (0.5, 2.0)
 #: Outputs that are fitted at a time; the rest waits uncopied.
 _AT_ONCE = 1 << 22
+#: Outputs that lie so many spreads of the float network's away from it tell nothing of a column,
+#: unless they are more than this part of all: then the column itself is off.
+_RUNAWAY, _FEW = 3.0, 0.25
 
 
 def nearest(x: torch.Tensor, y: torch.Tensor) -> Line:
@@ -56,6 +67,29 @@ def as_spread(x: torch.Tensor, y: torch.Tensor) -> Line:
     ratio = y.std(dim=1, correction=0) / spread.clamp_min(torch.finfo(x.dtype).tiny)
     slope = torch.where(spread > 0, ratio.clamp(*_GAIN_LIMITS), torch.ones_like(spread))
     return slope, mean_y - slope * mean_x
+
+
+def without_runaways(fit: Fit, x: torch.Tensor, y: torch.Tensor) -> Line:
+    """``fit`` without the outputs of samples for which the chip's network has run away.
+
+    Where few levels leave large errors these may grow from layer to layer for a few samples, to
+    many times what the float network ever gives. Left in, they would set the gain of every column.
+    """
+    spread = y.std(dim=1, correction=0, keepdim=True)
+    inside = x.clamp(y.amin(dim=1, keepdim=True), y.amax(dim=1, keepdim=True))
+    slope, offset = fit(inside, y)
+    away = (slope[:, None] * x).add_(offset[:, None]).sub_(y).abs_() > _RUNAWAY * spread
+    kept = away.logical_not_()
+    count = kept.sum(dim=1, keepdim=True)
+    kept |= (spread == 0) | (count < (1 - _FEW) * x.shape[1])
+    if bool(kept.all()):
+        return fit(x, y)
+    # In the middle of those that are left the others change neither slope nor offset.
+    count = kept.sum(dim=1, keepdim=True)
+    x, y = (
+        torch.where(kept, v, torch.where(kept, v, 0).sum(1, keepdim=True) / count) for v in (x, y)
+    )
+    return fit(x, y)
 
 
 def calibrate(
@@ -151,7 +185,8 @@ def fitted_line(
     axis = -1 if layer.window is None else 1
     count = -(-sum(y.numel() for y in found) // _AT_ONCE)
     parts = zip(_in_parts(found, axis, count), _in_parts(wanted, axis, count), strict=True)
-    slopes, offsets = zip(*(fit(ours, theirs) for ours, theirs in parts), strict=True)
+    lines = (without_runaways(fit, ours, theirs) for ours, theirs in parts)
+    slopes, offsets = zip(*lines, strict=True)
     return torch.cat(slopes), torch.cat(offsets)
 
 

@@ -8,7 +8,12 @@ import torch
 
 from pimc.api import compile as compile_model
 from pimc.image.image import Image
-from pimc.passes.recover.digital.calibrate import as_spread, calibrate, nearest
+from pimc.passes.recover.digital.calibrate import (
+    as_spread,
+    calibrate,
+    nearest,
+    without_runaways,
+)
 from pimc.plan.records import layer_of
 from pimc.runtime.graph.executor import ArrayCall
 from pimc.runtime.session import Session
@@ -157,3 +162,27 @@ def test_columns_have_the_spread_that_is_wanted_however_large_their_errors() -> 
 def test_a_column_that_gives_nothing_keeps_its_slope() -> None:
     slope, offset = as_spread(torch.full((1, 4), 7.0), torch.tensor([[1.0, 2.0, 3.0, 4.0]]))
     assert (slope.item(), offset.item()) == (1.0, -4.5)
+
+
+@pytest.mark.parametrize("fit", [nearest, as_spread])
+def test_samples_for_which_the_network_has_run_away_set_no_gain(fit) -> None:
+    generator = torch.Generator().manual_seed(3)
+    y = torch.randn(4, 4000, generator=generator)
+    x = 0.8 * y + 0.1 + 0.2 * torch.randn(4, 4000, generator=generator)
+    slope, offset = fit(x, y)
+    same = without_runaways(fit, x, y)
+    assert torch.equal(same[0], slope)
+    assert torch.equal(same[1], offset)
+    with_runaways = x.clone()
+    with_runaways[:, ::100] = 60.0 * torch.randn(4, 40, generator=generator)
+    assert float((fit(with_runaways, y)[0] - slope).abs().min()) > 0.3
+    found = without_runaways(fit, with_runaways, y)
+    assert torch.allclose(found[0], slope, atol=0.02)
+    assert torch.allclose(found[1], offset, atol=0.02)
+
+
+def test_columns_that_never_move_and_columns_that_are_all_away_are_fitted_as_they_are() -> None:
+    y = torch.stack([torch.full((50,), 2.0), torch.linspace(-1, 1, 50)])
+    x = torch.stack([torch.linspace(0, 1, 50), torch.full((50,), 900.0)])
+    for ours, theirs in zip(without_runaways(nearest, x, y), nearest(x, y), strict=True):
+        assert torch.equal(ours, theirs)
