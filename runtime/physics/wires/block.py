@@ -78,17 +78,18 @@ def joined(near: Block, far: Block, leaving: Side, entering: Side) -> Block:
     unit = np.arange(z.shape[-1])
     loop[..., unit, unit] += 1.0
     m = inverse(loop)
+    minus = -m
     from_near, to_near = _coupling(near, leaving)
     from_far, to_far = _coupling(far, entering)
     parts = {
         (0, 0): product(to_near, product(product(y, m), from_near)),
-        (0, 1): -product(to_near, product(transposed(m), from_far)),
-        (1, 1): -product(to_far, product(product(m, z), from_far)),
+        (0, 1): product(to_near, product(transposed(minus), from_far)),
+        (1, 1): product(to_far, product(product(minus, z), from_far)),
     }
     if near.answers == near.given and far.answers == far.given:
         parts[1, 0] = transposed(parts[0, 1])
     else:
-        parts[1, 0] = -product(to_far, product(m, from_near))
+        parts[1, 0] = product(to_far, product(minus, from_near))
     return _assembled((near, far), (leaving, entering), parts)
 
 

@@ -22,7 +22,7 @@ Array64 = npt.NDArray[np.float64]
 #: Blocks of up to so many cells a side are made all at once, as stacks.
 _TILES = (8, 16, 32)
 #: Tiles a side of what is made at once, for the sake of memory.
-_AT_ONCE = 4
+_AT_ONCE = 5
 #: Cells a side from which blocks of a stack are matrices in a piece.
 _IN_A_PIECE = 4
 

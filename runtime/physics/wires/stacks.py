@@ -31,6 +31,8 @@ def transposed(stack: Array64) -> Array64:
 
 def product(first: Array64, second: Array64) -> Array64:
     """Matrix by matrix."""
+    if first.shape[-1] == 1:
+        return first * second
     if _in_a_piece(first) and _in_a_piece(second):
         return np.matmul(first, second)
     found: Array64 = np.einsum("...ik,...kj->...ij", first, second)
@@ -41,10 +43,21 @@ def inverse(stack: Array64) -> Array64:
     """Of every matrix."""
     if stack.shape[-1] == 1:
         return 1.0 / stack
+    if stack.shape[-1] == 2:
+        return _inverse_of_two(stack)
     if _in_a_piece(stack):
         return np.linalg.inv(stack)
     found = empty_like(stack, *stack.shape[-2:])
     found[...] = np.linalg.inv(stack)
+    return found
+
+
+def _inverse_of_two(stack: Array64) -> Array64:
+    found = empty_like(stack, 2, 2)
+    (a, b), (c, d) = ((stack[..., row, 0], stack[..., row, 1]) for row in (0, 1))
+    determinant = a * d - b * c
+    for row, column, value in ((0, 0, d), (0, 1, -b), (1, 0, -c), (1, 1, a)):
+        np.divide(value, determinant, out=found[..., row, column])
     return found
 
 
