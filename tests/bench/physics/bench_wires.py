@@ -133,9 +133,10 @@ def rows(arguments: argparse.Namespace, folder: Path) -> None:
             own = found
         solution, wanted = np.load(output), np.load(folder / f"ours-{size}.npy")
         differs = float(np.max(np.abs(solution / wanted - 1.0)))
+        times = found["user_s"] / max(own["user_s"], 1e-6)
         print(
             f"| {size}×{size} | {name} | {found['wall_s']:.3g} | {found['user_s']:.3g} "
-            f"| {found['mb']:.0f} | {found['user_s'] / max(own['user_s'], 1e-6):.1f} | {differs:.0e} |",
+            f"| {found['mb']:.0f} | {times:.1f} | {differs:.0e} |",
             flush=True,
         )
 
