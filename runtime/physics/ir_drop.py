@@ -76,10 +76,17 @@ def nodal_us(g_us: Array64, wordlines: Ints, rows: int, wire_ohm: float) -> Arra
 
     Arguments as for :func:`first_order`.
     """
-    # From a driven wordline to the next towards the sense amplifiers, where rows begin.
-    down_ohm = wire_ohm * np.diff(wordlines[::-1], prepend=rows) * -1.0
-    effective: Array64 = 1e6 * answer(1e-6 * g_us[::-1], wire_ohm, down_ohm)[::-1]
+    below_ohm = down_ohm(wordlines, rows, wire_ohm)
+    effective: Array64 = 1e6 * answer(1e-6 * g_us[::-1], wire_ohm, below_ohm)[::-1]
     return effective
+
+
+def down_ohm(wordlines: Ints, rows: int, wire_ohm: float) -> Array64:
+    """Resistance of a bitline from a driven wordline to the next towards the sense amplifiers.
+
+    Beginning with the wordline next to them; arguments as for :func:`first_order`.
+    """
+    return -wire_ohm * np.diff(wordlines[::-1].astype(float), prepend=float(rows))
 
 
 METHODS: dict[str, Callable[[Array64, Ints, int, float], Wires]] = {

@@ -16,26 +16,63 @@ _AT_A_TIME = 32
 def plain(g_us: Array64, wire_ohm: float) -> Array64:
     """G_eff in µS of a whole array, one equation a node, solved densely."""
     rows, columns = g_us.shape
+    y = _wires(rows, columns, wire_ohm)
+    for cell, g in enumerate(g_us.ravel()):
+        _connect(y, cell, rows * columns + cell, float(g))
+    injected = np.zeros((len(y), rows))
+    injected[np.arange(rows) * columns, np.arange(rows)] = 1e6 / wire_ohm
+    nodes = np.linalg.solve(y, injected)
+    return 1e6 / wire_ohm * nodes[-columns:].T
+
+
+def curved(g_us: Array64, wire_ohm: float, alpha: float, drive: Array64) -> Array64:
+    """Currents in µA a volt of a whole array of cells of g·sinh(alpha·v)/sinh(alpha).
+
+    Newton's method for all nodes at once, each step a dense solution; never too far a step.
+
+    Args:
+        drive: (rows,) shares of the full read voltage.
+    """
+    rows, columns = g_us.shape
+    size = rows * columns
+    wires, g = _wires(rows, columns, wire_ohm), g_us.ravel() / np.sinh(alpha)
+    injected = np.zeros(2 * size)
+    injected[np.arange(rows) * columns] = 1e6 / wire_ohm * drive
+    nodes = np.zeros(2 * size)
+    for _ in range(500):
+        volt = nodes[:size] - nodes[size:]
+        current, slopes = g * np.sinh(alpha * volt), g * alpha * np.cosh(alpha * volt)
+        y = wires.copy()
+        for cell, slope in enumerate(slopes):
+            _connect(y, cell, size + cell, float(slope))
+        missing = injected - wires @ nodes - np.concatenate([current, -current])
+        step = np.linalg.solve(y, missing)
+        size_of_step = np.abs(step).max()
+        nodes += step * min(1.0, 1.0 / (alpha * size_of_step + 1e-300))
+        if size_of_step < 1e-13:
+            break
+    return 1e6 / wire_ohm * nodes[-columns:]
+
+
+def _wires(rows: int, columns: int, wire_ohm: float) -> Array64:
+    """Admittances in µS between the nodes of an array's wires, wordlines' before bitlines'."""
     size = rows * columns
     y = np.zeros((2 * size, 2 * size))
-    wire = 1e6 / wire_ohm  # µS
-
-    def connect(a: int, b: int | None, g: float) -> None:
-        y[a, a] += g
-        if b is not None:
-            y[b, b] += g
-            y[a, b] -= g
-            y[b, a] -= g
-
+    wire = 1e6 / wire_ohm
     for i, j in np.ndindex(rows, columns):
         wordline, bitline = i * columns + j, size + i * columns + j
-        connect(wordline, bitline, float(g_us[i, j]))
-        connect(wordline, wordline - 1 if j else None, wire)
-        connect(bitline, bitline + columns if i < rows - 1 else None, wire)
-    injected = np.zeros((2 * size, rows))
-    injected[np.arange(rows) * columns, np.arange(rows)] = wire
-    nodes = np.linalg.solve(y, injected)
-    return wire * nodes[-columns:].T
+        _connect(y, wordline, wordline - 1 if j else None, wire)
+        _connect(y, bitline, bitline + columns if i < rows - 1 else None, wire)
+    return y
+
+
+def _connect(y: Array64, a: int, b: int | None, g: float) -> None:
+    """Add a conductance between two nodes, or from one to a fixed potential."""
+    y[a, a] += g
+    if b is not None:
+        y[b, b] += g
+        y[a, b] -= g
+        y[b, a] -= g
 
 
 def sparse_us(
