@@ -18,12 +18,13 @@ import torch
 
 from pimc.errors import DeviceError
 
-#: Potentials that move less than this, as a share of the full read voltage, are at rest.
-_AT_REST = 1e-7
-#: Steps after which they should be.
+#: Potentials that are as near as this to where they go, as a share of the full read voltage, are
+#: at rest.
+_AT_REST = 1e-8
+#: Rounds after which they should be.
 _PATIENCE = 1000
 #: Potentials held at a time.
-_AT_A_TIME = 1 << 19
+_AT_A_TIME = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -61,20 +62,20 @@ class CurvedArray:
         wordlines = driven.expand(columns, rows, -1)
         bitlines = torch.zeros_like(wordlines, memory_format=torch.contiguous_format)
         along_ohm = [self.along_ohm] * columns
+        held = torch.zeros_like(driven[:1])
+        last = 0.0
         for _ in range(_PATIENCE):
             constant, slope = self._linearized(wordlines - bitlines)
-            before = wordlines
             source = constant.addcmul_(slope, bitlines, value=-1.0)
             wordlines, _ = _line(slope.unbind(0), source.unbind(0), along_ohm, driven, 0)
-            moved = _largest(wordlines - before)
             constant, slope = self._linearized(wordlines - bitlines)
-            before = bitlines
-            source = constant.addcmul_(slope, wordlines).neg_()
-            bitlines, into = _line(
-                slope.unbind(1), source.unbind(1), self.down_ohm, torch.zeros_like(driven[:1]), 1
-            )
-            if max(moved, _largest(bitlines - before)) < _AT_REST:
+            before, source = bitlines, constant.addcmul_(slope, wordlines).neg_()
+            bitlines, into = _line(slope.unbind(1), source.unbind(1), self.down_ohm, held, 1)
+            moved = float(before.sub_(bitlines).abs_().max())
+            # Every round shortens the way that is left, by about the same ratio in the end.
+            if moved * moved <= _AT_REST * (last - moved):
                 return -into.T
+            last = moved
         raise DeviceError(
             "the potentials of an array's wires do not come to rest",
             hint="take wires to first order, or less of array.wire_ohm or cell.iv_alpha",
@@ -88,10 +89,6 @@ class CurvedArray:
         slope = (grown + shrunk) * (g * (0.5 * self.alpha / math.sinh(self.alpha)))
         current = grown.sub_(shrunk).mul_(g * (0.5 / math.sinh(self.alpha)))
         return current.addcmul_(slope, volt, value=-1.0), slope
-
-
-def _largest(change: torch.Tensor) -> float:
-    return float(change.abs_().max())
 
 
 def _line(

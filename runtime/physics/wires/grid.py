@@ -1,10 +1,9 @@
 """What a whole array answers with, from blocks of cells that grow until they are the array.
 
 Nested dissection of the grid of cells: single cells become blocks of 2×2, 4×4 … and at last of the
-whole array, and what happens inside a block is never looked at again. That takes about n³
-multiplications for n×n cells times a constant, in products of matrices, and the memory of a few
-(4n)² matrices; a sparse factorization takes as long for the factors, but then has to be applied
-once a wordline.
+whole array, and what happens inside a block is never looked at again. That takes about 100 n³
+operations for n×n cells, nearly all of them in products of matrices; a sparse factorization has to
+be applied once a wordline on top.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def product(first: Array64, second: Array64) -> Array64:
     if first.shape[-1] == 1:
         return first * second
     if _in_a_piece(first) and _in_a_piece(second):
-        return np.matmul(first, second)
+        return first @ second
     found: Array64 = np.einsum("...ik,...kj->...ij", first, second)
     return found
 
@@ -45,11 +45,12 @@ def inverse(stack: Array64) -> Array64:
         return 1.0 / stack
     if stack.shape[-1] == 2:
         return _inverse_of_two(stack)
+    found: Array64 = np.linalg.inv(stack)
     if _in_a_piece(stack):
-        return np.linalg.inv(stack)
-    found = empty_like(stack, *stack.shape[-2:])
-    found[...] = np.linalg.inv(stack)
-    return found
+        return found
+    spread = empty_like(stack, *stack.shape[-2:])
+    spread[...] = found
+    return spread
 
 
 def _inverse_of_two(stack: Array64) -> Array64:
