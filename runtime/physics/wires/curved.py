@@ -72,8 +72,8 @@ class CurvedArray:
             before, source = bitlines, constant.addcmul_(slope, wordlines).neg_()
             bitlines, into = _line(slope.unbind(1), source.unbind(1), self.down_ohm, held, 1)
             moved = float(before.sub_(bitlines).abs_().max())
-            # Every round shortens the way that is left, by about the same ratio in the end.
-            if moved * moved <= _AT_REST * (last - moved):
+            # In the end every round shortens the way that is left by about the same ratio.
+            if moved <= _AT_REST and moved * moved <= _AT_REST * (last - moved):
                 return -into.T
             last = moved
         raise DeviceError(

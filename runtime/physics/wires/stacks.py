@@ -45,7 +45,7 @@ def inverse(stack: Array64) -> Array64:
         return 1.0 / stack
     if stack.shape[-1] == 2:
         return _inverse_of_two(stack)
-    found: Array64 = np.linalg.inv(stack)
+    found: Array64 = np.asarray(np.linalg.inv(stack), np.float64)
     if _in_a_piece(stack):
         return found
     spread = empty_like(stack, *stack.shape[-2:])
