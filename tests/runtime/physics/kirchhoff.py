@@ -21,7 +21,7 @@ def plain(g_us: Array64, wire_ohm: float) -> Array64:
         _connect(y, cell, rows * columns + cell, float(g))
     injected = np.zeros((len(y), rows))
     injected[np.arange(rows) * columns, np.arange(rows)] = 1e6 / wire_ohm
-    nodes = np.linalg.solve(y, injected)
+    nodes = np.asarray(np.linalg.solve(y, injected), np.float64)
     return 1e6 / wire_ohm * nodes[-columns:].T
 
 
