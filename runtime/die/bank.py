@@ -17,6 +17,7 @@ from pimc.chip.plugins.protocols import ReadTerm
 from pimc.runtime.die.die import Die, Stuck
 from pimc.runtime.die.region import Region
 from pimc.runtime.die.site import (
+    DrivenArray,
     Floats,
     Ints,
     Mask,
@@ -65,6 +66,7 @@ class Bank:
         read_of_column: (blocks, columns) which of its block's reads a column belongs to.
         lines: (blocks, rows, reads) addresses of the wordlines.
         reads: array reads that one input vector takes, of all blocks together.
+        curved: the arrays, where ``g_us`` is not all (:func:`~pimc.runtime.die.site.curves`).
     """
 
     g_us: Array32 = field(repr=False)
@@ -74,6 +76,7 @@ class Bank:
     read_of_column: Ints = field(repr=False)
     lines: Ints = field(repr=False)
     reads: int
+    curved: tuple[DrivenArray, ...] = field(default=(), repr=False)
 
 
 def periods(chip: Chip) -> tuple[int, ...]:
@@ -132,6 +135,7 @@ def bank_of(
         read_of_column=site.read_of_column,
         lines=site.lines,
         reads=int((site.read_of_column.max(axis=1) + 1).sum()),
+        curved=site.curved,
     )
 
 

@@ -21,6 +21,30 @@ Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
+class DrivenArray:
+    """An array as one read drives it, all its bitlines, for cells that make of it no matrix.
+
+    Attributes:
+        block: of the region.
+        rows: (driven wordlines,) of the block, in the order of their wordlines.
+        wordlines: (driven wordlines,) their numbers in the array, increasing.
+        columns: of the block.
+        bitlines: (columns,) of the array.
+        g_us: (driven wordlines, bitlines) what cells conduct at full voltage, µS; the reference
+            column is the last, where the chip has one.
+        linear_us: what the array answers with if cells were linear; likewise.
+    """
+
+    block: int
+    rows: Ints = field(repr=False)
+    wordlines: Ints = field(repr=False)
+    columns: Ints = field(repr=False)
+    bitlines: Ints = field(repr=False)
+    g_us: Floats = field(repr=False)
+    linear_us: Floats = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Site:
     """Of a region, what holds until the die is written to or ages.
 
@@ -36,6 +60,7 @@ class Site:
         reference_us: what the reference cells conduct, likewise.
         cell_traps, reference_traps: which have a trap; None without telegraph noise.
         cell_wires, reference_wires: what wires do to them; None without wire resistance.
+        curved: the arrays, where each input is a solution of its own (:func:`curves`).
         read_of_column: (blocks, columns) which of its block's reads a column belongs to.
     """
 
@@ -51,11 +76,23 @@ class Site:
     reference_traps: Mask | None = field(repr=False)
     cell_wires: Wires | None = field(repr=False)
     reference_wires: Wires | None = field(repr=False)
+    curved: tuple[DrivenArray, ...] = field(repr=False)
     read_of_column: Ints = field(repr=False)
 
     def of_columns(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """(blocks, rows, reads) → (blocks, rows, columns)."""
         return np.take_along_axis(values, self.read_of_column[:, None, :], axis=2)
+
+
+def curves(die: Die, ir_drop: Method) -> bool:
+    """Whether an array answers with no matrix: exact wires around cells that are not linear.
+
+    Trains of pulses stand apart: every pulse would be a solution of its own, so cells count as
+    linear there.
+    """
+    chip = die.attached()
+    bent = chip.cell.iv_alpha > 0 and chip.dac.mode != "pulse_count"
+    return bent and ir_drop == "exact" and chip.array.wire_ohm > 0 and not die.perfect
 
 
 def site_of(die: Die, region: Region, ir_drop: Method = "first") -> Site:
@@ -77,8 +114,8 @@ def site_of(die: Die, region: Region, ir_drop: Method = "first") -> Site:
         return read_noise.trapped(noise, die.seed, streams, where) if telegraph else None
 
     wires = chip.array.wire_ohm > 0 and not die.perfect
-    cell_wires, reference_wires = (
-        _wires(die, region, which, driven, lines, ir_drop) if wires else (None, None)
+    cell_wires, reference_wires, arrays = (
+        _wires(die, region, which, driven, lines, ir_drop) if wires else (None, None, ())
     )
     return Site(
         present=present,
@@ -93,6 +130,7 @@ def site_of(die: Die, region: Region, ir_drop: Method = "first") -> Site:
         reference_traps=traps(read_noise.REFERENCE, lines),
         cell_wires=cell_wires,
         reference_wires=reference_wires,
+        curved=arrays if curves(die, ir_drop) else (),
         read_of_column=which,
     )
 
@@ -118,10 +156,11 @@ def _lines(cells: Ints, which: Ints, chip: Chip) -> tuple[Mask, Ints]:
 
 def _wires(
     die: Die, region: Region, which: Ints, driven: Mask, lines: Ints, ir_drop: Method
-) -> tuple[Wires, Wires]:
-    """What wires do to every cell, and to every reference cell."""
+) -> tuple[Wires, Wires, tuple[DrivenArray, ...]]:
+    """What wires do to every cell, and to every reference cell; and the arrays."""
     chip = die.attached()
     of_cells, of_references = _no_wires(region.cells.shape), _no_wires(driven.shape)
+    arrays = []
     for block, read in np.argwhere(driven.any(axis=1)):
         rows = np.flatnonzero(driven[block, :, read])
         # A tile's rows need not sit on their wordlines in order.
@@ -140,7 +179,9 @@ def _wires(
         of_cells.around_us[block][np.ix_(rows, columns)] = found.around_us[:, bitlines]
         of_references.share[block, rows, read] = found.share[:, -1]
         of_references.around_us[block, rows, read] = found.around_us[:, -1]
-    return of_cells, of_references
+        linear_us = found.effective_us(g_us)
+        arrays.append(DrivenArray(int(block), rows, wordlines, columns, bitlines, g_us, linear_us))
+    return of_cells, of_references, tuple(arrays)
 
 
 def _no_wires(shape: tuple[int, ...]) -> Wires:

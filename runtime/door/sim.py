@@ -21,6 +21,7 @@ from pimc.runtime.die.banks import Banks
 from pimc.runtime.die.die import Die
 from pimc.runtime.die.die_file import require_cells
 from pimc.runtime.die.region import Region
+from pimc.runtime.die.site import curves
 from pimc.runtime.door.device import Saturation
 from pimc.runtime.physics.disturb import disturbs
 from pimc.runtime.physics.ir_drop import Method
@@ -101,7 +102,8 @@ class SimDevice:
             wears=wears,
         )
         self._file: tuple[Path, Stamp | None] | None = None
-        self._fuses = fused and converters and self.device.type == "cpu" and can_fuse(die)
+        fuses = fused and converters and self.device.type == "cpu"
+        self._fuses = fuses and can_fuse(die) and not curves(die, ir_drop)
         self._fused: WeakKeyDictionary[Region, FusedLayer] = WeakKeyDictionary()
         self._conversions: dict[str, int] = {}
         self._clipped: dict[str, torch.Tensor] = {}

@@ -11,20 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from pimc.errors import UsageError
+from pimc.runtime.physics.wires.grid import answer
 
 Array64 = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.int64]
 Method = Literal["first", "exact"]
-
-#: Wordlines whose answer is worked out at a time, for the sake of memory.
-_AT_A_TIME = 32
 
 
 @dataclass(frozen=True)
@@ -74,34 +72,21 @@ def exact(g_us: Array64, wordlines: Ints, rows: int, wire_ohm: float) -> Wires:
 
 
 def nodal_us(g_us: Array64, wordlines: Ints, rows: int, wire_ohm: float) -> Array64:
-    """G_eff from Kirchhoff's laws: two nodes a cell, one sparse system.
+    """G_eff from Kirchhoff's laws, two nodes a cell.
 
     Arguments as for :func:`first_order`.
     """
-    from scipy import sparse
-    from scipy.sparse.linalg import splu
+    below_ohm = down_ohm(wordlines, rows, wire_ohm)
+    effective: Array64 = 1e6 * answer(1e-6 * g_us[::-1], wire_ohm, below_ohm)[::-1]
+    return effective
 
-    count, columns = g_us.shape
-    along, down = _distances(g_us, wordlines, rows, wire_ohm)
-    # Rows from the sense amplifiers upwards, so that both kinds of line begin where they end.
-    cells = sparse.diags_array(1e-6 * g_us[::-1].reshape(-1))
-    wordline = sparse.kron(sparse.eye_array(count), _line(along))
-    bitline = sparse.kron(_line(down[::-1]), sparse.eye_array(columns))
-    system = sparse.block_array(
-        [[wordline + cells, -cells], [-cells, bitline + cells]], format="csc"
-    )
-    solved = splu(
-        system, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
-    )
-    effective = np.empty((count, columns))
-    for first in range(0, count, _AT_A_TIME):
-        driven = np.arange(first, min(first + _AT_A_TIME, count))
-        # One volt at a driver is a current through the first wire into the first node.
-        injected = np.zeros((2 * count * columns, len(driven)))
-        injected[driven * columns, np.arange(len(driven))] = 1.0 / along[0]
-        bottom_v = solved.solve(injected)[count * columns :][:columns]
-        effective[driven] = bottom_v.T / down[-1]
-    return effective[::-1] * 1e6
+
+def down_ohm(wordlines: Ints, rows: int, wire_ohm: float) -> Array64:
+    """Resistance of a bitline from a driven wordline to the next towards the sense amplifiers.
+
+    Beginning with the wordline next to them; arguments as for :func:`first_order`.
+    """
+    return -wire_ohm * np.diff(wordlines[::-1].astype(float), prepend=float(rows))
 
 
 METHODS: dict[str, Callable[[Array64, Ints, int, float], Wires]] = {
@@ -127,12 +112,3 @@ def _distances(
 ) -> tuple[Array64, Array64]:
     """Resistance from every column to the drivers, from every driven row to the amplifiers."""
     return wire_ohm * np.arange(1.0, g_us.shape[1] + 1), wire_ohm * (rows - wordlines.astype(float))
-
-
-def _line(ohm: Array64) -> Any:
-    """Sparse admittances of a line whose nodes are ``ohm``, increasing, away from its fixed end."""
-    from scipy import sparse
-
-    segment = 1.0 / np.diff(ohm, prepend=0.0)
-    inner = segment[1:]
-    return sparse.diags_array([segment + np.append(inner, 0.0), -inner, -inner], offsets=[0, 1, -1])

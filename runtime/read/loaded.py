@@ -24,6 +24,7 @@ from pimc.runtime.physics.iv import driven
 from pimc.runtime.physics.read_noise import terms_of
 from pimc.runtime.physics.streams import READ_REFERENCE
 from pimc.runtime.read.adc import Adc
+from pimc.runtime.read.curved import CurvedWires
 from pimc.runtime.read.dac import noise_drive
 from pimc.runtime.read.fused import FusedBank
 from pimc.runtime.read.noise import normals, pairs
@@ -56,6 +57,7 @@ class Loaded:
         fused: the same for the fused read; None where codes are too large for fixed point.
         shift: the drive's squares are rounded as they are there.
         own: converter terms of a laboratory's own.
+        curved: what non-linear cells add behind exact wires.
     """
 
     die: Die
@@ -68,6 +70,7 @@ class Loaded:
     fused: FusedBank | None
     shift: int
     own: OwnConverters | None
+    curved: CurvedWires | None = None
 
     @cached_property
     def chip(self) -> Chip:
@@ -97,10 +100,12 @@ class Loaded:
         self, inputs: torch.Tensor, keys: torch.Tensor | None, plane: int
     ) -> torch.Tensor:
         """The same for what wordlines really get."""
-        chip = self.chip
+        chip, unbent = self.chip, inputs
         if chip.dac.mode == "parallel" and not self.die.perfect:
             inputs = driven(inputs, dac_limits(chip, self.signed)[1], chip.cell.iv_alpha)
         current = torch.matmul(self.g, inputs)
+        if self.curved is not None:
+            current.add_(self.curved.beyond(unbent))
         if keys is None:
             return current
         # Independent Gaussian noise of the cells sums to Gaussian noise of the output with
@@ -142,7 +147,7 @@ class Loader:
 
         chip = self.die.attached()
         adc, fused, shift = Adc.of(self.die, region, self.device), None, 0
-        if self.converters and fits(chip, region.signed):
+        if self.converters and not bank.curved and fits(chip, region.signed):
             fixed = FixedBank.of(bank, chip, region.signed)
             fused, shift = FusedBank(fixed, adc, bank.read_of_column), fixed.shift
             bank = fixed.rounded(bank)
@@ -163,6 +168,7 @@ class Loader:
             fused,
             shift,
             OwnConverters.of(self.die, region, bank.lines, self.read_seed),
+            CurvedWires.of(bank, chip, region.signed, self.device),
         )
 
 

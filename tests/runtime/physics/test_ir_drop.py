@@ -23,6 +23,7 @@ from pimc.runtime.door.program import program
 from pimc.runtime.door.sim import SimDevice
 from pimc.runtime.physics.ir_drop import METHODS
 from pimc.runtime.session import Session
+from tests.runtime.physics.kirchhoff import plain
 
 Array64 = npt.NDArray[np.float64]
 
@@ -37,31 +38,6 @@ BADCROSSBAR_UA = np.array(
         [36.050018, 131.434355, 10.673981],
     ]
 )
-
-
-def plain(g_us: Array64, wire_ohm: float) -> Array64:
-    """G_eff in µS of a whole array, one equation a node, solved densely."""
-    rows, columns = g_us.shape
-    size = rows * columns
-    y = np.zeros((2 * size, 2 * size))
-    wire = 1e6 / wire_ohm  # µS
-
-    def connect(a: int, b: int | None, g: float) -> None:
-        y[a, a] += g
-        if b is not None:
-            y[b, b] += g
-            y[a, b] -= g
-            y[b, a] -= g
-
-    for i, j in np.ndindex(rows, columns):
-        wordline, bitline = i * columns + j, size + i * columns + j
-        connect(wordline, bitline, float(g_us[i, j]))
-        connect(wordline, wordline - 1 if j else None, wire)
-        connect(bitline, bitline + columns if i < rows - 1 else None, wire)
-    injected = np.zeros((2 * size, rows))
-    injected[np.arange(rows) * columns, np.arange(rows)] = wire
-    nodes = np.linalg.solve(y, injected)
-    return wire * nodes[-columns:].T
 
 
 def answer(method: str, g_us: Array64, wordlines: Any, rows: int, wire_ohm: float) -> Array64:

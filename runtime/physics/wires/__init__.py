@@ -1,0 +1,1 @@
+"""Networks of wires and cells, solved exactly."""
