@@ -52,6 +52,7 @@ class Processes:
     """
 
     lost: tuple[type[BaseException], ...] = (BrokenExecutor,)
+    local = True
 
     def __init__(self, jobs: int) -> None:
         import joblib

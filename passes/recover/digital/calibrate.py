@@ -7,6 +7,7 @@ teacher's; later layers then see what the corrected earlier ones really give the
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TypeAlias
@@ -65,14 +66,17 @@ def calibrate(
     chip: ArrayCall | None = None,
     *,
     fit: Fit = nearest,
+    known: Shelf | None = None,
 ) -> Image:
     """The image with gain and bias fitted to ``inputs``, samples by input name.
 
     Args:
         chip: stands in for the session's chip where none is attached.
+        known: what the layers of the float network give for the inputs, where that is known.
     """
     chip = chip or session.array
-    with layer_outputs(session, teacher, inputs) as wanted:
+    given = layer_outputs(session, teacher, inputs) if known is None else nullcontext(known.again())
+    with given as wanted:
         repeated = {name for name, use in wanted.places if use}
         shared = _shared_lines(session, teacher, inputs, chip, fit, repeated)
         fitted = _one_by_one(session, inputs, chip, fit, shared, wanted)

@@ -80,7 +80,7 @@ def write_hardened(bench: Bench, state: State, *, options: HardenOptions) -> Sta
         ModelError: gradients cannot reach a layer.
         DeviceError: the chip failed.
     """
-    trained = bench.hardened.hardened(
+    trained = bench.common.hardened.hardened(
         state.image,
         bench.student(state),
         bench.goal,

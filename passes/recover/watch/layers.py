@@ -18,7 +18,7 @@ from pimc.runtime.feeds import Feed
 from pimc.runtime.graph.executor import ArrayCall
 from pimc.runtime.session import BATCH_SIZE, Session
 
-__all__ = ["Room", "Shelf", "layer_outputs", "read_in_parts"]
+__all__ = ["Room", "Shelf", "lasting_outputs", "layer_outputs", "read_in_parts"]
 
 #: Most values held in memory at once.
 _VALUES = 64_000_000
@@ -38,6 +38,10 @@ class Shelf:
         self.places[call] = self._file.seek(0, 2), value.shape, value.dtype
         self._file.write(value.contiguous().numpy().data)
 
+    def again(self) -> Shelf:
+        """The same, each to be taken once more."""
+        return Shelf(self._file, dict(self.places))
+
     def take(self, call: Call) -> torch.Tensor:
         """What a use of a layer gave."""
         place, shape, dtype = self.places.pop(call)
@@ -52,15 +56,22 @@ class Shelf:
 def layer_outputs(session: Session, array: ArrayCall, inputs: Feed) -> Iterator[Shelf]:
     """What every layer gives for ``inputs``, use by use, for as long as it is worked with."""
     with tempfile.SpooledTemporaryFile(_SHELF_BYTES) as file:
-        found = Shelf(file)
+        yield _filled(Shelf(file), session, array, inputs)
 
-        def noted(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
-            y = array(node, x)
-            found.put(next_call(layer_of(node), found.places), y)
-            return y
 
-        session.evaluate(inputs, array=noted)
-        yield found
+def lasting_outputs(session: Session, array: ArrayCall, inputs: Feed) -> Shelf:
+    """The same for as long as it is kept, on the disk; to be worked with :meth:`Shelf.again`."""
+    return _filled(Shelf(tempfile.TemporaryFile()), session, array, inputs)
+
+
+def _filled(found: Shelf, session: Session, array: ArrayCall, inputs: Feed) -> Shelf:
+    def noted(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
+        y = array(node, x)
+        found.put(next_call(layer_of(node), found.places), y)
+        return y
+
+    session.evaluate(inputs, array=noted)
+    return found
 
 
 def read_in_parts(read: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
