@@ -116,7 +116,8 @@ def _dies(
     span: tuple[float, float],
     target: float | None,
 ) -> PathCollection:
-    at, side = np.asarray(places, np.float64), _side(places)
+    x, y = np.asarray(places, np.float64).T
+    side = _side(places)
     known = np.array([value is not None for value in values])
     shown = np.array([metric.scale * value for value in values if value is not None])
     missed = [
@@ -125,10 +126,10 @@ def _dies(
         if value is not None
     ]
     drawn = axes.scatter(
-        *at[known].T, c=shown, s=side, marker="s", cmap="viridis", vmin=span[0], vmax=span[1],
+        x[known], y[known], c=shown, s=side, marker="s", cmap="viridis", vmin=span[0], vmax=span[1],
         edgecolors=[_MISSED if one else "none" for one in missed] or "none", linewidths=1.5,
     )  # fmt: skip
-    axes.scatter(*at[~known].T, s=side / 2, marker="x", color=REFERENCE, linewidths=1)
+    axes.scatter(x[~known], y[~known], s=side / 2, marker="x", color=REFERENCE, linewidths=1)
     axes.set_aspect("equal")
     axes.margins(0.12)
     axes.set_xlabel("x")

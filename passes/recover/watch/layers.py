@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -61,7 +62,10 @@ def layer_outputs(session: Session, array: ArrayCall, inputs: Feed) -> Iterator[
 
 def lasting_outputs(session: Session, array: ArrayCall, inputs: Feed) -> Shelf:
     """The same for as long as it is kept, on the disk; to be worked with :meth:`Shelf.again`."""
-    return _filled(Shelf(tempfile.TemporaryFile()), session, array, inputs)
+    file = tempfile.TemporaryFile()  # noqa: SIM115
+    found = Shelf(file)
+    weakref.finalize(found, file.close)
+    return _filled(found, session, array, inputs)
 
 
 def _filled(found: Shelf, session: Session, array: ArrayCall, inputs: Feed) -> Shelf:

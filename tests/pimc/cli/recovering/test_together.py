@@ -6,6 +6,7 @@ import csv
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -224,7 +225,7 @@ def test_killed_with_its_workers_it_goes_on_to_the_same_table(pimc, job) -> None
     process = subprocess.Popen([str(Path(sys.executable).with_name("pimc")), *words])
     journal = Path("tiny.r1.dies.csv.journal")
     while process.poll() is None and not (journal.exists() and journal.stat().st_size):
-        pass
+        time.sleep(0.01)
     process.kill()
     process.wait()
     assert not Path("tiny.r1.dies.csv").exists()
