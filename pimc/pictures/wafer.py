@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["wafer_picture", "yield_picture"]
 
 _BEFORE, _AFTER, _MISSED = "#8d99a6", "#1f6f8b", "#e4572e"
+#: Dies that are marked one by one in a line; more would hide it.
+_MARKED = 30
 
 
 def yield_picture(
@@ -49,13 +51,14 @@ def yield_picture(
     ):
         # From the best die on, each brings the share up by its part.
         best_first = sorted(values, key=lambda value: metric.worse_by(value, 0.0))
-        reached = 100 * np.arange(1, len(values) + 1) / len(values)
+        reached = 100 * np.arange(len(values) + 1) / len(values)
         if target is not None:
             good = sum(metric.worse_by(value, target) <= 0 for value in values)
             label = f"{label}: {good} of {len(values)} within target"
-        places = scale * np.asarray(best_first)
+        places = scale * np.asarray([best_first[0], *best_first])
+        marker = "o" if len(values) <= _MARKED else ""
         axes.step(
-            places, reached, where="post", color=colour, marker="o", markersize=3, label=label
+            places, reached, where="post", color=colour, marker=marker, markersize=3, label=label
         )
     for value, style, name in ((in_float, ":", "float"), (target, "--", "target")):
         if value is not None:

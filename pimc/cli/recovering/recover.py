@@ -51,10 +51,10 @@ def recover(settings: Settings, arguments: RecoverArguments) -> Report:
     from pimc.studies.evaluate import Batches
     from pimc.studies.input_warnings import chance_warning
 
+    arguments = _checked(arguments)
     if arguments.calib is None:
         raise UsageError("--calib is missing", hint="name calibration data")
     task = task_of(arguments.task)
-    arguments = _checked(arguments)
     target_of(arguments, task, labelled=arguments.data is not None)
     path = find_image(arguments.image)
     image = Image.load(path)

@@ -160,18 +160,26 @@ def recover_many(
 
 def _stored(wafer: Wafer, table: Path, *, resume: bool) -> list[Row]:
     """Rows of dies that were recovered before."""
-    if not resume:
-        journal = journal_of(table)
-        if journal.exists() and whole_lines(journal):
-            raise UsageError(
-                "a run that was cut has recovered dies already",
-                where=str(journal),
-                hint="add --resume to go on with it, or remove this file to begin anew",
-            )
-        return []
-    rows = read_rows(table)
-    require_same(table, rows, wafer.shared)
-    return rows
+    rows, journal = read_rows(table), journal_of(table)
+    if resume:
+        require_same(table, rows, wafer.shared)
+        return rows
+    if journal.exists() and whole_lines(journal):
+        raise UsageError(
+            "a run that was cut has recovered dies already",
+            where=str(journal),
+            hint="add --resume to go on with it, or remove this file to begin anew",
+        )
+    # Dies that are drawn come out the same once more; others hold their next image by now.
+    named = {job.source for job in wafer.jobs if job.die is not None}
+    done = sum(row["source"] in named and not row["error"] for row in rows)
+    if done:
+        raise UsageError(
+            f"holds {done} of these dies, recovered",
+            where=str(table),
+            hint="add --resume to leave them as they are, or choose another --table",
+        )
+    return []
 
 
 def _placed(wafer: Wafer, row: Row) -> Row:
