@@ -23,9 +23,10 @@ from pimc.runtime.door.drivers import require_simulator, simulates
 from pimc.runtime.sequences import unrolled
 from pimc.runtime.session import Session
 from pimc.studies.evaluate import Batches, accuracy, float_session
-from pimc.studies.recoveries.many import Wafer, labelled_fingerprint, recover_many
+from pimc.studies.recoveries.many import recover_many
 from pimc.studies.recoveries.one_die import DieJob, Given, Recovered
 from pimc.studies.recoveries.summary import Target, summary_of
+from pimc.studies.recoveries.wafer import Wafer, labelled_fingerprint
 from pimc.studies.tables.row_file import Row
 from pimc.tasks.metric import Metric
 from pimc.work.pool import Here, Pool

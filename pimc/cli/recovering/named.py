@@ -6,12 +6,43 @@ import csv
 import glob
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["expanded", "places_of"]
+if TYPE_CHECKING:
+    from pimc.cli.recovering.arguments import RecoverArguments
+
+__all__ = ["checked", "expanded", "places_of"]
 
 #: What begins the name of a list.
 _LIST = "@"
+
+
+def checked(arguments: RecoverArguments) -> RecoverArguments:
+    """The arguments with every die that they name by itself.
+
+    Raises:
+        UsageError: options that exclude each other, or are for several dies where there is one.
+    """
+    from pimc.errors import UsageError
+    from pimc.runtime.door.drivers import simulates
+
+    named = expanded(arguments.named, files=simulates(arguments.device))
+    if arguments.dies is not None and named:
+        raise UsageError("--die and --dies exclude each other", hint="leave one of them out")
+    arguments = replace(arguments, named=named)
+    shared_out = arguments.workers.jobs > 1 or arguments.workers.cluster is not None
+    of_several = ["--jobs and --cluster"] * shared_out + arguments.together.given
+    if arguments.compare and arguments.together.given:
+        raise UsageError("is not for a comparison", arguments.together.given[0], "leave it out")
+    if of_several and not (arguments.compare or arguments.several):
+        raise UsageError(
+            "is for several dies",
+            where=of_several[0],
+            hint="name several with --die, or draw them with --dies N",
+        )
+    return arguments
 
 
 def expanded(named: Sequence[Path], *, files: bool) -> tuple[Path, ...]:

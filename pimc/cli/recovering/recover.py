@@ -15,7 +15,7 @@ from pimc.cli.recovering.comparison import compared
 from pimc.cli.recovering.dies import inputs_for
 from pimc.cli.recovering.figures import floor_text
 from pimc.cli.recovering.jobs import enough_since, found_in, job_of, next_name
-from pimc.cli.recovering.named import expanded
+from pimc.cli.recovering.named import checked
 from pimc.cli.recovering.results import report_of, result_of, write_files
 from pimc.cli.recovering.together import recovered_together, target_of
 from pimc.cli.text import table, told_of_states
@@ -40,6 +40,9 @@ def recover(settings: Settings, arguments: RecoverArguments) -> Report:
     most, and distills the digital side from the float network. Beside the next image it writes
     the list of cells that change (.cells.csv) and a report (.report.json). The calibration data
     is all it learns from; --data is only reported on.
+
+    Several dies (--dies, or --die again) are shared out among --jobs or a --cluster; each has a
+    row in a table, and one that fails does not end the others.
     """
     if arguments.list_strategies:
         return _strategies()
@@ -51,7 +54,7 @@ def recover(settings: Settings, arguments: RecoverArguments) -> Report:
     from pimc.studies.evaluate import Batches
     from pimc.studies.input_warnings import chance_warning
 
-    arguments = _checked(arguments)
+    arguments = checked(arguments)
     if arguments.calib is None:
         raise UsageError("--calib is missing", hint="name calibration data")
     task = task_of(arguments.task)
@@ -81,32 +84,6 @@ COMMAND = command(
     recover,
     example="pimc recover model.pimc --calib data --data data --die chip7.die",
 )
-
-
-def _checked(arguments: RecoverArguments) -> RecoverArguments:
-    """The arguments with every die that they name by itself.
-
-    Raises:
-        UsageError: options that exclude each other, or are for several dies where there is one.
-    """
-    from pimc.errors import UsageError
-    from pimc.runtime.door.drivers import simulates
-
-    named = expanded(arguments.named, files=simulates(arguments.device))
-    if arguments.dies is not None and named:
-        raise UsageError("--die and --dies exclude each other", hint="leave one of them out")
-    arguments = replace(arguments, named=named)
-    shared_out = arguments.workers.jobs > 1 or arguments.workers.cluster is not None
-    of_several = ["--jobs and --cluster"] * shared_out + arguments.together.given
-    if arguments.compare and arguments.together.given:
-        raise UsageError("is not for a comparison", arguments.together.given[0], "leave it out")
-    if of_several and not (arguments.compare or arguments.several):
-        raise UsageError(
-            "is for several dies",
-            where=of_several[0],
-            hint="name several with --die, or draw them with --dies N",
-        )
-    return arguments
 
 
 def _warnings(image: Image, calib: Dataset, labelled: Batches | None) -> list[str]:

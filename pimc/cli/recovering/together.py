@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from pimc.cli.command import Report, Settings, note
 from pimc.cli.options.task import stored, told_of
 from pimc.cli.recovering.arguments import RecoverArguments
-from pimc.cli.recovering.figures import basis_lines, floor_text
+from pimc.cli.recovering.figures import floor_text
 from pimc.cli.recovering.named import places_of
 from pimc.cli.recovering.results import result_of, write_files
-from pimc.cli.text import facts, percent, percents, room, table
+from pimc.cli.recovering.together_text import text_of
 
 if TYPE_CHECKING:
     from pimc.data.dataset import Dataset
@@ -33,9 +32,6 @@ if TYPE_CHECKING:
     from pimc.tasks.task import Task
 
 __all__ = ["recovered_together", "target_of"]
-
-#: What kept so many dies from more is told of so many reasons.
-_REASONS = 5
 
 
 def target_of(arguments: RecoverArguments, task: Task, *, labelled: bool) -> Target:
@@ -137,7 +133,7 @@ def recovered_together(
     }
     kept = _yield_kept(summary, asked.min_yield)
     data["ok"] = kept and not found.exit_code
-    text = _text(data, found, entries, asked.min_yield, task.metric)
+    text = text_of(data, found, entries, asked.min_yield, task.metric)
     return Report(data, text, exit_code=found.exit_code or int(not kept), answer=False)
 
 
@@ -246,95 +242,3 @@ def _pictures(
             target=target,
         )
     return written
-
-
-def _text(
-    data: Mapping[str, Any],
-    found: RecoveredDies,
-    entries: Sequence[Mapping[str, Any]],
-    min_yield: float | None,
-    metric: Metric,
-) -> str:
-    summary, failed = data["summary"], len(found.failed)
-    better = "" if metric.key == "accuracy" else f"{metric.name}, {metric.direction} is better"
-    whys = Counter(why for entry in entries for why in entry.get("verdict", {}).get("why", ()))
-    hints = Counter(hint for entry in entries for hint in entry.get("verdict", {}).get("hints", ()))
-    told = [("why", f"{n} dies: {why}") for why, n in whys.most_common(_REASONS)]
-    told += [("would help", f"{n} dies: {hint}") for hint, n in hints.most_common(_REASONS)]
-    basis = next((list(basis_lines(e["basis"])) for e in entries if "basis" in e), [])
-    pairs = [
-        ("metric", better),
-        ("float", metric.text(found.float_metric)),
-        ("quantized", metric.text(found.perfect_metric)),
-        ("dies", f"{len(found.rows)} ({found.recovered} recovered now, {failed} failed)"),
-        *_spreads(summary, metric),
-        *_within_text(summary["within"], min_yield, metric),
-        *told,
-        ("took", f"{data['took_seconds']:.0f} s, recoveries added up {data['seconds']:.0f} s"),
-        ("written", ", ".join([data["table"], *data["pictures"]])),
-    ]
-    total = data["cells_total"]
-    rows = [
-        [
-            row["die"] or row["source"],
-            metric.text(row[f"{metric.key}_before"]),
-            metric.text(row[f"{metric.key}_after"]),
-            _rewritten(row["cells_rewritten"], total),
-            f"failed: {row['error']}" if row["error"] else row["output"],
-        ]
-        for row in sorted(found.rows, key=lambda row: not row["error"])
-    ]
-    shown = table(
-        ["die", "before", "after", "cells rewritten", "next image"],
-        rows,
-        limit=room(len(pairs) + len(basis) + 3),
-    )
-    return "\n".join([f"{shown}\n", facts(pairs), *basis])
-
-
-def _rewritten(cells: int | None, total: int) -> str:
-    return "–" if cells is None else f"{cells:,} ({percent(cells / max(total, 1), 1)})"
-
-
-def _spreads(summary: Mapping[str, Any], metric: Metric) -> list[tuple[str, str]]:
-    """Means over the dies, with their 95 % intervals."""
-    found = summary["metric"]
-    if found is None:
-        loss = summary["loss"]
-        if loss is None:
-            return []
-        return [
-            (f"held-out loss {when}", f"{loss[when]['mean']:.4f} ± {loss[when]['std']:.4f}")
-            for when in ("before", "after")
-        ]
-    lines = [
-        (
-            when,
-            f"{metric.text(found[when]['mean'])} ± {metric.text(found[when]['std'])} over dies"
-            f" (95 % interval {metric.texts(*found[when]['interval_95'])}), lowest "
-            f"{metric.text(found[when]['lowest'])}, highest {metric.text(found[when]['highest'])}",
-        )
-        for when in ("before", "after")
-    ]
-    won, low_high = found["gained"]["mean"], found["gained"]["interval_95"]
-    return [*lines, ("gained", f"{metric.number(won)} ({metric.texts(*low_high)})")]
-
-
-def _within_text(
-    within: Mapping[str, Any] | None, min_yield: float | None, metric: Metric
-) -> list[tuple[str, str]]:
-    """How many dies are within the target, before and after."""
-    if within is None:
-        return []
-    parts = [
-        f"{when} {one['dies']} of {one['of']} ({percent(one['share'], 1)}, 95 % interval "
-        f"{percents(*one['interval_95'])})"
-        for when, one in ((when, within[when]) for when in ("before", "after"))
-    ]
-    lines = [("target", f"{metric.text(within['target'])}: {'; '.join(parts)}")]
-    if min_yield is not None:
-        kept = 100 * within["after"]["share"] >= min_yield
-        lines.append(
-            ("yield", f"{min_yield:g} % asked for, {'reached' if kept else 'NOT reached'}")
-        )
-    return lines
