@@ -7,17 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from pimc.pictures.canvas import REFERENCE, caption, new_figure, save_figure, stands_on
 from pimc.tasks.metric import Metric
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.collections import PathCollection
+    from matplotlib.collections import PatchCollection
 
 __all__ = ["wafer_picture", "yield_picture"]
 
 _BEFORE, _AFTER, _MISSED = "#8d99a6", "#1f6f8b", "#e4572e"
+#: Part of the distance to its neighbour that a die fills.
+_FILLED = 0.9
 #: Dies that are marked one by one in a line; more would hide it.
 _MARKED = 30
 
@@ -118,33 +121,47 @@ def _dies(
     metric: Metric,
     span: tuple[float, float],
     target: float | None,
-) -> PathCollection:
+) -> PatchCollection:
+    from matplotlib.collections import PatchCollection
+    from matplotlib.patches import Rectangle
+    from matplotlib.ticker import MaxNLocator
+
     x, y = np.asarray(places, np.float64).T
-    side = _side(places)
-    known = np.array([value is not None for value in values])
-    shown = np.array([metric.scale * value for value in values if value is not None])
-    missed = [
-        target is not None and metric.worse_by(value, target) > 0
-        for value in values
-        if value is not None
+    wide, high = _pitch(x), _pitch(y)
+    known = [
+        (place, value) for place, value in zip(places, values, strict=True) if value is not None
     ]
-    drawn = axes.scatter(
-        x[known], y[known], c=shown, s=side, marker="s", cmap="viridis", vmin=span[0], vmax=span[1],
-        edgecolors=[_MISSED if one else "none" for one in missed] or "none", linewidths=1.5,
+    boxes = [
+        Rectangle(
+            (at[0] - _FILLED * wide / 2, at[1] - _FILLED * high / 2), _FILLED * wide, _FILLED * high
+        )
+        for at, _ in known
+    ]
+    missed = [target is not None and metric.worse_by(value, target) > 0 for _, value in known]
+    drawn = PatchCollection(
+        boxes, cmap="viridis", linewidths=1.5,
+        edgecolors=[_MISSED if one else "none" for one in missed] or "none",
     )  # fmt: skip
-    axes.scatter(x[~known], y[~known], s=side / 2, marker="x", color=REFERENCE, linewidths=1)
+    drawn.set_array(metric.scale * np.asarray([value for _, value in known]))
+    drawn.set_clim(*span)
+    axes.add_collection(drawn)
+    lost = np.asarray([value is None for value in values])
+    axes.plot(x[lost], y[lost], "x", color=REFERENCE, markersize=5)
+    axes.set_xlim(x.min() - wide, x.max() + wide)
+    axes.set_ylim(y.min() - high, y.max() + high)
     axes.set_aspect("equal")
-    axes.margins(0.12)
+    for axis, at in ((axes.xaxis, x), (axes.yaxis, y)):
+        axis.set_major_locator(MaxNLocator(6, integer=bool((at == at.round()).all())))
     axes.set_xlabel("x")
     axes.set_ylabel("y")
     axes.spines[["top", "right"]].set_visible(False)
     return drawn
 
 
-def _side(places: Sequence[tuple[float, float]]) -> float:
-    """Area of a die's mark in points², such that the dies of a row fill a picture without a gap."""
-    across = max(len({x for x, _ in places}), len({y for _, y in places}), 3)
-    return float((170 / across) ** 2)
+def _pitch(at: npt.NDArray[np.float64]) -> float:
+    """How far apart neighbours are."""
+    gaps = np.diff(np.unique(at))
+    return float(gaps.min()) if len(gaps) else 1.0
 
 
 def _named(metric: Metric) -> str:

@@ -36,8 +36,8 @@ def text_of(
     better = "" if metric.key == "accuracy" else f"{metric.name}, {metric.direction} is better"
     whys = Counter(why for entry in entries for why in entry.get("verdict", {}).get("why", ()))
     hints = Counter(hint for entry in entries for hint in entry.get("verdict", {}).get("hints", ()))
-    told = [("why", f"{n} dies: {why}") for why, n in whys.most_common(_REASONS)]
-    told += [("would help", f"{n} dies: {hint}") for hint, n in hints.most_common(_REASONS)]
+    told = [("why", f"{_dies(n)}: {why}") for why, n in whys.most_common(_REASONS)]
+    told += [("would help", f"{_dies(n)}: {hint}") for hint, n in hints.most_common(_REASONS)]
     basis = next((list(basis_lines(e["basis"])) for e in entries if "basis" in e), [])
     pairs = [
         ("metric", better),
@@ -67,6 +67,10 @@ def text_of(
         limit=room(len(pairs) + len(basis) + 3),
     )
     return "\n".join([f"{shown}\n", facts(pairs), *basis])
+
+
+def _dies(count: int) -> str:
+    return f"{count} die{'s' * (count != 1)}"
 
 
 def _rewritten(cells: int | None, total: int) -> str:

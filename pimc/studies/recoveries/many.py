@@ -82,6 +82,9 @@ def recover_many(
         stored = _stored(wafer, table, resume=resume)
         known = {row["source"]: row for row in stored}
         standing = {job.source for job in wafer.jobs if _stands(wafer, job, known)}
+        for job in wafer.jobs:
+            if job.source in standing:
+                job.checkpoint.unlink(missing_ok=True)  # cut after its row was noted
         todo = [job for job in wafer.jobs if job.source not in standing]
         rows = {source: _placed(wafer, known[source]) for source in standing}
         if todo:
