@@ -42,7 +42,6 @@ ELSEWHERE: dict[str, str] = {
     "passes/recover/twin/specimen.py": "tests/passes/recover/test_module.py",
     "passes/recover/twin/student.py": "tests/passes/recover/train/test_distill.py",
     "passes/recover/watch/calls.py": "tests/passes/test_repeated_layers.py",
-    "passes/recover/watch/features.py": "tests/passes/recover/train/test_distill.py",
     "passes/recover/watch/network.py": "tests/passes/recover/bench/test_floor.py",
     "passes/recover/write/problem.py": "tests/passes/recover/write/test_choose.py",
     "passes/simplify/batch_axis.py": "rule by rule in tests/passes/simplify/test_free_batch.py",

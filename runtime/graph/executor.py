@@ -118,6 +118,22 @@ class Executor:
         execute(entries, Scope(values, array or self._array))
         return {name: values[name] for name in wanted}
 
+    def known_at(self, value: str, inputs: Iterable[str], want: Sequence[str]) -> tuple[str, ...]:
+        """Names of the values that are there once ``value`` is made, and needed for ``want``.
+
+        A run that is given these goes on from there.
+
+        Raises:
+            ModelError: for a name the model does not have.
+        """
+        self._check_known((value,))
+        given = frozenset(inputs)
+        entries = self._schedule(given, tuple(want))
+        end = next((n for n, e in enumerate(entries, 1) if value in e.step.outputs), 0)
+        made = given | {name for entry in entries[:end] for name in entry.keep if name is not None}
+        later = {name for entry in entries[end:] for name in entry.step.uses}
+        return tuple(sorted(made & (later | set(want))))
+
     def gradient_breaks(
         self, sources: Iterable[str], outputs: Iterable[str] | None = None
     ) -> list[ir.Node]:

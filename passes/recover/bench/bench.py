@@ -21,8 +21,8 @@ from pimc.passes.recover.recovery import Basis, Limit
 from pimc.passes.recover.twin.goal import Goal, Outputs
 from pimc.passes.recover.twin.student import Student
 from pimc.passes.recover.twin.twin import Twin
-from pimc.passes.recover.watch.features import Features
-from pimc.passes.recover.watch.layers import Room
+from pimc.passes.recover.watch.features import Features, Noted
+from pimc.passes.recover.watch.layers import Room, Taught
 from pimc.passes.recover.watch.network import network_outputs
 from pimc.progress import Progress
 from pimc.runtime.capture import Capture
@@ -99,6 +99,7 @@ class Bench:
         at_once: samples whose gradients are worked out at once.
         common: what recoveries of several dies share.
         progress: told of long work.
+        taught: what the float network gives where gains and offsets are fitted.
     """
 
     device: Device | None
@@ -113,6 +114,7 @@ class Bench:
     at_once: int
     common: Common = field(repr=False)
     progress: Progress = field(repr=False)
+    taught: Taught = field(default_factory=Taught, repr=False)
 
     @staticmethod
     def of(
@@ -159,6 +161,7 @@ class Bench:
             at_once=known.at_once,
             common=common,
             progress=progress,
+            taught=known.taught,
         )
 
     @property
@@ -210,6 +213,7 @@ class _Known:
     features: Features
     compared: Compared
     at_once: int
+    taught: Taught
 
     @staticmethod
     def of(
@@ -231,8 +235,9 @@ class _Known:
         one = tensors(held_out.feed(0, 1))
         room = Room.of(session, teacher, one)
         compared = Compared.of(options, len(train), len(held_out), room)
+        watch = Noted(teacher, -(-compared.features.used // BATCH_SIZE))
         what = "running the float network"
-        wanted = network_outputs(session, held_out, progress, what, teacher)
+        wanted = network_outputs(session, held_out, progress, what, watch)
         return _Known(
             train=train,
             held_out=held_out,
@@ -241,9 +246,10 @@ class _Known:
             goal=Goal.of(
                 options.task, wanted, options.distill.temperature, state_outputs(session, data)
             ),
-            features=Features.of(session, teacher, held_out, compared.features.used),
+            features=watch.features(),
             compared=compared,
             at_once=room.all_layers,
+            taught=Taught(),
         )
 
 

@@ -33,7 +33,7 @@ __all__ = ["SUFFIX", "Checkpoint", "recognised"]
 
 FORMAT = "pimc-recovery"
 #: It holds tensors of images: where their format has another version, so has this.
-VERSION = 3 + IMAGE_VERSION
+VERSION = 4 + IMAGE_VERSION
 SUFFIX = ".recovery"
 
 #: Calibration samples by which data are recognised.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -15,14 +15,13 @@ from pimc.passes.recover.bench.bench import Bench
 from pimc.passes.recover.recovery import Floor, LayerCost
 from pimc.passes.recover.twin.goal import error_of_mean
 from pimc.passes.recover.twin.twin import Twin
-from pimc.passes.recover.watch.calls import Call, next_call
-from pimc.passes.recover.watch.layers import read_in_parts
+from pimc.passes.recover.watch.layers import Shelf, outputs_beside, read_in_parts
 from pimc.passes.recover.watch.network import network_outputs
 from pimc.plan.records import layer_of, repeated_layers
 from pimc.runtime.die.die import Die
 from pimc.runtime.door.abilities import saturation_of
 from pimc.runtime.door.device import Saturation
-from pimc.runtime.feeds import tensors
+from pimc.runtime.feeds import Feed, tensors
 from pimc.runtime.graph.executor import ArrayCall
 from pimc.runtime.session import Session
 from pimc.runtime.teacher import teacher_array
@@ -86,45 +85,61 @@ def _costs(bench: Bench, image: Image, session: Session) -> tuple[LayerCost, ...
     teacher = teacher_array(image)
     feed = tensors(bench.held_out.feed(0, count))
     noiseless = Session(image)
-    read: dict[Call, torch.Tensor] = {}
     noise: dict[str, float] = {}
-    repeated = repeated_layers(image.graph())
 
-    def beside(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
+    def read(node: ir.Node, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         name = layer_of(node)
-        y = teacher(node, x)
-        read[next_call(name, read)] = found = read_in_parts(session.layers[name], x)
+        found = read_in_parts(session.layers[name], x)
         error = (found - y).square().mean()
         lasting = (read_in_parts(noiseless.layers[name], x) - y).square().mean()
         noise[name] = max(0.0, 1 - float(lasting / error.clamp_min(1e-30)))
-        return y
+        return found
 
     names = [arg.name for arg in session.get_outputs()]
-    values = session.evaluate(feed, want=names, array=beside)
+    values, shelf = outputs_beside(session, teacher, feed, read, names)
     wanted = [values[name] for name in names]
     met = saturation_of(session.device)
-    costs = []
-    for layer in bench.progress(image.layers, "weighing the floor by layer"):
-        if layer.name in repeated:
-            given, array = feed, _replaying(layer.name, read, teacher)
-        else:
-            given, array = {**feed, layer.output: read.pop((layer.name, 0))}, teacher
-        alone = session.evaluate(given, want=names, array=array)
-        found = [alone[name] for name in names]
+    costs: dict[str, LayerCost] = {}
+    order = list(dict.fromkeys(name for name, _ in shelf.places))
+    runs = _each_alone(session, teacher, feed, shelf, names)
+    for name in bench.progress(order, "weighing the floor by layer"):
+        alone = next(runs)
+        found = [alone[output] for output in names]
         same = bench.goal.agreement(found, wanted)
-        costs.append(
-            LayerCost(
-                layer.name,
-                float(bench.goal.loss(found, wanted)),
-                None if same is None else 1 - same,
-                met.get(layer.name, Saturation()).share,
-                noise[layer.name],
-            )
+        costs[name] = LayerCost(
+            name,
+            float(bench.goal.loss(found, wanted)),
+            None if same is None else 1 - same,
+            met.get(name, Saturation()).share,
+            noise[name],
         )
-    return tuple(sorted(costs, key=lambda cost: -cost.loss))
+    known = (costs[layer.name] for layer in image.layers if layer.name in costs)
+    return tuple(sorted(known, key=lambda cost: -cost.loss))
 
 
-def _replaying(name: str, read: Mapping[Call, torch.Tensor], others: ArrayCall) -> ArrayCall:
-    """Layer ``name`` gives what was ``read``, use by use."""
-    uses = iter([value for (layer, _), value in read.items() if layer == name])
+def _each_alone(
+    session: Session, teacher: ArrayCall, feed: Feed, shelf: Shelf, want: Sequence[str]
+) -> Iterator[dict[str, torch.Tensor]]:
+    """The network's outputs where one layer after the other gives what lies on the shelf.
+
+    What comes before a layer is not computed again.
+    """
+    repeated = repeated_layers(session.image.graph())
+    made = {layer.name: layer.output for layer in session.image.layers}
+    at = feed
+    for name in dict.fromkeys(name for name, _ in shelf.places):
+        if name in repeated:
+            uses = [call for call in shelf.places if call[0] == name]
+            replayed = _replaying(name, map(shelf.take, uses), teacher)
+            yield session.evaluate(feed, want=want, array=replayed)
+            continue
+        output = made[name]
+        needed = session.executor.known_at(output, at, want)
+        at = session.evaluate(at, want=needed, array=teacher)
+        given = {**at, output: shelf.take((name, 0))}
+        yield session.evaluate(given, want=want, array=teacher)
+
+
+def _replaying(name: str, uses: Iterator[torch.Tensor], others: ArrayCall) -> ArrayCall:
+    """Layer ``name`` gives what was read, use by use."""
     return lambda node, x: next(uses) if layer_of(node) == name else others(node, x)

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from pimc.passes.recover.bench.bench import Bench
-from pimc.passes.recover.bench.state import State
+from pimc.passes.recover.bench.state import Kept, State
 from pimc.passes.recover.recovery import Stage
+from pimc.passes.recover.train.trainer import Best
 from pimc.passes.recover.twin.goal import error_of_mean
 from pimc.passes.recover.watch.network import network_outputs
 
-__all__ = ["enough", "judge"]
+__all__ = ["clearly_lost", "enough", "judge", "measured"]
+
+#: Standard errors of a difference beyond which it is taken for one.
+_BY_CHANCE = 2.0
 
 
 def judge(bench: Bench, state: State, name: str, written: int = 0) -> State:
@@ -25,18 +31,40 @@ def judge(bench: Bench, state: State, name: str, written: int = 0) -> State:
     Raises:
         DeviceError: the chip failed.
     """
+    return state.judged(*measured(bench, state, name, written))
+
+
+def measured(
+    bench: Bench, state: State, name: str, written: int = 0
+) -> tuple[Stage, npt.NDArray[np.float32]]:
+    """What the present image is worth, and the loss of every held-out sample.
+
+    The arguments and errors are those of :func:`judge`.
+    """
     session = bench.session(state)
     watch = bench.features.watch(bench.array(state) or session.array)
     found = network_outputs(session, bench.held_out, bench.progress, "judging", watch)
     loss = float(bench.goal.loss(found, bench.wanted))
     same = bench.goal.agreement(found, bench.wanted)
-    errors = bench.features.errors(watch.seen)
+    errors = watch.errors()
     seconds = time.perf_counter() - state.clock
     each, away = bench.goal.each(found, bench.wanted), None
     if state.least is not None and len(state.least.each) == len(each):
         away = error_of_mean(each - torch.from_numpy(state.least.each))
     stage = Stage(name, loss, same, written, seconds, errors, error_of_mean(each), away)
-    return state.judged(stage, each.numpy())
+    return stage, each.numpy()
+
+
+def clearly_lost(kept: Best[Kept] | None, stage: Stage, each: npt.NDArray[np.float32]) -> bool:
+    """Whether a stage is worse than what was kept, and not by chance of the held-out samples.
+
+    Args:
+        each: (samples,) their losses at this stage.
+    """
+    if kept is None or len(kept.value.each) != len(each):
+        return False
+    error = error_of_mean(torch.from_numpy(each - kept.value.each))
+    return error is not None and stage.loss - kept.loss > _BY_CHANCE * error
 
 
 def enough(bench: Bench, state: State) -> bool:

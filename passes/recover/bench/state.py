@@ -20,7 +20,11 @@ from pimc.passes.recover.estimate import CellEstimate, prior
 from pimc.passes.recover.recovery import Stage
 from pimc.passes.recover.train.trainer import Best
 
-__all__ = ["NO_WRITES", "Kept", "Least", "State", "Writes"]
+__all__ = ["NOT_TOLD", "NO_WRITES", "Kept", "Least", "State", "Writes"]
+
+
+#: Losses of held-out samples that cannot be told apart.
+NOT_TOLD = np.empty(0, np.float32)
 
 
 class Writes(NamedTuple):
@@ -37,15 +41,20 @@ class Writes(NamedTuple):
     round: int
 
 
-_NOT_TOLD = np.empty(0, np.float32)
 NO_WRITES = Writes(np.empty(0, np.int64), np.empty(0, np.uint16), 0)
 
 
 class Kept(NamedTuple):
-    """An image to go back to, and the number of the stage that judged it."""
+    """An image to go back to.
+
+    Attributes:
+        stage: number of the stage that judged it.
+        each: (samples,) losses of the held-out samples then; none where they cannot be told apart.
+    """
 
     stage: int
     image: Image
+    each: npt.NDArray[np.float32] = NOT_TOLD
 
 
 class Least(NamedTuple):
@@ -108,14 +117,14 @@ class State:
         """The state after what was drawn from its generator."""
         return replace(self, random=generator.get_state().numpy())
 
-    def judged(self, stage: Stage, each: npt.NDArray[np.float32] = _NOT_TOLD) -> State:
+    def judged(self, stage: Stage, each: npt.NDArray[np.float32] = NOT_TOLD) -> State:
         """The state with what its image was found to be worth.
 
         Args:
             each: (samples,) loss of every held-out sample.
         """
         number = len(self.stages)
-        kept = Best.of(self.kept, stage.loss, lambda: Kept(number, self.image))
+        kept = Best.of(self.kept, stage.loss, lambda: Kept(number, self.image, each))
         clock, least = self.clock + stage.seconds, self.least
         if least is None or stage.loss < least.loss:
             least = Least(stage.loss, each)

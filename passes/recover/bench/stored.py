@@ -29,7 +29,7 @@ from pimc.files.schema import (
 from pimc.files.strict import Key, check_value, key
 from pimc.image.image import Image, ImageLayer
 from pimc.image.rules.sound import require_sound
-from pimc.passes.recover.bench.state import Kept, Least, State, Writes
+from pimc.passes.recover.bench.state import NOT_TOLD, Kept, Least, State, Writes
 from pimc.passes.recover.estimate import CellEstimate
 from pimc.passes.recover.recovery import Stage
 from pimc.passes.recover.train.trainer import Best
@@ -47,7 +47,7 @@ _PROPOSED: Specs = {
 }
 _DONE = TensorSpec(("int64",), ("n", 4), "cell, level before, level after, round",
                    values="not negative")  # fmt: skip
-_LEAST: Specs = {"each": TensorSpec(("float32",), ("samples",), "loss by sample", values="finite")}
+_EACH: Specs = {"each": TensorSpec(("float32",), ("samples",), "loss by sample", values="finite")}
 _COUNT, _NUMBER, _NUMBERS = Key("int", "", low=0), Key("float", ""), Key("floats", "")
 
 
@@ -140,15 +140,18 @@ def _stored_kept(best: Best[Kept] | None, parent: Image) -> Stored:
         return Stored(None, {})
     layers, tensors = _stored_image(best.value.image, parent)
     note = {"loss": best.loss, "since": best.since, "stage": best.value.stage, "layers": layers}
-    return Stored(note, tensors)
+    each = best.value.each
+    return Stored(note, {**tensors, "each": each} if len(each) else tensors)
 
 
 def _restored_kept(found: Stored, parent: Image) -> Best[Kept] | None:
     if found.note is None:
         return None
     note = read_object(_KeptNote, found.note, "kept", RecoveryError)
-    image = _restored_image(Stored(note["layers"], found.arrays), parent)
-    return Best(note["loss"], Kept(note["stage"], image), note["since"])
+    each = _restored_each(found, "kept") if "each" in found.arrays else NOT_TOLD
+    tensors = {name: value for name, value in found.arrays.items() if name != "each"}
+    image = _restored_image(Stored(note["layers"], tensors), parent)
+    return Best(note["loss"], Kept(note["stage"], image, each), note["since"])
 
 
 def _stored_least(least: Least | None, _: Image) -> Stored:
@@ -161,8 +164,13 @@ def _restored_least(found: Stored, _: Image) -> Least | None:
     loss, problem = check_value(_NUMBER, found.note)
     if problem:
         raise RecoveryError(f"least: {problem}")
-    require(_LEAST, found.arrays, {}, RecoveryError, "state", ranges={}, named="least.{}".format)
-    return Least(loss, found.arrays["each"].copy())
+    return Least(loss, _restored_each(found, "least"))
+
+
+def _restored_each(found: Stored, field: str) -> npt.NDArray[np.float32]:
+    named = f"{field}.{{}}".format
+    require(_EACH, found.arrays, {}, RecoveryError, "state", ranges={}, named=named)
+    return np.array(found.arrays["each"], np.float32)
 
 
 def _stored_estimates(estimates: Mapping[int, CellEstimate], _: Image) -> Stored:
@@ -266,10 +274,7 @@ def _stored_arrays(arrays: tuple[npt.NDArray[Any], ...], _: Image) -> Stored:
 FORMS: dict[str, Form[Any]] = {
     "image": Form(_stored_image, _restored_image),
     "estimates": Form(_stored_estimates, _restored_estimates),
-    "random": Form(
-        lambda random, _: Stored(None, {"state": random}),
-        _restored_random,
-    ),
+    "random": Form(lambda random, _: Stored(None, {"state": random}), _restored_random),
     # What lies between the cut and the resumption is no part of a stage.
     "clock": Form(lambda clock, _: Stored(None, {}), lambda found, _: time.perf_counter()),
     "learnt": Form(
@@ -285,8 +290,5 @@ FORMS: dict[str, Form[Any]] = {
         lambda writes, _: Stored(writes.round, {"cells": writes.cells, "levels": writes.levels}),
         _restored_writes,
     ),
-    "writes": Form(
-        _stored_arrays,
-        _restored_done,
-    ),
+    "writes": Form(_stored_arrays, _restored_done),
 }

@@ -7,7 +7,6 @@ teacher's; later layers then see what the corrected earlier ones really give the
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TypeAlias
@@ -66,20 +65,19 @@ def calibrate(
     chip: ArrayCall | None = None,
     *,
     fit: Fit = nearest,
-    known: Shelf | None = None,
+    wanted: Shelf | None = None,
 ) -> Image:
     """The image with gain and bias fitted to ``inputs``, samples by input name.
 
     Args:
         chip: stands in for the session's chip where none is attached.
-        known: what the layers of the float network give for the inputs, where that is known.
+        wanted: what the float network's layers give for the inputs, if that is known.
     """
     chip = chip or session.array
-    given = layer_outputs(session, teacher, inputs) if known is None else nullcontext(known.again())
-    with given as wanted:
-        repeated = {name for name, use in wanted.places if use}
-        shared = _shared_lines(session, teacher, inputs, chip, fit, repeated)
-        fitted = _one_by_one(session, inputs, chip, fit, shared, wanted)
+    wanted = wanted or layer_outputs(session, teacher, inputs)
+    repeated = {name for name, use in wanted.places if use}
+    shared = _shared_lines(session, teacher, inputs, chip, fit, repeated)
+    fitted = _one_by_one(session, inputs, chip, fit, shared, wanted)
     return session.image.with_layers(fitted)
 
 
@@ -161,7 +159,7 @@ def along(layer: ImageLayer, y: torch.Tensor, line: Line) -> torch.Tensor:
     """A layer's outputs, every column times its slope plus its offset."""
     shape = (-1,) if layer.window is None else (1, -1, *(1,) * (y.dim() - 2))
     slope, offset = line
-    return y * slope.view(shape) + offset.view(shape)
+    return (y * slope.view(shape)).add_(offset.view(shape))
 
 
 def _in_parts(values: Sequence[torch.Tensor], axis: int, count: int) -> Iterator[torch.Tensor]:

@@ -40,8 +40,8 @@ def fit_ranges(session: Session, teacher: ArrayCall, inputs: Feed) -> Image:
     Args:
         inputs: samples by input name.
     """
-    with layer_outputs(session, teacher, inputs) as features:
-        return session.image.with_layers(_tried(session, inputs, features))
+    features = layer_outputs(session, teacher, inputs)
+    return session.image.with_layers(_tried(session, inputs, features))
 
 
 def _tried(session: Session, inputs: Feed, features: Shelf) -> Collection[ImageLayer]:

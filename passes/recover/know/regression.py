@@ -13,7 +13,7 @@ from pimc.passes.recover.estimate import CellEstimate
 __all__ = ["Regression", "in_parts", "posterior", "rank_of", "with_offset"]
 
 #: Cells solved for at a time, times the rows of a block squared.
-_SOLVE_ELEMENTS = 16_000_000
+_SOLVE_ELEMENTS = 4_000_000
 
 
 def with_offset(

@@ -14,7 +14,6 @@ from pimc.passes.recover.digital.calibrate import Fit, as_spread, calibrate, nea
 from pimc.passes.recover.digital.ranges import fit_ranges
 from pimc.passes.recover.digital.rows import row_correction
 from pimc.passes.recover.steps.weighing import influences_of
-from pimc.passes.recover.watch.layers import lasting_outputs
 from pimc.passes.recover.write.residual import add_residual
 from pimc.runtime.feeds import Feed, tensors
 from pimc.runtime.graph.executor import ArrayCall
@@ -104,11 +103,9 @@ def _without_row_errors(state: State) -> State:
 def _fitted(bench: Bench, state: State, name: str, written: int) -> State:
     """The columns fitted, and judged."""
     session, teacher, inputs = _calibration(bench, state)
-    array = bench.array(state)
-    # The inputs depend on no die, and neither does what they should give.
-    known = bench.common.once("float layers", lambda: lasting_outputs(session, teacher, inputs))
+    array, wanted = bench.array(state), bench.taught.of(session, teacher, inputs)
     for what, fit in _FITS.items():
-        image = calibrate(session, teacher, inputs, array, fit=fit, known=known)
+        image = calibrate(session, teacher, inputs, array, fit=fit, wanted=wanted)
         state = judge(bench, replace(state, image=image), f"{name}{what}", written)
         written = 0  # they are told once
         if enough(bench, state):
@@ -117,7 +114,10 @@ def _fitted(bench: Bench, state: State, name: str, written: int) -> State:
 
 
 def _calibration(bench: Bench, state: State) -> tuple[Session, ArrayCall, Feed]:
-    """The chip, the float network, and as many inputs as both can be compared on at once."""
+    """The chip, the float network, and as many inputs as both can be compared on at once.
+
+    The inputs are the same each time.
+    """
     session, teacher = bench.session(state), teacher_array(state.image)
     count = bench.compared.calibrate.used
     chosen = np.linspace(0, len(bench.train) - 1, count).astype(np.int64)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from pimc.passes.recover.bench.bench import Bench, Step
-from pimc.passes.recover.bench.judge import judge
+from pimc.passes.recover.bench.judge import clearly_lost, judge, measured
 from pimc.passes.recover.bench.state import State, Writes
 from pimc.passes.recover.steps.writing import (
     worn_cells,
@@ -23,6 +23,7 @@ from pimc.passes.recover.train.harden import HardenOptions
 from pimc.passes.recover.train.layerwise import LayerwiseOptions, train_rest
 from pimc.passes.recover.train.levels import LevelOptions, train_levels
 from pimc.passes.recover.twin.forward import through_chip, with_noise
+from pimc.passes.recover.twin.lessons import lasting_lessons
 from pimc.passes.recover.twin.noisy import NoisyLayer, written
 from pimc.passes.recover.twin.twin import Twin
 from pimc.runtime.feeds import tensors
@@ -34,21 +35,28 @@ __all__ = ["train_columns", "training_levels", "write_hardened", "write_layer_by
 def train_columns(bench: Bench, state: State) -> State:
     """Train the digital side through the twin; every epoch is judged on the chip.
 
+    It ends where no epoch was better for long; where none was ever better, as soon as one is worse
+    than the die was by more than the held-out samples leave open.
+
     Raises:
         ModelError: gradients cannot reach a layer.
         DeviceError: the chip failed.
     """
     if not {"gain", "bias"} & set(bench.options.train):
         return state
-    student, generator = bench.student(state), state.generator()
+    student, generator, since = bench.student(state), state.generator(), state.stages_since_best
 
     def judged(epoch: int) -> bool:
         """Whether it is worth going on."""
         nonlocal state
-        image = student.twin.on(state.image)
-        state = judge(bench, replace(state, image=image), f"distilling, epoch {epoch + 1}")
-        return min(state.stages_since_best, epoch + 1) < bench.options.patience
+        state = replace(state, image=student.twin.on(state.image))
+        stage, each = measured(bench, state, f"distilling, epoch {epoch + 1}")
+        lost = state.stages_since_best - since == epoch and clearly_lost(state.kept, stage, each)
+        state = state.judged(stage, each)
+        return not lost and min(state.stages_since_best, epoch + 1) < bench.options.patience
 
+    # They are of the float network, and of no die.
+    known = bench.common.once("lessons", lambda: lasting_lessons(student, bench.train))
     distill(
         student,
         bench.goal,
@@ -58,6 +66,7 @@ def train_columns(bench: Bench, state: State) -> State:
         array=_forward(bench, state, student.twin, generator),
         train=bench.options.train,
         judge=judged,
+        known=known,
         progress=bench.progress,
     )
     return state.drawn(generator)

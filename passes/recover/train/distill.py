@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +12,7 @@ import torch
 from pimc.data.dataset import Dataset
 from pimc.passes.recover.train.trainer import Batch, Trainer
 from pimc.passes.recover.twin.goal import TEMPERATURE, Goal
+from pimc.passes.recover.twin.lessons import Lessons, lessons
 from pimc.passes.recover.twin.student import Student, distance
 from pimc.progress import Progress, silent
 from pimc.runtime.feeds import tensors
@@ -53,6 +55,7 @@ def distill(
     array: ArrayCall | None = None,
     train: Container[str] = ("gain", "bias"),
     judge: Callable[[int], bool],
+    known: Lessons | None = None,
     progress: Progress = silent,
 ) -> None:
     """Train gains and biases of the twin in place.
@@ -61,6 +64,7 @@ def distill(
         array: what the layers give, with gradients for the twin; the twin itself if None.
         train: which of them.
         judge: called after every epoch with its number; training ends when it returns False.
+        known: what the float network gives for the data, where others train on it, too.
     """
     student.check_gradients()
     spread = _spread(student, data)
@@ -75,13 +79,16 @@ def distill(
         for twin in student.twin.layers.values()
     ]
 
-    def loss_of(batch: Batch) -> torch.Tensor:
-        found = student.run(batch.feed, array or student.twin)
-        return distance(goal, found, student.teach(batch.feed), options.features)
+    with lessons(student, data) if known is None else nullcontext(known) as taught:
 
-    Trainer(
-        parameters, loss_of, data, options.batch_size, generator, at_once=student.at_once
-    ).epochs(options.epochs, judge, what="distilling", progress=progress)
+        def loss_of(batch: Batch) -> torch.Tensor:
+            found = student.run(batch.feed, array or student.twin)
+            wanted = taught.teach(batch.feed, batch.chosen)
+            return distance(goal, found, wanted, options.features)
+
+        Trainer(
+            parameters, loss_of, data, options.batch_size, generator, at_once=student.at_once
+        ).epochs(options.epochs, judge, what="distilling", progress=progress)
 
 
 def _spread(student: Student, data: Dataset) -> dict[str, float]:

@@ -5,12 +5,12 @@ Physics-aware training: L. G. Wright et al. 2022, DOI 10.1038/s41586-021-04223-6
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, cast
+from collections.abc import Mapping
 
 import onnx_ir as ir
 import torch
 
+from pimc.passes.recover.twin.straight import straight
 from pimc.passes.recover.twin.twin import Twin, TwinLayer
 from pimc.plan.records import layer_of
 from pimc.runtime.crossbar import CrossbarLayer
@@ -41,27 +41,12 @@ def as_read(twin: Twin, chip: Mapping[str, CrossbarLayer]) -> ArrayCall:
 
     The arguments and gradients are those of :func:`through_chip`.
     """
-    straight = cast("Callable[[torch.Tensor, torch.Tensor], torch.Tensor]", _Straight.apply)
 
     def array(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
         expected, given = _read(twin.layers[layer_of(node)], chip[layer_of(node)], x)
         return straight(expected, given)
 
     return array
-
-
-class _Straight(torch.autograd.Function):
-    """One value with the gradients of another."""
-
-    @staticmethod
-    def forward(ctx: Any, expected: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
-        """The value that was given."""
-        return given.to(expected.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
-        """To what was expected."""
-        return gradients[0], None
 
 
 def _read(

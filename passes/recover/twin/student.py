@@ -10,6 +10,7 @@ import torch
 
 from pimc.errors import ModelError
 from pimc.passes.recover.twin.goal import Goal, Outputs
+from pimc.passes.recover.twin.straight import mean_square
 from pimc.passes.recover.twin.twin import Twin
 from pimc.passes.recover.watch.calls import Call, next_call
 from pimc.plan.records import layer_of
@@ -58,8 +59,12 @@ class Student:
             self.outputs,
         )
 
-    def run(self, feed: Feed, array: ArrayCall) -> Run:
-        """Outputs, samples first, and the outputs of all array layers."""
+    def run(self, feed: Feed, array: ArrayCall, also: Sequence[str] = ()) -> Run:
+        """Outputs, samples first, and the outputs of all array layers.
+
+        Args:
+            also: values that are worked out even where no output needs them.
+        """
         features: LayerOutputs = {}
 
         def keep(node: ir.Node, value: torch.Tensor) -> torch.Tensor:
@@ -67,17 +72,17 @@ class Student:
             features[next_call(layer_of(node), features)] = y
             return y
 
-        values = self.executor.run(feed, want=self.outputs, array=keep)
+        values = self.executor.run(feed, want=(*self.outputs, *also), array=keep)
         outputs = [
             values[name].movedim(self.axes[name], 0) if name in self.axes else values[name]
             for name in self.outputs
         ]
         return outputs, features
 
-    def teach(self, feed: Feed) -> Run:
-        """The teacher's outputs and features."""
+    def teach(self, feed: Feed, also: Sequence[str] = ()) -> Run:
+        """The teacher's outputs and features; arguments as those of :meth:`run`."""
         with torch.no_grad():
-            return self.run(feed, self.teacher)
+            return self.run(feed, self.teacher, also)
 
 
 def require_gradients(executor: Executor, layers: Sequence[str], outputs: Sequence[str]) -> None:
@@ -109,7 +114,7 @@ def distance(goal: Goal, found: Run, wanted: Run, features: float) -> torch.Tens
 def feature_loss(found: LayerOutputs, wanted: LayerOutputs) -> torch.Tensor:
     """Mean over all uses of layers of the squared error relative to the teacher's variance."""
     losses = [
-        (found[call] - value).square().mean() / value.var(correction=0).clamp_min(1e-12)
+        mean_square(found[call] - value) / value.var(correction=0).clamp_min(1e-12)
         for call, value in wanted.items()
     ]
     return torch.stack(losses).mean()

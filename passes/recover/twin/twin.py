@@ -15,6 +15,7 @@ import torch
 from pimc.chip.converters import dac_limits, plane_weights, two_phases
 from pimc.image.image import Image, ImageLayer
 from pimc.passes.recover.estimate import CellEstimate, reference_error
+from pimc.passes.recover.twin.straight import driven, rounded
 from pimc.plan.kernels import kernels_of_matrix, matrix_of_kernels
 from pimc.plan.records import layer_of
 from pimc.plan.vectors import convolve, refold, unfold
@@ -115,14 +116,14 @@ class TwinLayer(torch.nn.Module):
         layer, window = self.layer, self.layer.window
         if layer.input_scale is None:
             return self._dynamic(x)
-        x = dac_codes(x, layer.input_scale, self.limits) * layer.input_scale
+        x = driven(x, layer.input_scale, self.limits)
         if window is None:
             return x @ self.kernel + self.offset
         return convolve(x, self.kernel, self.offset, window, layer.groups)
 
     def scaled(self, raw: torch.Tensor) -> torch.Tensor:
         """The output for what it is before gain and bias."""
-        return raw * self.by_column(self.gain) + self.by_column(self.bias)
+        return (raw * self.by_column(self.gain)).add_(self.by_column(self.bias))
 
     def by_column(self, values: torch.Tensor) -> torch.Tensor:
         """(groups · cols,) values in a shape that goes with the layer's outputs."""
@@ -235,5 +236,4 @@ def _twin_layer(image: Image, layer: ImageLayer, estimate: CellEstimate, device:
 
 def dac_codes(x: torch.Tensor, step: float | torch.Tensor, limits: tuple[int, int]) -> torch.Tensor:
     """The DAC: rounded and clipped; gradients pass through the rounding, not the clipping."""
-    codes = (x / step).clamp(*limits)
-    return codes + (codes.round() - codes).detach()
+    return rounded(x / step, limits)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
 import torch
 
-from pimc.data.dataset import Dataset
+from pimc.passes.recover.watch.calls import Call
+from pimc.passes.recover.watch.layers import Shelf
 from pimc.plan.records import layer_of
-from pimc.runtime.feeds import tensors
 from pimc.runtime.graph.executor import ArrayCall
-from pimc.runtime.session import BATCH_SIZE, Session
 
-__all__ = ["Features", "Watch"]
+__all__ = ["Features", "Noted", "Watch"]
 
-
-Values = Mapping[str, Sequence[torch.Tensor]]
+_LEAST = 1e-12
 
 
 @dataclass(frozen=True)
@@ -25,46 +25,69 @@ class Features:
     """What the float network's layers give for the first samples of a data set.
 
     Attributes:
-        values: by layer name, one tensor a batch.
+        shelf: the first calls of every layer.
+        spread: by layer name, the standard deviation of all of them.
     """
 
-    values: Values = field(repr=False)
-
-    @staticmethod
-    def of(session: Session, teacher: ArrayCall, data: Dataset, count: int) -> Features:
-        """The features of the first ``count`` samples, up to the end of a batch."""
-        starts = range(0, count, BATCH_SIZE)
-        watch = Watch(teacher, len(starts))
-        for start in starts:
-            session.evaluate(tensors(data.feed(start, start + BATCH_SIZE)), array=watch)
-        return Features(watch.seen)
+    shelf: Shelf = field(repr=False)
+    spread: Mapping[str, float] = field(repr=False)
 
     def watch(self, array: ArrayCall) -> Watch:
-        """``array``, looked at for as many batches as the features are of."""
-        return Watch(array, max(map(len, self.values.values()), default=0))
+        """``array``, looked at where there are features to compare it with."""
+        return Watch(array, self)
 
-    def errors(self, found: Values) -> dict[str, float]:
-        """By layer name, how far ``found`` is away: root mean square over standard deviation."""
-        return {name: _away(found[name], wanted) for name, wanted in self.values.items()}
+
+@dataclass(eq=False)
+class Noted:
+    """The array function of the float network, whose first calls of every layer are kept."""
+
+    array: ArrayCall
+    calls: int
+    _shelf: Shelf = field(default_factory=Shelf.empty)
+    _done: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    def __call__(self, node: ir.Node, x: torch.Tensor) -> torch.Tensor:
+        """What the layer gives."""
+        y, name = self.array(node, x), layer_of(node)
+        if self._done[name] < self.calls:
+            self._shelf.put((name, self._done[name]), y)
+            self._done[name] += 1
+        return y
+
+    def features(self) -> Features:
+        """What was kept."""
+        spread = {}
+        for name, count in self._done.items():
+            kept = torch.cat([self._shelf.take((name, n)).flatten() for n in range(count)])
+            spread[name] = float(kept.std(correction=0).clamp_min(_LEAST))
+        return Features(self._shelf, spread)
 
 
 @dataclass(eq=False)
 class Watch:
-    """An array function that keeps what each layer gives in its first calls."""
+    """An array function that is compared with the features, call by call."""
 
     array: ArrayCall
-    calls: int
-    seen: dict[str, list[torch.Tensor]] = field(default_factory=dict)
+    features: Features
+    _done: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    _squares: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    _values: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
     def __call__(self, node: ir.Node, x: torch.Tensor) -> torch.Tensor:
         """What the layer gives."""
         y = self.array(node, x)
-        kept = self.seen.setdefault(layer_of(node), [])
-        if len(kept) < self.calls:
-            kept.append(y)
+        name = layer_of(node)
+        call: Call = name, self._done[name]
+        if call in self.features.shelf.places:
+            away = y - self.features.shelf.take(call)
+            self._squares[name] += float(away.square_().mean()) * away.numel()
+            self._values[name] += away.numel()
+            self._done[name] += 1
         return y
 
-
-def _away(found: Sequence[torch.Tensor], wanted: Sequence[torch.Tensor]) -> float:
-    ours, theirs = (torch.cat([part.flatten() for part in parts]) for parts in (found, wanted))
-    return float((ours - theirs).square().mean().sqrt() / theirs.std(correction=0).clamp_min(1e-12))
+    def errors(self) -> dict[str, float]:
+        """By layer name, how far off it is: root mean square over the features' spread."""
+        return {
+            name: math.sqrt(self._squares[name] / max(self._values[name], 1)) / spread
+            for name, spread in self.features.spread.items()
+        }

@@ -1,13 +1,12 @@
-"""What layers give in a run, and how much of it fits into memory."""
+"""What layers give in a run, kept on the disk, and how much of it fits into memory."""
 
 from __future__ import annotations
 
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import IO, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import onnx_ir as ir
@@ -19,68 +18,100 @@ from pimc.runtime.feeds import Feed
 from pimc.runtime.graph.executor import ArrayCall
 from pimc.runtime.session import BATCH_SIZE, Session
 
-__all__ = ["Room", "Shelf", "lasting_outputs", "layer_outputs", "read_in_parts"]
+__all__ = ["Room", "Shelf", "Taught", "layer_outputs", "outputs_beside", "read_in_parts"]
+
+#: Of a node, its input and its output.
+Beside: TypeAlias = Callable[[ir.Node, torch.Tensor, torch.Tensor], torch.Tensor]
 
 #: Most values held in memory at once.
 _VALUES = 64_000_000
 #: Bytes of a shelf beyond which it lies on the disk.
-_SHELF_BYTES = 4 * _VALUES
+_SHELF_BYTES = 1 << 24
 
 
 @dataclass(frozen=True, eq=False)
 class Shelf:
-    """What uses of layers gave, each to be taken once; what is much lies on the disk."""
+    """What uses of layers gave; what is much lies on the disk."""
 
-    _file: IO[bytes] = field(repr=False)
+    _file: tempfile.SpooledTemporaryFile[bytes] = field(repr=False)
     places: dict[Call, tuple[int, torch.Size, torch.dtype]] = field(default_factory=dict)
+
+    @staticmethod
+    def empty() -> Shelf:
+        """A shelf of its own file, which goes when the shelf does."""
+        file = tempfile.SpooledTemporaryFile(_SHELF_BYTES)  # noqa: SIM115, it lives as long
+        found = Shelf(file)
+        weakref.finalize(found, file.close)
+        return found
 
     def put(self, call: Call, value: torch.Tensor) -> None:
         """Keep what a use of a layer gave."""
         self.places[call] = self._file.seek(0, 2), value.shape, value.dtype
         self._file.write(value.contiguous().numpy().data)
 
-    def again(self) -> Shelf:
-        """The same, each to be taken once more."""
-        return Shelf(self._file, dict(self.places))
-
     def take(self, call: Call) -> torch.Tensor:
         """What a use of a layer gave."""
-        place, shape, dtype = self.places.pop(call)
+        place, shape, dtype = self.places[call]
         value = torch.empty(shape, dtype=dtype)
         self._file.seek(place)
-        content = self._file.read(value.nbytes)
-        value.numpy().reshape(-1).view(np.uint8)[:] = np.frombuffer(content, np.uint8)
+        self._file.readinto(value.numpy().reshape(-1).view(np.uint8).data)
         return value
 
 
-@contextmanager
-def layer_outputs(session: Session, array: ArrayCall, inputs: Feed) -> Iterator[Shelf]:
-    """What every layer gives for ``inputs``, use by use, for as long as it is worked with."""
-    with tempfile.SpooledTemporaryFile(_SHELF_BYTES) as file:
-        yield _filled(Shelf(file), session, array, inputs)
+def layer_outputs(session: Session, array: ArrayCall, inputs: Feed) -> Shelf:
+    """What every layer gives for ``inputs``, use by use."""
+    return outputs_beside(session, array, inputs, lambda node, x, y: y)[1]
 
 
-def lasting_outputs(session: Session, array: ArrayCall, inputs: Feed) -> Shelf:
-    """The same for as long as it is kept, on the disk; to be worked with :meth:`Shelf.again`."""
-    file = tempfile.TemporaryFile()  # noqa: SIM115
-    found = Shelf(file)
-    weakref.finalize(found, file.close)
-    return _filled(found, session, array, inputs)
+def outputs_beside(
+    session: Session,
+    array: ArrayCall,
+    inputs: Feed,
+    other: Beside,
+    want: Sequence[str] | None = None,
+) -> tuple[dict[str, torch.Tensor], Shelf]:
+    """Values of the network, and what ``other`` makes of every layer's inputs, use by use.
 
+    Args:
+        array: what the layers give to those behind them.
+        other: of a node, its input, and what ``array`` gives.
+        want: names of the values; the network's outputs if None.
+    """
+    found = Shelf.empty()
 
-def _filled(found: Shelf, session: Session, array: ArrayCall, inputs: Feed) -> Shelf:
     def noted(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
         y = array(node, x)
-        found.put(next_call(layer_of(node), found.places), y)
+        found.put(next_call(layer_of(node), found.places), other(node, x, y))
         return y
 
-    session.evaluate(inputs, array=noted)
-    return found
+    return session.evaluate(inputs, want=want, array=noted), found
+
+
+@dataclass(eq=False)
+class Taught:
+    """What the float network's layers give for the same inputs, worked out when first asked for."""
+
+    _shelf: Shelf | None = field(default=None, repr=False)
+
+    def of(self, session: Session, teacher: ArrayCall, inputs: Feed) -> Shelf:
+        """The outputs for ``inputs``, which are the same each time."""
+        if self._shelf is None:
+            self._shelf = layer_outputs(session, teacher, inputs)
+        return self._shelf
 
 
 def read_in_parts(read: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
     """What ``read`` gives for ``x``: all images at once would not fit a processor's caches."""
-    return torch.cat([read(part) for part in x.split(BATCH_SIZE)])
+    if len(x) <= BATCH_SIZE:
+        return read(x)
+    first, *others = x.split(BATCH_SIZE)
+    y = read(first)
+    whole = y.new_empty((len(x), *y.shape[1:]))
+    whole[: len(first)] = y
+    for number, part in enumerate(others, 1):
+        start = number * BATCH_SIZE
+        whole[start : start + len(part)] = read(part)
+    return whole
 
 
 class Room(NamedTuple):

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from pimc.image.image import Image, ImageLayer
 from pimc.passes.recover.estimate import CellEstimate
+from pimc.passes.recover.write.greedy import Found, sweep
 from pimc.passes.recover.write.influence import Influence
 from pimc.passes.recover.write.problem import Problem, most_a_column
 
@@ -73,12 +74,17 @@ def propose(
         return Proposal(layer.index, np.empty(0), np.empty(0, np.int64), np.empty(0, np.uint16))
     # Layers are compared by gain: all take the same steps.
     step = int(np.floor(np.log2(limit)))
+    columns = problem.columns(influence.sensitivity)
+    address, room = problem.address.swapaxes(1, 2).reshape(-1), Found.of(columns)
     sweeps: list[tuple[Array64, Ints, Ints]] = []
     ceiling = np.inf
     for power in range(step, step - _SWEEPS, -1):
-        gain, cells, levels = problem.sweep(influence.sensitivity, 2.0**power)
+        count = sweep(columns, 2.0**power, room)
+        gain, place, levels = room.gain[:count], room.place[:count], room.level[:count]
+        rows = place // layer.planes % layer.rows
         # A write is worth no more than those of the sweeps before, which it may need.
-        sweeps.append((np.minimum(gain, ceiling), cells, levels))
+        order = np.argsort(rows, kind="stable")
+        sweeps.append((np.minimum(gain, ceiling)[order], address[place][order], levels[order]))
         ceiling = 2.0**power
         if sum(len(cells) for _, cells, _ in sweeps) >= most:
             break

@@ -25,6 +25,8 @@ Array64 = npt.NDArray[np.float64]
 
 #: Samples that are looked at together, where as many fit into memory.
 _BATCH_SIZE = 64
+#: Rows from which on half of a product is worth a call for each group.
+_LARGE = 64
 
 
 @dataclass(frozen=True)
@@ -113,30 +115,37 @@ class _Moments:
 
     Attributes:
         total: (groups, rows) of the inputs.
-        products: (groups, rows, rows) of the products of two.
+        products: (groups, rows, rows) of the products of two; those below the diagonal may be
+            missing.
     """
 
-    total: torch.Tensor
-    products: torch.Tensor
+    total: Array64
+    products: Array64
     count: int = 0
 
     @staticmethod
     def of(layer: ImageLayer) -> _Moments:
         groups, rows = layer.groups, layer.rows
-        return _Moments(
-            torch.zeros(groups, rows, dtype=torch.float64),
-            torch.zeros(groups, rows, rows, dtype=torch.float64),
-        )
+        return _Moments(np.zeros((groups, rows)), np.zeros((groups, rows, rows)))
 
     def add(self, vectors: torch.Tensor) -> None:
         """Count (vectors, groups · rows) in."""
+        from scipy.linalg.blas import dsyrk
+
         grouped = vectors.double().unflatten(1, self.total.shape).transpose(0, 1)
         self.count += len(vectors)
-        self.total += grouped.sum(dim=1)
-        self.products += grouped.transpose(1, 2) @ grouped
+        self.total += grouped.sum(dim=1).numpy()
+        if self.total.shape[1] < _LARGE:
+            self.products += (grouped.transpose(1, 2) @ grouped).numpy()
+            return
+        for products, each in zip(self.products, grouped.numpy(), strict=True):
+            # Half of a product that is symmetric, added where it stands.
+            dsyrk(1.0, np.asfortranarray(each.T), 1.0, products.T, lower=1, overwrite_c=1)
 
     def centred(self) -> Array64:
         """(groups, rows, rows) second moments about the mean."""
+        upper = np.triu(self.products)
+        products = upper + np.triu(self.products, 1).swapaxes(1, 2)
         mean = self.total / self.count
-        found: Array64 = (self.products / self.count - mean[:, :, None] * mean[:, None]).numpy()
+        found: Array64 = products / self.count - mean[:, :, None] * mean[:, None]
         return found

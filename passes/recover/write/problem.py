@@ -6,28 +6,29 @@ The formulas are those of :mod:`pimc.passes.recover.write.choose`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from pimc.image.image import Image, ImageLayer
 from pimc.passes.recover.estimate import CellEstimate, reference_error, stuck
+from pimc.passes.recover.write.greedy import Columns
 from pimc.passes.recover.write.influence import Influence
 
 __all__ = ["Problem", "most_a_column"]
 
 Array64 = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Number = TypeVar("Number", np.float64, np.int64, np.bool_)
 
 #: A layer (of digital weights, a column) may get so many times the average share of a round.
 _DEPTH = 4.0
-#: Rows that are looked at before the pull on all others follows.
-_BLOCK = 64
 
 
 @dataclass(eq=False)
 class Problem:
-    """State of the greedy choice for one layer; shapes (groups, rows, cols[, planes]).
+    """What the choice for one layer begins with; shapes (groups, rows, cols[, planes]).
 
     Attributes:
         fit: (groups, 1, cols) weight a µS that brings a column nearest to the float network's.
@@ -99,65 +100,46 @@ class Problem:
         Args:
             sensitivity: (groups, cols) of a column's outputs.
         """
-        gain, _, _ = self._offers(slice(None), self.residual_pull)
-        return float((gain * sensitivity[:, None, :, None]).max(initial=0.0))
+        gain = self._gains() * sensitivity[:, None, :, None]
+        return float(gain.max(initial=0.0))
 
-    def sweep(self, sensitivity: Array64, least: float) -> tuple[Array64, Ints, Ints]:
-        """Row by row, take every write that gains at least so much, one a weight.
+    def columns(self, sensitivity: Array64) -> Columns:
+        """The same for the greedy choice: a copy, so that nothing here follows it."""
+        return Columns(
+            moments=np.ascontiguousarray(self.moments),
+            pull=_by_column(self.residual_pull),
+            held_us=_by_column(self.held_us),
+            spread=_by_column(self.spread),
+            open_=_by_column(self.open_),
+            barred=_by_column(np.full_like(self.address, -1) if self.barred is None
+                              else self.barred.astype(np.int64)),
+            unit=self.unit[:, 0].copy(),
+            worth=sensitivity.copy(),
+            levels_us=self.levels_us,
+            middles_us=self._middles_us,
+            landing=self.sigma_us**2,
+        )  # fmt: skip
 
-        Returns:
-            Gains, addresses and levels of the writes.
-        """
-        found: list[tuple[Array64, Ints, Ints]] = []
-        rows = self.moments.shape[1]
-        for start in range(0, rows, _BLOCK):
-            stop = min(start + _BLOCK, rows)
-            moved = np.zeros((len(self.moments), stop - start, self.residual_pull.shape[2]))
-            for row in range(start, stop):
-                within = self.moments[:, row : row + 1, start:row] @ moved[:, : row - start]
-                taken, moved[:, row - start] = self._take(
-                    row, self.residual_pull[:, row : row + 1] + within, sensitivity, least
-                )
-                found.append(taken)
-            self.residual_pull += self.moments[:, :, start:stop] @ moved
-        gain, cells, levels = (np.concatenate(part) for part in zip(*found, strict=True))
-        return gain, cells, levels
+    @property
+    def _middles_us(self) -> Array64:
+        return (self.levels_us[1:] + self.levels_us[:-1]) / 2
 
-    def _take(
-        self, row: int, pull: Array64, sensitivity: Array64, least: float
-    ) -> tuple[tuple[Array64, Ints, Ints], Array64]:
-        """Writes of one row, and by how much its weights (groups, cols) move."""
-        gain, move, level = (values[:, 0] for values in self._offers(slice(row, row + 1), pull))
-        gain = gain * sensitivity[:, :, None]
-        plane = gain.argmax(axis=2)
-        group, col = np.nonzero(gain.max(axis=2) >= least)
-        at = (group, col, plane[group, col])
-        cell = (group, np.full_like(group, row), *at[1:])
-        self.open_[cell] = False
-        moved = np.zeros(plane.shape)
-        moved[group, col] = move[at]
-        return (gain[at], self.address[cell], level[at]), moved
-
-    def _offers(self, rows: slice, pull: Array64) -> tuple[Array64, Array64, Ints]:
-        """The best write of every cell of some rows: expected gain, move of the weight, level.
-
-        Args:
-            pull: (groups, rows, cols) theirs of H r.
-        """
-        pull = pull[..., None]
-        held = self.held_us[:, rows]
-        weight = np.einsum("gkk->gk", self.moments)[:, rows, None, None]
+    def _gains(self) -> Array64:
+        """(groups, rows, cols, planes) expected gain of the best write of every cell."""
+        pull = self.residual_pull[..., None]
+        weight = np.einsum("gkk->gk", self.moments)[:, :, None, None]
         safe = np.where(weight > 0, weight, 1.0)
-        wish = held - pull / safe / self.unit
-        middles = (self.levels_us[1:] + self.levels_us[:-1]) / 2
-        level = np.searchsorted(middles, wish)
-        move = self.unit * (self.levels_us[level] - held)
-        landing = self.unit**2 * (self.sigma_us[level] ** 2 - self.spread[:, rows])
+        level = np.searchsorted(self._middles_us, self.held_us - pull / safe / self.unit)
+        move = self.unit * (self.levels_us[level] - self.held_us)
+        landing = self.unit**2 * (self.sigma_us[level] ** 2 - self.spread)
         gain = -(2 * move * pull + (move**2 + landing) * weight)
-        allowed = self.open_[:, rows]
-        if self.barred is not None:
-            allowed = allowed & (level != self.barred[:, rows])
-        return np.where(allowed, gain, 0.0), move, level
+        allowed = self.open_ if self.barred is None else self.open_ & (level != self.barred)
+        return np.where(allowed, gain, 0.0)
+
+
+def _by_column(values: npt.NDArray[Number]) -> npt.NDArray[Number]:
+    """(groups, rows, cols, …) with the rows of a column together."""
+    return np.array(values.swapaxes(1, 2), order="C")
 
 
 def most_a_column(places: int, share: float) -> int:

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
+from pimc.errors import ModelError
 from pimc.runtime.graph.executor import Executor
 from tests.runtime.graph.text_models import executor_of, model_of
 
@@ -347,3 +348,29 @@ def test_whole_numbers_may_come_as_floats(kind: str) -> None:
     found = executor.run({"x": torch.tensor([3.0, 30521.0])})["y"]
     assert found.dtype == getattr(torch, kind)
     assert found.tolist() == [3, 30521]
+
+
+FORKED = """
+net (float[N,4] x) => (float[N,4] y) {
+  a = Relu (x)
+  b = Neg (a)
+  c = Exp (b)
+  d = Add (a, c)
+  y = Tanh (d)
+}
+"""
+
+
+def test_a_run_goes_on_from_what_is_known_at_a_value() -> None:
+    executor = executor_of(FORKED)
+    x = torch.from_numpy(weights(np.random.default_rng(0), 3, 4))
+    (whole,) = executor.run({"x": x}).values()
+    at = {"x": x}
+    for value, known in (("a", ("a",)), ("b", ("a", "b")), ("c", ("a", "c")), ("d", ("d",))):
+        needed = executor.known_at(value, at, ["y"])
+        assert needed == known
+        at = executor.run(at, want=needed)
+        assert torch.equal(executor.run(at, want=["y"])["y"], whole)
+    assert executor.known_at("y", at, ["y"]) == ("y",)
+    with pytest.raises(ModelError, match="nothing"):
+        executor.known_at("nothing", ["x"], ["y"])

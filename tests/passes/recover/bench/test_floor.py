@@ -7,20 +7,26 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from pimc.api import Options
 from pimc.api import compile as compile_model
 from pimc.chip.design import Chip
 from pimc.data.dataset import Dataset
 from pimc.image.image import Image
+from pimc.passes.recover.bench.bench import held_out_part
 from pimc.passes.recover.bench.floor import with_perfect_cells
 from pimc.passes.recover.loop import recover
 from pimc.passes.recover.options import RecoverOptions
 from pimc.passes.recover.recovery import Floor
+from pimc.passes.recover.twin.goal import Goal
+from pimc.plan.records import layer_of
 from pimc.runtime.die.die import Die
 from pimc.runtime.door.program import program
 from pimc.runtime.door.sim import SimDevice
+from pimc.runtime.feeds import tensors
 from pimc.runtime.session import Session
+from pimc.runtime.teacher import teacher_array
 from tests.lab import install
 
 
@@ -77,6 +83,33 @@ def test_it_is_told_what_each_layer_costs_and_why(floor, tiny_image) -> None:
         assert all(0 <= (cost.disagreement or 0) <= 1 for cost in found.layers)
     assert noisy.layers[0].noise > 0.7
     assert coarse.layers[0].noise < 0.5
+
+
+def test_what_a_layer_costs_is_the_loss_of_a_network_with_that_layer_alone_read(
+    tiny_model, tiny_inputs
+) -> None:
+    """By definition, the whole network run for each; without noise, so that reads are the same."""
+    chip = Chip.default().with_array(64, 32).with_(**{"read_noise.relative": 0.0, "adc.bits": 5})
+    image = compile_model(tiny_model(), chip, calib=tiny_inputs)
+    device, options = SimDevice(Die.simulated(7), image.chip, image.arrays), RecoverOptions()
+    program(image, device)
+    data = Dataset.of(tiny_inputs)
+    found = recover(image, device, data, options, strategy="none").floor
+    part = held_out_part(len(data), options.holdout)
+    held_out, _ = data.split(part, np.random.default_rng(options.seed))
+    feed, teacher = tensors(held_out.all_inputs()), teacher_array(image)
+    perfect = Session(image)
+    names = [output.name for output in perfect.get_outputs()]
+    wanted = list(perfect.evaluate(feed, want=names, array=teacher).values())
+    goal = Goal.of(None, wanted)
+    assert len(found.layers) == len(image.layers) > 2
+    for cost in found.layers:
+
+        def alone(node, x: torch.Tensor, name: str = cost.layer) -> torch.Tensor:
+            return perfect.layers[name](x) if layer_of(node) == name else teacher(node, x)
+
+        values = perfect.evaluate(feed, want=names, array=alone)
+        assert cost.loss == pytest.approx(float(goal.loss(list(values.values()), wanted)), rel=1e-4)
 
 
 def test_clipping_is_found_where_the_range_is_too_small(tiny_image, tiny_inputs) -> None:

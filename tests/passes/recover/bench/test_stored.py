@@ -39,7 +39,8 @@ def rich(image: Image) -> State:
     state = replace(state, image=narrow)
     for number, loss in enumerate((0.1 + 0.2, 0.25, 1.0)):
         agreement = None if number else 0.75
-        state = state.judged(Stage(f"step {number}", loss, agreement, number, 1.5, {"w": 1 / 3}))
+        stage = Stage(f"step {number}", loss, agreement, number, 1.5, {"w": 1 / 3})
+        state = state.judged(stage, np.array([number, 0.1 + 0.2], np.float32))
     return replace(state, image=image, proposed=Writes(cells[:2], levels[:2], 2))
 
 
@@ -66,6 +67,7 @@ def test_what_comes_out_is_what_went_in(tiny_image, tmp_path) -> None:
     assert found.kept is not None
     assert (found.kept.loss, found.kept.since) == (0.25, 1)
     assert found.kept.value.stage == 1
+    np.testing.assert_array_equal(found.kept.value.each, np.array([1, 0.1 + 0.2], np.float32))
     assert same_image(found.kept.value.image, state.kept.value.image)
     assert not same_image(found.kept.value.image, found.image)
     assert found.stages == state.stages

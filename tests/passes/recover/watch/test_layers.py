@@ -8,7 +8,7 @@ import torch
 
 from pimc.api import compile as compile_model
 from pimc.passes.recover.watch import layers as watched
-from pimc.passes.recover.watch.layers import Room, layer_outputs
+from pimc.passes.recover.watch.layers import Room, Taught, layer_outputs
 from pimc.plan.records import layer_of
 from pimc.runtime.session import Session
 from pimc.runtime.teacher import teacher_array
@@ -24,7 +24,7 @@ def feed(session: Session, x: np.ndarray) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("in_memory", [1 << 30, 100])
-def test_outputs_are_kept_until_they_are_taken(
+def test_outputs_are_kept_to_be_taken_in_any_order(
     session: Session, tiny_inputs, monkeypatch: pytest.MonkeyPatch, in_memory: int
 ) -> None:
     monkeypatch.setattr(watched, "_SHELF_BYTES", in_memory)
@@ -36,12 +36,22 @@ def test_outputs_are_kept_until_they_are_taken(
         return y
 
     session.evaluate(given, array=noted)
-    with layer_outputs(session, teacher, given) as found:
-        assert {name for name, _ in found.places} == set(direct)
-        # In another order than they came in.
-        for name in reversed(direct):
-            torch.testing.assert_close(found.take((name, 0)), direct[name], rtol=0, atol=0)
-        assert not found.places
+    found = layer_outputs(session, teacher, given)
+    assert {name for name, _ in found.places} == set(direct)
+    for name in (*reversed(direct), *direct):
+        torch.testing.assert_close(found.take((name, 0)), direct[name], rtol=0, atol=0)
+
+
+def test_the_float_network_is_run_once(session: Session, tiny_inputs) -> None:
+    teacher, given, runs = teacher_array(session.image), feed(session, tiny_inputs), []
+
+    def counted(node, x: torch.Tensor) -> torch.Tensor:
+        runs.append(layer_of(node))
+        return teacher(node, x)
+
+    taught = Taught()
+    assert taught.of(session, counted, given) is taught.of(session, counted, given)
+    assert len(runs) == len(session.image.layers)
 
 
 def test_room_is_that_of_the_outputs(

@@ -13,7 +13,7 @@ from pimc.api import compile as compile_model
 from pimc.image.image import Image, ImageLayer
 from pimc.passes.recover.estimate import CellEstimate, prior
 from pimc.passes.recover.twin.twin import effective_weight
-from pimc.passes.recover.write.choose import Proposal, choose, propose
+from pimc.passes.recover.write.choose import choose, propose
 from pimc.passes.recover.write.influence import Influence
 from pimc.passes.recover.write.problem import Problem
 from tests.passes.lowered_nets import drawn, model_of, node
@@ -208,17 +208,3 @@ def test_gains_never_rise_and_follow_the_unit_of_the_loss() -> None:
     same = propose(image, layer, estimate, scaled, share=0.4)
     np.testing.assert_allclose(same.gain, 8 * found.gain)
     assert np.array_equal(same.cells, found.cells)
-
-
-def test_blocks_of_rows_do_not_change_the_choice(monkeypatch: pytest.MonkeyPatch) -> None:
-    image = image_of(("offset", "digital"), rows=50, cols=6)
-    (layer,) = image.layers
-    influence, estimate = influence_of(layer), of_a_die(image)
-    found: list[Proposal] = []
-    for block in (1, 7, 64):
-        monkeypatch.setattr("pimc.passes.recover.write.problem._BLOCK", block)
-        found.append(propose(image, layer, estimate, influence, share=0.5))
-    for other in found[1:]:
-        assert np.array_equal(other.cells, found[0].cells)
-        assert np.array_equal(other.levels, found[0].levels)
-        np.testing.assert_allclose(other.gain, found[0].gain, rtol=1e-9)

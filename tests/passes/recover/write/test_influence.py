@@ -44,3 +44,18 @@ def test_influences_of_a_linear_network_are_known(at_once: int) -> None:
     np.testing.assert_allclose(second.sensitivity[0], 1.0, rtol=0.1)
     on = (x @ w1 > 0).mean(axis=0)
     np.testing.assert_allclose(first.sensitivity[0], on * (w2**2).sum(axis=1), rtol=0.15)
+
+
+@pytest.mark.parametrize("rows", [7, 64, 90])
+def test_moments_are_those_of_all_vectors(rows: int) -> None:
+    """Of samples in several batches, few enough for all to be looked at."""
+    x = normal(150, rows, seed=2) + normal(1, rows, seed=3)
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
+    model = model_of(nodes, {"w": normal(rows, 4)}, ["N", rows], ["N", 4])
+    image = compile_model(model, CHIP, calib=x, options=Options(equalize=False))
+    goal = Goal.of("regression", [torch.zeros(2, 4)])
+    given = (student_of(image), goal, Dataset.of(x), torch.Generator().manual_seed(0))
+    (found,) = influences(*given, batch_size=40).values()
+    expected = np.cov(x.astype(np.float64).T, bias=True)[None]
+    np.testing.assert_allclose(found.moments, expected, rtol=1e-9, atol=1e-12)
+    assert np.array_equal(found.moments, found.moments.swapaxes(1, 2))
