@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pimc.functions.evaluate import evaluate, explain
     from pimc.functions.explore import compare, sweep
     from pimc.functions.program import program
+    from pimc.functions.recover_dies import recover_dies
     from pimc.functions.verify import verify
     from pimc.image.image import Image
     from pimc.passes.recover import recover
@@ -43,6 +44,7 @@ __all__ = [
     "module",
     "program",
     "recover",
+    "recover_dies",
     "sweep",
     "verify",
 ]
@@ -63,6 +65,7 @@ _HOME = {
     "module": "pimc.passes.recover.module",
     "program": "pimc.functions.program",
     "recover": "pimc.passes.recover",
+    "recover_dies": "pimc.functions.recover_dies",
     "sweep": "pimc.functions.explore",
     "verify": "pimc.functions.verify",
 }

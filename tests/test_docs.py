@@ -136,7 +136,7 @@ def test_the_example_of_the_python_page_runs(tiny_model, tmp_path: Path) -> None
     (example,) = python_of("python.md")
     told = output_of(example, tmp_path)
     assert [line.split()[0] for line in told] == [
-        "five", "ADC", "ADC", "costs", "cells", "one", "none", "affine",
+        "five", "ADC", "ADC", "costs", "cells", "one", "three", "none", "affine",
     ]  # fmt: skip
     assert (tmp_path / "bench.pimccap").exists()
 

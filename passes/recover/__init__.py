@@ -9,15 +9,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pimc.passes.recover.bench.common import Common
     from pimc.passes.recover.loop import recover
     from pimc.passes.recover.options import RecoverOptions
     from pimc.passes.recover.recovery import Recovery, Stage
     from pimc.passes.recover.train.distill import DistillOptions
     from pimc.passes.recover.train.harden import HardenedCache
 
-__all__ = ["DistillOptions", "HardenedCache", "RecoverOptions", "Recovery", "Stage", "recover"]
+__all__ = [
+    "Common",
+    "DistillOptions",
+    "HardenedCache",
+    "RecoverOptions",
+    "Recovery",
+    "Stage",
+    "recover",
+]
 
 _HOME = {
+    "Common": "bench.common",
     "DistillOptions": "train.distill",
     "HardenedCache": "train.harden",
     "RecoverOptions": "options",

@@ -9,6 +9,7 @@ from pimc.data.dataset import Dataset
 from pimc.image.image import Image, RecoveryNote
 from pimc.passes.recover.bench.bench import Bench, Step, source
 from pimc.passes.recover.bench.checkpoint import Checkpoint
+from pimc.passes.recover.bench.common import Common
 from pimc.passes.recover.bench.floor import floor_of
 from pimc.passes.recover.bench.judge import enough, judge
 from pimc.passes.recover.bench.state import State
@@ -36,6 +37,7 @@ def recover(
     captured: Capture | None = None,
     checkpoint: Checkpoint | None = None,
     hardened: HardenedCache | None = None,
+    common: Common | None = None,
     announce: Callable[[Floor], None] | None = None,
     progress: Progress = silent,
 ) -> Recovery:
@@ -55,6 +57,8 @@ def recover(
         checkpoint: where the state is noted after every step, and taken up from if it is there.
         hardened: hand the same one to the recoveries of several dies, and strategies that train
             before anything is written train once for all of them.
+        common: hand the same one to the recoveries of several dies, and all that depends on no die
+            is worked out once; ``hardened`` is part of it.
         announce: told what no recovery can pass, before anything is written.
         progress: told of long work.
 
@@ -71,10 +75,11 @@ def recover(
     start = time.perf_counter()
     die, options = source(device, captured), options or RecoverOptions()
     recipe = strategy_named(strategy, chip=device is not None)
-    hardened = HardenedCache() if hardened is None else hardened
-    bench = Bench.of(image, device, captured, data, options, hardened, progress)
+    if common is None:
+        common = Common() if hardened is None else Common(hardened)
+    bench = Bench.of(image, device, captured, data, options, common, progress)
     state = State.first(image, options.seed)
-    floor = floor_of(bench, image)
+    floor = common.once("floor", lambda: floor_of(bench, image))
     if announce is not None:
         announce(floor)
     steps = (_judge_first, *_cheap_first(bench), *recipe.steps(options, chip=bench.has_chip))

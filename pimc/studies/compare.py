@@ -9,9 +9,9 @@ from typing import Any
 
 from pimc.data.dataset import Dataset
 from pimc.image.image import Image
+from pimc.passes.recover.bench.common import Common
 from pimc.passes.recover.loop import recover
 from pimc.passes.recover.options import RecoverOptions
-from pimc.passes.recover.train.harden import HardenedCache
 from pimc.passes.recover.write.residual import residual_weights
 from pimc.progress import Progress, silent
 from pimc.runtime.door.abilities import observer, reads_of
@@ -122,7 +122,7 @@ def compare(
     pool = pool or Here()
     labelled = labelled and labelled.against(image, progress)
     # Each worker fills a cache of its own: dies of one image share what does not depend on them.
-    given = shareable(image), calib, labelled, HardenedCache()
+    given = shareable(image), calib, labelled, Common()
     shared = [pool.share(value) for value in given]
     work = [(name, seed) for name in strategies for seed in seeds]
     tasks = ((key, (*shared, *key, options, driver)) for key in work)
@@ -134,7 +134,7 @@ def follow(
     image: Image,
     calib: Dataset,
     labelled: Batches | None,
-    hardened: HardenedCache,
+    common: Common,
     strategy: str,
     seed: int,
     options: RecoverOptions,
@@ -143,7 +143,7 @@ def follow(
     """One strategy on one die; the task of a worker.
 
     Args:
-        hardened: what the tasks of this worker share.
+        common: what the tasks of this worker share.
     """
     device = open_device(driver, image, seed=seed)
     program(image, device)
@@ -151,7 +151,7 @@ def follow(
     reads_before, start = reads_of(device), time.perf_counter()
     # What layers cost is the same for all, and no part of a comparison.
     options = replace(options, cost_images=0)
-    recovery = recover(image, device, calib, options, strategy=strategy, hardened=hardened)
+    recovery = recover(image, device, calib, options, strategy=strategy, common=common)
     seconds, reads_after = time.perf_counter() - start, reads_of(device)
     (kept,) = (stage for stage in recovery.stages if stage.kept)
     after = _measured(recovery.image, device, labelled, seed)

@@ -48,6 +48,7 @@ class Cluster:
     """
 
     lost: tuple[type[BaseException], ...]
+    local = False
 
     def __init__(self, address: str) -> None:
         try:

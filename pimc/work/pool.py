@@ -31,9 +31,11 @@ class Pool(Protocol):
     Attributes:
         window: tasks to hand over before the first of them is done.
         lost: what a task fails with when its worker died; it may be handed over again.
+        local: tasks run on this machine, and see its files.
     """
 
     lost: tuple[type[BaseException], ...]
+    local: bool
 
     @property
     def window(self) -> int:
@@ -165,6 +167,7 @@ class Here:
 
     window = 1
     lost: tuple[type[BaseException], ...] = ()
+    local = True
 
     def share(self, value: Any) -> Any:
         """The value itself."""

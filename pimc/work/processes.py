@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import tempfile
+import threading
 import time
 import warnings
 import weakref
@@ -23,6 +24,9 @@ _THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
 )  # fmt: skip
+
+#: How often a worker looks whether its parent is there.
+_LOOK_S = 0.1
 
 Result = TypeVar("Result")
 
@@ -52,6 +56,7 @@ class Processes:
     """
 
     lost: tuple[type[BaseException], ...] = (BrokenExecutor,)
+    local = True
 
     def __init__(self, jobs: int) -> None:
         import joblib
@@ -126,8 +131,19 @@ class Processes:
 def _begin() -> None:
     """Make a process a quiet worker: Ctrl-C is its parent's business, and so are warnings."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     if os.environ.get("PIMC_DEBUG", "0") in ("", "0"):
         warnings.simplefilter("ignore")
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent is gone: nobody waits for what it does.
+
+    Else it would go on with what it had been given, beside whoever takes that up again.
+    """
+    while os.getppid() == parent:
+        time.sleep(_LOOK_S)
+    os._exit(1)
 
 
 def _call(function: Callable[..., Result], *arguments: Any) -> Result:

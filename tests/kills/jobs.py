@@ -65,6 +65,10 @@ _SWEEP = (
     "sweep", "model.onnx", "--chip", "chip.toml", "--calib", "calib.npy", "--data", "test.npz",
     "--over", "levels=4,16", "--dies", "2", "--jobs", "1", "-o", "s.csv",
 )  # fmt: skip
+_DIES = (
+    "recover", "tiny.pimc", "--calib", "calib.npy", "--data", "test.npz", "--die", "held.die",
+    "--die", "two.die", "-o", "new.pimc", "--epochs", "1", "--rounds", "1",
+)  # fmt: skip
 JOBS: Mapping[str, Job] = {
     "compile": Job(
         ("compile", "model.onnx", "--chip", "chip.toml", "--calib", "calib.npy", "-o", "new.pimc"),
@@ -90,6 +94,15 @@ JOBS: Mapping[str, Job] = {
         },
         (*_RECOVER, "--resume"),
     ),
+    "dies": Job(
+        _DIES,
+        {
+            "new.held.pimc": _bytes, "new.two.pimc": _bytes, "held.die": _bytes,
+            "two.die": _bytes, "new.dies.csv": _bytes, "new.dies.png": _bytes,
+            "new.two.report.json": _report,
+        },
+        (*_DIES, "--resume"),
+    ),
     "sweep": Job(_SWEEP, {"s.csv": _rows}),
     "age": Job(("age", "1h", "--die", "held.die"), {"held.die": _bytes}),
 }  # fmt: skip
@@ -110,9 +123,10 @@ def prepare(folder: Path) -> None:
         folder / "model.onnx", _CHIP, calib=write_samples.inputs(32, 1), options=options
     )
     image.save(folder / "tiny.pimc")
-    die = Die.simulated(7)
-    Session(image, die=die)
-    die.save(folder / "held.die")
+    for name, seed in (("held", 7), ("two", 8)):
+        die = Die.simulated(seed)
+        Session(image, die=die)
+        die.save(folder / f"{name}.die")
 
 
 def _toml(table: Mapping[str, object]) -> str:

@@ -23,11 +23,17 @@ from tests.kills.warm import Ended, Warm
 CUTS = int(os.environ.get("PIMC_KILLS", "10"))
 SEED = int(os.environ.get("PIMC_KILLS_SEED", "0"))
 _SHARES: Mapping[str, float] = {
-    "compile": 0.2, "program": 0.25, "capture": 0.15, "recover": 0.1, "sweep": 0.1, "age": 0.2,
+    "compile": 0.15, "program": 0.25, "capture": 0.15, "recover": 0.1, "dies": 0.1, "sweep": 0.1,
+    "age": 0.15,
 }  # fmt: skip
-SLOW = ("recover", "sweep")
+SLOW = ("recover", "dies", "sweep")
 #: What a cut command leaves so that it can be gone on from.
-RESUMED = frozenset({"new.die.journal", "new.recovery", "s.csv.journal"})
+RESUMED = frozenset(
+    {
+        "new.die.journal", "new.recovery", "s.csv.journal", "new.dies.csv.journal",
+        "new.held.recovery", "new.two.recovery",
+    }
+)  # fmt: skip
 TERMINATED = 128 + signal.SIGTERM
 
 

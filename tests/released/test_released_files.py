@@ -17,8 +17,8 @@ from pimc.image.image import Image
 from pimc.passes.recover.bench import checkpoint as recovery_format
 from pimc.passes.recover.bench.bench import Bench
 from pimc.passes.recover.bench.checkpoint import Checkpoint
+from pimc.passes.recover.bench.common import Common
 from pimc.passes.recover.bench.state import State
-from pimc.passes.recover.train.harden import HardenedCache
 from pimc.progress import silent
 from pimc.runtime.capture import Capture
 from pimc.runtime.die import die as die_format
@@ -114,7 +114,7 @@ def test_cut_recoveries_are_taken_up_again(path: Path, monkeypatch: pytest.Monke
     image = Image.load(beside)
     device = Session(image, die=Die.load(beside.with_suffix(".die"))).device
     data, options = write_samples.calibration(), write_samples.OPTIONS
-    bench = Bench.of(image, device, None, data, options, HardenedCache(), silent)
+    bench = Bench.of(image, device, None, data, options, Common(), silent)
     # The job names the options by a hash, which a new option changes: that refuses the job, not
     # the file.
     job = container.load(path, recovery_format.FORMAT, 99, PimcError)[0]["job"]

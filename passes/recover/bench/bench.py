@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -11,11 +12,12 @@ import numpy.typing as npt
 
 from pimc.data.dataset import Dataset
 from pimc.errors import CaptureError, DataError, ImageError, UsageError
+from pimc.files.container import canonical_json
 from pimc.image.image import Image
+from pimc.passes.recover.bench.common import Common
 from pimc.passes.recover.bench.state import State
 from pimc.passes.recover.options import RecoverOptions
 from pimc.passes.recover.recovery import Basis, Limit
-from pimc.passes.recover.train.harden import HardenedCache
 from pimc.passes.recover.twin.goal import Goal, Outputs
 from pimc.passes.recover.twin.student import Student
 from pimc.passes.recover.twin.twin import Twin
@@ -31,7 +33,17 @@ from pimc.runtime.sequences import state_outputs, unrolled
 from pimc.runtime.session import BATCH_SIZE, Session, inputs_of
 from pimc.runtime.teacher import has_teacher, teacher_array
 
-__all__ = ["MIN_HELD_OUT", "MIN_SAMPLES", "Bench", "Compared", "Step", "held_out_part", "source"]
+__all__ = [
+    "MIN_HELD_OUT",
+    "MIN_SAMPLES",
+    "Bench",
+    "Compared",
+    "Step",
+    "held_out_part",
+    "require_samples",
+    "require_teacher",
+    "source",
+]
 
 #: Fewest calibration samples a recovery can work with.
 MIN_SAMPLES = 16
@@ -85,7 +97,7 @@ class Bench:
         features: what the float network's layers give for the first of the held-out data.
         compared: on how many images layers are compared with the float network's.
         at_once: samples whose gradients are worked out at once.
-        hardened: what recoveries of several dies share.
+        common: what recoveries of several dies share.
         progress: told of long work.
         taught: what the float network gives where gains and offsets are fitted.
     """
@@ -100,7 +112,7 @@ class Bench:
     features: Features
     compared: Compared
     at_once: int
-    hardened: HardenedCache = field(repr=False)
+    common: Common = field(repr=False)
     progress: Progress = field(repr=False)
     taught: Taught = field(default_factory=Taught, repr=False)
 
@@ -111,7 +123,7 @@ class Bench:
         captured: Capture | None,
         data: Dataset,
         options: RecoverOptions,
-        hardened: HardenedCache,
+        common: Common,
         progress: Progress,
     ) -> Bench:
         """The bench for the recovery of a chip that holds ``image``.
@@ -129,46 +141,27 @@ class Bench:
                 where="train",
                 hint="name a die, or leave the ranges as they are",
             )
-        if not has_teacher(image):
-            raise ImageError(
-                "the image holds no float weights to distill from",
-                hint="compile without --no-teacher",
-            )
-        data = unrolled(data, image, progress).on(inputs_of(image))
-        if len(data) < MIN_SAMPLES:
-            raise DataError(
-                f"{len(data)} calibration samples are too few",
-                where=data.name,
-                hint=f"give at least {MIN_SAMPLES}, better some hundreds",
-            )
-        part = held_out_part(len(data), options.holdout)
-        chosen, rest = data.split_indices(part, np.random.default_rng(options.seed))
-        held_out, train = data.subset(chosen), data.subset(rest)
+        common.belongs_to(_fingerprint(image, data, options))
+        known = common.once(
+            "float network", lambda: _Known.of(image, device, data, options, progress)
+        )
         if captured is not None:
-            captured = _of_samples(captured, len(data), rest)
-        session = Session(image, die=device)
-        teacher = teacher_array(image)
-        one = tensors(held_out.feed(0, 1))
-        room = Room.of(session, teacher, one)
-        compared = Compared.of(options, len(train), len(held_out), room)
-        watch = Noted(teacher, -(-compared.features.used // BATCH_SIZE))
-        what = "running the float network"
-        wanted = network_outputs(session, held_out, progress, what, watch)
+            samples = len(known.train) + len(known.held_out)
+            captured = _of_samples(captured, samples, known.trained_on)
         return Bench(
             device=device,
             captured=captured,
             options=options,
-            train=train,
-            held_out=held_out,
-            wanted=wanted,
-            goal=Goal.of(
-                options.task, wanted, options.distill.temperature, state_outputs(session, data)
-            ),
-            features=watch.features(),
-            compared=compared,
-            at_once=room.all_layers,
-            hardened=hardened,
+            train=known.train,
+            held_out=known.held_out,
+            wanted=known.wanted,
+            goal=known.goal,
+            features=known.features,
+            compared=known.compared,
+            at_once=known.at_once,
+            common=common,
             progress=progress,
+            taught=known.taught,
         )
 
     @property
@@ -204,8 +197,97 @@ class Bench:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """What a bench holds that depends on no die; as of :class:`Bench`.
+
+    Attributes:
+        trained_on: which of the samples those are that are learnt from.
+    """
+
+    train: Dataset
+    held_out: Dataset
+    trained_on: npt.NDArray[np.int64]
+    wanted: Outputs
+    goal: Goal
+    features: Features
+    compared: Compared
+    at_once: int
+    taught: Taught
+
+    @staticmethod
+    def of(
+        image: Image,
+        device: Device | None,
+        data: Dataset,
+        options: RecoverOptions,
+        progress: Progress,
+    ) -> _Known:
+        """See :meth:`Bench.of` for what is raised; nothing is asked of the chip."""
+        require_teacher(image)
+        data = unrolled(data, image, progress).on(inputs_of(image))
+        require_samples(data)
+        part = held_out_part(len(data), options.holdout)
+        chosen, rest = data.split_indices(part, np.random.default_rng(options.seed))
+        held_out, train = data.subset(chosen), data.subset(rest)
+        session = Session(image, die=device)
+        teacher = teacher_array(image)
+        one = tensors(held_out.feed(0, 1))
+        room = Room.of(session, teacher, one)
+        compared = Compared.of(options, len(train), len(held_out), room)
+        watch = Noted(teacher, -(-compared.features.used // BATCH_SIZE))
+        what = "running the float network"
+        wanted = network_outputs(session, held_out, progress, what, watch)
+        return _Known(
+            train=train,
+            held_out=held_out,
+            trained_on=rest,
+            wanted=wanted,
+            goal=Goal.of(
+                options.task, wanted, options.distill.temperature, state_outputs(session, data)
+            ),
+            features=watch.features(),
+            compared=compared,
+            at_once=room.all_layers,
+            taught=Taught(),
+        )
+
+
+def _fingerprint(image: Image, data: Dataset, options: RecoverOptions) -> str:
+    """SHA-256 of all that recoveries of several dies share, as hex."""
+    parts = [image.sha256, data.fingerprint(), canonical_json(asdict(options))]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
 #: What strategies are made of. One that was cut is done again from its start.
 Step = Callable[[Bench, State], State]
+
+
+def require_teacher(image: Image) -> None:
+    """Make sure that an image holds what a recovery distills from.
+
+    Raises:
+        ImageError: it holds no float weights.
+    """
+    if not has_teacher(image):
+        raise ImageError(
+            "the image holds no float weights to distill from",
+            hint="compile without --no-teacher",
+        )
+
+
+def require_samples(data: Dataset) -> None:
+    """Make sure that there are enough calibration samples.
+
+    Raises:
+        DataError: there are too few.
+    """
+    if len(data) < MIN_SAMPLES:
+        raise DataError(
+            f"{len(data)} calibration samples are too few",
+            where=data.name,
+            hint=f"give at least {MIN_SAMPLES}, better some hundreds",
+        )
 
 
 def held_out_part(samples: int, asked: float | None) -> float:

@@ -23,6 +23,7 @@ from pimc.passes.recover.train.harden import HardenOptions
 from pimc.passes.recover.train.layerwise import LayerwiseOptions, train_rest
 from pimc.passes.recover.train.levels import LevelOptions, train_levels
 from pimc.passes.recover.twin.forward import through_chip, with_noise
+from pimc.passes.recover.twin.lessons import lasting_lessons
 from pimc.passes.recover.twin.noisy import NoisyLayer, written
 from pimc.passes.recover.twin.twin import Twin
 from pimc.runtime.feeds import tensors
@@ -54,6 +55,8 @@ def train_columns(bench: Bench, state: State) -> State:
         state = state.judged(stage, each)
         return not lost and min(state.stages_since_best, epoch + 1) < bench.options.patience
 
+    # They are of the float network, and of no die.
+    known = bench.common.once("lessons", lambda: lasting_lessons(student, bench.train))
     distill(
         student,
         bench.goal,
@@ -63,6 +66,7 @@ def train_columns(bench: Bench, state: State) -> State:
         array=_forward(bench, state, student.twin, generator),
         train=bench.options.train,
         judge=judged,
+        known=known,
         progress=bench.progress,
     )
     return state.drawn(generator)
@@ -85,7 +89,7 @@ def write_hardened(bench: Bench, state: State, *, options: HardenOptions) -> Sta
         ModelError: gradients cannot reach a layer.
         DeviceError: the chip failed.
     """
-    trained = bench.hardened.hardened(
+    trained = bench.common.hardened.hardened(
         state.image,
         bench.student(state),
         bench.goal,

@@ -6,7 +6,7 @@ import numpy as np
 
 from pimc.passes.recover.bench.bench import Bench
 from pimc.passes.recover.bench.state import State
-from pimc.passes.recover.write.influence import Influence, influences
+from pimc.passes.recover.write.influence import Influence, float_outputs, influences
 
 __all__ = ["influences_of"]
 
@@ -20,5 +20,6 @@ def influences_of(bench: Bench, state: State) -> tuple[State, dict[int, Influenc
     count = min(bench.options.influence_images, len(bench.train))
     some = bench.train.subset(np.linspace(0, len(bench.train) - 1, count).astype(np.int64))
     student, generator = bench.student(state), state.generator()
-    found = influences(student, bench.goal, some, generator, progress=bench.progress)
+    known = bench.common.once("outputs to weigh by", lambda: float_outputs(student, some))
+    found = influences(student, bench.goal, some, generator, known=known, progress=bench.progress)
     return state.drawn(generator), found

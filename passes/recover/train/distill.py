@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +12,7 @@ import torch
 from pimc.data.dataset import Dataset
 from pimc.passes.recover.train.trainer import Batch, Trainer
 from pimc.passes.recover.twin.goal import TEMPERATURE, Goal
-from pimc.passes.recover.twin.lessons import lessons
+from pimc.passes.recover.twin.lessons import Lessons, lessons
 from pimc.passes.recover.twin.student import Student, distance
 from pimc.progress import Progress, silent
 from pimc.runtime.feeds import tensors
@@ -54,6 +55,7 @@ def distill(
     array: ArrayCall | None = None,
     train: Container[str] = ("gain", "bias"),
     judge: Callable[[int], bool],
+    known: Lessons | None = None,
     progress: Progress = silent,
 ) -> None:
     """Train gains and biases of the twin in place.
@@ -62,6 +64,7 @@ def distill(
         array: what the layers give, with gradients for the twin; the twin itself if None.
         train: which of them.
         judge: called after every epoch with its number; training ends when it returns False.
+        known: what the float network gives for the data, where others train on it, too.
     """
     student.check_gradients()
     spread = _spread(student, data)
@@ -76,7 +79,7 @@ def distill(
         for twin in student.twin.layers.values()
     ]
 
-    with lessons(student, data) as taught:
+    with lessons(student, data) if known is None else nullcontext(known) as taught:
 
         def loss_of(batch: Batch) -> torch.Tensor:
             found = student.run(batch.feed, array or student.twin)

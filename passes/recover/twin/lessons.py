@@ -9,9 +9,10 @@ matrices can.
 from __future__ import annotations
 
 import tempfile
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO, NamedTuple
 
 import numpy as np
@@ -21,10 +22,11 @@ import torch
 from pimc.data.dataset import Dataset
 from pimc.errors import ModelError
 from pimc.passes.recover.twin.student import LayerOutputs, Run, Student
+from pimc.passes.recover.twin.twin import Twin
 from pimc.passes.recover.watch.calls import Call
 from pimc.runtime.feeds import Feed, tensors
 
-__all__ = ["Lessons", "lessons"]
+__all__ = ["Lessons", "lasting_lessons", "lessons"]
 
 #: Bytes that are kept at most; where there are more, all is worked out whenever it is asked for.
 _MOST = 4 << 30
@@ -71,6 +73,15 @@ def lessons(student: Student, data: Dataset) -> Iterator[Lessons]:
     """The float network's lessons for ``data``, for as long as they are worked with."""
     with tempfile.TemporaryFile(buffering=0) as file:
         yield Lessons(student, _plan(student, data), np.zeros(len(data), np.bool_), file)
+
+
+def lasting_lessons(student: Student, data: Dataset) -> Lessons:
+    """The same for as long as they are kept: they depend on no twin."""
+    plan = _plan(student, data)
+    file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115, it lives as long
+    found = Lessons(replace(student, twin=Twin({})), plan, np.zeros(len(data), np.bool_), file)
+    weakref.finalize(found, file.close)
+    return found
 
 
 @dataclass(eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,17 +12,19 @@ import torch
 
 from pimc.data.dataset import Dataset
 from pimc.image.image import ImageLayer
-from pimc.passes.recover.twin.goal import Goal
+from pimc.passes.recover.twin.goal import Goal, Outputs
 from pimc.passes.recover.twin.student import Student
 from pimc.plan.records import layer_of
 from pimc.plan.vectors import sample
 from pimc.progress import Progress, silent
 from pimc.runtime.feeds import tensors
 
-__all__ = ["Influence", "influences"]
+__all__ = ["Influence", "float_outputs", "influences"]
 
 Array64 = npt.NDArray[np.float64]
 
+#: Samples that are looked at together, where as many fit into memory.
+_BATCH_SIZE = 64
 #: Rows from which on half of a product is worth a call for each group.
 _LARGE = 64
 
@@ -46,14 +49,18 @@ def influences(
     data: Dataset,
     generator: torch.Generator,
     *,
-    batch_size: int = 64,
+    batch_size: int = _BATCH_SIZE,
     vectors: int = 8192,
+    known: Sequence[Outputs] | None = None,
     progress: Progress = silent,
 ) -> dict[int, Influence]:
-    """How much each layer's outputs matter, and the moments of its inputs."""
+    """How much each layer's outputs matter, and the moments of its inputs.
+
+    Args:
+        known: what :func:`float_outputs` gives for the data, where that is known.
+    """
     student.check_gradients()
-    batch_size = min(batch_size, student.at_once)
-    starts = range(0, len(data), batch_size)
+    batch_size, starts = _batches(student, data, batch_size)
     squared: dict[str, torch.Tensor] = {}
     moments = {name: _Moments.of(twin.layer) for name, twin in student.twin.layers.items()}
     share = -(-vectors // len(starts))
@@ -64,9 +71,11 @@ def influences(
         moments[name].add(sample(x.detach(), window, share, generator))
         return student.twin(node, x)
 
-    for start in progress(starts, "weighing layers", len(starts)):
+    outputs = known or float_outputs(student, data, batch_size)
+    for start, wanted in progress(
+        zip(starts, outputs, strict=True), "weighing layers", len(starts)
+    ):
         feed = tensors(data.feed(start, min(start + batch_size, len(data))))
-        wanted, _ = student.teach(feed)
         found, features = student.run(feed, array)
         calls = list(features)
         gradients = torch.autograd.grad(
@@ -83,6 +92,21 @@ def influences(
         )
         for name, twin in student.twin.layers.items()
     }
+
+
+def float_outputs(student: Student, data: Dataset, batch_size: int = _BATCH_SIZE) -> list[Outputs]:
+    """The float network's outputs, a batch at a time, as the layers are weighed on them."""
+    batch_size, starts = _batches(student, data, batch_size)
+    return [
+        student.teach(tensors(data.feed(start, min(start + batch_size, len(data)))))[0]
+        for start in starts
+    ]
+
+
+def _batches(student: Student, data: Dataset, batch_size: int) -> tuple[int, range]:
+    """How many samples are looked at together, and where each batch starts."""
+    batch_size = min(batch_size, student.at_once)
+    return batch_size, range(0, len(data), batch_size)
 
 
 @dataclass(eq=False)

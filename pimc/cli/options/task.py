@@ -10,9 +10,10 @@ import click
 from pimc.cli.options.fields import option
 
 if TYPE_CHECKING:
+    from pimc.tasks.metric import Metric
     from pimc.tasks.task import Task
 
-__all__ = ["keyed", "task_of", "task_option", "told_of"]
+__all__ = ["keyed", "stored", "task_of", "task_option", "told_of"]
 
 
 def task_option(help: str) -> str | None:
@@ -45,3 +46,9 @@ def told_of(task: Task) -> dict[str, str]:
 def keyed(task: Task, result: Mapping[str, Any]) -> dict[str, Any]:
     """The result with ``metric`` in place of ``accuracy`` in its keys, where it is none."""
     return {name.replace("accuracy", task.metric.key): value for name, value in result.items()}
+
+
+def stored(metric: Metric, value: float | None) -> float | None:
+    """A value as the metric has it: of shares in per cent numbers above 1 are per cent."""
+    per_cent = metric.unit == "%" and value is not None and value > 1
+    return value / 100 if per_cent and value is not None else value

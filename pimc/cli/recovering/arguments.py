@@ -10,16 +10,16 @@ import click
 
 from pimc.cli.options.data import DataOptions
 from pimc.cli.options.fields import flag, group, named_by_user, option, several
-from pimc.cli.options.single import device_option, die_option, image_argument
+from pimc.cli.options.single import device_option, image_argument
 from pimc.cli.options.task import task_option
-from pimc.cli.options.values import FILE, within
+from pimc.cli.options.values import FILE, NUMBER, within
 from pimc.cli.options.workers import WorkerOptions
 from pimc.cli.recovering.dies import CALIB_HELP
 
 if TYPE_CHECKING:
     from pimc.passes.recover.options import Trained
 
-__all__ = ["RecoverArguments", "SteeringOptions"]
+__all__ = ["RecoverArguments", "SteeringOptions", "TogetherOptions"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,52 @@ class SteeringOptions:
 
 
 @dataclass(frozen=True)
+class TogetherOptions:
+    """What is told of several dies together."""
+
+    table: Path | None = option(
+        "--table",
+        type=FILE,
+        metavar="FILE",
+        help="Of several dies one row each, .csv or .parquet [default: IMAGE.r1.dies.csv].",
+    )
+    map: Path | None = option(
+        "--map", type=FILE, metavar="CSV", help="Where dies lie on the wafer: die,x,y."
+    )
+    target: float | None = option(
+        "--target",
+        type=NUMBER,
+        metavar="V",
+        help="What a die must reach on --data: 0.9, or 90 for per cent.",
+    )
+    max_drop: float | None = option(
+        "--max-drop",
+        type=within(0),
+        metavar="V",
+        help="By how much a die may be worse than the float network: points where the metric is in"
+        " per cent, else in its own unit.",
+    )
+    min_yield: float | None = option(
+        "--min-yield",
+        type=within(0, 100),
+        metavar="P",
+        help="Exit with 1 if fewer per cent of the dies are within the target after recovery.",
+    )
+
+    @property
+    def given(self) -> list[str]:
+        """The flags of those that were given."""
+        values = {
+            "--table": self.table,
+            "--map": self.map,
+            "--target": self.target,
+            "--max-drop": self.max_drop,
+            "--min-yield": self.min_yield,
+        }
+        return [flag for flag, value in values.items() if value is not None]
+
+
+@dataclass(frozen=True)
 class RecoverArguments:
     """What ``pimc recover`` takes."""
 
@@ -70,7 +116,13 @@ class RecoverArguments:
     data: Path | None = option(
         "--data", type=FILE, metavar="DATA", help="Labelled data to report the metric on."
     )
-    die: Path | None = die_option()
+    named: tuple[Path, ...] = several(
+        "--die",
+        type=FILE,
+        metavar="DIE",
+        help="A programmed die: a file, or what --device makes of it; any number of times, also"
+        " '*.die', or @LIST with one a line. Without, one is drawn from --seed.",
+    )
     dies: int | None = option(
         "--dies", type=click.IntRange(1), help="Recover so many dies drawn from --seed on."
     )
@@ -102,6 +154,17 @@ class RecoverArguments:
     )
     resume: bool = flag("--resume", help="Go on where an interrupted recovery stopped.")
     workers: WorkerOptions = group(WorkerOptions)
+    together: TogetherOptions = group(TogetherOptions)
     output: Path | None = option(
         "-o", "--output", type=FILE, help="Default: IMAGE.r1.pimc, then .r2 and so on."
     )
+
+    @property
+    def die(self) -> Path | None:
+        """The die that is named, where it is a single one."""
+        return self.named[0] if len(self.named) == 1 else None
+
+    @property
+    def several(self) -> bool:
+        """Whether more than one die is named or drawn."""
+        return len(self.named) > 1 or (self.dies or 0) > 1

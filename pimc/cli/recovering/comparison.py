@@ -61,7 +61,7 @@ def compared(
     from pimc.studies.evaluate import accuracy, float_session
     from pimc.tasks.classification import CLASSIFICATION
 
-    if arguments.die is not None or not simulates(arguments.device):
+    if arguments.named or not simulates(arguments.device):
         raise UsageError(
             "strategies can be compared on simulated dies only",
             hint="every strategy needs the die as it was programmed: use --dies N",

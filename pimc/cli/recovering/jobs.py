@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from pimc.runtime.capture import Capture
     from pimc.runtime.door.device import Device
 
-__all__ = ["Found", "Job", "enough_since", "found_in", "jobs"]
+__all__ = ["Found", "Job", "enough_since", "found_in", "job_of", "next_name"]
 
 #: How far a loss may lie above that of an earlier recovery and still count as the same.
 _AS_GOOD = 1.1
@@ -80,10 +79,8 @@ def enough_since(path: Path, image: Image) -> float:
     return _AS_GOOD * loss
 
 
-def jobs(
-    image: Image, path: Path, found: Found, seed: int, arguments: RecoverArguments
-) -> Iterator[Job]:
-    """The dies that the arguments name, one after the other; they are written where need be.
+def job_of(image: Image, path: Path, found: Found, seed: int, arguments: RecoverArguments) -> Job:
+    """The one die that the arguments name; it is written where need be.
 
     Args:
         found: what :func:`found_in` told of the calibration folder.
@@ -97,11 +94,9 @@ def jobs(
     from pimc.runtime.door.drivers import require_simulator, simulates
 
     dies, die, driver = arguments.dies, arguments.die, arguments.device
-    if dies is not None and die is not None:
-        raise UsageError("--die and --dies exclude each other", hint="leave one of them out")
     if dies is not None:
         require_simulator(driver, "--dies")
-    captured, output = found.capture, arguments.output or _next_name(path)
+    captured, output = found.capture, arguments.output or next_name(path)
     if captured is not None and not _names_a_die(arguments):
         if arguments.since is not None:
             raise UsageError(
@@ -109,18 +104,11 @@ def jobs(
                 where="--since",
                 hint="name the die with --die",
             )
-        yield Job(None, captured, output, None)
-        return
-    if dies is None:
-        device = opened(image, driver, die, seed)
-        _require_die(found, device)
-        drawn = output.with_suffix(".die") if simulates(driver) else None
-        yield Job(device, captured, output, die or drawn)
-        return
-    for number in range(seed, seed + dies):
-        one = output if dies == 1 else output.with_name(f"{output.stem}.die{number}.pimc")
-        device = opened(image, driver, None, number)
-        yield Job(device, None, one, one.with_suffix(".die"))
+        return Job(None, captured, output, None)
+    device = opened(image, driver, die, seed)
+    _require_die(found, device)
+    drawn = output.with_suffix(".die") if simulates(driver) else None
+    return Job(device, captured, output, die or drawn)
 
 
 def found_in(image: Image, calib: Dataset, arguments: RecoverArguments) -> Found:
@@ -149,8 +137,9 @@ def found_in(image: Image, calib: Dataset, arguments: RecoverArguments) -> Found
     if others and not found and not _names_a_die(arguments):
         raise next(iter(others.values()))
     notes = [f"{path} was taken of another image, and is left out" for path in others]
-    if found and arguments.dies is not None:
-        notes += [f"{path} is left out: --dies draws dies of its own" for path in found]
+    if found and (arguments.dies is not None or arguments.several):
+        why = "--dies draws dies of its own" if arguments.dies else "it is of one die of several"
+        notes += [f"{path} is left out: {why}" for path in found]
         found = {}
     for path, capture in found.items():
         return Found(capture, path, tuple(notes))
@@ -161,7 +150,7 @@ def _names_a_die(arguments: RecoverArguments) -> bool:
     """Whether there is more than a capture: a die is named, drawn, or attached."""
     from pimc.runtime.door.drivers import simulates
 
-    named = arguments.die is not None or arguments.dies is not None
+    named = bool(arguments.named) or arguments.dies is not None
     return named or not simulates(arguments.device)
 
 
@@ -182,7 +171,7 @@ def _require_die(found: Found, device: Device) -> None:
         )
 
 
-def _next_name(path: Path) -> Path:
+def next_name(path: Path) -> Path:
     """``model.pimc`` → ``model.r1.pimc`` → ``model.r2.pimc``, in the image's folder."""
     match = re.fullmatch(r"(.*)\.r(\d+)", path.stem)
     stem, number = (match[1], int(match[2])) if match else (path.stem, 0)

@@ -14,11 +14,14 @@ from pimc.cli.recovering.arguments import RecoverArguments, SteeringOptions
 from pimc.cli.recovering.comparison import compared
 from pimc.cli.recovering.dies import inputs_for
 from pimc.cli.recovering.figures import floor_text
-from pimc.cli.recovering.jobs import enough_since, found_in, jobs
+from pimc.cli.recovering.jobs import enough_since, found_in, job_of, next_name
+from pimc.cli.recovering.named import checked
 from pimc.cli.recovering.results import report_of, result_of, write_files
+from pimc.cli.recovering.together import recovered_together, target_of
 from pimc.cli.text import table, told_of_states
 
 if TYPE_CHECKING:
+    from pimc.cli.recovering.jobs import Found
     from pimc.data.dataset import Dataset
     from pimc.image.image import Image
     from pimc.passes.recover.bench.checkpoint import Checkpoint
@@ -37,6 +40,9 @@ def recover(settings: Settings, arguments: RecoverArguments) -> Report:
     most, and distills the digital side from the float network. Beside the next image it writes
     the list of cells that change (.cells.csv) and a report (.report.json). The calibration data
     is all it learns from; --data is only reported on.
+
+    Several dies (--dies, or --die again) are shared out among --jobs or a --cluster; each has a
+    row in a table, and one that fails does not end the others.
     """
     if arguments.list_strategies:
         return _strategies()
@@ -48,9 +54,11 @@ def recover(settings: Settings, arguments: RecoverArguments) -> Report:
     from pimc.studies.evaluate import Batches
     from pimc.studies.input_warnings import chance_warning
 
+    arguments = checked(arguments)
     if arguments.calib is None:
         raise UsageError("--calib is missing", hint="name calibration data")
     task = task_of(arguments.task)
+    target_of(arguments, task, labelled=arguments.data is not None)
     path = find_image(arguments.image)
     image = Image.load(path)
     inputs = inputs_for(image)
@@ -119,27 +127,42 @@ def _recovered(
     options: RecoverOptions,
     arguments: RecoverArguments,
 ) -> Report:
-    """Recover one die after the other, by one strategy."""
-    from pimc.errors import UsageError
+    """Recover a die, or several, by one strategy."""
+    strategy = _only(arguments.strategy)
+    if arguments.since is not None:
+        options = replace(options, enough=enough_since(arguments.since, image))
+    found = found_in(image, calib, arguments)
+    for told in found.notes:
+        note(f"note: {told}", settings)
+    if arguments.several:
+        output = arguments.output or next_name(path)
+        return recovered_together(
+            settings, output, image, calib, labelled, options, strategy, arguments, found.notes
+        )
+    return _alone(settings, path, image, calib, labelled, options, strategy, arguments, found)
+
+
+def _alone(
+    settings: Settings,
+    path: Path,
+    image: Image,
+    calib: Dataset,
+    labelled: Batches | None,
+    options: RecoverOptions,
+    strategy: str,
+    arguments: RecoverArguments,
+    found: Found,
+) -> Report:
+    """Recover one die."""
     from pimc.passes.recover.bench.checkpoint import SUFFIX, Checkpoint
     from pimc.passes.recover.loop import recover as recover_die
-    from pimc.passes.recover.train.harden import HardenedCache
     from pimc.runtime.door.abilities import flush, observer
     from pimc.runtime.session import Session
     from pimc.studies.evaluate import accuracy, float_session
     from pimc.tasks.classification import CLASSIFICATION
 
-    if arguments.workers.jobs > 1 or arguments.workers.cluster:
-        raise UsageError("--jobs and --cluster share out comparisons only", hint="add --compare")
-    strategy = _only(arguments.strategy)
     task = CLASSIFICATION if labelled is None else labelled.task
-    if arguments.since is not None:
-        options = replace(options, enough=enough_since(arguments.since, image))
     progress = settings.progress
-
-    found = found_in(image, calib, arguments)
-    for told in found.notes:
-        note(f"note: {told}", settings)
 
     def measure(what: Image, device: Device | None) -> float | None:
         if labelled is None or device is None:
@@ -152,42 +175,38 @@ def _recovered(
     if labelled is not None:
         in_float = accuracy(float_session(image), labelled, progress=progress, description="float")
         ideal = accuracy(Session(image), labelled, progress=progress, description="perfect cells")
-    results: list[dict[str, Any]] = []
-    hardened = HardenedCache()
     with _resumable(settings) as begun:
-        for job in jobs(image, path, found, settings.seed, arguments):
-            checkpoint = Checkpoint(job.output.with_suffix(SUFFIX), image, strategy)
-            goes_on = arguments.resume and checkpoint.path.exists()
-            # A recovery that goes on says itself what the chip must hold by now.
-            if job.device is not None and not goes_on:
-                _require_programmed(image, job.device, checkpoint)
-            begun.append(checkpoint)
-            if goes_on:
-                # What was before is gone where the chip stayed as the cut left it.
-                checkpoint = checkpoint.as_told()
-            else:
-                checkpoint.remove()
-                checkpoint = replace(checkpoint, told=_told(labelled, measure(image, job.device)))
-            before = _accuracy_told(checkpoint, labelled)
-            recovery = recover_die(
-                image,
-                job.device,
-                calib,
-                options,
-                strategy=strategy,
-                captured=job.captured,
-                checkpoint=checkpoint,
-                hardened=hardened,
-                announce=lambda floor: note(floor_text(floor), settings),
-                progress=progress,
-            )
-            after = measure(recovery.image, job.device)
-            result = result_of(recovery, job.output, job.die_file, (before, after), image, task)
-            write_files(recovery, job.output, result)
-            if job.device is not None:
-                flush(job.device, job.die_file)
-            results.append(result)
-    return report_of(results, in_float, ideal, image, task, found.notes)
+        job = job_of(image, path, found, settings.seed, arguments)
+        checkpoint = Checkpoint(job.output.with_suffix(SUFFIX), image, strategy)
+        goes_on = arguments.resume and checkpoint.path.exists()
+        # A recovery that goes on says itself what the chip must hold by now.
+        if job.device is not None and not goes_on:
+            _require_programmed(image, job.device, checkpoint)
+        begun.append(checkpoint)
+        if goes_on:
+            # What was before is gone where the chip stayed as the cut left it.
+            checkpoint = checkpoint.as_told()
+        else:
+            checkpoint.remove()
+            checkpoint = replace(checkpoint, told=_told(labelled, measure(image, job.device)))
+        before = _accuracy_told(checkpoint, labelled)
+        recovery = recover_die(
+            image,
+            job.device,
+            calib,
+            options,
+            strategy=strategy,
+            captured=job.captured,
+            checkpoint=checkpoint,
+            announce=lambda floor: note(floor_text(floor), settings),
+            progress=progress,
+        )
+        after = measure(recovery.image, job.device)
+        result = result_of(recovery, job.output, job.die_file, (before, after), image, task)
+        write_files(recovery, job.output, result)
+        if job.device is not None:
+            flush(job.device, job.die_file)
+    return report_of([result], in_float, ideal, image, task, found.notes)
 
 
 def _require_programmed(image: Image, device: Device, checkpoint: Checkpoint) -> None:

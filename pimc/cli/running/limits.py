@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pimc.cli.options.fields import option
+from pimc.cli.options.task import stored
 from pimc.cli.options.values import NUMBER, within
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class LimitOptions:
                 where=name,
                 hint=f"give {side}",
             )
-        return _stored(metric, given[name])
+        return stored(metric, given[name])
 
     def result(self, task: Task, value: float, in_float: float | None) -> dict[str, Any]:
         """The limits, what the value is worse by than the float network's, and ``ok``.
@@ -123,9 +124,3 @@ class LimitOptions:
             told = f"{metric.number(drop)} of {metric.number(allowed)} allowed, {verdict}"
             lines.append(("drop", told))
         return lines
-
-
-def _stored(metric: Metric, value: float | None) -> float | None:
-    """The value as the metric has it: of shares in per cent numbers above 1 are per cent."""
-    per_cent = metric.unit == "%" and value is not None and value > 1
-    return value / 100 if per_cent and value is not None else value

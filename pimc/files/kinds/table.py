@@ -52,6 +52,7 @@ WANTED = {
     "report": "the report of a recovery",
     "measured": "a table of measured conductances",
     "sweep": "the table of a sweep",
+    "recoveries": "the table of recoveries",
 }
 _DATA = "`--calib` and `--data` take it, `pimc run --input` the network's inputs as they are"
 
@@ -172,6 +173,12 @@ KINDS: tuple[Kind, ...] = (
         "the table of a sweep",
         "`pimc sweep MODEL.onnx -o {file}` goes on with it",
         marks.csv_of("point_sha256", "image_sha256"),
+    ),
+    Kind(
+        "recoveries",
+        "the table of recoveries",
+        "`pimc recover IMAGE --dies N --table {file} --resume` goes on with it",
+        marks.csv_of("source", "parent_sha256"),
     ),
     Kind(
         "faults",

@@ -20,6 +20,7 @@ TARGETS: Mapping[str, Sequence[str]] = {
     "sweep": ("raw", "cells"),
     "parquet": ("raw", "cells"),
     "sweep-journal": ("raw", "values"),
+    "recoveries": ("raw", "cells"),
     "journal": ("raw", "values"),
     "chip": ("raw", "values"),
     "faults": ("raw", "cells"),

@@ -17,8 +17,8 @@ from pimc.image.summary import summarize
 from pimc.passes.recover.bench import checkpoint as recovery_format
 from pimc.passes.recover.bench.bench import Bench
 from pimc.passes.recover.bench.checkpoint import Checkpoint
+from pimc.passes.recover.bench.common import Common
 from pimc.passes.recover.bench.state import State
-from pimc.passes.recover.train.harden import HardenedCache
 from pimc.progress import silent
 from pimc.runtime.capture import Capture
 from pimc.runtime.die.die import Die
@@ -158,7 +158,7 @@ def _bench() -> Bench:
     image = _image()
     data, options = write_samples.calibration(), write_samples.OPTIONS
     device = Session(image, die=_die()).device
-    return Bench.of(image, device, None, data, options, HardenedCache(), silent)
+    return Bench.of(image, device, None, data, options, Common(), silent)
 
 
 def _read_checkpoint(path: Path) -> None:

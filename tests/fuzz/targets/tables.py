@@ -22,7 +22,12 @@ from pimc.image.image import Image
 from pimc.runtime.die.die import Die
 from pimc.runtime.door.program import Journal
 from pimc.runtime.door.sim import SimDevice
+from pimc.studies.recoveries.columns import KEYS, columns_for, empty_row
+from pimc.studies.recoveries.columns import read_rows as read_recoveries
+from pimc.studies.recoveries.columns import write_rows as write_recoveries
+from pimc.studies.recoveries.summary import summary_of
 from pimc.studies.sweep_table import COLUMNS, key_of, parameters_of, read_rows, write_rows
+from pimc.tasks.classification import CLASSIFICATION
 from tests.fuzz.oracle import Target
 from tests.fuzz.raw import damaged
 from tests.fuzz.values import DEEP, changed, text_of
@@ -266,6 +271,53 @@ def _parquet_target() -> Target:
     )
 
 
+@cache
+def _recoveries() -> list[dict[str, Any]]:
+    """Two dies, one of which could not be recovered."""
+    filled: dict[str, Any] = {"float": 0.5, "int": 3, "str": "a" * 64, "bool": True}
+    row = {name: filled[KEYS[name].kind] for name in columns_for(CLASSIFICATION)}
+    bad = {**empty_row(CLASSIFICATION), "seed": 3, "source": "b", "error": "no", "exit_code": 3}
+    return [{**row, "error": "", "exit_code": 0}, bad]
+
+
+def _recoveries_written() -> bytes:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "d.csv"
+        write_recoveries(path, _recoveries(), CLASSIFICATION)
+        return path.read_bytes()
+
+
+def _read_recoveries(path: Path) -> None:
+    rows = read_recoveries(path)
+    if rows:
+        summary_of([row for row in rows if "accuracy_after" in row], CLASSIFICATION.metric, 0.5)
+
+
+def _recoveries_target() -> Target:
+    files = {name: (_FILES / name).read_bytes() for name in ("tiny.pimc",)}
+    return Target(
+        "recoveries",
+        "d.csv",
+        _USAGE,
+        [_recoveries_written()],
+        {"raw": damaged, "cells": _cells_changed},
+        _read_recoveries,
+        lambda path: [
+            "recover", "tiny.pimc", "--calib", "x.npy", "--dies", "2", "--table", "d.csv",
+            "--resume", "--strategy", "none",
+        ],
+        beside={"x.npy": _npy_inputs(), **files},
+    )  # fmt: skip
+
+
+def _npy_inputs() -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, write_samples.inputs(20, 1))
+    return stream.getvalue()
+
+
 def _sweep_files() -> Mapping[str, bytes]:
     stream = io.BytesIO()
     np.savez(stream, x=write_samples.inputs(4, 1), y=np.arange(4) % 3)
@@ -332,5 +384,6 @@ MAKERS = {
     "sweep": _sweep_target,
     "parquet": _parquet_target,
     "sweep-journal": _sweep_journal_target,
+    "recoveries": _recoveries_target,
     "journal": _journal_target,
 }

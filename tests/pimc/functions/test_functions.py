@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,15 @@ import pytest
 import pimc
 from pimc.chip.design import Chip
 from pimc.data.dataset import Dataset
-from pimc.errors import UsageError
+from pimc.errors import DataError, ImageError, UsageError
 from pimc.image.image import Image
+from pimc.passes.recover import DistillOptions, RecoverOptions
 from pimc.runtime.capture import Capture, CaptureOptions
 from pimc.runtime.die.die import Die
+from pimc.runtime.door.drivers import open_device
 from pimc.runtime.session import Session
 from pimc.studies.evaluate import Batches, accuracy, float_session
+from pimc.studies.recoveries.summary import Target
 from pimc.tasks.embedding import Embedding
 from tests.conftest import ROOT
 
@@ -162,6 +166,53 @@ def test_a_comparison(image, labelled) -> None:
     ]  # fmt: skip
     with pytest.raises(UsageError, match="no such strategy"):
         pimc.compare(image, labelled, strategies=["magic"])
+
+
+def test_several_dies_come_out_as_each_alone(image, labelled, here: Path) -> None:
+    options = RecoverOptions(rounds=1, distill=DistillOptions(epochs=0))
+    kept: list[str] = []
+    found = pimc.recover_dies(
+        image,
+        labelled,
+        labelled,
+        dies=[3, 8],
+        options=options,
+        keep=lambda job, done: kept.append(done.recovery.image.sha256),
+    )
+    assert list(here.iterdir()) == []
+    for seed, row, sha256 in zip((3, 8), found.rows, kept, strict=True):
+        device = open_device("sim", image, seed=seed)
+        pimc.program(image, device)
+        alone = pimc.recover(image, device, labelled, options)
+        assert row["image_sha256"] == sha256 == alone.image.sha256
+        assert row["loss_after"] == min(stage.loss for stage in alone.stages if stage.kept)
+        session = Session(alone.image, die=device.observer(1))
+        assert row["accuracy_after"] == accuracy(session, labelled)
+    told = found.summary(Target(drop=1.0))
+    assert told["within"]["after"]["share"] == 1.0
+    assert told["metric"]["before"]["mean"] == np.mean(
+        [row["accuracy_before"] for row in found.rows]
+    )
+    assert (found.exit_code, found.failed, found.recovered) == (0, {}, 2)
+
+
+def test_what_of_several_dies_is_refused(image, labelled, here: Path) -> None:
+    with pytest.raises(UsageError, match="named twice"):
+        pimc.recover_dies(image, labelled, dies=["a.die", "b.die", "a.die"])
+    with pytest.raises(UsageError, match="no dies"):
+        pimc.recover_dies(image, labelled, dies=[])
+    with pytest.raises(DataError, match="too few"):
+        pimc.recover_dies(image, labelled.subset(np.arange(5)), dies=2)
+    bare = image.with_layers(
+        replace(one, teacher_weight=None, teacher_bias=None) for one in image.layers
+    )
+    with pytest.raises(ImageError, match="no float weights"):
+        pimc.recover_dies(bare, labelled, dies=2)
+    found = pimc.recover_dies(image, labelled, dies=["a.die", "b.die"])
+    assert found.exit_code == 2
+    assert all("no such file" in why for why in found.failed.values())
+    with pytest.raises(UsageError, match="needs labelled data"):
+        found.summary(Target(value=0.9))
 
 
 def test_the_page_lists_every_public_name() -> None:

@@ -17,11 +17,19 @@ import pytest
 
 from pimc.data.dataset import Dataset
 from pimc.errors import DataError, WorkerError
-from pimc.studies.evaluate import Batches
+from pimc.functions.recover_dies import recover_dies
+from pimc.image.image import Image
+from pimc.passes.recover.options import RecoverOptions
+from pimc.passes.recover.train.distill import DistillOptions
+from pimc.runtime.die.die import Die
+from pimc.runtime.door.drivers import open_device, require_programmed
+from pimc.runtime.session import Session
+from pimc.studies.evaluate import Batches, float_session
 from pimc.studies.montecarlo import measure_dies
+from pimc.studies.recoveries.one_die import DieJob, Recovered
 from pimc.work import cluster
 from pimc.work.cluster import Cluster
-from pimc.work.pool import completed, open_pool
+from pimc.work.pool import Here, completed, open_pool
 
 HOST = "127.0.0.1"
 
@@ -126,6 +134,45 @@ def test_a_killed_worker_loses_nothing(processes, killed) -> None:
             processes.start_worker()
         found |= dict(results)
     assert found == {n: 10.0 * n for n in range(24)}
+
+
+def test_dies_recovered_on_a_cluster_of_which_a_worker_is_killed(
+    processes, noisy, tmp_path
+) -> None:
+    inputs = np.random.default_rng(3).standard_normal((64, 2, 8, 8)).astype(np.float32)
+    labels = float_session(noisy).run(None, {"x": inputs})[0].argmax(axis=1)
+    held = [tmp_path / f"w{seed}.die" for seed in range(900, 905)]
+    tables: list[bytes] = []
+    for number, killing in enumerate((None, processes)):
+        for seed, path in zip(range(900, 905), held, strict=True):
+            die = Die.simulated(seed)
+            Session(noisy, die=die)
+            die.save(path)
+        victims = [p for p in processes.running[1:] if p.poll() is None][:1]
+
+        def keep(job: DieJob, done: Recovered, killing=killing, victims=victims) -> None:
+            done.recovery.image.save(job.output)
+            if killing is not None and victims:
+                victims.pop().kill()
+                processes.start_worker()
+
+        found = recover_dies(
+            noisy,
+            inputs,
+            Dataset.of(inputs, labels),
+            dies=held,
+            options=RecoverOptions(rounds=1, distill=DistillOptions(epochs=0)),
+            output=tmp_path / "next.pimc",
+            table=tmp_path / f"{number}.csv",
+            keep=keep,
+            pool=Here if killing is None else lambda: Cluster(processes.address),
+        )
+        assert found.failed == {}
+        assert not victims or killing is None
+        tables.append((tmp_path / f"{number}.csv").read_bytes())
+        for row, path in zip(found.rows, held, strict=True):
+            require_programmed(Image.load(row["output"]), open_device("sim", noisy, die=path))
+    assert tables[0] == tables[1]
 
 
 def test_no_scheduler_and_no_workers_are_one_sentence_each(monkeypatch, tmp_path) -> None:

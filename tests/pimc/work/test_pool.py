@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -104,6 +106,38 @@ def test_a_task_that_kills_every_worker_is_given_up_after_a_while() -> None:
     assert "--jobs" in str(raised.value)
     assert raised.value.exit_code == 3
     assert worker_processes() == []
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    program = """
+import os, sys, time
+from pathlib import Path
+from pimc.work.processes import Processes
+
+def slow(name):
+    Path(name).write_text(str(os.getpid()))
+    time.sleep(60)
+
+with Processes(2) as pool:
+    for number in range(2):
+        pool.submit(slow, sys.argv[1] + str(number))
+    time.sleep(60)
+"""
+    files = [tmp_path / f"{number}" for number in range(2)]
+    parent = subprocess.Popen([sys.executable, "-c", program, str(tmp_path) + "/"])
+    try:
+        until = time.monotonic() + 60
+        while not all(file.exists() and file.read_text() for file in files):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+    finally:
+        parent.kill()
+        parent.wait()
+    workers = [int(file.read_text()) for file in files]
+    until = time.monotonic() + 20
+    while any(map(psutil.pid_exists, workers)):
+        assert time.monotonic() < until, "workers outlive their parent"
+        time.sleep(0.05)
 
 
 def test_leaving_early_ends_the_workers_at_once() -> None:

@@ -15,13 +15,13 @@ from pimc.data.dataset import Dataset
 from pimc.files.container import canonical_json
 from pimc.image.image import Image
 from pimc.passes.recover.bench.bench import Bench
+from pimc.passes.recover.bench.common import Common
 from pimc.passes.recover.bench.state import State, Writes
 from pimc.passes.recover.bench.stored import stored
 from pimc.passes.recover.options import RecoverOptions
 from pimc.passes.recover.recovery import Stage
 from pimc.passes.recover.strategies import strategy_named
 from pimc.passes.recover.train.distill import DistillOptions
-from pimc.passes.recover.train.harden import HardenedCache
 from pimc.progress import silent
 from pimc.runtime.capture import CaptureOptions, capture
 from pimc.runtime.die.die import Die
@@ -110,7 +110,7 @@ def test_steps_leave_the_state_they_are_given_alone(tiny_model, tiny_inputs, tra
     captured = capture(
         Session(image, die=Die.simulated(3)), data, replace(OPTIONS.capture, record=record)
     )
-    bench = Bench.of(image, None, captured, data, options, HardenedCache(), silent)
+    bench = Bench.of(image, None, captured, data, options, Common(), silent)
     state, seen = State.first(image, 0), set()
     for step in strategy_named("selective").steps(options, chip=False):
         given = fingerprint(state, image)

@@ -120,7 +120,7 @@ def test_without_labels_there_is_no_accuracy(pimc, job) -> None:
         (["--strategy", "none", "--strategy", "affine"], "one strategy"),
         (["--compare", "--resume"], "cannot be resumed"),
         (["--compare", "--since", "a.json"], "freshly written dies"),
-        (["--jobs", "2"], "comparisons only"),
+        (["--jobs", "2"], "is for several dies"),
         (["--strategy", "afine"], "no such strategy"),
     ],
 )

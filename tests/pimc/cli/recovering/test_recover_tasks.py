@@ -59,3 +59,29 @@ def test_a_comparison_says_what_was_won_in_the_tasks_direction(pimc, job) -> Non
         one["metric_after"] for one in found["outcomes"]
     ]
     assert "RMSE won" in Path("tiny.compare.md").read_text()
+
+
+def test_several_dies_are_held_to_a_target_in_the_tasks_direction(pimc, job) -> None:
+    arguments = [
+        "recover", "tiny.pimc", "--calib", "calib.npz", "--data", "values.npz", "--task",
+        "regression", "--strategy", "affine", "--dies", "3", "--seed", "900",
+    ]  # fmt: skip
+    first = pimc(*arguments, "--json").json
+    assert not [key for key in first if "accuracy" in key]
+    before, after = first["metric_before"], first["metric_after"]
+    best, *_, worst = sorted(after)
+    found = pimc(*arguments, "--target", (best + worst) / 2, "--resume", "--json").json
+    assert found["recovered"] == 0
+    within = found["summary"]["within"]
+    for when, values in (("before", before), ("after", after)):
+        good = sum(value <= (best + worst) / 2 for value in values)
+        assert within[when]["dies"] == good
+    assert 0 < within["after"]["dies"] < 3
+    assert found["summary"]["metric"]["gained"]["mean"] == pytest.approx(
+        np.mean(before) - np.mean(after)
+    )
+    lines = Path("tiny.r1.dies.csv").read_text().splitlines()
+    assert {"metric_before", "metric_after", "task"} <= set(lines[0].split(","))
+    drop = 2 * (worst - found["float_metric"])
+    done = pimc(*arguments, "--max-drop", drop, "--min-yield", 100, "--resume")
+    assert (done.code, "reached" in done.out) == (0, True), done.err

@@ -105,6 +105,7 @@ MADE: Mapping[str, tuple[str, Callable[[Path], object]]] = {
     "measured": ("measured", bytes_of(b"level,g_us\n0,1.5\n")),
     "measured means": ("measured", bytes_of(b"target_us,mean_us,sigma_us\n1,1,0\n")),
     "sweep": ("sweep", bytes_of(b"levels,image_sha256,point_sha256\n")),
+    "recoveries": ("recoveries", bytes_of(b"die,source,image_sha256,parent_sha256\n")),
     "report": ("report", bytes_of(json.dumps({"sha256": "0", "stages": []}).encode())),
     "comparison": ("comparison", bytes_of(b'{"outcomes": [], "output": "x"}')),
     "journal": ("journal", bytes_of(b'{"image": "x", "device": "sim:0"}\n{"array": 0}\n')),

@@ -1,0 +1,168 @@
+"""Pictures of many dies: how many are good enough, and where on the wafer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from pimc.pictures.canvas import REFERENCE, caption, new_figure, save_figure, stands_on
+from pimc.tasks.metric import Metric
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.collections import PatchCollection
+
+__all__ = ["wafer_picture", "yield_picture"]
+
+_BEFORE, _AFTER, _MISSED = "#8d99a6", "#1f6f8b", "#e4572e"
+#: Part of the distance to its neighbour that a die fills.
+_FILLED = 0.9
+#: Dies that are marked one by one in a line; more would hide it.
+_MARKED = 30
+
+
+def yield_picture(
+    path: str | Path,
+    before: Sequence[float],
+    after: Sequence[float],
+    metric: Metric,
+    samples: int | None,
+    *,
+    in_float: float | None = None,
+    target: float | None = None,
+) -> None:
+    """The share of dies that reach a value, against the value, before and after recovery.
+
+    Args:
+        before, after: the figure of each die.
+        samples: that each of them was measured on.
+        in_float: of the float network, drawn across.
+        target: the worst value that is good enough; the legend tells the shares that reach it.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    figure = new_figure(6.4, 3.6)
+    axes, scale = figure.add_subplot(), metric.scale
+    for values, colour, label in (
+        (before, _BEFORE, "as programmed"),
+        (after, _AFTER, "after recovery"),
+    ):
+        # From the best die on, each brings the share up by its part.
+        best_first = sorted(values, key=lambda value: metric.worse_by(value, 0.0))
+        reached = 100 * np.arange(len(values) + 1) / len(values)
+        if target is not None:
+            good = sum(metric.worse_by(value, target) <= 0 for value in values)
+            label = f"{label}: {good} of {len(values)} within target"
+        places = scale * np.asarray([best_first[0], *best_first])
+        marker = "o" if len(values) <= _MARKED else ""
+        axes.step(
+            places, reached, where="post", color=colour, marker=marker, markersize=3, label=label
+        )
+    for value, style, name in ((in_float, ":", "float"), (target, "--", "target")):
+        if value is not None:
+            label = f"{name} {metric.text(value)}"
+            axes.axvline(scale * value, color=REFERENCE, linewidth=1, linestyle=style, label=label)
+    axes.set_ylim(0, 103)
+    axes.set_xlabel(_named(metric))
+    axes.set_ylabel("dies that reach it in %")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=8)
+    caption(figure, stands_on(len(after), samples))
+    save_figure(figure, path)
+
+
+def wafer_picture(
+    path: str | Path,
+    places: Sequence[tuple[float, float]],
+    before: Sequence[float | None],
+    after: Sequence[float | None],
+    metric: Metric,
+    samples: int | None,
+    *,
+    target: float | None = None,
+) -> None:
+    """What each die reaches, at its place on the wafer, before and after recovery.
+
+    Args:
+        places: x and y of each die.
+        before, after: their figures; a cross marks a die of which none is known.
+        samples: that each of them was measured on.
+        target: the worst value that is good enough; dies below it have a red edge.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    figure = new_figure(7.6, 3.9)
+    known = [metric.scale * value for value in (*before, *after) if value is not None]
+    span = (min(known), max(known)) if known else (0.0, 1.0)
+    pair = figure.subplots(1, 2, sharex=True, sharey=True)
+    for axes, values, title in zip(
+        pair, (before, after), ("as programmed", "after recovery"), strict=True
+    ):
+        drawn = _dies(axes, places, values, metric, span, target)
+        axes.set_title(title, fontsize=10)
+    figure.colorbar(drawn, ax=pair, label=_named(metric))
+    missing = sum(value is None for value in after)
+    marks = ["red edge: worse than the target"] if target is not None else []
+    marks += [f"cross: not recovered ({missing})"] if missing else []
+    caption(figure, "; ".join([stands_on(len(places), samples), *marks]))
+    save_figure(figure, path)
+
+
+def _dies(
+    axes: Axes,
+    places: Sequence[tuple[float, float]],
+    values: Sequence[float | None],
+    metric: Metric,
+    span: tuple[float, float],
+    target: float | None,
+) -> PatchCollection:
+    from matplotlib.collections import PatchCollection
+    from matplotlib.patches import Rectangle
+    from matplotlib.ticker import MaxNLocator
+
+    x, y = np.asarray(places, np.float64).T
+    wide, high = _pitch(x), _pitch(y)
+    known = [
+        (place, value) for place, value in zip(places, values, strict=True) if value is not None
+    ]
+    boxes = [
+        Rectangle(
+            (at[0] - _FILLED * wide / 2, at[1] - _FILLED * high / 2), _FILLED * wide, _FILLED * high
+        )
+        for at, _ in known
+    ]
+    missed = [target is not None and metric.worse_by(value, target) > 0 for _, value in known]
+    drawn = PatchCollection(
+        boxes, cmap="viridis", linewidths=1.5,
+        edgecolors=[_MISSED if one else "none" for one in missed] or "none",
+    )  # fmt: skip
+    drawn.set_array(metric.scale * np.asarray([value for _, value in known]))
+    drawn.set_clim(*span)
+    axes.add_collection(drawn)
+    lost = np.asarray([value is None for value in values])
+    axes.plot(x[lost], y[lost], "x", color=REFERENCE, markersize=5)
+    axes.set_xlim(x.min() - wide, x.max() + wide)
+    axes.set_ylim(y.min() - high, y.max() + high)
+    axes.set_aspect("equal")
+    for axis, at in ((axes.xaxis, x), (axes.yaxis, y)):
+        axis.set_major_locator(MaxNLocator(6, integer=bool((at == at.round()).all())))
+    axes.set_xlabel("x")
+    axes.set_ylabel("y")
+    axes.spines[["top", "right"]].set_visible(False)
+    return drawn
+
+
+def _pitch(at: npt.NDArray[np.float64]) -> float:
+    """How far apart neighbours are."""
+    gaps = np.diff(np.unique(at))
+    return float(gaps.min()) if len(gaps) else 1.0
+
+
+def _named(metric: Metric) -> str:
+    return f"{metric.name} in {metric.unit}" if metric.unit else metric.name

@@ -1,0 +1,1 @@
+"""Tables of studies as files: CSV or Parquet, with a journal while they grow."""
