@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 Item = TypeVar("Item")
 
-__all__ = ["Progress", "progress", "silent", "ticking", "track"]
+__all__ = ["Progress", "listening", "progress", "silent", "ticking", "track", "waiting"]
 
 
 class Progress(Protocol):
@@ -30,6 +30,32 @@ def silent(iterable: Iterable[Item], description: str, total: int | None = None)
 def progress(*, quiet: bool = False) -> Progress:
     """The report for a person: bars on stderr if that is a terminal, else none."""
     return silent if quiet or not sys.stderr.isatty() else track
+
+
+_listener: Callable[[str], None] | None = None
+
+
+def waiting(text: str) -> None:
+    """Tell whoever listens what is waited for, where no progress of it can be reported."""
+    if _listener is not None:
+        _listener(text)
+
+
+@contextmanager
+def listening(*, quiet: bool = False) -> Iterator[None]:
+    """What is waited for is told on stderr if that is a terminal."""
+    global _listener
+    before = _listener
+    if not quiet and sys.stderr.isatty():
+        _listener = _told
+    try:
+        yield
+    finally:
+        _listener = before
+
+
+def _told(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 @contextmanager

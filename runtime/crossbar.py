@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from pimc.errors import ImageError
 from pimc.image.image import Image, ImageLayer
 from pimc.plan.vectors import refold, takes, unfold
 from pimc.runtime.die.region import Region
-from pimc.runtime.door.abilities import ReadsLayers
+from pimc.runtime.door.abilities import ReadsLayers, Rectifies
 from pimc.runtime.door.device import Device
 from pimc.runtime.read.digital_side import DigitalSide
 
@@ -50,6 +50,7 @@ class Digital:
         block_of_bitline: (c,) column block of each bitline.
         side: all of them as a device takes them that reads whole layers; None for inputs of
             dynamic range.
+        rectified: the same with a rectifier behind; None where something else comes before it.
     """
 
     scale: torch.Tensor
@@ -62,6 +63,7 @@ class Digital:
     residual: torch.Tensor | None
     block_of_bitline: torch.Tensor
     side: DigitalSide | None
+    rectified: DigitalSide | None
 
     @staticmethod
     def of(image: Image, layer: ImageLayer, device: torch.device) -> Digital:
@@ -73,7 +75,8 @@ class Digital:
         book, lsb = image.codebook_of(layer), layer.adc_column_lsb_us
         pedestal = tensor(book.pedestal_us(layer.zero))
         correction, added = layer.row_correction, layer.residual
-        columns = (layer.groups, layer.cols, 1)
+        columns, side = (layer.groups, layer.cols, 1), _side(image, layer)
+        plain = side is not None and added is None and len(book.factors) == 1
         return Digital(
             scale=tensor(layer.scale * layer.gain)[:, None],
             bias=tensor(layer.bias.copy())[:, None],
@@ -86,7 +89,8 @@ class Digital:
             if added is None
             else tensor(added.transpose(0, 2, 1) / layer.scale.reshape(columns)),
             block_of_bitline=torch.as_tensor(layer.block_of_bitline).to(device),
-            side=_side(image, layer),
+            side=side,
+            rectified=replace(side, least=0.0) if side is not None and plain else None,
         )
 
 
@@ -118,6 +122,17 @@ class CrossbarLayer:
             raise ImageError(message, f"layer {layer.name}", "compile the model again")
         y = self._read_layer(x)
         return self.record(x)[0] if y is None else y
+
+    def rectified(self, x: torch.Tensor) -> torch.Tensor | None:
+        """Relu of the layer's output; None where the device does not read whole layers so."""
+        layer, device, side = self.layer, self.device, self.digital.rectified
+        if side is None or not isinstance(device, Rectifies) or not device.rectifies:
+            return None
+        if not isinstance(device, ReadsLayers) or not device.reads_whole(layer):
+            return None
+        if not takes(layer.window, layer.groups * layer.rows, tuple(x.shape)):
+            return None
+        return refold(device.read_layer(self.region, layer, x, side), x, layer.window)
 
     def record(self, x: torch.Tensor) -> tuple[torch.Tensor, Record]:
         """The layer's output, and what the arrays saw and gave."""

@@ -23,6 +23,7 @@ from pimc.runtime.door.device import Device
 from pimc.runtime.door.program import program
 from pimc.runtime.door.sim_driver import simulated
 from pimc.runtime.graph.executor import ArrayCall, Executor
+from pimc.runtime.interface import NodeArg, inputs_of, node_arg, outputs_of
 from pimc.runtime.ort.arguments import fitting
 from pimc.runtime.ort.methods import ModelMetadata, OrtMethods
 from pimc.runtime.ort.options import (
@@ -38,18 +39,11 @@ from pimc.runtime.read.threads import at_most, torch_on_one
 if TYPE_CHECKING:
     from onnxruntime import SessionOptions
 
+__all__ = ["BATCH_SIZE", "NodeArg", "Session", "inputs_of", "node_arg", "outputs_of"]
+
 #: Samples to run at a time where nobody says otherwise: what an array reads for more no longer
 #: fits a processor's caches, and takes longer a sample.
 BATCH_SIZE = 16
-
-
-@dataclass(frozen=True)
-class NodeArg:
-    """An input or output of a model; same fields as ONNX Runtime's."""
-
-    name: str
-    shape: list[int | str | None]
-    type: str
 
 
 class Session(OrtMethods):
@@ -193,7 +187,7 @@ class Session(OrtMethods):
     ) -> dict[str, torch.Tensor]:
         """Values by name as tensors; ``array`` replaces what array layers compute."""
         with torch.inference_mode(), at_most(self._threads_allowed), self._threads():
-            return self.executor.run(inputs, want=want, array=array or self.array)
+            return self.executor.run(inputs, want=want, array=array or _Reads(self))
 
     def array(self, node: ir.Node, x: torch.Tensor) -> torch.Tensor:
         """What an array layer gives on the chip."""
@@ -263,6 +257,22 @@ class Session(OrtMethods):
         }
 
 
+@dataclass(frozen=True)
+class _Reads:
+    """What the executor asks for the output of array layers."""
+
+    session: Session
+
+    def __call__(self, node: ir.Node, x: torch.Tensor) -> torch.Tensor:
+        return self.session.array(node, x)
+
+    def rectified(self, node: ir.Node, x: torch.Tensor) -> torch.Tensor | None:
+        """See :class:`~pimc.runtime.graph.steps.RectifiesArrays`."""
+        layer = self.session.layers[layer_of(node)]
+        # Whoever put something else in its place wants to be asked for every output.
+        return layer.rectified(x) if isinstance(layer, CrossbarLayer) else None
+
+
 def _image(given: str | Path | bytes | Image) -> Image:
     if isinstance(given, Image):
         return given
@@ -286,26 +296,6 @@ def _unpickled(
         device.restore(state)
     session._bind(device)
     return session
-
-
-def inputs_of(image: Image) -> list[NodeArg]:
-    """The inputs of an image's network, without a session."""
-    return [node_arg(value) for value in image.graph().graph.inputs]
-
-
-def outputs_of(image: Image) -> list[NodeArg]:
-    """The outputs of an image's network, without a session."""
-    return [node_arg(value) for value in image.graph().graph.outputs]
-
-
-def node_arg(value: ir.Value) -> NodeArg:
-    """The description of a graph input or output."""
-    shape = [
-        dim if isinstance(dim, int) else dim.value
-        for dim in (value.shape.dims if value.shape else ())
-    ]
-    dtype = value.dtype or ir.DataType.FLOAT
-    return NodeArg(str(value.name), shape, f"tensor({dtype.name.lower()})")
 
 
 def _arrays(value: Any) -> Any:

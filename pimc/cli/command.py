@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from pimc.cli.options.fields import filled, flag, option, parameters
-from pimc.progress import Progress, progress
+from pimc.progress import Progress, listening, progress
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -82,7 +82,8 @@ def command(
 
     def call(**given: Any) -> int:
         settings = filled(Settings, given)
-        report = function(settings, filled(arguments, given))
+        with listening(quiet=settings.quiet):
+            report = function(settings, filled(arguments, given))
         if settings.json:
             print(json.dumps(report.data, allow_nan=False, ensure_ascii=False))
         elif report.text and (report.answer or not settings.quiet):

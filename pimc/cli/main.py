@@ -69,6 +69,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     words = sys.argv[1:] if argv is None else argv
     try:
         _heed_sigterm()
+        # Imports make a million objects that stay; the collector would look at them over and over.
+        gc.set_threshold(20_000, 20, 20)
         code = run(words)
     except TerminatedError as cause:  # between two steps of the report
         code = _reported(cause, words)

@@ -1,9 +1,15 @@
-"""Fixed-point banks: what cells hold and fluctuate by, as 16-bit whole numbers.
+"""Fixed-point banks: what cells hold as 16-bit whole numbers, what they fluctuate by in 8 bits.
 
 A read is exact in them: products with whole drives are whole, and their sums over a column fit
 into 32 bits, in whatever order they are added. A quantum is 1/32,766 of the largest conductance,
 or more where a column's sum demands it: 128 rows driven with 8 bits have room for 2³¹/255, 65,800
 quanta a row. Evenly spaced levels behind a reference column are multiples of it.
+
+A variance need not be as fine: half of its error is that of a noise. Both factors of its products
+have 8 bits, so that a processor multiplies twice as many at a time. Every column has a quantum of
+its own, and what is left of a cell's variance goes to the next row (:class:`FixedColumns`). What is
+left of a square counts, too, with the variance that its row and its column have in the mean
+(:class:`Typical`).
 """
 
 from __future__ import annotations
@@ -19,11 +25,15 @@ from pimc.runtime.die.bank import Bank
 
 #: Largest DAC code that fixed-point banks are made for.
 LARGEST_CODE = 1023
-#: One below what 16 bits hold, for what is carried.
+#: One below what 16 bits hold, for what is carried; the same of 8 bits.
 _LARGEST = 2**15 - 2
+_LARGEST_VARIANCE = 2**7 - 2
+#: Largest whole number that stands for a square.
+_LARGEST_SQUARE = 2**8 - 1
 _SUM = 2**31 - 1
 
 Floats = npt.NDArray[np.floating]
+Array64 = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -63,6 +73,39 @@ class Fixed:
         return (self.whole * self.quantum).astype(np.float32)
 
 
+@dataclass(frozen=True)
+class FixedColumns:
+    """Such numbers with a quantum a column.
+
+    Attributes:
+        quantum: (blocks, columns).
+    """
+
+    whole: npt.NDArray[np.int16] = field(repr=False)
+    quantum: Array64 = field(repr=False)
+
+    @staticmethod
+    def carried(values: Floats, largest: int, most: int) -> FixedColumns:
+        """:meth:`Fixed.carried`, every column with a quantum of its own.
+
+        Args:
+            largest: largest magnitude that a row is driven with.
+            most: what the largest value of a column becomes, give or take one.
+        """
+        highest = values.astype(np.float64).max(axis=1, initial=0.0) / most
+        # Rounding may add up to one unit a row to a column's sum.
+        limit = (_SUM - values.shape[1] * largest) / largest
+        quanta = np.maximum(highest, values.astype(np.float64).sum(axis=1) / limit)
+        quanta = np.where(quanta > 0.0, quanta, 1.0)
+        sums = np.rint(np.cumsum(values / quanta[:, None], axis=1))
+        return FixedColumns(np.diff(sums, axis=1, prepend=0.0).astype(np.int16), quanta)
+
+    @property
+    def values(self) -> npt.NDArray[np.float32]:
+        """The numbers themselves."""
+        return (self.whole * self.quantum[:, None]).astype(np.float32)
+
+
 def _quantum(values: Floats, largest: int) -> float:
     """The least unit in which no number and no column's sum overflows; 0 for nothing but zeros."""
     magnitude: npt.NDArray[np.float64] = np.abs(values.astype(np.float64))
@@ -78,40 +121,95 @@ def _units(values: Floats, quantum: float) -> npt.NDArray[np.float64]:
 
 
 @dataclass(frozen=True)
+class Squares:
+    """How two times 8 bits hold what noise grows with: the drive's square, or its magnitude.
+
+    Attributes:
+        linear: it grows with the magnitude of the drive (pulses).
+        shift: it is rounded to multiples of ``2**shift``, halves up.
+        rest_shift: what is left is held in multiples of ``2**rest_shift``, rounded down.
+        unit: what one multiple counts, DAC codes squared.
+    """
+
+    linear: bool
+    shift: int
+    rest_shift: int
+    unit: float
+
+    @staticmethod
+    def of(chip: Chip, signed: bool) -> Squares:
+        """Those of a layer's drives."""
+        full_scale = plane_full_scale(chip, signed)
+        linear, shift = chip.dac.mode == "pulse_count", 0
+        largest = full_scale if linear else full_scale**2
+        while (largest + (1 << shift >> 1)) >> shift > _LARGEST_SQUARE:
+            shift += 1
+        unit = float((full_scale if linear else 1) << shift)
+        return Squares(linear, shift, max(0, shift - 8), unit)
+
+    @property
+    def rest_unit(self) -> float:
+        """What a rest of 1 counts, in units."""
+        return 2.0 ** (self.rest_shift - self.shift)
+
+
+@dataclass(frozen=True)
+class Typical:
+    """Variances of a row and a column in the mean: their product stands for the cell's own.
+
+    Attributes:
+        rows: (blocks, rows, 1) whole numbers of 8 bits.
+        columns: (blocks, columns) what to multiply them with, in the column's quanta.
+    """
+
+    rows: npt.NDArray[np.int16] = field(repr=False)
+    columns: npt.NDArray[np.float32] = field(repr=False)
+
+    @staticmethod
+    def of(variance: FixedColumns) -> Typical:
+        """Those of a region's cells."""
+        whole = variance.whole.astype(np.float64)
+        means = variance.values.astype(np.float64).mean(axis=2, keepdims=True)
+        most = float(means.max(initial=0.0)) or 1.0
+        rows = np.rint(means * (_LARGEST_SQUARE / most))
+        columns = whole.sum(axis=1) / np.maximum(rows.sum(axis=1), 1.0)
+        return Typical(rows.astype(np.int16), columns.astype(np.float32))
+
+
+@dataclass(frozen=True)
 class FixedBank:
     """A bank in fixed point; see :class:`~pimc.runtime.die.bank.Bank`.
 
     Attributes:
-        shift: squares of the drive are rounded to multiples of ``2**shift``, so that they fit
-            into 15 bits.
-        square_unit: what one unit of the squares counts, DAC codes squared.
+        squares: how the drive's squares are held that variances are multiplied with.
+        typical: what rests of squares are multiplied with; None without noise.
     """
 
     current: Fixed
-    variance: Fixed | None
-    common: Fixed | None
-    shift: int
-    square_unit: float
+    variance: FixedColumns | None
+    common: FixedColumns | None
+    squares: Squares
+    typical: Typical | None
 
     @staticmethod
     def of(bank: Bank, chip: Chip, signed: bool) -> FixedBank:
         """The fixed-point form of a bank for the drives of a layer."""
         largest = plane_full_scale(chip, signed)
-        pulses = chip.dac.mode == "pulse_count"
-        shift = 0 if pulses else max(0, (largest**2).bit_length() - 15)
-        square = largest if pulses else (largest**2 + (1 << shift >> 1)) >> shift
         levels = chip.cell.g_levels_us
         step = levels[1] - levels[0] if chip.cell.spacing == "linear" else None
 
-        def squared(values: npt.NDArray[np.float32] | None) -> Fixed | None:
-            return None if values is None else Fixed.carried(values, square)
+        def squared(values: npt.NDArray[np.float32] | None) -> FixedColumns | None:
+            if values is None:
+                return None
+            return FixedColumns.carried(values, _LARGEST_SQUARE, _LARGEST_VARIANCE)
 
+        variance = squared(bank.variance)
         return FixedBank(
             Fixed.nearest(bank.g_us, largest, step),
-            squared(bank.variance),
+            variance,
             squared(bank.reference_variance),
-            shift,
-            float(largest if pulses else 1 << shift),
+            Squares.of(chip, signed),
+            None if variance is None else Typical.of(variance),
         )
 
     def rounded(self, bank: Bank) -> Bank:

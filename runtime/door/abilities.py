@@ -68,6 +68,20 @@ class Simulator(Protocol):
 
 
 @runtime_checkable
+class Rectifies(Protocol):
+    """A device whose :meth:`ReadsLayers.read_layer` heeds ``least`` of the digital side.
+
+    With it a rectifier behind a layer costs no pass over its outputs. Without it they are rectified
+    as the network says.
+    """
+
+    @property
+    def rectifies(self) -> bool:
+        """Whether it does."""
+        ...
+
+
+@runtime_checkable
 class ReadsLayers(Protocol):
     """A device that cuts input vectors itself and adds up the codes of a layer's row blocks.
 

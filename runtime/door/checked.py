@@ -104,6 +104,15 @@ class _ReadsLayers(_Checked):
             return answers.outputs(self._device.read_layer(region, layer, x, side), layer, x)
 
 
+class _Rectifies(_Checked):
+    """See :class:`~pimc.runtime.door.abilities.Rectifies`."""
+
+    @property
+    def rectifies(self) -> bool:
+        with self._calls("rectifies"):
+            return answers.yes_or_no(self._device.rectifies)
+
+
 class _Observable(_Checked):
     """See :class:`~pimc.runtime.door.abilities.Observable`."""
 
@@ -175,6 +184,7 @@ class _CountsSaturation(_Checked):
 #: The part of the proxy that stands for an ability.
 _PARTS: Mapping[Any, type[_Checked]] = {
     abilities.ReadsLayers: _ReadsLayers,
+    abilities.Rectifies: _Rectifies,
     abilities.Observable: _Observable,
     abilities.Savable: _Savable,
     abilities.Resumable: _Resumable,

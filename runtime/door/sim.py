@@ -221,6 +221,11 @@ class SimDevice:
         """See :class:`~pimc.runtime.door.abilities.ReadsLayers`."""
         return self._fuses and not self._banks.disturbs and FusedLayer.fits(self.chip, layer)
 
+    @property
+    def rectifies(self) -> bool:
+        """See :class:`~pimc.runtime.door.abilities.Rectifies`."""
+        return True
+
     def read_layer(
         self, region: Region, layer: ImageLayer, x: torch.Tensor, side: DigitalSide | None = None
     ) -> torch.Tensor:
@@ -229,7 +234,7 @@ class SimDevice:
         if fused is None:
             fused = self._fused[region] = FusedLayer(self.chip, layer)
         planes, parts = len(plane_weights(self.chip, region.signed)), []
-        vectors = fused.vectors(x)
+        vectors = fused.phases * fused.vectors(x)
         for bank, part, first in self._banks.over(region, x, vectors):
             assert bank.fused is not None  # that is what reads_whole asked
             draws = Draws(self._key, region.number, first)

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace as replaced
+from typing import Any, Protocol, runtime_checkable
 
 import onnx_ir as ir
 import torch
 
 from pimc.errors import ModelError, PimcError
+from pimc.plan.records import is_array_node
 
 ArrayCall = Callable[[ir.Node, torch.Tensor], torch.Tensor]
+
+
+@runtime_checkable
+class RectifiesArrays(Protocol):
+    """An array call that can give what a rectifier makes of a layer's output, which is cheaper."""
+
+    def rectified(self, node: ir.Node, x: torch.Tensor) -> torch.Tensor | None:
+        """Relu of the layer's output; None where it cannot be had so."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +105,16 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Scheduled:
-    """A step, the outputs to keep and the values to forget after it."""
+    """A step, the outputs to keep and the values to forget after it.
+
+    Attributes:
+        rectified: what a Relu makes of an array layer's output that nothing else uses.
+    """
 
     step: Step
     keep: tuple[str | None, ...]
     frees: tuple[str, ...]
+    rectified: str | None = None
 
 
 def schedule(
@@ -124,7 +141,27 @@ def schedule(
         last = tuple(sorted(step.uses - seen))
         seen.update(last)
         result.append(Scheduled(step, kept, last))
-    return tuple(reversed(result))
+    return _with_rectifiers(result[::-1])
+
+
+def _with_rectifiers(entries: Sequence[Scheduled]) -> tuple[Scheduled, ...]:
+    """The entries; those of array layers know of a Relu that is all that uses their output."""
+    uses = Counter(name for entry in entries for name in entry.step.uses)
+    behind = {
+        entry.step.inputs[0]: entry.keep[0]
+        for entry in entries
+        if entry.step.node.op_type == "Relu"
+        and entry.step.node.domain in ("", "ai.onnx")
+        and entry.keep
+        and entry.step.inputs[0] in entry.frees
+        and uses[entry.step.inputs[0]] == 1
+    }
+    return tuple(
+        replaced(entry, rectified=behind.get(entry.step.outputs[0] or ""))
+        if is_array_node(entry.step.node)
+        else entry
+        for entry in entries
+    )
 
 
 def execute(scheduled: Sequence[Scheduled], scope: Scope) -> None:
@@ -134,8 +171,20 @@ def execute(scheduled: Sequence[Scheduled], scope: Scope) -> None:
         ModelError: when a step fails, naming it.
     """
     values = scope.values
+    rectifies = scope.array if isinstance(scope.array, RectifiesArrays) else None
+    made: set[str] = set()
     for entry in scheduled:
         step = entry.step
+        if entry.rectified is not None and rectifies is not None:
+            found = rectifies.rectified(step.node, values[step.inputs[0] or ""])
+            if found is not None:
+                values[entry.rectified] = found
+                made.add(entry.rectified)
+                for name in entry.frees:
+                    del values[name]
+                continue
+        if entry.keep and entry.keep[0] in made:  # with the layer before
+            continue
         arguments = [None if name is None else values[name] for name in step.inputs]
         try:
             results = step.call(arguments, scope)

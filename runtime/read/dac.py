@@ -11,6 +11,7 @@ import torch
 
 from pimc.chip.converters import plane_full_scale
 from pimc.chip.design import Chip
+from pimc.runtime.die.fixed import Squares
 
 
 def driven_planes(
@@ -33,7 +34,10 @@ def driven_planes(
 
 
 def noise_drive(
-    chip: Chip, signed: bool, driven: torch.Tensor, shift: int = 0, power: int = 2
+    chip: Chip,
+    signed: bool,
+    driven: torch.Tensor,
+    power: int = 2,
 ) -> torch.Tensor:
     """Factor of a cell's noise variance for what its wordline gets, DAC codes squared.
 
@@ -42,7 +46,6 @@ def noise_drive(
     the noise of one read at full scale, x_max·v = x_max²; hence |x|·x_max.
 
     Args:
-        shift: squares are rounded to multiples of ``2**shift``, halves up.
         power: the noise goes with |x|^power: the factor is |x|^power · x_max^(2 − power).
     """
     full_scale = plane_full_scale(chip, signed)
@@ -50,7 +53,17 @@ def noise_drive(
         return torch.full_like(driven, float(full_scale**2))
     if power == 1 or chip.dac.mode == "pulse_count":
         return driven.abs() * full_scale
-    if shift:
-        unit = float(1 << shift)
-        return driven.square().add_(unit / 2).div_(unit).floor_().mul_(unit)
     return driven.square()
+
+
+def held_squares(squares: Squares, driven: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What noise grows with for whole codes, as the fused read holds it: DAC codes squared.
+
+    Returns:
+        Multiples of a unit, and what is left.
+    """
+    codes = driven.to(torch.int32)
+    values = codes.abs() if squares.linear else codes.square()
+    held = values + (1 << squares.shift >> 1) >> squares.shift
+    rest = values - (held << squares.shift) >> squares.rest_shift
+    return held.float() * squares.unit, rest.float() * (squares.unit * squares.rest_unit)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,14 +19,14 @@ from pimc.chip.converters import dac_limits, plane_full_scale
 from pimc.chip.design import Chip
 from pimc.runtime.die.bank import SQUARE, Bank
 from pimc.runtime.die.die import Die
-from pimc.runtime.die.fixed import FixedBank, fits
+from pimc.runtime.die.fixed import FixedBank, Squares, fits
 from pimc.runtime.die.region import Region
 from pimc.runtime.physics.iv import driven
 from pimc.runtime.physics.read_noise import terms_of
 from pimc.runtime.physics.streams import READ_REFERENCE
 from pimc.runtime.read.adc import Adc
 from pimc.runtime.read.curved import CurvedWires
-from pimc.runtime.read.dac import noise_drive
+from pimc.runtime.read.dac import held_squares, noise_drive
 from pimc.runtime.read.fused import FusedBank
 from pimc.runtime.read.noise import normals, pairs
 from pimc.runtime.read.own import OwnConverters, Vectors
@@ -48,6 +49,55 @@ class LoadedNoise:
     variance: torch.Tensor | None
     reference_variance: torch.Tensor | None
 
+    def of(self, drive: torch.Tensor) -> Variances:
+        """Variances of the currents of cells driven like this."""
+        own, beside = self.variance, self.reference_variance
+        return Variances(
+            None if own is None else torch.matmul(own, drive),
+            None if beside is None else torch.matmul(beside, drive),
+        )
+
+
+class Variances(NamedTuple):
+    """Variances of columns' currents and of their reference columns'; None without noise."""
+
+    own: torch.Tensor | None
+    common: torch.Tensor | None
+
+
+@dataclass(frozen=True)
+class Held:
+    """Squares of the drive, and what cells are multiplied with, as the fused read has them.
+
+    Attributes:
+        rows: (blocks, 1, rows), columns: (blocks, columns, 1) variances in the mean.
+    """
+
+    squares: Squares
+    rows: torch.Tensor
+    columns: torch.Tensor
+
+    @staticmethod
+    def of(bank: FixedBank, device: torch.device) -> Held | None:
+        """Those of a bank; None where nothing fluctuates."""
+        if bank.typical is None or bank.variance is None:
+            return None
+        rows = bank.typical.rows
+        columns = np.asarray(bank.typical.columns * bank.variance.quantum)
+        return Held(
+            bank.squares,
+            torch.from_numpy(rows.transpose(0, 2, 1).astype(np.float32)).to(device),
+            torch.from_numpy(columns.astype(np.float32))[:, :, None].to(device),
+        )
+
+    def variances(self, noise: LoadedNoise, inputs: torch.Tensor) -> Variances:
+        """Those of cells driven with whole codes."""
+        whole, rest = held_squares(self.squares, inputs)
+        own, beside = noise.of(whole).own, noise.of(whole + rest).common
+        assert own is not None  # else there were no such object
+        own = own + self.columns * torch.matmul(self.rows, rest)
+        return Variances(own.clamp_min_(0.0), beside)
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -55,7 +105,7 @@ class Loaded:
 
     Attributes:
         fused: the same for the fused read; None where codes are too large for fixed point.
-        shift: the drive's squares are rounded as they are there.
+        held: how squares of the drive are held there; None where they are exact.
         own: converter terms of a laboratory's own.
         curved: what non-linear cells add behind exact wires.
     """
@@ -68,7 +118,7 @@ class Loaded:
     reads: int
     adc: Adc
     fused: FusedBank | None
-    shift: int
+    held: Held | None
     own: OwnConverters | None
     curved: CurvedWires | None = None
 
@@ -110,9 +160,14 @@ class Loaded:
             return current
         # Independent Gaussian noise of the cells sums to Gaussian noise of the output with
         # variance Σ x² σ², so one draw an output is exact.
-        drives = [noise_drive(chip, self.signed, inputs, self.shift, n.power) for n in self.noises]
-        variance = _total([n.variance for n in self.noises], drives)
-        common = _total([n.reference_variance for n in self.noises], drives)
+        parts = [
+            self.held.variances(noise, inputs)
+            if self.held is not None and noise.power == SQUARE
+            else noise.of(noise_drive(chip, self.signed, inputs, noise.power))
+            for noise in self.noises
+        ]
+        variance = _total([part.own for part in parts])
+        common = _total([part.common for part in parts])
         if variance is not None:
             columns, first = self.g.shape[1], plane * len(self.g) * pairs(self.g.shape[1])
             current.add_(_noise(variance, keys, first, pairs(columns)))
@@ -146,10 +201,11 @@ class Loader:
             return torch.from_numpy(turned).to(self.device)
 
         chip = self.die.attached()
-        adc, fused, shift = Adc.of(self.die, region, self.device), None, 0
+        adc, fused, held = Adc.of(self.die, region, self.device), None, None
         if self.converters and not bank.curved and fits(chip, region.signed):
             fixed = FixedBank.of(bank, chip, region.signed)
-            fused, shift = FusedBank(fixed, adc, bank.read_of_column), fixed.shift
+            fused = FusedBank(fixed, adc, bank.read_of_column)
+            held = Held.of(fixed, self.device)
             bank = fixed.rounded(bank)
         noises = [(SQUARE, bank.variance, bank.reference_variance)]
         noises += [(n.power, n.variance, n.reference_variance) for n in bank.others]
@@ -166,20 +222,17 @@ class Loader:
             bank.reads,
             adc,
             fused,
-            shift,
+            held,
             OwnConverters.of(self.die, region, bank.lines, self.read_seed),
             CurvedWires.of(bank, chip, region.signed, self.device),
         )
 
 
-def _total(
-    variances: Sequence[torch.Tensor | None], drives: Sequence[torch.Tensor]
-) -> torch.Tensor | None:
-    """Variance of the currents of cells driven like this; None without any noise."""
+def _total(parts: Sequence[torch.Tensor | None]) -> torch.Tensor | None:
+    """The sum of variances; None without any noise."""
     total = None
-    for variance, drive in zip(variances, drives, strict=True):
-        if variance is not None:
-            part = torch.matmul(variance, drive)
+    for part in parts:
+        if part is not None:
             total = part if total is None else total + part
     return total
 

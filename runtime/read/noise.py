@@ -4,7 +4,7 @@ A draw depends on the seed, the region, the input vector's number and the column
 noise is the same for any batch size, thread count and order of arrays, on any processor. Every
 1,024 input vectors have keys of their own from Philox4x32-10 (DOI 10.1145/2063384.2063405);
 hashing a vector's number under them gives the vector's keys, hashing a column's number under those
-two words, and those become two normal numbers (G. E. P. Box and M. E. Muller, 1958, DOI
+a word, and that becomes two normal numbers (G. E. P. Box and M. E. Muller, 1958, DOI
 10.1214/aoms/1177706645), one for each column of a pair. ``pimc.runtime.read.fused.draws`` makes the
 same numbers on the processor.
 """
@@ -79,14 +79,35 @@ def normals(keys: torch.Tensor, first: int, count: int) -> torch.Tensor:
 
 def torch_normals(keys: torch.Tensor, first: int, count: int) -> torch.Tensor:
     """:func:`normals` by operators of torch, for any of its devices."""
-    number = torch.arange(first, first + count, device=keys.device)[:, None]
-    radius_word, angle_word = _mixed(2 * number, keys), _mixed(2 * number + 1, keys)
-    uniform = (radius_word >> 1).float() * 2.0**-31 + 2.0**-32
-    radius = (-2.0 * uniform.log()).clamp_min(0.0).sqrt()
-    # The top two bits are the quadrant, the rest an angle of -45 to 45 degrees in it.
-    part = ((angle_word + _EIGHTH) % _QUARTER - _EIGHTH).float() * (math.pi / 2 / _QUARTER)
-    angle = part + (angle_word >> 30).float() * (math.pi / 2)
-    return torch.stack([radius * angle.cos(), radius * angle.sin()], dim=1)
+    number = torch.arange(first, first + count, device=keys.device)[:, None] & _WORD
+    word = (_scrambled(number) ^ keys[0]) * 0x21F0AAAD & _WORD
+    word = word ^ word >> 15 ^ keys[1]
+    radius = _squared_radius(word * 0x735A2D97 & _WORD).sqrt()
+    turn = word * 0x5E56E467 & _WORD
+    # The top two bits are the signs, the rest an angle of 0 to 90 degrees, here -1 to 1.
+    part = ((turn & _QUARTER - 1) ^ _EIGHTH) - _EIGHTH
+    angle = part.float() * 2.0**-29
+    square = angle * angle
+    even = (0.01086951 * square - 0.21796220) * square + 0.70709973
+    odd = (0.55482245 - 0.05492972 * square) * angle
+    x = torch.where(turn >> 31 == 1, odd - even, even - odd)
+    y = torch.where(turn >> 30 & 1 == 1, -even - odd, even + odd)
+    return torch.stack([radius * x, radius * y], dim=1)
+
+
+def _squared_radius(word: torch.Tensor) -> torch.Tensor:
+    """-2 ln of a word's first 31 bits over 2³¹, by the polynomial of the compiled draws."""
+    bits = ((word >> 1).float() + 0.5).view(torch.int32)
+    exponent = bits - 0x3F3504F3 >> 23
+    f = (bits - (exponent << 23)).view(torch.float32) - 1.0
+    p = ((0.45696403 * f - 0.71742056) * f + 1.00493056) * f - 1.99870465
+    return (p * f + (31 - exponent).float() * (2.0 * math.log(2.0))).clamp_min(0.0)
+
+
+def _scrambled(word: torch.Tensor) -> torch.Tensor:
+    word = (word ^ word >> 16) * 0x21F0AAAD & _WORD
+    word = (word ^ word >> 15) * 0x735A2D97 & _WORD
+    return word ^ word >> 15
 
 
 def _mixed(number: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:

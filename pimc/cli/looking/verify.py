@@ -52,22 +52,25 @@ def verify(settings: Settings, arguments: VerifyArguments) -> Report:
     """
     from pimc.cli.lookup import find_image, find_model
     from pimc.data.inputs import free_inputs
-    from pimc.functions.verify import some_inputs
-    from pimc.functions.verify import verify as compare
     from pimc.image.image import Image
-    from pimc.runtime.session import inputs_of
-    from pimc.runtime.teacher import has_teacher
+    from pimc.runtime.interface import inputs_of
 
     path = find_image(arguments.image)
     loaded = Image.load(path)
-    model = arguments.model
-    if model is None and has_teacher(loaded):
-        model = find_model(loaded, path)
-    inputs = None
+    given, inputs = None, None
     if arguments.data is not None:
         args = inputs_of(loaded)
         free_inputs(args)  # refuses a network of a fixed number of samples
         given = arguments.preprocess.load(arguments.data, args, states=loaded.states)
+    # Only now what takes long to load: what can be refused without it has been.
+    from pimc.functions.verify import some_inputs
+    from pimc.functions.verify import verify as compare
+    from pimc.runtime.teacher import has_teacher
+
+    model = arguments.model
+    if model is None and has_teacher(loaded):
+        model = find_model(loaded, path)
+    if given is not None:
         inputs = some_inputs(given, loaded, arguments.samples)
     found = compare(
         loaded,

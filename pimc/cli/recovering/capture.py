@@ -66,16 +66,18 @@ def capture(settings: Settings, arguments: CaptureArguments) -> Report:
     recovery works, too, and says what that costs.
     """
     from pimc.cli.lookup import find_image
-    from pimc.functions.capture import capture as take
     from pimc.image.image import Image
-    from pimc.runtime.capture import SUFFIX, CaptureOptions
-    from pimc.runtime.sequences import unrolled
-    from pimc.studies.input_warnings import data_warnings
 
     path = find_image(arguments.image)
     loaded = Image.load(path)
     inputs = inputs_for(loaded)
     data = arguments.preprocess.load(arguments.calib, inputs, states=loaded.states)
+    # Only now what takes long to load: what can be refused without it has been.
+    from pimc.functions.capture import capture as take
+    from pimc.runtime.capture import SUFFIX, CaptureOptions
+    from pimc.runtime.sequences import unrolled
+    from pimc.studies.input_warnings import data_warnings
+
     data = unrolled(data, loaded, settings.progress)
     options = CaptureOptions(
         arguments.vectors, arguments.repeats, record=arguments.record, seed=settings.seed

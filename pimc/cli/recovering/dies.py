@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pimc.image.image import Image
-    from pimc.runtime.session import NodeArg
+    from pimc.runtime.interface import NodeArg
 
 __all__ = ["CALIB_HELP", "inputs_for"]
 
@@ -20,7 +20,7 @@ def inputs_for(image: Image) -> list[NodeArg]:
         UsageError: it takes a fixed number of samples.
     """
     from pimc.data.inputs import free_inputs
-    from pimc.runtime.session import inputs_of
+    from pimc.runtime.interface import inputs_of
 
     found = inputs_of(image)
     free_inputs(found)

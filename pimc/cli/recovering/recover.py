@@ -50,9 +50,6 @@ def recover(settings: Settings, arguments: RecoverArguments) -> Report:
     from pimc.errors import DeviceError, UsageError
     from pimc.files.writing.alone import alone
     from pimc.image.image import Image
-    from pimc.runtime.sequences import unrolled
-    from pimc.studies.evaluate import Batches
-    from pimc.studies.input_warnings import chance_warning
 
     arguments = checked(arguments)
     if arguments.calib is None:
@@ -63,10 +60,16 @@ def recover(settings: Settings, arguments: RecoverArguments) -> Report:
     image = Image.load(path)
     inputs = inputs_for(image)
     calib = arguments.preprocess.load(arguments.calib, inputs, states=image.states)
-    calib = unrolled(calib, image, settings.progress)
-    labelled = None
+    loaded, labelled = None, None
     if arguments.data is not None:
         loaded = arguments.preprocess.load(arguments.data, inputs, "test", image.states)
+    # Only now what takes long to load: what can be refused without it has been.
+    from pimc.runtime.sequences import unrolled
+    from pimc.studies.evaluate import Batches
+    from pimc.studies.input_warnings import chance_warning
+
+    calib = unrolled(calib, image, settings.progress)
+    if loaded is not None:
         labelled = Batches(loaded, task=task).against(image, settings.progress)
     warnings = warned(_warnings(image, calib, labelled))
     act, options = compared if arguments.compare else _recovered, _options(settings, arguments)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,10 @@ from pimc.errors import DataError, UsageError
 from pimc.files.kinds.reading import read_as
 from pimc.files.writing.atomic import write_whole
 from pimc.progress import Progress
-from pimc.runtime.session import NodeArg, Session
+
+if TYPE_CHECKING:
+    from pimc.runtime.interface import NodeArg
+    from pimc.runtime.session import Session
 
 __all__ = ["file_keys", "load_inputs", "run_in_batches", "save_outputs"]
 

@@ -28,13 +28,13 @@ def check_options(dies: DieOptions, *, explain: bool, output: Path | None) -> No
         UsageError: elements are switched off in dies drawn from a seed, and in no other chip;
             a picture is asked for without an explanation, or where there is no folder.
     """
-    from pimc.runtime.door.drivers import simulates
-    from pimc.runtime.read.processor import driver_and_processor
-
     if not explain:
         if output is not None:
             raise UsageError("-o names a picture of the explanation", hint="add --explain")
         return
+    from pimc.runtime.door.drivers import simulates
+    from pimc.runtime.read.processor import driver_and_processor
+
     if output is not None and not output.parent.is_dir():
         raise UsageError("there is no such folder", str(output.parent), "make the folder first")
     given = [

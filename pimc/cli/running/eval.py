@@ -65,9 +65,7 @@ def evaluate(settings: Settings, arguments: EvalArguments) -> Report:
     from pimc.cli.running.element_costs import check_options, element_costs
     from pimc.data.inputs import free_inputs
     from pimc.image.image import Image
-    from pimc.runtime.session import inputs_of
-    from pimc.runtime.teacher import has_teacher
-    from pimc.studies.input_warnings import chance_warning, data_warnings
+    from pimc.runtime.interface import inputs_of
 
     dies = arguments.dies
     check_options(dies, explain=arguments.explain, output=arguments.output)
@@ -78,6 +76,10 @@ def evaluate(settings: Settings, arguments: EvalArguments) -> Report:
     inputs = inputs_of(loaded)
     free_inputs(inputs)
     data = arguments.preprocess.load(arguments.data, inputs, "test", loaded.states)
+    # Only now what takes long to load: what can be refused without it has been.
+    from pimc.runtime.teacher import has_teacher
+    from pimc.studies.input_warnings import chance_warning, data_warnings
+
     batches = arguments.samples.of(data, task).against(loaded, settings.progress)
     if arguments.limits.max_drop is not None and not has_teacher(loaded):
         arguments.limits.allowed(task.metric, None)  # refuses it before anything is measured

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pimc.image.image import Image
-    from pimc.runtime.session import NodeArg
+    from pimc.runtime.interface import NodeArg
 
 __all__ = ["class_of", "is_picture", "picture_feed"]
 

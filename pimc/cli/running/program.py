@@ -42,11 +42,15 @@ def program(settings: Settings, arguments: ProgramArguments) -> Report:
     another network is only written with --force.
     """
     from pimc.cli.lookup import find_image
+    from pimc.image.image import Image
+
+    image = Image.load(find_image(arguments.image))
+    # Only now what takes long to load: what can be refused without it has been.
     from pimc.functions.program import program as write
 
     try:
         written = write(
-            find_image(arguments.image),
+            image,
             arguments.die,
             device=arguments.device,
             seed=settings.seed,

@@ -53,24 +53,27 @@ def run(settings: Settings, arguments: RunArguments) -> Report:
     from pimc.cli.running.picture import class_of, is_picture, picture_feed
     from pimc.cli.running.stateful import load_sequences, run_sequences
     from pimc.image.image import Image
-    from pimc.runtime.door.abilities import keep_disturb, saturation_of
-    from pimc.runtime.finite import require_finite
-    from pimc.studies.input_warnings import data_warnings, feed_warnings
+    from pimc.runtime.interface import inputs_of, outputs_of
 
     loaded = Image.load(find_image(arguments.image))
     target = arguments.output or Path(f"{arguments.source.stem}.out.npz")
     dies = arguments.dies
     one_of({"--die": dies.die, "--ideal": dies.ideal})
-    on_die = session(loaded, settings.seed, dies)
-    keys = file_keys(target, [arg.name for arg in on_die.get_outputs()])
+    keys = file_keys(target, [arg.name for arg in outputs_of(loaded)])
     pictured = is_picture(arguments.source)
     states = {**loaded.states, **states_of(arguments.state)}
-    data = load_sequences(arguments.source, on_die, states) if states and not pictured else None
-    feed = {}
+    feed, sequences = {}, bool(states) and not pictured
     if pictured:
-        feed = picture_feed(arguments.source, loaded, on_die.get_inputs())
-    elif data is None:
-        feed = load_inputs(arguments.source, on_die.get_inputs())
+        feed = picture_feed(arguments.source, loaded, inputs_of(loaded))
+    elif not sequences:
+        feed = load_inputs(arguments.source, inputs_of(loaded))
+    # Only now what takes long to load: what can be refused without it has been.
+    from pimc.runtime.door.abilities import keep_disturb, saturation_of
+    from pimc.runtime.finite import require_finite
+    from pimc.studies.input_warnings import data_warnings, feed_warnings
+
+    on_die = session(loaded, settings.seed, dies)
+    data = load_sequences(arguments.source, on_die, states) if sequences else None
     start = time.perf_counter()
     if data is None:
         found = run_in_batches(on_die, feed, arguments.batch_size, settings.progress)

@@ -90,8 +90,6 @@ def sweep(settings: Settings, arguments: SweepArguments) -> Report:
     """
     from pimc.chip.design import Chip
     from pimc.chip.grid import parse_axis, points
-    from pimc.functions.explore import sweep as run
-    from pimc.studies.drawn import Reading
     from pimc.studies.sweep_table import require_suffix
 
     start = time.perf_counter()
@@ -101,6 +99,10 @@ def sweep(settings: Settings, arguments: SweepArguments) -> Report:
     base = Chip.load(arguments.chip) if arguments.chip else Chip.default()
     points(base, axes)  # refuses a grid without any chip before the data are read
     model, calib, batches = _given(base, arguments)
+    # Only now what takes long to load: what can be refused without it has been.
+    from pimc.functions.explore import sweep as run
+    from pimc.studies.drawn import Reading
+
     done = run(
         model,
         axes,

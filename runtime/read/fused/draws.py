@@ -44,48 +44,47 @@ def mixed(number, key_0, key_1):
 
 
 @inlined
-def polar(word_0, word_1):
+def scrambled(number):
+    """A uint32 hashed."""
+    word = uint32(number ^ uint32(number >> uint32(16)))
+    word = uint32(word * uint32(0x21F0AAAD))
+    word = uint32(word ^ uint32(word >> uint32(15)))
+    word = uint32(word * uint32(0x735A2D97))
+    return uint32(word ^ uint32(word >> uint32(15)))
+
+
+@inlined
+def polar(scrambled_number, key_0, key_1):
     """A squared radius and a direction (x, y): radius · x and radius · y are standard normal.
 
-    The method of Box and Muller, from two words; all float32.
-
-    Logarithm, sine and cosine are the polynomials of the Cephes library (S. L. Moshier), good to
-    float32 rounding; a library's functions would not be vectorised.
+    The method of Box and Muller; all float32. Radius and angle come from one word, as two
+    multiples of it: the pairs of both, for all words, are a lattice without gaps. Logarithm, sine
+    and cosine are polynomials good to 1.5e-4; all their moments up to the fourth are to 3e-5.
     """
-    u = float32(int32(uint32(word_0 >> uint32(1)))) * float32(2.0**-31) + float32(2.0**-32)
-    bits = np.float32(u).view(np.int32)
+    word = uint32(uint32(scrambled_number ^ key_0) * uint32(0x21F0AAAD))
+    word = uint32(uint32(word ^ uint32(word >> uint32(15))) ^ key_1)
+    distance, turn = uint32(word * uint32(0x735A2D97)), uint32(word * uint32(0x5E56E467))
+
+    # -2 ln of the word's first 31 bits over 2³¹: of the exponent, and of the mantissa 1 + f.
+    bits = np.float32(float32(int32(uint32(distance >> uint32(1)))) + float32(0.5)).view(np.int32)
     exponent = int32(int32(bits - int32(0x3F3504F3)) >> int32(23))
     f = np.int32(int32(bits) - int32(exponent << int32(23))).view(np.float32) - float32(1.0)
-    p = float32(7.0376836292e-2)
-    p = p * f + float32(-1.1514610310e-1)
-    p = p * f + float32(1.1676998740e-1)
-    p = p * f + float32(-1.2420140846e-1)
-    p = p * f + float32(1.4249322787e-1)
-    p = p * f + float32(-1.6668057665e-1)
-    p = p * f + float32(2.0000714765e-1)
-    p = p * f + float32(-2.4999993993e-1)
-    p = p * f + float32(3.3333331174e-1)
-    square = f * f
-    log = f + square * (p * f - float32(0.5)) + float32(exponent) * float32(math.log(2.0))
+    p = float32(0.45696403)
+    p = p * f + float32(-0.71742056)
+    p = p * f + float32(1.00493056)
+    p = p * f + float32(-1.99870465)
+    radius = p * f + float32(int32(int32(31) - exponent)) * float32(2.0 * math.log(2.0))
 
-    # The top two bits are the quadrant, the rest an angle of -45 to 45 degrees in it.
-    angle = float32(int32(uint32(word_1 << uint32(2)))) * float32(math.pi / 4 * 2.0**-31)
-    t = angle * angle
-    p = float32(-1.9515295891e-4)
-    p = p * t + float32(8.3321608736e-3)
-    p = p * t + float32(-1.6666654611e-1)
-    sine = p * t * angle + angle
-    p = float32(2.443315711809948e-5)
-    p = p * t + float32(-1.388731625493765e-3)
-    p = p * t + float32(4.166664568298827e-2)
-    cosine = p * t * t - float32(0.5) * t + float32(1.0)
-    turned = uint32(word_1 & uint32(0x40000000)) != uint32(0)
-    x = -sine if turned else cosine
-    y = cosine if turned else sine
-    back = uint32(word_1 & uint32(0x80000000)) != uint32(0)
-    x = -x if back else x
-    y = -y if back else y
-    return max(float32(-2.0) * log, float32(0.0)), x, y
+    # The top two bits are the signs, the rest an angle of 0 to 90 degrees, here -1 to 1.
+    a = float32(int32(uint32(turn << uint32(2)))) * float32(2.0**-31)
+    s = a * a
+    even = (float32(0.01086951) * s + float32(-0.21796220)) * s + float32(0.70709973)
+    odd = (float32(-0.05492972) * s + float32(0.55482245)) * a
+    sign_x = uint32(turn & uint32(0x80000000))
+    sign_y = uint32(uint32(turn << uint32(1)) & uint32(0x80000000))
+    x = np.uint32(np.float32(even - odd).view(np.uint32) ^ sign_x).view(np.float32)
+    y = np.uint32(np.float32(even + odd).view(np.uint32) ^ sign_y).view(np.float32)
+    return max(radius, float32(0.0)), x, y
 
 
 @contracted
@@ -100,12 +99,9 @@ def fill_normals(
     The compiled form of :func:`pimc.runtime.read.noise.normals`; keys are uint32.
     """
     for pair in range(out.shape[0]):
-        number = uint32(uint32(2) * uint32(first + pair))
+        number = scrambled(uint32(first + pair))
         first_half, second_half = out[pair, 0], out[pair, 1]
         for p in range(len(first_half)):
-            radius, x, y = polar(
-                mixed(number, key_0[p], key_1[p]),
-                mixed(uint32(number + uint32(1)), key_0[p], key_1[p]),
-            )
+            radius, x, y = polar(number, key_0[p], key_1[p])
             root = math.sqrt(radius)
             first_half[p], second_half[p] = root * x, root * y

@@ -13,7 +13,10 @@ from importlib import resources
 from typing import Any, TypeVar, cast
 
 from numba import njit
+from numba.core import event
 from numba.core.dispatcher import Dispatcher
+
+from pimc.progress import waiting
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -21,19 +24,46 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 _CONSTANTS = (("pimc.runtime.physics", "streams.py"),)
 
 
+class _Compiling(event.Listener):
+    """Says once that something of this package is compiled; what is kept is no such event."""
+
+    def __init__(self) -> None:
+        self.said = False
+
+    def on_start(self, found: Any) -> None:
+        """Compiling begins."""
+        function = getattr((found.data or {}).get("dispatcher"), "py_func", None)
+        if not self.said and getattr(function, "__module__", "").startswith(__package__ or ""):
+            self.said = True
+            waiting("compiling the read, once")
+
+    def on_end(self, found: Any) -> None:
+        """Compiling has ended."""
+
+
+cast(Any, event).register("numba:compile", _Compiling())
+
+
 def compiled(function: Function) -> Function:
-    """A compiled function; floating point as it stands in the source."""
+    """A compiled function that makes no arrays, and so counts no references to them.
+
+    Counting takes a tenth of the time, and more with several threads, which share the counters.
+    Floating point is as it stands in the source.
+    """
     return _jit(function)
 
 
 def contracted(function: Function) -> Function:
-    """A compiled function in which a product and a sum may become one rounding."""
+    """The same; a product and a sum may become one rounding."""
     return _jit(function, fastmath={"contract"})
 
 
 def _jit(function: Function, *, fastmath: bool | set[str] = False) -> Function:
     def made(cache: bool) -> Any:
-        return njit(nogil=True, cache=cache, error_model="numpy", fastmath=fastmath)(function)
+        # Numba does not tell types of the option.
+        return cast(Any, njit)(
+            nogil=True, cache=cache, error_model="numpy", fastmath=fastmath, _nrt=False
+        )(function)  # fmt: skip
 
     try:
         kept = made(cache=True)

@@ -25,22 +25,24 @@ from pimc.runtime.die.fixed import (
     LARGEST_CODE,
     Fixed,
     FixedBank,
+    FixedColumns,
     fits,
 )
 from pimc.runtime.read.adc import Adc
 from pimc.runtime.read.digital_side import DigitalSide
-from pimc.runtime.read.fused.kernel import read_samples
-from pimc.runtime.read.fused.lanes import COLUMNS
 from pimc.runtime.read.fused.layout import Layout
 from pimc.runtime.read.fused.records import (
+    COLUMNS,
     Cells,
     Drive,
     Outputs,
     Reading,
+    Scratch,
 )
 from pimc.runtime.read.threads import threads
 
 Array32 = npt.NDArray[np.float32]
+Array64 = npt.NDArray[np.float64]
 
 #: Input vectors of a matrix product that are worked on like one sample of a convolution.
 _STRIP = 64
@@ -76,26 +78,41 @@ class FusedBank:
             self._packed[layout] = self._pack(layout)
         return self._packed[layout]
 
+    @property
+    def reads(self) -> int:
+        """The most reads of a block."""
+        return int(self.read_of_column.max(initial=0)) + 1
+
     def _pack(self, layout: Layout) -> Cells:
         current, variance, common = self.fixed.current, self.fixed.variance, self.fixed.common
         blocks, columns = self.read_of_column.shape
         nothing = np.zeros(0, np.int32)
         padding = ((0, 0), (0, -columns % COLUMNS))
 
-        def scaled(values: torch.Tensor | float, unit: float = 1.0) -> Array32:
+        def scaled(values: torch.Tensor | float, unit: float | Array64 = 1.0) -> Array32:
             whole = torch.as_tensor(values).reshape(-1, 1 if isinstance(values, float) else columns)
             spread = np.broadcast_to(whole.cpu().numpy(), (blocks, columns)) * unit
             return np.pad(spread, padding).astype(np.float32)
 
-        square = self.fixed.square_unit
+        squares, typical = self.fixed.squares, self.fixed.typical
+        square = squares.unit
+        rests = typical is not None and squares.shift > 0
+        own = np.sqrt(_quanta(variance) * square)
+        beside = np.sqrt(np.broadcast_to(_quanta(common), (blocks, self.reads)) * square)
+        beside = np.take_along_axis(beside, self.read_of_column, axis=1)
         return Cells(
-            current=layout.packed(current.whole, signed=True),
-            variance=nothing if variance is None else layout.packed(variance.whole),
-            common=nothing if common is None else layout.packed(common.whole, 1),
+            current=layout.packed(current.whole),
+            variance=nothing if variance is None else layout.packed_squares(variance.whole),
+            common=nothing if common is None else layout.packed_common(common.whole),
+            rest=layout.packed_common(typical.rows) if typical and rests else nothing,
+            rest_unit=squares.rest_unit,
+            typical=scaled(torch.from_numpy(typical.columns), squares.rest_unit)
+            if typical and rests
+            else scaled(0.0),
             slope=scaled(self.adc.rate, current.quantum),
             offset=scaled(self.adc.offset),
-            sigma=scaled(self.adc.rate, _root(variance, square)),
-            shared=scaled(self.adc.rate, _root(common, square)),
+            sigma=scaled(self.adc.rate, own),
+            shared=scaled(self.adc.rate, beside),
             # Without noise of reference columns there is one row of zeros to take.
             read=np.pad(self.read_of_column, padding) * (common is not None),
         )
@@ -119,7 +136,6 @@ class FusedLayer:
             layer.input_scale is not None
             and (layer.window is None or len(layer.window.kernel) <= 2)
             and fits(chip, layer.input_signed)
-            and not two_phases(chip, layer.input_signed)
         )
 
     def layout(self, x: torch.Tensor) -> Layout:
@@ -154,6 +170,8 @@ class FusedLayer:
             (samples, groups · columns, positions); the samples of a matrix product are the first
             dimension of its input.
         """
+        from pimc.runtime.read.fused.kernel import read_samples  # Numba takes long to import
+
         layout = self.layout(x)
         samples = self._samples(x)
         cells, layer = bank.cells(layout), self.layer
@@ -163,7 +181,8 @@ class FusedLayer:
         reading = Reading(
             float(low), float(high), layer.row_blocks, columns,
             0 if common is None else common.whole.shape[2],
-            *draws.key, draws.region, draws.vector, len(x) * self.vectors(x),
+            *draws.key, draws.region, draws.vector, len(x) * self.vectors(x), self.vectors(x),
+            self.phases,
         )  # fmt: skip
         groups = blocks // layer.row_blocks
         outputs = self._outputs(layout, side)
@@ -183,12 +202,18 @@ class FusedLayer:
                 cells,
                 reading,
                 outputs,
+                Scratch.of(layout.shape, layout.rows, reading, outputs),
             ),
         )
         if layer.window is not None:
             return result, clipped
         flat = result.transpose(1, 2).flatten(0, 1)[: len(x) * self.vectors(x)]
         return flat.reshape(len(x), self.vectors(x), flat.shape[1]).transpose(1, 2), clipped
+
+    @property
+    def phases(self) -> int:
+        """Reads of an input vector with draws of their own: one, or one a sign of its codes."""
+        return 2 if two_phases(self.chip, self.layer.input_signed) else 1
 
     def vectors(self, x: torch.Tensor) -> int:
         """Input vectors of one sample of ``x``."""
@@ -209,15 +234,17 @@ class FusedLayer:
         chip, signed = self.chip, self.layer.input_signed
         low, high = dac_limits(chip, signed)
         weights = np.asarray(plane_weights(chip, signed), np.float32)
-        serial = chip.dac.mode == "bit_serial"
+        bits = np.arange(len(weights)) if chip.dac.mode == "bit_serial" else np.asarray([-1])
+        signs = np.asarray([1.0, -1.0][: self.phases], np.float32)
         return Drive(
             float(self.layer.input_scale or 1.0),
             low,
             high,
-            chip.dac.mode == "pulse_count",
-            bank.fixed.shift,
-            np.arange(len(weights)) if serial else np.asarray([-1]),
-            weights,
+            bank.fixed.squares.linear,
+            bank.fixed.squares.shift,
+            bank.fixed.squares.rest_shift,
+            np.tile(bits, self.phases),
+            (signs[:, None] * weights).reshape(-1),
         )
 
     def _samples(self, x: torch.Tensor) -> Array32:
@@ -234,7 +261,7 @@ class FusedLayer:
 
 _AS_THEY_ARE = Outputs(
     np.zeros(0, np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32),
-    np.zeros(0, np.float32), np.zeros((0, 1), np.float32),
+    np.zeros(0, np.float32), np.zeros((0, 1), np.float32), -np.inf,
 )  # fmt: skip
 
 
@@ -245,15 +272,16 @@ def _packed_side(layout: Layout, side: DigitalSide) -> Outputs:
     return Outputs(
         side.gain,
         side.offset,
-        np.zeros(0, np.int32) if whole is None else layout.packed(whole, 1, signed=True),
+        np.zeros(0, np.int32) if whole is None else layout.packed_taps(whole),
         np.asarray([tap.quantum for tap in fixed], np.float32),
         side.taken if fixed else np.zeros((len(side.gain), 1), np.float32),
+        side.least,
     )
 
 
-def _root(fixed: object, square: float) -> float:
-    quantum = getattr(fixed, "quantum", 0.0)
-    return float(np.sqrt(quantum * square))
+def _quanta(fixed: FixedColumns | None) -> Array64:
+    """(blocks, columns) what a whole number counts, or one of all; 0 without any."""
+    return np.asarray(0.0 if fixed is None else fixed.quantum)
 
 
 def _shared_out(count: int, work: Callable[[int, int], int]) -> int:

@@ -1,4 +1,4 @@
-"""Where the rows of a layer lie in the fused read's buffer of codes; weights packed for it."""
+"""Where the rows of a layer lie in the fused read's buffers of codes; weights packed for them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,100 @@ import numpy.typing as npt
 
 from pimc.plan.records import Window
 from pimc.plan.vectors import output_size
-from pimc.runtime.read.fused.lanes import (
-    CHUNK,
-    COLUMNS,
-    LANES,
-    VECTORS,
-)
-from pimc.runtime.read.fused.records import Rows, Shape
+from pimc.runtime.read.fused.records import CHUNK, COLUMNS, LANES, VECTORS, Rows, Shape
 
 Ints = npt.NDArray[np.int64]
+
+
+#: Channels in a number of the buffer of codes, and in one of the buffer of their squares.
+PAIR, QUAD = 2, 4
+#: What a channel's part of such a number is.
+_PART = {PAIR: np.int16, QUAD: np.int8}
+
+
+def widths(columns: int) -> list[int]:
+    """How many columns are multiplied together: fours, and one or two left over on their own."""
+    fours, left = divmod(columns, COLUMNS)
+    return [COLUMNS] * fours + ([COLUMNS] if left > 2 else [1] * left)
+
+
+@dataclass(frozen=True, eq=False)
+class Words:
+    """The wordlines of every block by numbers that hold several channels each.
+
+    Attributes:
+        places: (3, words) number of its channels, y and x in the kernel.
+        row_of: (words, channels) wordline of a block that a channel's part drives, -1 where there
+            is none.
+        sign: (words, channels) with which sign that wordline gets the input.
+        starts: (blocks + 1) first word of every block, and the end of the last.
+    """
+
+    places: Ints
+    row_of: Ints
+    sign: Ints
+    starts: Ints
+
+    @staticmethod
+    def of(
+        together: int, kernel: tuple[int, int], groups: int, rows: int, row_block: int,
+        channels: int, drive: Ints,
+    ) -> Words:  # fmt: skip
+        """Those of ``together`` channels each; the other arguments are those of a layout."""
+        places, lines, signs, starts = [], [], [], [0]
+        taps, each = kernel[0] * kernel[1], len(drive)
+        for group in range(groups):
+            for first in range(0, rows * each, row_block):
+                line = np.arange(first, min(first + row_block, rows * each))
+                row, copy = np.divmod(line, each)
+                channel = group * (channels // groups) + row // taps
+                place = (channel // together * taps + row % taps) * each + copy
+                unique, index = np.unique(place, return_inverse=True)
+                part = index, channel % together
+                rows_here = np.full((len(unique), together), -1)
+                sign = np.ones((len(unique), together), np.int64)
+                rows_here[part], sign[part] = line - first, drive[copy]
+                word, tap = np.divmod(unique // each, taps)
+                places.append(np.stack([word, tap // kernel[1], tap % kernel[1]]))
+                lines.append(rows_here)
+                signs.append(sign)
+                starts.append(starts[-1] + len(unique))
+        return Words(
+            np.concatenate(places, axis=1),
+            np.concatenate(lines),
+            np.concatenate(signs),
+            np.asarray(starts),
+        )
+
+    def offsets(self, shape: Shape, dilations: tuple[int, int]) -> npt.NDArray[np.int32]:
+        """Places of the words in a sample's buffer relative to a position."""
+        word, y, x = self.places
+        line, x = shape.stride * shape.length, x * dilations[1]
+        offsets = word * shape.lines * line + y * dilations[0] * line
+        offsets += x % shape.stride * shape.length + x // shape.stride
+        found: npt.NDArray[np.int32] = offsets.astype(np.int32)
+        return found
+
+    def packed(
+        self, values: npt.NDArray[np.int16], parts: list[int], *, signed: bool
+    ) -> npt.NDArray[np.int32]:
+        """Values (blocks, wordlines, columns): block after block, as many columns as ``parts``."""
+        blocks, height, columns = values.shape
+        padded = np.zeros((blocks, height + 1, sum(parts)), np.int16)
+        padded[:, :height, :columns] = values  # the last row stays 0: no wordline
+        cuts = np.cumsum(parts[:-1])
+        found = []
+        for block in range(blocks):
+            here = slice(self.starts[block], self.starts[block + 1])
+            chosen = padded[block, self.row_of[here]]
+            if signed:
+                chosen = chosen * self.sign[here, :, None].astype(np.int16)
+            kind = _PART[self.row_of.shape[1]]
+            for part in np.split(chosen, cuts, axis=2):
+                # words, columns, the channels of a word
+                lying = np.ascontiguousarray(part.transpose(0, 2, 1), dtype=kind)
+                found.append(lying.view(np.int32).reshape(-1))
+        return np.concatenate(found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,16 +113,15 @@ class Layout:
     Attributes:
         shape: sizes of a sample and of its buffer.
         rows: places of positions and rows.
-        row_of: (2 · pairs) wordline of a block at each half of a pair, -1 where there is none;
-            pairs of block ``t`` begin at ``rows.starts[t]``.
-        sign: (2 · pairs) with which sign that wordline gets the input.
+        pairs: of channels, as codes lie in their buffer.
+        quads: of channels, as the codes' squares lie in theirs.
         size: spatial size of the output.
     """
 
     shape: Shape
     rows: Rows
-    row_of: Ints
-    sign: Ints
+    pairs: Words
+    quads: Words
     size: tuple[int, ...]
 
     @staticmethod
@@ -77,13 +161,10 @@ class Layout:
         line, lines = strides[1] * length, size[0] + pads[0] + pads[2]
         plane = -(-channels // 2) * lines * line
         shape = Shape(channels, *size, pads[0], pads[1], strides[1], length, lines, plane)
-        places, lines_of, signs, starts = _pairs(
-            kernel, groups, rows, row_block, channels, np.asarray(drive)
+        pairs, quads = (
+            Words.of(together, kernel, groups, rows, row_block, channels, np.asarray(drive))
+            for together in (PAIR, QUAD)
         )
-        channel, y, x = places
-        offsets = channel * shape.lines * line + y * dilations[0] * line
-        x = x * dilations[1]
-        offsets += x % strides[1] * length + x // strides[1]
         high, wide = np.divmod(np.arange(out[0] * vectors), vectors)
         odd = (0, len(high) % VECTORS)
         base = np.pad(high * strides[0] * line + wide * LANES, odd)
@@ -98,11 +179,13 @@ class Layout:
                 samples=np.repeat(np.arange(together), len(base)),
                 positions=np.tile(position, together),
                 valid=np.tile(valid, together),
-                offsets=offsets.astype(np.int32),
-                starts=starts,
+                offsets=pairs.offsets(shape, dilations),
+                starts=pairs.starts,
+                quads=quads.offsets(shape, dilations),
+                quad_starts=quads.starts,
             ),
-            lines_of,
-            signs,
+            pairs,
+            quads,
             out,
         )
 
@@ -111,64 +194,23 @@ class Layout:
         """Input vectors of a sample."""
         return prod(self.size)
 
-    def packed(
-        self, values: npt.NDArray[np.int16], together: int = COLUMNS, *, signed: bool = False
-    ) -> npt.NDArray[np.int32]:
-        """(blocks, wordlines, columns) as :class:`~pimc.runtime.read.fused.records.Cells` wants it.
+    def packed(self, values: npt.NDArray[np.int16]) -> npt.NDArray[np.int32]:
+        """(blocks, wordlines, columns) that codes are multiplied with, signs of inputs included."""
+        return self.pairs.packed(values, widths(values.shape[2]), signed=True)
 
-        Args:
-            together: columns that are multiplied together.
-            signed: the values count with the sign of their wordline's input.
-        """
-        blocks, height, columns = values.shape
-        wide = -(-columns // together)
-        padded = np.zeros((blocks, height + 1, wide * together), np.int16)
-        padded[:, :height, :columns] = values  # the last row stays 0: no wordline
-        parts = []
-        for block in range(blocks):
-            pairs = slice(2 * self.rows.starts[block], 2 * self.rows.starts[block + 1])
-            chosen = padded[block, self.row_of[pairs]]
-            if signed:
-                chosen = chosen * self.sign[pairs, None].astype(np.int16)
-            split = chosen.reshape(-1, 2, wide, together)
-            # groups of columns, pairs of rows, columns, the two rows of a pair
-            parts.append(np.ascontiguousarray(split.transpose(2, 0, 3, 1)).view(np.int32))
-        return np.concatenate([part.reshape(-1) for part in parts])
+    def packed_taps(self, values: npt.NDArray[np.int16]) -> npt.NDArray[np.int32]:
+        """The same, every column on its own."""
+        return self.pairs.packed(values, [1] * values.shape[2], signed=True)
+
+    def packed_squares(self, values: npt.NDArray[np.int16]) -> npt.NDArray[np.int32]:
+        """(blocks, wordlines, columns) that squares of codes are multiplied with."""
+        return self.quads.packed(values, widths(values.shape[2]), signed=False)
+
+    def packed_common(self, values: npt.NDArray[np.int16]) -> npt.NDArray[np.int32]:
+        """The same, every column on its own."""
+        return self.quads.packed(values, [1] * values.shape[2], signed=False)
 
 
 def _two(values: tuple[int, ...], one: int) -> tuple[int, int]:
     """Two dimensions; a single one is the width."""
     return (one, values[0]) if len(values) == 1 else (values[0], values[1])
-
-
-def _pairs(
-    kernel: tuple[int, int], groups: int, rows: int, row_block: int, channels: int, drive: Ints
-) -> tuple[Ints, Ints, Ints, Ints]:
-    """Wordlines of every block by pairs of channels.
-
-    Returns:
-        (3, pairs) pair of channels, y and x in the kernel; (2 · pairs) wordlines of the block,
-        and their signs; (blocks + 1) first pair of every block.
-    """
-    places, lines, signs, starts = [], [], [], [0]
-    taps, each = kernel[0] * kernel[1], len(drive)
-    for group in range(groups):
-        for first in range(0, rows * each, row_block):
-            line = np.arange(first, min(first + row_block, rows * each))
-            row, copy = np.divmod(line, each)
-            channel = group * (channels // groups) + row // taps
-            place = (channel // 2 * taps + row % taps) * each + copy
-            unique, index = np.unique(place, return_inverse=True)
-            half, sign = np.full((len(unique), 2), -1), np.ones((len(unique), 2), np.int64)
-            half[index, channel % 2], sign[index, channel % 2] = line - first, drive[copy]
-            pair, tap = np.divmod(unique // each, taps)
-            places.append(np.stack([pair, tap // kernel[1], tap % kernel[1]]))
-            lines.append(half.reshape(-1))
-            signs.append(sign.reshape(-1))
-            starts.append(starts[-1] + len(unique))
-    return (
-        np.concatenate(places, axis=1),
-        np.concatenate(lines),
-        np.concatenate(signs),
-        np.asarray(starts),
-    )

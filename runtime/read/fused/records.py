@@ -7,6 +7,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+#: Positions of one vector, vectors and columns that one call multiplies.
+LANES, VECTORS, COLUMNS = 8, 2, 4
+#: Positions that are worked on at a time: the stride of what the multiplications give.
+CHUNK = 512
+
 Floats = npt.NDArray[np.float32]
 
 
@@ -33,8 +38,10 @@ class Drive(NamedTuple):
         step: input units of one DAC code.
         low, high: limits of a code.
         linear: noise variance grows with the drive, not its square (pulses).
-        shift: squares are rounded to multiples of 2**shift, so that 16 bits hold them.
-        bits: a read for each: which bit of a code's magnitude drives the line; -1: the code.
+        shift: squares are rounded to multiples of 2**shift, so that 8 bits hold them.
+        rest_shift: what is left is held in multiples of 2**rest_shift.
+        bits: a read for each: which bit of a code's magnitude drives the line; -1: the code. Of
+            several phases those of positive codes come first.
         weights: what the ADC codes of each read count for.
     """
 
@@ -43,6 +50,7 @@ class Drive(NamedTuple):
     high: int
     linear: bool
     shift: int
+    rest_shift: int
     bits: npt.NDArray[np.int64]
     weights: Floats
 
@@ -58,6 +66,8 @@ class Rows(NamedTuple):
         valid: how many of its positions exist.
         offsets: place of every pair of rows relative to a position, block after block.
         starts: where each block's offsets begin, and the end of the last.
+        quads: place of every four rows in the buffer of squares, likewise.
+        quad_starts: where each block's begin, and the end of the last.
     """
 
     together: int
@@ -67,15 +77,22 @@ class Rows(NamedTuple):
     valid: npt.NDArray[np.int64]
     offsets: npt.NDArray[np.int32]
     starts: npt.NDArray[np.int64]
+    quads: npt.NDArray[np.int32]
+    quad_starts: npt.NDArray[np.int64]
 
 
 class Cells(NamedTuple):
-    """What the cells hold, packed for the multiplication: pairs of rows, groups of four columns.
+    """What the cells hold, packed for the multiplication: groups of four columns at most.
 
     Attributes:
-        current: conductances in units of their quantum, block after block, group after group.
-        variance: the same of the variances a unit of squared drive; empty without noise.
+        current: conductances in units of their quantum, pairs of rows, block after block, group
+            after group.
+        variance: variances a unit of squared drive, four rows together; empty without noise.
         common: the same of the reference columns' variances, reads in place of columns.
+        rest: what rests of squares are multiplied with for all columns together; empty where
+            squares leave none.
+        rest_unit: what a rest of 1 counts, in units of the squares.
+        typical: (blocks, columns) what that sum counts for a column's variance.
         slope: (blocks, columns) ADC codes a unit of current.
         offset: (blocks, columns) ADC codes added.
         sigma: (blocks, columns) ADC codes a unit of the root of a column's variance.
@@ -86,6 +103,9 @@ class Cells(NamedTuple):
     current: npt.NDArray[np.int32]
     variance: npt.NDArray[np.int32]
     common: npt.NDArray[np.int32]
+    rest: npt.NDArray[np.int32]
+    rest_unit: float
+    typical: npt.NDArray[np.float32]
     slope: npt.NDArray[np.float32]
     offset: npt.NDArray[np.float32]
     sigma: npt.NDArray[np.float32]
@@ -104,6 +124,7 @@ class Outputs(NamedTuple):
         weights: taps packed for :mod:`pimc.runtime.read.fused.lanes`, block after block.
         quanta: (taps,) what one unit of a tap's weights counts.
         taken: (groups · columns, taps, at least one) how much of each tap is taken off.
+        least: outputs below are raised to it.
     """
 
     gain: Floats
@@ -111,6 +132,7 @@ class Outputs(NamedTuple):
     weights: npt.NDArray[np.int32]
     quanta: Floats
     taken: Floats
+    least: float
 
 
 class Reading(NamedTuple):
@@ -125,6 +147,9 @@ class Reading(NamedTuple):
         region: number of the region.
         vector: number of the first sample's first input vector.
         vectors: how many input vectors there are; those beyond only fill up a sample.
+        each: input vectors of a sample of the network.
+        phases: reads of an input vector with draws of their own: of its positive codes, and of
+            its negative ones where drivers have no negative voltage.
     """
 
     low: float
@@ -137,3 +162,63 @@ class Reading(NamedTuple):
     region: int
     vector: int
     vectors: int
+    each: int
+    phases: int
+
+
+class Scratch(NamedTuple):
+    """Where one thread works: for samples that are worked on together, or for a chunk of them.
+
+    Attributes:
+        codes: pairs of channels, padded; zero where nothing is written.
+        driven: what drives the wordlines, where that are not the codes themselves.
+        squares, rests: of what drives them, four channels a number.
+        nothing: zeros, as many as a pair of channels has.
+        gathered: (3, width) values of a line; zero in the first row.
+        totals: (groups · columns in fours, CHUNK) sums of codes.
+        keys, exists: of positions: (2, CHUNK), (CHUNK,).
+        hashes: (3, CHUNK) what keys are made of.
+        whole: (2 · COLUMNS + 1, CHUNK) currents and variances.
+        real: (3 + reads, CHUNK) draws and the noise of reference columns.
+        taps: (groups · taps, at least one; CHUNK).
+        sums: (CHUNK,).
+    """
+
+    codes: npt.NDArray[np.int32]
+    driven: npt.NDArray[np.int32]
+    squares: npt.NDArray[np.int32]
+    rests: npt.NDArray[np.int32]
+    nothing: npt.NDArray[np.int32]
+    gathered: Floats
+    totals: Floats
+    keys: npt.NDArray[np.uint32]
+    exists: npt.NDArray[np.int32]
+    hashes: npt.NDArray[np.uint32]
+    whole: npt.NDArray[np.int32]
+    real: Floats
+    taps: Floats
+    sums: npt.NDArray[np.int32]
+
+    @staticmethod
+    def of(shape: Shape, rows: Rows, reading: Reading, outputs: Outputs) -> Scratch:
+        """Arrays of the sizes that a read needs."""
+        # A vector may be read past the end of the last line.
+        samples = rows.together * shape.size + LANES
+        groups = (len(rows.starts) - 1) // reading.row_blocks
+        wide = -(-reading.columns // COLUMNS)
+        return Scratch(
+            codes=np.zeros(samples, np.int32),
+            driven=np.zeros(samples, np.int32),
+            squares=np.zeros(samples, np.int32),
+            rests=np.zeros(samples, np.int32),
+            nothing=np.zeros(shape.lines * shape.stride * shape.length, np.int32),
+            gathered=np.zeros((3, shape.width), np.float32),
+            totals=np.zeros((groups * wide * COLUMNS, CHUNK), np.float32),
+            keys=np.zeros((2, CHUNK), np.uint32),
+            exists=np.zeros(CHUNK, np.int32),
+            hashes=np.zeros((3, CHUNK), np.uint32),
+            whole=np.zeros((2 * COLUMNS + 1, CHUNK), np.int32),
+            real=np.zeros((3 + max(reading.reads, 1), CHUNK), np.float32),
+            taps=np.zeros((groups * max(len(outputs.quanta), 1), CHUNK), np.float32),
+            sums=np.zeros(CHUNK, np.int32),
+        )

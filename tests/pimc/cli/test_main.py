@@ -59,6 +59,39 @@ def test_a_command_imports_no_other() -> None:
     }
 
 
+#: Of every command that reads an image or data: what is wrong is told without these.
+SLOW = {"torch", "numba", "onnxruntime"}
+
+
+def test_what_is_wrong_is_told_before_anything_slow_is_imported(tiny_image, tmp_path) -> None:
+    image, other = tmp_path / "a.pimc", tmp_path / "b.pimc"
+    for path in (image, other):
+        tiny_image.save(path)
+    wrong = [
+        *([command, str(image), option, str(given)]
+          for command, option in (
+              ("eval", "--data"), ("verify", "--data"), ("run", "--input"),
+              ("recover", "--calib"), ("capture", "--calib"))
+          for given in (other, tmp_path / "gone")),
+        ["recover", str(image), "--calib", str(other), "--data", str(other)],
+        ["sweep", str(image), "--data", str(other), "--over", "levels=8"],
+        ["eval", str(tmp_path / "gone.pimc"), "--data", str(other)],
+        ["program", str(tmp_path / "gone.pimc"), "--die", "a.die"],
+        ["verify", str(tmp_path / "gone.pimc")],
+    ]  # fmt: skip
+    done = python(
+        "import sys; from pimc.cli.main import run\n"
+        f"for line in {wrong!r}:\n"
+        "    code = run(line)\n"
+        "    print(code, *line[:1], *sorted(sys.modules), sep=' ')\n"
+    )
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert [line[:2] for line in lines] == [["2", line[0]] for line in wrong], done.stderr
+    assert done.stderr.count("error: ") == len(wrong)
+    for line in lines:
+        assert not SLOW & set(line[2:]), line[1]
+
+
 def test_importing_pimc_is_light() -> None:
     done = python("import sys, pimc; print(*{n.partition('.')[0] for n in sys.modules})")
     assert not HEAVY & set(done.stdout.split())

@@ -28,6 +28,7 @@ ABILITIES = {
     "CountsWrites": ("times_written",),
     "Observable": ("observer",),
     "ReadsLayers": ("reads_whole", "read_layer"),
+    "Rectifies": ("rectifies",),
     "Resumable": ("state", "restore"),
     "Savable": ("save", "reads_change"),
 }

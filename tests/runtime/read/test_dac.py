@@ -18,9 +18,10 @@ from pimc.chip.converters import (
 from pimc.chip.converters import bit_planes as planes_of
 from pimc.chip.design import Chip
 from pimc.runtime.die.die import Die
+from pimc.runtime.die.fixed import Squares
 from pimc.runtime.die.region import Region
 from pimc.runtime.door.sim import SimDevice
-from pimc.runtime.read.dac import driven_planes, noise_drive
+from pimc.runtime.read.dac import driven_planes, held_squares, noise_drive
 
 Array64 = npt.NDArray[np.float64]
 BASE = Chip.default().with_array(8, 6).with_(**{"read_noise.relative": 0.03, "dac.bits": 6})
@@ -48,17 +49,12 @@ def cells_of(device: SimDevice) -> tuple[Array64, Array64]:
     return state.g_us[0].astype(np.float64), state.reference_us[0].astype(np.float64)[:, None]
 
 
-@pytest.mark.parametrize("shift", [0, 1, 4, 7])
 @pytest.mark.parametrize("mode", ["parallel", "bit_serial"])
-def test_a_voltage_multiplies_the_noise_of_a_read(mode: str, shift: int) -> None:
-    """Squares count, rounded to multiples of a power of two where they must fit into 15 bits."""
+def test_a_voltage_multiplies_the_noise_of_a_read(mode: str) -> None:
     codes = np.arange(-255, 256)
-    found = noise_drive(
-        BASE.with_(**{"dac.mode": mode}), True, torch.from_numpy(codes).float(), shift
-    )
-    unit = 2**shift
-    wanted = [x * x if shift == 0 else (2 * x * x + unit) // (2 * unit) * unit for x in codes]
-    assert found.tolist() == wanted
+    chip = BASE.with_(**{"dac.mode": mode})
+    found = noise_drive(chip, True, torch.from_numpy(codes).float())
+    assert found.tolist() == [x * x for x in codes]
 
 
 @pytest.mark.parametrize("signed", [True, False])
@@ -66,10 +62,31 @@ def test_pulses_add_the_noise_of_as_many_reads(signed: bool) -> None:
     chip = BASE.with_(**{"dac.mode": "pulse_count"})
     low, high = dac_limits(chip, signed)
     codes = torch.arange(low, high + 1).float()
-    found = noise_drive(chip, signed, codes, shift=3)
+    found = noise_drive(chip, signed, codes)
     assert found.tolist() == [abs(x) * high for x in range(low, high + 1)]
     # All pulses together have the noise of one read at full scale.
     assert float(found[-1]) == high**2
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("bits", [4, 8, 11])
+def test_squares_are_held_in_two_times_eight_bits(bits: int, signed: bool, mode: str) -> None:
+    chip = BASE.with_(**{"dac.bits": bits, "dac.mode": mode})
+    high = 1 if mode == "bit_serial" else dac_limits(chip, signed)[1]
+    codes = torch.arange(-high, high + 1)
+    squares = Squares.of(chip, signed)
+    whole, rest = held_squares(squares, codes.float())
+    exact = noise_drive(chip, signed, codes.float())
+    units, rests = whole / squares.unit, rest / (squares.unit * squares.rest_unit)
+    assert torch.equal(units, units.round())
+    assert torch.equal(rests, rests.round())
+    assert 128 <= units.max() <= 255 or squares.shift == 0
+    assert rests.abs().max() <= 128
+    # Rests of up to 16 bits are held as they are.
+    apart = exact - (whole + rest)
+    assert 0 <= apart.min() <= apart.max() < squares.unit / min(2**squares.shift, 2**8)
+    assert (rest == 0).all() or squares.shift > 0
 
 
 @given(st.integers(1, 10), st.integers(0, 2**32 - 1))

@@ -24,6 +24,14 @@ key_0, key_1 = np.zeros(8, np.uint32), np.zeros(8, np.uint32)
 hashed(np.arange(8, dtype=np.uint32), own, own, key_0, key_1)
 print(key_0.tolist(), sum(hashed.stats.cache_hits.values()))
 """
+#: The same with somebody who listens.
+HEARD = """
+import sys
+from pimc.progress import listening
+sys.stderr.isatty = lambda: True
+with listening():
+    exec({script!r})
+"""
 #: The stamp of what is kept, and what it would be after each of some files was changed.
 STAMPS = """
 from pathlib import Path
@@ -78,6 +86,21 @@ def test_a_changed_file_changes_what_runs(copy: Copy, tmp_path: Path) -> None:
     assert changed != first
 
 
+def test_compiling_is_told_once(tmp_path: Path, copy: Copy) -> None:
+    def heard() -> str:
+        environment = os.environ | {"PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+        environment.pop("NUMBA_CACHE_DIR", None)
+        script = HEARD.format(script=HASHED)
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return done.stderr
+
+    assert heard() == "compiling the read, once\n"
+    assert heard() == ""  # it was kept
+
+
 def test_no_other_file_is_compiled_in() -> None:
     """What compiled modules import of the package is in the files that count."""
     folder = ROOT / "runtime" / "read" / "fused"
@@ -86,7 +109,7 @@ def test_no_other_file_is_compiled_in() -> None:
         imported = {n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
         own = {module for module in imported if module.startswith("pimc.")}
         inside = {module for module in own if module.startswith("pimc.runtime.read.fused.")}
-        assert own - inside <= {"pimc.runtime.physics.streams"}
+        assert own - inside <= {"pimc.runtime.physics.streams"}, name
 
 
 def test_every_file_counts(copy: Copy, tmp_path: Path) -> None:

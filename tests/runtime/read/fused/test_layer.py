@@ -107,6 +107,23 @@ def test_both_paths_give_the_same_codes(
         assert (apart > 0).mean() < 2e-3
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("kind", "pair"), [m for m in MAPPINGS if m[1] != "rows"])
+def test_both_paths_read_both_signs_alike_without_negative_voltages(
+    tiny_model, tiny_inputs, tiny_chip, mode: str, kind: str, pair: str
+) -> None:
+    keys = {"dac.mode": mode, "mapping.kind": kind, "mapping.pair": pair, "dac.signed": False}
+    image = image_of(tiny_model, tiny_inputs, tiny_chip, **keys, **{"read_noise.relative": 0.05})
+    assert image.layers[0].input_signed
+    assert device_of(image).reads_whole(image.layers[0])
+    one, other = (layer_codes(image, tiny_inputs[:20], fused=fused) for fused in (True, False))
+    for name, codes in one.items():
+        apart = np.abs(codes - other[name])
+        largest = 2.0 ** (7 if mode == "bit_serial" else 0)
+        assert apart.max() <= largest
+        assert (apart > 0).mean() < 2e-3
+
+
 @pytest.mark.parametrize("pedestal", ["reference", "digital"])
 @pytest.mark.parametrize(("kind", "pair"), MAPPINGS)
 def test_both_paths_give_the_same_outputs_after_a_recovery(
@@ -149,6 +166,30 @@ def test_results_do_not_depend_on_batches_or_threads(
     assert apart == pytest.approx(together, abs=1e-5 * float(np.abs(together).max()))
 
 
+@pytest.mark.parametrize("recovered", [False, True])
+@pytest.mark.parametrize("mode", ["parallel", "bit_serial"])
+def test_a_rectifier_behind_a_layer_is_part_of_the_read(
+    tiny_model, tiny_inputs, tiny_chip, mode: str, recovered: bool
+) -> None:
+    keys = {"dac.mode": mode, "mapping.pedestal": "digital", "read_noise.relative": 0.05}
+    image = image_of(tiny_model, tiny_inputs, tiny_chip, **keys)
+    if recovered:  # several sums of inputs are taken off
+        rng = np.random.default_rng(0)
+        image = image.with_layers(
+            replace(layer, row_correction=rng.normal(size=(
+                layer.groups, layer.col_blocks, layer.wordlines)).astype(np.float32))
+            for layer in image.layers
+        )  # fmt: skip
+    apart = session(image)
+    with torch.inference_mode():
+        wanted = apart.evaluate({"x": torch.from_numpy(tiny_inputs)}, array=apart.array)
+    (found,) = session(image).run(None, {"x": tiny_inputs})
+    assert np.array_equal(found, wanted[apart.get_outputs()[0].name].numpy())
+    rectified = [layer.rectified(torch.from_numpy(tiny_inputs))
+                 for layer in list(apart.layers.values())[:1]]  # fmt: skip
+    assert all(y is not None and float(y.min()) == 0.0 for y in rectified)
+
+
 def test_every_read_draws_anew(tiny_model, tiny_inputs, tiny_chip) -> None:
     image = image_of(tiny_model, tiny_inputs, tiny_chip, **{"read_noise.relative": 0.05})
     chip = session(image)
@@ -171,7 +212,13 @@ def test_clipped_codes_are_counted_alike(tiny_model, tiny_inputs, tiny_chip) -> 
     assert counts[0].share > 0.01
 
 
-@pytest.mark.parametrize("keys", [{"dac.bits": 12}, {"dac.signed": False}, {"cell.iv_alpha": 1.0}])
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"dac.bits": 12},
+        {"cell.iv_alpha": 1.0},
+    ],
+)
 def test_what_it_does_not_know_is_read_the_other_way(
     tiny_model, tiny_inputs, tiny_chip, keys: dict[str, Any]
 ) -> None:

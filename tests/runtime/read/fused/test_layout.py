@@ -14,13 +14,14 @@ from pimc.plan.records import Window
 from pimc.plan.vectors import unfold
 from pimc.runtime.die.fixed import Fixed
 from pimc.runtime.read.fused.kernel import read_samples
-from pimc.runtime.read.fused.lanes import COLUMNS
 from pimc.runtime.read.fused.layout import Layout
 from pimc.runtime.read.fused.records import (
+    COLUMNS,
     Cells,
     Drive,
     Outputs,
     Reading,
+    Scratch,
 )
 
 #: A converter that neither rounds nor clips whole numbers of this size.
@@ -28,18 +29,18 @@ WIDE = (-(2.0**23), 2.0**23)
 
 
 CODES = Outputs(*(np.zeros(0, np.float32),) * 2, np.zeros(0, np.int32),
-                np.zeros(0, np.float32), np.zeros((0, 1), np.float32))  # fmt: skip
+                np.zeros(0, np.float32), np.zeros((0, 1), np.float32), -np.inf)  # fmt: skip
 
 
 def reading(columns: int, row_blocks: int) -> Reading:
-    return Reading(*WIDE, row_blocks, columns, 0, 1, 2, 3, 0, 2**40)
+    return Reading(*WIDE, row_blocks, columns, 0, 1, 2, 3, 0, 2**40, 2**40, 1)
 
 
 def drive(largest: int, step: float = 1.0, bits: Sequence[int] = ()) -> Drive:
     """Codes up to ``largest`` either way, whole or bit by bit."""
     weights = np.asarray([2.0**bit for bit in bits] or [1.0], np.float32)
     chosen = np.asarray([*bits] or [-1], np.int64)
-    return Drive(step, -largest, largest, False, 0, chosen, weights)
+    return Drive(step, -largest, largest, False, 0, 0, chosen, weights)
 
 
 def cells(layout: Layout, weights: np.ndarray) -> Cells:
@@ -48,7 +49,8 @@ def cells(layout: Layout, weights: np.ndarray) -> Cells:
     none, zeros = np.zeros(0, np.int32), np.zeros(shape, np.float32)
     one = np.ones(shape, np.float32)
     read = np.zeros(shape, np.int64)
-    return Cells(layout.packed(weights), none, none, one, zeros, zeros, zeros, read)
+    packed = layout.packed(weights)
+    return Cells(packed, none, none, none, 1.0, zeros, one, zeros, zeros, zeros, read)
 
 
 def summed(
@@ -59,9 +61,10 @@ def summed(
     blocks, _, columns = weights.shape
     layout = Layout.of(window, x.shape[1], x.shape[2:], groups, rows, block)
     out = np.zeros((len(x), groups * columns, layout.positions), np.float32)
+    given = reading(columns, blocks // groups)
     read_samples(
         x, out, 0, len(x), layout.shape, how, layout.rows, cells(layout, weights),
-        reading(columns, blocks // groups), CODES,
+        given, CODES, Scratch.of(layout.shape, layout.rows, given, CODES),
     )  # fmt: skip
     return out
 
