@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from pimc.chip.converters import dac_limits, two_phases
 from pimc.chip.design import Chip
 from pimc.errors import ImageError
+from pimc.image.drift import Compensation, compensation_at
 from pimc.image.image import Image, ImageLayer
 from pimc.plan.vectors import refold, takes, unfold
 from pimc.runtime.die.region import Region
@@ -64,20 +65,29 @@ class Digital:
     side: DigitalSide | None
 
     @staticmethod
-    def of(image: Image, layer: ImageLayer, device: torch.device) -> Digital:
-        """The constants of one layer of an image."""
+    def of(
+        image: Image,
+        layer: ImageLayer,
+        device: torch.device,
+        drift: Compensation | None = None,
+    ) -> Digital:
+        """The constants of one layer of an image.
+
+        Args:
+            drift: what makes up for the age of the cells.
+        """
 
         def tensor(values: object) -> torch.Tensor:
             return torch.as_tensor(values, dtype=torch.float32).to(device)
 
-        book, lsb = image.codebook_of(layer), layer.adc_column_lsb_us
-        pedestal = tensor(book.pedestal_us(layer.zero))
+        book, lsb = image.codebook_of(layer), _worth_us(image, layer, drift)
+        pedestal = tensor(_pedestal_us(image, layer, drift))
         correction, added = layer.row_correction, layer.residual
         columns = (layer.groups, layer.cols, 1)
         return Digital(
             scale=tensor(layer.scale * layer.gain)[:, None],
-            bias=tensor(layer.bias.copy())[:, None],
-            lsb=layer.adc_lsb_us if lsb is None else tensor(lsb.copy())[:, :, None],
+            bias=tensor(_bias(layer, drift))[:, None],
+            lsb=lsb if isinstance(lsb, float) else tensor(lsb)[:, :, None],
             drive=tensor(book.drive)[:, None] if book.row_planes > 1 else None,
             factors=tensor(book.factors)[:, None],
             pedestal=pedestal[:, None] if bool(pedestal.any()) else None,
@@ -86,7 +96,7 @@ class Digital:
             if added is None
             else tensor(added.transpose(0, 2, 1) / layer.scale.reshape(columns)),
             block_of_bitline=torch.as_tensor(layer.block_of_bitline).to(device),
-            side=_side(image, layer),
+            side=_side(image, layer, drift),
         )
 
 
@@ -101,9 +111,21 @@ class CrossbarLayer:
     digital: Digital = field(repr=False)
 
     @staticmethod
-    def of(image: Image, layer: ImageLayer, device: Device, torch_device: str) -> CrossbarLayer:
-        """Bind one layer of an image to a device."""
-        digital = Digital.of(image, layer, torch.device(torch_device))
+    def of(
+        image: Image,
+        layer: ImageLayer,
+        device: Device,
+        torch_device: str,
+        age_s: float | None = None,
+    ) -> CrossbarLayer:
+        """Bind one layer of an image to a device.
+
+        Args:
+            age_s: how long ago its cells were written; None: not known, or of no concern.
+        """
+        note = image.drift if age_s is not None else None
+        drift = compensation_at(layer, note.ages_s, age_s) if note and age_s else None
+        digital = Digital.of(image, layer, torch.device(torch_device), drift)
         return CrossbarLayer(layer, image.chip, Region.of(image, layer), device, digital)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
@@ -263,18 +285,45 @@ class CrossbarLayer:
         return refold(y, x, layer.window)
 
 
-def _side(image: Image, layer: ImageLayer) -> DigitalSide | None:
+def _worth_us(
+    image: Image, layer: ImageLayer, drift: Compensation | None
+) -> float | npt.NDArray[np.floating]:
+    """What a code of the converters is worth: one number, or (groups, bitlines)."""
+    lsb = layer.adc_column_lsb_us
+    if drift is None:
+        return layer.adc_lsb_us if lsb is None else lsb.copy()
+    book = image.codebook_of(layer)
+    gain = drift.gain.reshape(layer.groups, layer.cols, 1).repeat(book.col_planes, axis=2)
+    return book.on_bitlines(gain) * (layer.adc_lsb_us if lsb is None else lsb)
+
+
+def _pedestal_us(
+    image: Image, layer: ImageLayer, drift: Compensation | None
+) -> npt.NDArray[np.float64]:
+    """(groups · cols,) what a unit of input adds to each column beside its weights."""
+    pedestal = image.codebook_of(layer).pedestal_us(layer.zero)
+    return pedestal if drift is None else pedestal + drift.pedestal_us
+
+
+def _bias(layer: ImageLayer, drift: Compensation | None) -> npt.NDArray[np.floating]:
+    """(groups · cols,) what is added to each column's output."""
+    if drift is None or layer.input_scale is None:
+        return layer.bias.copy()
+    unit = layer.scale.astype(np.float64) * layer.gain * layer.input_scale
+    return np.asarray(layer.bias + drift.offset_us * unit)
+
+
+def _side(image: Image, layer: ImageLayer, drift: Compensation | None) -> DigitalSide | None:
     """The digital constants as a device takes them; None for inputs of dynamic range.
 
     A single bitline a weight gives outputs, several give currents that are still to be combined.
     """
     if layer.input_scale is None:
         return None
-    book = image.codebook_of(layer)
-    lsb = layer.adc_column_lsb_us
-    gain = np.full((layer.groups, layer.bitlines), layer.adc_lsb_us) if lsb is None else lsb
+    book, lsb = image.codebook_of(layer), _worth_us(image, layer, drift)
+    gain = np.full((layer.groups, layer.bitlines), lsb) if isinstance(lsb, float) else lsb
     taps, taken = [], []
-    pedestal = book.pedestal_us(layer.zero).reshape(layer.groups, layer.cols)
+    pedestal = _pedestal_us(image, layer, drift).reshape(layer.groups, layer.cols)
     if pedestal.any():
         # One wordline of every row, and one bitline of every weight, stand for all of them.
         taps.append(np.tile(np.arange(book.row_planes) == 0, (layer.groups, layer.rows)))
@@ -289,7 +338,7 @@ def _side(image: Image, layer: ImageLayer) -> DigitalSide | None:
     scale, offset = np.ones(gain.size), np.zeros(gain.size)
     if len(book.factors) == 1:
         scale = layer.scale.astype(np.float64) * layer.gain * layer.input_scale
-        offset = layer.bias
+        offset = _bias(layer, drift)
     height = layer.row_blocks * layer.row_block
     lines = np.zeros((len(taps), layer.groups, height))
     for number, tap in enumerate(taps):
