@@ -12,7 +12,13 @@ import torch.nn.functional as F
 from pimc.chip.converters import dac_limits, two_phases
 from pimc.chip.design import Chip
 from pimc.errors import ImageError
-from pimc.image.drift import Compensation, compensation_at
+from pimc.image.drift import (
+    Compensation,
+    bias_of,
+    compensation_at,
+    pedestal_us,
+    worth_us,
+)
 from pimc.image.image import Image, ImageLayer
 from pimc.plan.vectors import refold, takes, unfold
 from pimc.runtime.die.region import Region
@@ -80,13 +86,13 @@ class Digital:
         def tensor(values: object) -> torch.Tensor:
             return torch.as_tensor(values, dtype=torch.float32).to(device)
 
-        book, lsb = image.codebook_of(layer), _worth_us(image, layer, drift)
-        pedestal = tensor(_pedestal_us(image, layer, drift))
+        book, lsb = image.codebook_of(layer), worth_us(image, layer, drift)
+        pedestal = tensor(pedestal_us(image, layer, drift))
         correction, added = layer.row_correction, layer.residual
         columns = (layer.groups, layer.cols, 1)
         return Digital(
             scale=tensor(layer.scale * layer.gain)[:, None],
-            bias=tensor(_bias(layer, drift))[:, None],
+            bias=tensor(bias_of(layer, drift))[:, None],
             lsb=lsb if isinstance(lsb, float) else tensor(lsb)[:, :, None],
             drive=tensor(book.drive)[:, None] if book.row_planes > 1 else None,
             factors=tensor(book.factors)[:, None],
@@ -285,34 +291,6 @@ class CrossbarLayer:
         return refold(y, x, layer.window)
 
 
-def _worth_us(
-    image: Image, layer: ImageLayer, drift: Compensation | None
-) -> float | npt.NDArray[np.floating]:
-    """What a code of the converters is worth: one number, or (groups, bitlines)."""
-    lsb = layer.adc_column_lsb_us
-    if drift is None:
-        return layer.adc_lsb_us if lsb is None else lsb.copy()
-    book = image.codebook_of(layer)
-    gain = drift.gain.reshape(layer.groups, layer.cols, 1).repeat(book.col_planes, axis=2)
-    return book.on_bitlines(gain) * (layer.adc_lsb_us if lsb is None else lsb)
-
-
-def _pedestal_us(
-    image: Image, layer: ImageLayer, drift: Compensation | None
-) -> npt.NDArray[np.float64]:
-    """(groups · cols,) what a unit of input adds to each column beside its weights."""
-    pedestal = image.codebook_of(layer).pedestal_us(layer.zero)
-    return pedestal if drift is None else pedestal + drift.pedestal_us
-
-
-def _bias(layer: ImageLayer, drift: Compensation | None) -> npt.NDArray[np.floating]:
-    """(groups · cols,) what is added to each column's output."""
-    if drift is None or layer.input_scale is None:
-        return layer.bias.copy()
-    unit = layer.scale.astype(np.float64) * layer.gain * layer.input_scale
-    return np.asarray(layer.bias + drift.offset_us * unit)
-
-
 def _side(image: Image, layer: ImageLayer, drift: Compensation | None) -> DigitalSide | None:
     """The digital constants as a device takes them; None for inputs of dynamic range.
 
@@ -320,10 +298,10 @@ def _side(image: Image, layer: ImageLayer, drift: Compensation | None) -> Digita
     """
     if layer.input_scale is None:
         return None
-    book, lsb = image.codebook_of(layer), _worth_us(image, layer, drift)
+    book, lsb = image.codebook_of(layer), worth_us(image, layer, drift)
     gain = np.full((layer.groups, layer.bitlines), lsb) if isinstance(lsb, float) else lsb
     taps, taken = [], []
-    pedestal = _pedestal_us(image, layer, drift).reshape(layer.groups, layer.cols)
+    pedestal = pedestal_us(image, layer, drift).reshape(layer.groups, layer.cols)
     if pedestal.any():
         # One wordline of every row, and one bitline of every weight, stand for all of them.
         taps.append(np.tile(np.arange(book.row_planes) == 0, (layer.groups, layer.rows)))
@@ -338,7 +316,7 @@ def _side(image: Image, layer: ImageLayer, drift: Compensation | None) -> Digita
     scale, offset = np.ones(gain.size), np.zeros(gain.size)
     if len(book.factors) == 1:
         scale = layer.scale.astype(np.float64) * layer.gain * layer.input_scale
-        offset = _bias(layer, drift)
+        offset = bias_of(layer, drift)
     height = layer.row_blocks * layer.row_block
     lines = np.zeros((len(taps), layer.groups, height))
     for number, tap in enumerate(taps):

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from pimc.image.content import ImageContent
 from pimc.image.layer import ImageLayer
 
-__all__ = ["Compensation", "compensation_at"]
+__all__ = ["Compensation", "bias_of", "compensation_at", "pedestal_us", "worth_us"]
 
 Array64 = npt.NDArray[np.float64]
 
@@ -57,3 +58,31 @@ def compensation_at(
         return np.asarray(low + share * (high - low))
 
     return Compensation(np.exp(between(np.log(gain))), between(pedestal), between(offset))
+
+
+def worth_us(
+    image: ImageContent, layer: ImageLayer, drift: Compensation | None
+) -> float | npt.NDArray[np.floating]:
+    """What a code of the converters is worth: one number, or (groups, bitlines)."""
+    lsb = layer.adc_column_lsb_us
+    if drift is None:
+        return layer.adc_lsb_us if lsb is None else lsb.copy()
+    book = image.codebook_of(layer)
+    gain = drift.gain.reshape(layer.groups, layer.cols, 1).repeat(book.col_planes, axis=2)
+    return book.on_bitlines(gain) * (layer.adc_lsb_us if lsb is None else lsb)
+
+
+def pedestal_us(
+    image: ImageContent, layer: ImageLayer, drift: Compensation | None
+) -> npt.NDArray[np.float64]:
+    """(groups · cols,) what a unit of input adds to each column beside its weights."""
+    pedestal = image.codebook_of(layer).pedestal_us(layer.zero)
+    return pedestal if drift is None else pedestal + drift.pedestal_us
+
+
+def bias_of(layer: ImageLayer, drift: Compensation | None) -> npt.NDArray[np.floating]:
+    """(groups · cols,) what is added to each column's output."""
+    if drift is None or layer.input_scale is None:
+        return layer.bias.copy()
+    unit = layer.scale.astype(np.float64) * layer.gain * layer.input_scale
+    return np.asarray(layer.bias + drift.offset_us * unit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,9 +97,8 @@ COMMAND = command(
 
 
 def _told(target: Path, image: Image, costs: tuple[AgeCost, ...]) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return {"output": str(target), "sha256": image.sha256, "ages": [asdict(one) for one in costs]}
+    ages = [asdict(one) for one in costs]
+    return {"output": str(target), "sha256": image.sha256, "ages": ages, "warnings": []}
 
 
 def _text(target: Path, costs: tuple[AgeCost, ...]) -> str:
