@@ -260,8 +260,8 @@ def _probes(
             for one in either
         ]
         first = rooms[0] >= rooms[1]
-        pattern = torch.where(first[:, None], *either)
-        room = torch.where(first, *rooms)
+        pattern = torch.where(first[:, None], either[0], either[1])
+        room = torch.where(first, rooms[0], rooms[1])
     return pattern * room.floor().clamp(1, high)[:, None]
 
 

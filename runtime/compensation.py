@@ -133,8 +133,11 @@ def without(image: Image) -> Image:
     """The image without compensation of drift; itself where it has none."""
     if image.drift is None:
         return image
-    none = {"drift_gain": None, "drift_pedestal": None, "drift_offset": None}
-    return image.with_drift(None, [replace(layer, **none) for layer in image.layers])
+    bare = (
+        replace(layer, drift_gain=None, drift_pedestal=None, drift_offset=None)
+        for layer in image.layers
+    )
+    return image.with_drift(None, bare)
 
 
 def driven_rows(image: Image, data: Feed) -> Mapping[str, Drive]:

@@ -313,7 +313,8 @@ def _side(image: Image, layer: ImageLayer, drift: Compensation | None) -> Digita
         taps += list(layer.row_correction.transpose(1, 0, 2))
         inside = layer.block_of_bitline == np.arange(layer.col_blocks)[:, None]
         taken += [np.tile(block, (layer.groups, 1)) for block in inside]
-    scale, offset = np.ones(gain.size), np.zeros(gain.size)
+    scale = np.ones(gain.size)
+    offset: npt.NDArray[np.floating] = np.zeros(gain.size)
     if len(book.factors) == 1:
         scale = layer.scale.astype(np.float64) * layer.gain * layer.input_scale
         offset = bias_of(layer, drift)

@@ -86,9 +86,10 @@ def age(found: object) -> float:
     Raises:
         AnswerError: they are none.
     """
-    if not isinstance(found, Real) or isinstance(found, bool) or not 0 <= found < math.inf:
+    seconds = float(found) if isinstance(found, Real) and not isinstance(found, bool) else math.nan
+    if not 0 <= seconds < math.inf:
         raise AnswerError(f"gave {_described(found)} instead of seconds")
-    return float(found)
+    return seconds
 
 
 def took(found: object, cells: int) -> npt.NDArray[np.bool_]:
