@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 #: Part of the ADC's range that a probe vector may fill.
-_PROBE_FILL = 0.8
+_PROBE_FILL = 0.6
 #: Standard deviations of the write errors that must fit into it as well.
 _PROBE_SIGMAS = 2.5
 #: Input vectors of a layer among which those to keep are chosen.

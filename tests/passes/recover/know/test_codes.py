@@ -127,11 +127,11 @@ def test_clipped_codes_are_known_to_be_clipped(tiny_model, tiny_inputs) -> None:
     chip = chip_of(("offset", "reference"))
     image = compile_model(tiny_model(), chip, calib=tiny_inputs, options=UNCLIPPED)
     die = Die.simulated(2)
-    # Vectors for the image's range, which every probe fills, overdrive an ADC of half of it.
+    # Vectors for the image's range overdrive an ADC of a third of it.
     wide = capture(
         Session(image, die=die), Dataset.of(tiny_inputs), CaptureOptions(), outputs=False
     )
-    narrow = image.with_layers(replace(v, adc_lsb_us=v.adc_lsb_us / 2) for v in image.layers)
+    narrow = image.with_layers(replace(v, adc_lsb_us=v.adc_lsb_us / 3) for v in image.layers)
     blind = narrow.updated(chip=narrow.chip.with_(**{"adc.bits": 12}).to_dict())
     session = Session(narrow, die=die)
     for layer in narrow.layers[:2]:
