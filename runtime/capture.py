@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 #: Part of the ADC's range that a probe vector may fill.
-_PROBE_FILL = 0.8
+_PROBE_FILL = 0.6
 #: Standard deviations of the write errors that must fit into it as well.
 _PROBE_SIGMAS = 2.5
 #: Input vectors of a layer among which those to keep are chosen.
@@ -59,7 +59,8 @@ class CaptureOptions:
 
     Attributes:
         vectors: input vectors a tile; half are the layer's own inputs, chosen so that they span
-            its rows, half random probes that reach the directions those leave out.
+            its rows, half probes that reach the directions those leave out, signs of Hadamard
+            matrices. Fewer are the layer's own where too few probes would be left for that.
         repeats: reads of each vector; their mean parts what is static from read noise.
         images: calibration images that the layer's own inputs are taken from.
         record: ``codes`` of every tile; ``sums``, the outputs of whole layers alone; or nothing
@@ -194,10 +195,18 @@ def _chosen(
     options: CaptureOptions,
     generator: torch.Generator,
 ) -> torch.Tensor:
-    """The vectors to read: the layer's own, and probes."""
-    own = min(options.vectors // 2, pool.shape[2])
-    spanning = _spanning(pool, own, generator)
+    """The vectors to read: the layer's own, and probes.
+
+    Half of each, but as many probes as it takes to tell all wordlines apart, where there are so
+    many vectors.
+    """
+    half, whole = options.vectors // 2, _order(pool.shape[1])
+    own = half if options.vectors < whole else min(half, options.vectors - whole)
+    own = min(own, pool.shape[2])
     probes = _probes(image, layer, options.vectors - own, generator)
+    if not own:
+        return probes
+    spanning = _spanning(pool, own, generator)
     return torch.cat([pool[:, :, spanning].float(), probes], dim=2)
 
 
@@ -217,29 +226,71 @@ def _spanning(pool: torch.Tensor, count: int, generator: torch.Generator) -> tor
 def _probes(
     image: Image, layer: ImageLayer, count: int, generator: torch.Generator
 ) -> torch.Tensor:
-    """Random vectors (blocks, wordlines, count), as strong as the ADC's range allows.
+    """Vectors (blocks, wordlines, count) that tell wordlines apart, as strong as the ADC allows.
 
-    Wordlines are on or off, all of one strength; with bit-serial inputs their codes are drawn
-    at random, which makes an on-off pattern of every bit plane, and fewer wordlines are driven
-    where the range asks for it.
+    The signs of Hadamard matrices: over as many vectors as the matrix has rows, any two wordlines
+    are driven alike as often as not, so that noise reaches every cell's estimate alike and least.
+    Signed inputs are driven with either sign, others are on or off, and of a pattern and its
+    complement the one is taken that leaves more room in the ADC's range.
+
+    With bit-serial inputs the codes are drawn at random, which makes an on-off pattern of every bit
+    plane, and fewer wordlines are driven where the range asks for it.
     """
     chip, signed = image.chip, layer.input_signed
     blocks, lines, _ = image.cells(layer).shape
-    on = torch.randint(0, 2, (blocks, lines, count), generator=generator).float()
     # The second wordline of a pair is driven apart from the first: both cells come to light.
     sign = torch.from_numpy(np.resize(image.codebook_of(layer).drive, lines)).float()[:, None]
-    if signed and not two_phases(chip, True):
-        sign, on = sign * (2 * on - 1), torch.ones_like(on)
     high = dac_limits(chip, signed)[1]
-    room = _room(image, layer, sign * on)[:, None, None]
-    if chip.dac.mode != "bit_serial":
-        return sign * on * room.floor().clamp(1, high)
-    codes = torch.randint(1, high + 1, on.shape, generator=generator)
-    return sign * codes * (torch.rand(on.shape, generator=generator) < room)
+    if chip.dac.mode == "bit_serial":
+        on = torch.randint(0, 2, (blocks, lines, count), generator=generator).float()
+        if signed and not two_phases(chip, True):
+            sign, on = sign * (2 * on - 1), torch.ones_like(on)
+        room = _room(image, layer, sign * on).amin(dim=1)[:, None, None]
+        codes = torch.randint(1, high + 1, on.shape, generator=generator)
+        return sign * codes * (torch.rand(on.shape, generator=generator) < room)
+    signs = _hadamard(blocks, lines, count, generator)
+    if signed and not two_phases(chip, True):
+        pattern = sign * signs
+        room = _room(image, layer, pattern)
+    else:
+        either = [sign * (one > 0) for one in (signs, -signs)]
+        rooms = [
+            # A vector that drives nothing tells nothing.
+            torch.where(one.any(dim=1), _room(image, layer, one), 0.0)
+            for one in either
+        ]
+        first = rooms[0] >= rooms[1]
+        pattern = torch.where(first[:, None], either[0], either[1])
+        room = torch.where(first, rooms[0], rooms[1])
+    return pattern * room.floor().clamp(1, high)[:, None]
+
+
+def _order(lines: int) -> int:
+    """Rows of the smallest Hadamard matrix of Sylvester's with a column for each of ``lines``."""
+    return 1 << max(lines - 1, 0).bit_length()
+
+
+def _hadamard(blocks: int, lines: int, count: int, generator: torch.Generator) -> torch.Tensor:
+    """(blocks, lines, count) of 1 and −1: columns of Hadamard matrices, row after row.
+
+    Every block has columns and an order of rows of its own, and other ones each time that all rows
+    are used up.
+    """
+    order = _order(lines)
+    found = torch.empty(blocks, lines, count)
+    for block in found:
+        for start in range(0, count, order):
+            columns = torch.randperm(order, generator=generator)[:lines]
+            rows = torch.randperm(order, generator=generator)[: count - start]
+            both = columns[:, None] & rows
+            for shift in (16, 8, 4, 2, 1):
+                both = both ^ (both >> shift)
+            block[:, start : start + order] = 1 - 2 * (both & 1)
+    return found
 
 
 def _room(image: Image, layer: ImageLayer, pattern: torch.Tensor) -> torch.Tensor:
-    """(blocks,) how many times the unit ``pattern`` fits into the ADC's range."""
+    """(blocks, vectors) how many times each unit ``pattern`` fits into the ADC's range."""
     chip = image.chip
     cells = image.cells(layer)
     levels_us = np.asarray(chip.cell.g_levels_us)
@@ -247,11 +298,11 @@ def _room(image: Image, layer: ImageLayer, pattern: torch.Tensor) -> torch.Tenso
     target = torch.from_numpy(np.where(cells >= 0, target_us, 0.0)).float()
     # Room for what cells and reference are away from their targets.
     sigma_us = np.asarray(chip.cell.sigma.sigma_us(levels_us)).max()
-    driven = pattern.abs().sum(dim=1).amax(dim=1)
+    driven = pattern.abs().sum(dim=1)
     error = _PROBE_SIGMAS * float(sigma_us) * (2 * driven).sqrt()
     lsb = torch.as_tensor(np.broadcast_to(layer.lsb_us, cells.shape[::2]).copy()).float()
-    current = torch.einsum("brc,brv->bcv", target, pattern).abs().amax(dim=2)
-    codes = ((current + error[:, None]) / lsb).amax(dim=1)
+    current = torch.einsum("brc,brv->bcv", target, pattern).abs()
+    codes = ((current + error[:, None]) / lsb[:, :, None]).amax(dim=1)
     room: torch.Tensor = 2 ** (chip.adc.bits - 1) * _PROBE_FILL / codes.clamp_min(1e-9)
     return room
 

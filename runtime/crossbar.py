@@ -12,6 +12,13 @@ import torch.nn.functional as F
 from pimc.chip.converters import dac_limits, two_phases
 from pimc.chip.design import Chip
 from pimc.errors import ImageError
+from pimc.image.drift import (
+    Compensation,
+    bias_of,
+    compensation_at,
+    pedestal_us,
+    worth_us,
+)
 from pimc.image.image import Image, ImageLayer
 from pimc.plan.vectors import refold, takes, unfold
 from pimc.runtime.die.region import Region
@@ -66,21 +73,30 @@ class Digital:
     rectified: DigitalSide | None
 
     @staticmethod
-    def of(image: Image, layer: ImageLayer, device: torch.device) -> Digital:
-        """The constants of one layer of an image."""
+    def of(
+        image: Image,
+        layer: ImageLayer,
+        device: torch.device,
+        drift: Compensation | None = None,
+    ) -> Digital:
+        """The constants of one layer of an image.
+
+        Args:
+            drift: what makes up for the age of the cells.
+        """
 
         def tensor(values: object) -> torch.Tensor:
             return torch.as_tensor(values, dtype=torch.float32).to(device)
 
-        book, lsb = image.codebook_of(layer), layer.adc_column_lsb_us
-        pedestal = tensor(book.pedestal_us(layer.zero))
+        book, lsb = image.codebook_of(layer), worth_us(image, layer, drift)
+        pedestal = tensor(pedestal_us(image, layer, drift))
         correction, added = layer.row_correction, layer.residual
-        columns, side = (layer.groups, layer.cols, 1), _side(image, layer)
+        columns, side = (layer.groups, layer.cols, 1), _side(image, layer, drift)
         plain = side is not None and added is None and len(book.factors) == 1
         return Digital(
             scale=tensor(layer.scale * layer.gain)[:, None],
-            bias=tensor(layer.bias.copy())[:, None],
-            lsb=layer.adc_lsb_us if lsb is None else tensor(lsb.copy())[:, :, None],
+            bias=tensor(bias_of(layer, drift))[:, None],
+            lsb=lsb if isinstance(lsb, float) else tensor(lsb)[:, :, None],
             drive=tensor(book.drive)[:, None] if book.row_planes > 1 else None,
             factors=tensor(book.factors)[:, None],
             pedestal=pedestal[:, None] if bool(pedestal.any()) else None,
@@ -105,9 +121,21 @@ class CrossbarLayer:
     digital: Digital = field(repr=False)
 
     @staticmethod
-    def of(image: Image, layer: ImageLayer, device: Device, torch_device: str) -> CrossbarLayer:
-        """Bind one layer of an image to a device."""
-        digital = Digital.of(image, layer, torch.device(torch_device))
+    def of(
+        image: Image,
+        layer: ImageLayer,
+        device: Device,
+        torch_device: str,
+        age_s: float | None = None,
+    ) -> CrossbarLayer:
+        """Bind one layer of an image to a device.
+
+        Args:
+            age_s: how long ago its cells were written; None: not known, or of no concern.
+        """
+        note = image.drift if age_s is not None else None
+        drift = compensation_at(layer, note.ages_s, age_s) if note and age_s else None
+        digital = Digital.of(image, layer, torch.device(torch_device), drift)
         return CrossbarLayer(layer, image.chip, Region.of(image, layer), device, digital)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
@@ -278,18 +306,17 @@ class CrossbarLayer:
         return refold(y, x, layer.window)
 
 
-def _side(image: Image, layer: ImageLayer) -> DigitalSide | None:
+def _side(image: Image, layer: ImageLayer, drift: Compensation | None) -> DigitalSide | None:
     """The digital constants as a device takes them; None for inputs of dynamic range.
 
     A single bitline a weight gives outputs, several give currents that are still to be combined.
     """
     if layer.input_scale is None:
         return None
-    book = image.codebook_of(layer)
-    lsb = layer.adc_column_lsb_us
-    gain = np.full((layer.groups, layer.bitlines), layer.adc_lsb_us) if lsb is None else lsb
+    book, lsb = image.codebook_of(layer), worth_us(image, layer, drift)
+    gain = np.full((layer.groups, layer.bitlines), lsb) if isinstance(lsb, float) else lsb
     taps, taken = [], []
-    pedestal = book.pedestal_us(layer.zero).reshape(layer.groups, layer.cols)
+    pedestal = pedestal_us(image, layer, drift).reshape(layer.groups, layer.cols)
     if pedestal.any():
         # One wordline of every row, and one bitline of every weight, stand for all of them.
         taps.append(np.tile(np.arange(book.row_planes) == 0, (layer.groups, layer.rows)))
@@ -301,10 +328,11 @@ def _side(image: Image, layer: ImageLayer) -> DigitalSide | None:
         taps += list(layer.row_correction.transpose(1, 0, 2))
         inside = layer.block_of_bitline == np.arange(layer.col_blocks)[:, None]
         taken += [np.tile(block, (layer.groups, 1)) for block in inside]
-    scale, offset = np.ones(gain.size), np.zeros(gain.size)
+    scale = np.ones(gain.size)
+    offset: npt.NDArray[np.floating] = np.zeros(gain.size)
     if len(book.factors) == 1:
         scale = layer.scale.astype(np.float64) * layer.gain * layer.input_scale
-        offset = layer.bias
+        offset = bias_of(layer, drift)
     height = layer.row_blocks * layer.row_block
     lines = np.zeros((len(taps), layer.groups, height))
     for number, tap in enumerate(taps):

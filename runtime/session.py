@@ -18,7 +18,7 @@ from pimc.image.image import Image
 from pimc.plan.records import layer_of
 from pimc.runtime.crossbar import CrossbarLayer
 from pimc.runtime.die.die import Die
-from pimc.runtime.door.abilities import ReadsLayers, Resumable
+from pimc.runtime.door.abilities import ReadsLayers, Resumable, age_of
 from pimc.runtime.door.device import Device
 from pimc.runtime.door.program import program
 from pimc.runtime.door.sim_driver import simulated
@@ -61,6 +61,10 @@ class Session(OrtMethods):
         converters: False leaves the ADC out.
         device: torch device to compute on, where no providers name one.
         ir_drop: how a simulated die's wires are taken into account: ``first`` order or ``exact``.
+        age_s: how long ago the cells were written, for an image whose digital side follows drift
+            (:attr:`~pimc.image.content.ImageContent.drift`). A simulated die tells it by itself,
+            and so does a device with :class:`~pimc.runtime.door.abilities.TellsAge`; of others
+            the cells are taken to be fresh where nothing is said.
 
     Raises:
         ImageError: the image cannot be read.
@@ -80,6 +84,7 @@ class Session(OrtMethods):
         converters: bool = True,
         device: str | None = None,
         ir_drop: Method = "first",
+        age_s: float | None = None,
     ) -> None:
         self._threads_allowed = check_session_options(sess_options)
         self._options = sess_options
@@ -88,20 +93,40 @@ class Session(OrtMethods):
         self._die, self._seed = die, seed
         self._converters = converters
         self._ir_drop: Method = ir_drop
+        self._told_age_s = age_s
         self.image = _image(path_or_bytes)
         self._bind(self._attached(die or Die.ideal(), seed))
 
     def _bind(self, device: Device) -> None:
         """Load the image's network, its layers on ``device``."""
         self.device = device
-        self.layers = {
-            layer.name: CrossbarLayer.of(self.image, layer, device, self._torch_device)
-            for layer in self.image.layers
-        }
+        self._age_s = self._age_now()
+        self.layers = self._bound()
         graph = self.image.graph()
         self.inputs = [node_arg(value) for value in graph.graph.inputs]
         self.outputs = [node_arg(value) for value in graph.graph.outputs]
         self.executor = Executor(graph, device=self._torch_device)
+
+    def _bound(self) -> dict[str, CrossbarLayer]:
+        """The layers on the session's device, whose cells have the session's age."""
+        return {
+            layer.name: CrossbarLayer.of(
+                self.image, layer, self.device, self._torch_device, self._age_s
+            )
+            for layer in self.image.layers
+        }
+
+    def _age_now(self) -> float | None:
+        """How old the cells are, where that is of concern to the image."""
+        if self.image.drift is None:
+            return None
+        return age_of(self.device) if self._told_age_s is None else self._told_age_s
+
+    def _follow_age(self) -> None:
+        """Bind the layers anew where time has passed for the device."""
+        if (now := self._age_now()) != self._age_s:
+            self._age_s = now
+            self.layers = self._bound()
 
     def __repr__(self) -> str:
         values = (
@@ -127,6 +152,7 @@ class Session(OrtMethods):
         other.layers = {
             name: replace(layer, device=other.device) for name, layer in self.layers.items()
         }
+        other._follow_age()
         return other
 
     def get_inputs(self) -> list[NodeArg]:
@@ -186,6 +212,7 @@ class Session(OrtMethods):
         array: ArrayCall | None = None,
     ) -> dict[str, torch.Tensor]:
         """Values by name as tensors; ``array`` replaces what array layers compute."""
+        self._follow_age()
         with torch.inference_mode(), at_most(self._threads_allowed), self._threads():
             return self.executor.run(inputs, want=want, array=array or _Reads(self))
 
@@ -213,7 +240,10 @@ class Session(OrtMethods):
             raise UsageError(
                 "a session on a device cannot be pickled", hint="open one on the other side"
             )
-        names = ("_threads_allowed", "_providers", "_converters", "_ir_drop", "_seed")
+        names = (
+            *("_threads_allowed", "_providers", "_converters", "_ir_drop", "_seed"),
+            "_told_age_s",
+        )
         settings = {name: getattr(self, name) for name in names}
         die = copy.deepcopy(self._die or Die.ideal())
         return _unpickled, (self.image.to_bytes(), die, self.device.state(), settings)

@@ -18,6 +18,13 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 #: Enough images to run every step; the shown figures come from all of them.
 IMAGES = 96
+#: Cells that move a little with time.
+AGES = {
+    "retention.kind": "log",
+    "retention.log_shift_us": -0.02,
+    "retention.log_sigma_us": 0.01,
+    "retention.sigma_1s_us": 0.05,
+}
 
 
 def blocks(language: str) -> list[str]:
@@ -65,7 +72,7 @@ def test_commands_of_the_page_on_recovery_run(tiny_image: Image, tmp_path: Path)
     rng = np.random.default_rng(0)
     for place in (with_die, without):
         (place / "data").mkdir(parents=True)
-        tiny_image.save(place / "model.pimc")
+        tiny_image.with_chip(tiny_image.chip.with_(**AGES)).save(place / "model.pimc")
         for name in ("calib.npz", "test.npz"):
             x = rng.standard_normal((64, 2, 8, 8)).astype(np.float32)
             np.savez(place / "data" / name, x=x, y=rng.integers(0, 4, 64))

@@ -94,6 +94,7 @@ ELSEWHERE: dict[str, str] = {
     "pimc/files/strict.py": "tests/pimc/chip/test_design.py",
     "pimc/files/tensor_file.py": "tests/pimc/files/test_container.py",
     "pimc/functions/capture.py": "tests/pimc/functions/test_functions.py",
+    "pimc/functions/compensate.py": "tests/pimc/cli/recovering/test_compensate.py",
     "pimc/functions/evaluate.py": "tests/pimc/functions/test_functions.py",
     "pimc/functions/explore.py": "tests/pimc/functions/test_functions.py",
     "pimc/functions/given.py": "tests/pimc/functions/test_functions.py",

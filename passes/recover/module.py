@@ -95,6 +95,13 @@ class ChipModule(torch.nn.Module):
                 where=type(die).__name__,
                 hint="give pimc.Die.simulated(seed), or a Die read from its file",
             )
+        if die is not None and die.chip is not None and _aged(image, die):
+            raise UsageError(
+                "a module does not follow drift, and this die has aged",
+                where=die.name,
+                hint="take the compensation off with `pimc compensate --off`, or read it by a "
+                "Session",
+            )
         self.source, self.fresh, self.through = image, fresh, through
         made = [NoisyLayer.at(image, layer) for layer in image.layers]
         self.layers = torch.nn.ModuleList(made)
@@ -200,6 +207,11 @@ class ChipModule(torch.nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         """Executors are made again where they are needed."""
         return {**self.__dict__, "_executors": {}}
+
+
+def _aged(image: Image, die: Die) -> bool:
+    """Whether the digital side would make up for the age of the die."""
+    return image.drift is not None and die.age_s > image.drift.ages_s[0]
 
 
 def _feed(

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pimc.data.dataset import Dataset
 
 __all__ = [
+    "age_text",
     "clipping_layers",
     "engineering",
     "facts",
@@ -90,6 +91,18 @@ def clipping_layers(shares: Mapping[str, float]) -> str:
     shown = "  ".join(f"{layer} {percent(-share)}" for share, layer in found[:_NAMED])
     more = len(found) - _NAMED
     return f"{shown}  and {more} more" if more > 0 else shown
+
+
+#: Spans of time, the longest first.
+_SPANS = ((31_557_600.0, "y"), (86_400.0, "d"), (3_600.0, "h"), (60.0, "min"))
+
+
+def age_text(seconds: float) -> str:
+    """A time in the longest span that it holds: ``3.17 y``."""
+    for length, name in _SPANS:
+        if seconds >= length:
+            return f"{seconds / length:.3g} {name}"
+    return f"{seconds:.3g} s"
 
 
 def percents(low: float | None, high: float | None) -> str:

@@ -18,7 +18,7 @@ from pimc.errors import ChipError, ImageError
 from pimc.files.tensor_file import Tensor
 from pimc.files.weights.onnx_outline import model_in
 from pimc.files.weights.packing import bits_per_cell, unpack_levels
-from pimc.image.format.notes import CalibrationNote, RecoveryNote, SourceModel
+from pimc.image.format.notes import CalibrationNote, DriftNote, RecoveryNote, SourceModel
 from pimc.image.format.sections import (
     NEWER,
     LayerEntry,
@@ -141,6 +141,16 @@ class ImageContent:
             ImageError: the note is malformed.
         """
         note: RecoveryNote | None = read_section("recovery", self.manifest)
+        return note
+
+    @property
+    def drift(self) -> DriftNote | None:
+        """For which ages the digital side makes up for drift; None where it does not.
+
+        Raises:
+            ImageError: the note is malformed.
+        """
+        note: DriftNote | None = read_section("drift", self.manifest)
         return note
 
     @property

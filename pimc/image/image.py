@@ -24,7 +24,7 @@ from pimc.files.migrate import up_to_date
 from pimc.files.weights.packing import bits_per_cell, pack_levels, unpack_levels
 from pimc.image.content import ImageContent
 from pimc.image.format.migrations import FORMAT, STEPS, VERSION
-from pimc.image.format.notes import RecoveryNote
+from pimc.image.format.notes import DriftNote, RecoveryNote
 from pimc.image.format.tables import TILE_FIELDS
 from pimc.image.format.tensors import layer_tensor
 from pimc.image.layer import ImageLayer
@@ -127,6 +127,12 @@ class Image(ImageContent):
     def with_recovery(self, note: RecoveryNote) -> Image:
         """A new image with the note of the recovery that wrote it."""
         return self.updated(recovery=asdict(note))
+
+    def with_drift(self, note: DriftNote | None, layers: Iterable[ImageLayer]) -> Image:
+        """A new image whose digital side follows drift as ``layers`` say; None: that does not."""
+        manifest = {name: value for name, value in self.manifest.items() if name != "drift"}
+        noted = {} if note is None else {"drift": {**asdict(note), "ages_s": list(note.ages_s)}}
+        return self._resealed({**manifest, **noted}, self.tensors).with_layers(layers)
 
     def since(self, parent: Image) -> tuple[list[Any], dict[str, Tensor]]:
         """What differs from ``parent`` as to layers and tensors, for :meth:`with_changes`."""

@@ -118,6 +118,8 @@ class ImageLayer(LayerRecord[Tensor]):
             range of its own, shared by its row blocks; else None.
         teacher_weight, teacher_bias: the float network, (groups, rows, cols) and
             (groups * cols,); None in an image written without a teacher.
+        drift_gain, drift_pedestal, drift_offset: (ages, groups * cols) what makes up for drift,
+            at the ages of the image's note; or None (:mod:`pimc.image.drift`).
         residual_index, residual_value: (n,) weights that the digital side adds to those of the
             cells, before the gain, by their place in (groups, rows, cols), increasing; or None.
     """

@@ -56,6 +56,7 @@ def summarize(image: Image) -> dict[str, Any]:
         "calibrated": image.calibrated,
         "teacher": all(layer.teacher_weight is not None for layer in image.layers),
         "recovery": manifest["recovery"],
+        "drift": manifest.get("drift"),
         "arrays_used": image.arrays,
         "arrays_available": chip.hierarchy.arrays,
         "phases": len(image.phases),

@@ -158,6 +158,20 @@ class Die:
         self.clock_s += seconds
         self.revision += 1
 
+    @property
+    def age_s(self) -> float:
+        """Seconds since most of its cells were written; 0 of a perfect one, which no time changes.
+
+        A cell counts as no younger than the chip's least age. Dies that nothing was written to are
+        as old as their clock.
+        """
+        if self.perfect:
+            return 0.0
+        state = self.cells
+        ages = state.age_s[state.level != UNWRITTEN]
+        oldest = float(np.median(ages)) if ages.size else self.clock_s
+        return max(oldest, self.attached().retention.youngest_s)
+
     def held_us(self, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """What cells (addresses, any shape) conduct now, in µS."""
         chip, state = self.attached(), self.cells

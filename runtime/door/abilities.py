@@ -199,6 +199,20 @@ class Ageable(Protocol):
 
 
 @runtime_checkable
+class TellsAge(Protocol):
+    """A device that knows how long ago its cells were written.
+
+    With it the digital side of an image that follows drift is that of the device's age. Without it
+    the age is what ``--age`` says; where nobody says it, the cells are taken to be fresh.
+    """
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since most of the cells were written."""
+        ...
+
+
+@runtime_checkable
 class CountsReads(Protocol):
     """A device that counts its reads: one array activated by one input vector, or a bit plane.
 
@@ -277,6 +291,11 @@ def age(device: Device, seconds: float) -> None:
         device.age(seconds)
     elif seconds:
         raise UsageError("does not age at will", where=device.name, hint="leave out --age")
+
+
+def age_of(device: Device) -> float | None:
+    """Seconds since most cells were written; None where the device does not know."""
+    return float(device.age_s) if isinstance(device, TellsAge) else None
 
 
 def reads_of(device: Device) -> int | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from pimc.runtime.door.device import Saturation
 from pimc.runtime.door.foreign import AnswerError
 
 __all__ = [
+    "age",
     "codes",
     "count",
     "name",
@@ -77,6 +78,18 @@ def count(found: object) -> int:
     if not isinstance(found, Integral) or isinstance(found, bool) or found < 0:
         raise AnswerError(f"gave {_described(found)} instead of a count")
     return int(found)
+
+
+def age(found: object) -> float:
+    """Seconds, 0 or more.
+
+    Raises:
+        AnswerError: they are none.
+    """
+    seconds = float(found) if isinstance(found, Real) and not isinstance(found, bool) else math.nan
+    if not 0 <= seconds < math.inf:
+        raise AnswerError(f"gave {_described(found)} instead of seconds")
+    return seconds
 
 
 def took(found: object, cells: int) -> npt.NDArray[np.bool_]:

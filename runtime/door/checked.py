@@ -155,6 +155,15 @@ class _Ageable(_Checked):
             self._device.age(seconds)
 
 
+class _TellsAge(_Checked):
+    """See :class:`~pimc.runtime.door.abilities.TellsAge`."""
+
+    @property
+    def age_s(self) -> float:
+        with self._calls("age_s"):
+            return answers.age(self._device.age_s)
+
+
 class _CountsReads(_Checked):
     """See :class:`~pimc.runtime.door.abilities.CountsReads`."""
 
@@ -189,6 +198,7 @@ _PARTS: Mapping[Any, type[_Checked]] = {
     abilities.Savable: _Savable,
     abilities.Resumable: _Resumable,
     abilities.Ageable: _Ageable,
+    abilities.TellsAge: _TellsAge,
     abilities.CountsReads: _CountsReads,
     abilities.CountsWrites: _CountsWrites,
     abilities.CountsSaturation: _CountsSaturation,

@@ -178,6 +178,11 @@ class SimDevice:
         """See :class:`~pimc.runtime.door.abilities.Ageable`."""
         self.die.age(seconds)
 
+    @property
+    def age_s(self) -> float:
+        """See :class:`~pimc.runtime.door.abilities.TellsAge`."""
+        return self.die.age_s
+
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """See :class:`~pimc.runtime.door.abilities.Resumable`."""
         held = {f"cells.{name}": value.copy() for name, value in vars(self.die.cells).items()}

@@ -6,7 +6,7 @@ in ``docs/physics.md``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -27,6 +27,7 @@ __all__ = [
     "SigmaAt",
     "aged_us",
     "changes",
+    "moved_us",
     "retention_of",
 ]
 
@@ -153,14 +154,35 @@ def aged_us(
         age_s: seconds since the write, above 0.
         write: number of each cell's last write.
     """
-    age, held = age_s.astype(np.float64), g_us.astype(np.float64)
-    if (model := retention_of(chip)) is not None:
-        (drawn,) = normals(1, seed, streams.retention, cells, write)
-        change = model.shift_us(target_us, age) + model.sigma_us(target_us, age) * drawn
-        held = np.maximum(g_us + change, 0.0)
+    age, model = age_s.astype(np.float64), retention_of(chip)
+    drawn = None if model is None else normals(1, seed, streams.retention, cells, write)[0]
+    own = (
+        normals(term.draws, own_seed(seed, term.name), streams.own, cells, write)
+        for term in chip.physics.of_time
+    )
+    return moved_us(chip, g_us.astype(np.float64), target_us, age, drawn, own)
+
+
+def moved_us(
+    chip: Chip,
+    g_us: Array64,
+    target_us: Array64,
+    age_s: Array64,
+    drawn: Array64 | None,
+    own: Iterable[Array64],
+) -> Array64:
+    """:func:`aged_us` of given standard normal draws.
+
+    Args:
+        drawn: of the chip's own retention, as ``g_us``; None where it has none.
+        own: (draws, *shape) of each of a laboratory's own terms.
+    """
+    held, model = g_us, retention_of(chip)
+    if model is not None and drawn is not None:
+        change = model.shift_us(target_us, age_s) + model.sigma_us(target_us, age_s) * drawn
+        held = np.maximum(held + change, 0.0)
         if chip.retention.within_range:
             held = np.clip(held, chip.cell.g_min_us, chip.cell.g_max_us)
-    for term in chip.physics.of_time:
-        draws = normals(term.draws, own_seed(seed, term.name), streams.own, cells, write)
-        held = np.maximum(term.aged_us(held, target_us, age, draws), 0.0)
+    for term, draws in zip(chip.physics.of_time, own, strict=True):
+        held = np.maximum(term.aged_us(held, target_us, age_s, draws), 0.0)
     return held

@@ -12,7 +12,7 @@ from pimc.chip.converters import adc_limits, dac_limits
 from pimc.data.dataset import Dataset
 from pimc.errors import DeviceError
 from pimc.image.image import ImageLayer
-from pimc.runtime.capture import Capture, LayerCapture, capture
+from pimc.runtime.capture import Capture, LayerCapture, _hadamard, _order, capture
 from pimc.runtime.die.die import Die
 from pimc.runtime.die.region import Region
 from pimc.runtime.door.sim import SimDevice
@@ -212,3 +212,44 @@ class Uncounted:
     def __init__(self, inner: SimDevice) -> None:
         self.name, self.program = inner.name, inner.program
         self.written, self.read = inner.written, inner.read
+
+
+# --- probes ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lines", [1, 7, 16, 100])
+def test_wordlines_are_driven_alike_as_often_as_not(lines: int) -> None:
+    order = _order(lines)
+    assert lines <= order < 2 * lines
+    generator = torch.Generator().manual_seed(0)
+    signs = _hadamard(3, lines, 2 * order, generator)
+    assert set(signs.unique().tolist()) <= {-1.0, 1.0}
+    for block in signs:
+        for part in block.split(order, dim=1):
+            np.testing.assert_array_equal((part @ part.T).numpy(), order * np.eye(lines))
+    if lines > 7:
+        assert not torch.equal(signs[0], signs[1])
+        assert not torch.equal(signs[0][:, :order], signs[0][:, order:])
+
+
+def test_few_vectors_are_all_probes_where_fewer_would_not_reach_every_row(
+    tiny_image, tiny_inputs
+) -> None:
+    """As many as a matrix has rows tell all wordlines apart; half of them would not."""
+    for layer in tiny_image.layers:
+        order = _order(tiny_image.cells(layer).shape[1])
+        captured = take(tiny_image, tiny_inputs, vectors=order, repeats=1)
+        for block, present in zip(
+            captured.layers[layer.index].inputs, tiny_image.cells(layer), strict=True
+        ):
+            rows = (present >= 0).any(axis=1)
+            assert np.linalg.matrix_rank(block[rows].astype(float)) >= rows.sum() - 1
+
+
+def test_every_probe_is_as_strong_as_it_may_be(tiny_image, tiny_inputs) -> None:
+    layer = tiny_image.layers[1]
+    captured = take(tiny_image, tiny_inputs, vectors=64, repeats=1)
+    _, probes = own_and_probes(captured.layers[1], layer)
+    strengths = np.abs(probes).max(axis=1)
+    assert (strengths > 0).all()  # none drives nothing
+    assert len(np.unique(strengths)) > 4

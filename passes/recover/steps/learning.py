@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pimc.errors import CaptureError
+from pimc.errors import CaptureError, UsageError
 from pimc.passes.recover.bench.bench import Bench
 from pimc.passes.recover.bench.floor import outputs_noise
 from pimc.passes.recover.bench.judge import judge
@@ -18,6 +18,7 @@ from pimc.passes.recover.know.codes import identify
 from pimc.passes.recover.know.outputs import identify_outputs
 from pimc.passes.recover.know.sums import identify_sums
 from pimc.runtime.capture import Capture, capture
+from pimc.runtime.door.abilities import age_of
 
 __all__ = ["learn"]
 
@@ -35,8 +36,10 @@ def learn(
 
     Raises:
         CaptureError: an output of the network was not recorded.
+        UsageError: the digital side follows drift, and the cells are no longer fresh.
         DeviceError: the chip failed.
     """
+    _require_fresh(bench, state)
     captured = _captured(bench, state, only, number)
     if captured.record == "outputs":
         state = _from_outputs(bench, state, captured.outputs)
@@ -44,6 +47,25 @@ def learn(
         state = _from_layers(bench, state, captured)
     state = replace(state, learnt=state.learnt + 1)
     return state if bench.has_chip else judge(bench, state, "as captured")
+
+
+def _require_fresh(bench: Bench, state: State) -> None:
+    """What cells are found to hold must be all that the digital side works with.
+
+    Raises:
+        UsageError: it makes up for drift besides.
+    """
+    note = state.image.drift
+    if note is None:
+        return
+    age_s = None if bench.device is None else age_of(bench.device)
+    if age_s is None or age_s > note.ages_s[0]:
+        raise UsageError(
+            "cells are identified on fresh dies only where the digital side follows drift",
+            where=state.image.model.name,
+            hint="take --strategy affine; or take the compensation off with `pimc compensate "
+            "--off`, recover, and learn it again with --from",
+        )
 
 
 def _captured(bench: Bench, state: State, only: Sequence[int] | None, number: int) -> Capture:

@@ -9,7 +9,7 @@ from typing import Any
 from pimc.cli.command import Report, Settings, command
 from pimc.cli.options.single import explain_option, image_argument
 from pimc.cli.summary import explanations, layer_table, summary_facts
-from pimc.cli.text import facts
+from pimc.cli.text import age_text, facts
 
 __all__ = ["COMMAND", "InfoArguments", "info"]
 
@@ -36,12 +36,21 @@ def info(settings: Settings, arguments: InfoArguments) -> Report:
         *summary_facts(summary),
         ("teacher", "float weights included" if summary["teacher"] else "none"),
         ("recovery", _recovery(summary["recovery"])),
+        ("drift", _drift(summary["drift"])),
     ]
     text = f"{layer_table(summary, below=len(pairs))}\n\n{facts(pairs)}"
     return Report(summary, text + explanations(summary, loaded.chip) if arguments.explain else text)
 
 
 COMMAND = command("info", InfoArguments, info, example="pimc info model.pimc --explain")
+
+
+def _drift(drift: Any) -> str:
+    if not drift:
+        return ""
+    first, last = (age_text(drift["ages_s"][end]) for end in (0, -1))
+    drive = "as calibration data drive rows" if drift["calibrated"] else "all rows alike"
+    return f"compensated from {first} to {last}, {drive}"
 
 
 def _recovery(recovery: Any) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pimc.cli.command import warned
 from pimc.cli.options.fields import flag, option
 from pimc.cli.options.single import device_option, ir_drop_option
 from pimc.cli.options.values import DURATION, FILE
@@ -38,7 +39,10 @@ class DieOptions:
         "See `pimc devices`; cuda or mps: the simulated chip, computed there."
     )
     age: float | None = option(
-        "--age", type=DURATION, help="Time between writing and reading a drawn die: 1d."
+        "--age",
+        type=DURATION,
+        help="Time between writing and reading a drawn die: 1d; of a chip on a bench, for an image"
+        " that follows drift.",
     )
     ideal: bool = flag(
         "--ideal", help="Perfect cells without noise, read by the chip's converters."
@@ -76,6 +80,7 @@ def session(image: Image, seed: int, dies: DieOptions) -> Session:
     """
     from pimc.errors import DeviceError, UsageError
     from pimc.runtime.die.die import Die
+    from pimc.runtime.door.abilities import age_of
     from pimc.runtime.door.drivers import open_device, require_programmed, simulates
     from pimc.runtime.read.processor import driver_and_processor
     from pimc.runtime.session import Session
@@ -84,7 +89,8 @@ def session(image: Image, seed: int, dies: DieOptions) -> Session:
     driver, processor = driver_and_processor(dies.device)
     simulated = simulates(driver)
     drawn = die is None and simulated and not ideal
-    if dies.age is not None and not drawn:
+    told = dies.age is not None and not simulated and image.drift is not None
+    if dies.age is not None and not drawn and not told:
         raise UsageError(
             "--age is for dies that are drawn from --seed", hint="a die file ages by `pimc age`"
         )
@@ -97,4 +103,7 @@ def session(image: Image, seed: int, dies: DieOptions) -> Session:
         raise DeviceError("no such die file", str(die), "make it with `pimc program`")
     chip = open_device(driver, image, die=die, seed=seed, ir_drop=ir_drop, processor=processor)
     require_programmed(image, chip)
-    return Session(image, die=chip, device=processor)
+    if image.drift is not None and not told and age_of(chip) is None:
+        text = f"nobody says how old the cells of {chip.name} are, they count as fresh: give --age"
+        warned([text])
+    return Session(image, die=chip, device=processor, age_s=dies.age if told else None)

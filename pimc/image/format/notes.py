@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from pimc.files.strict import Rule, default_of, described, key
 
-__all__ = ["CalibrationNote", "InputNote", "RecoveryNote", "SourceModel"]
+__all__ = ["CalibrationNote", "DriftNote", "InputNote", "RecoveryNote", "SourceModel"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,27 @@ class RecoveryNote:
         metadata=key("int", "writes; a cell written twice counts twice", low=0)
     )
     rounds: int = field(metadata=key("int", "rounds of writing", low=0))
+
+
+@dataclass(frozen=True)
+class DriftNote:
+    """For which ages the digital side knows how the chip's cells drift."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule("ages_s", lambda note: len(note.ages_s) > 1, "must have two entries at least"),
+        Rule(
+            "ages_s",
+            lambda note: all(one < two for one, two in itertools.pairwise(note.ages_s)),
+            "must be strictly increasing",
+        ),
+    )
+
+    ages_s: tuple[float, ...] = field(
+        metadata=key("floats", "seconds since the cells were written, increasing", above=0)
+    )
+    calibrated: bool = field(
+        metadata=key("bool", "calibration data said how rows are driven; else all alike")
+    )
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,13 @@ from pimc.chip.sections import LayerMapping
 from pimc.errors import ImageError
 from pimc.files.manifest import may_be_null, read_key, read_object
 from pimc.files.strict import allowed, described, key, plain_table
-from pimc.image.format.notes import CalibrationNote, InputNote, RecoveryNote, SourceModel
+from pimc.image.format.notes import (
+    CalibrationNote,
+    DriftNote,
+    InputNote,
+    RecoveryNote,
+    SourceModel,
+)
 from pimc.plan.records import Window
 
 __all__ = [
@@ -171,6 +177,14 @@ class Manifest:
             "table",
             "optional: how the calibration data were prepared, and which they were, see below",
             table=CalibrationNote,
+        ),
+    )
+    drift: DriftNote | None = field(
+        default=None,
+        metadata=key(
+            "table",
+            "optional: the digital side makes up for what time does to the cells, see below",
+            table=DriftNote,
         ),
     )
     layers: Sequence[LayerEntry] = field(

@@ -165,6 +165,42 @@ class LayerTensors(Generic[T_co]):
             optional=True,
         ),
     )
+    drift_gain: T_co | None = field(
+        default=None,
+        repr=False,
+        metadata=tensor(
+            "float32",
+            ("ages", "groups · cols"),
+            "factor of what codes are worth at each of `drift.ages_s`, see below",
+            values="positive",
+            optional=True,
+            needs="drift_pedestal",
+        ),
+    )
+    drift_pedestal: T_co | None = field(
+        default=None,
+        repr=False,
+        metadata=tensor(
+            "float32",
+            ("ages", "groups · cols"),
+            "µS, see below",
+            values="finite",
+            optional=True,
+            needs="drift_offset",
+        ),
+    )
+    drift_offset: T_co | None = field(
+        default=None,
+        repr=False,
+        metadata=tensor(
+            "float32",
+            ("ages", "groups · cols"),
+            "µS times DAC code, see below",
+            values="finite",
+            optional=True,
+            needs="drift_gain",
+        ),
+    )
     teacher_weight: T_co | None = field(
         default=None,
         repr=False,

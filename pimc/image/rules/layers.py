@@ -11,6 +11,7 @@ from pimc.image.format.tensors import LAYER_TENSORS
 
 __all__ = [
     "blocks_fit_arrays",
+    "drift_is_of_the_ages_stated",
     "layers_have_names_of_their_own",
     "phases_have_arrays",
     "planes_are_those_of_the_mapping",
@@ -63,6 +64,16 @@ def tensors_are_of_layers(image: ImageContent) -> Iterator[str]:
         found = _OF_LAYER.fullmatch(name)
         if found is not None and int(found[1]) >= count:
             yield f"tensor {name}: the manifest has {count} layers"
+
+
+def drift_is_of_the_ages_stated(image: ImageContent) -> Iterator[str]:
+    """Where layers follow drift, the manifest states the ages."""
+    note = image.drift
+    ages = 0 if note is None else len(note.ages_s)
+    for layer in image.layers:
+        if layer.drift_gain is not None and len(layer.drift_gain) != ages:
+            found = len(layer.drift_gain)
+            yield f"drift: {found} ages of layer {layer.index}, the manifest states {ages}"
 
 
 def phases_have_arrays(image: ImageContent) -> Iterator[str]:

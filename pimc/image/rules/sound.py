@@ -11,6 +11,7 @@ from pimc.image.format.tensors import IMAGE_TENSORS, image_ranges, image_sizes
 from pimc.image.rules.graph import graph_is_the_networks
 from pimc.image.rules.layers import (
     blocks_fit_arrays,
+    drift_is_of_the_ages_stated,
     layers_have_names_of_their_own,
     phases_have_arrays,
     planes_are_those_of_the_mapping,
@@ -37,6 +38,7 @@ RULES: tuple[Rule, ...] = (
     blocks_fit_arrays,
     windows_fit_rows,
     tensors_are_of_layers,
+    drift_is_of_the_ages_stated,
     phases_have_arrays,
     tiles_are_of_layers,
     tiles_cover_layers,

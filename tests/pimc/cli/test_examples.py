@@ -21,6 +21,9 @@ from pimc.studies.evaluate import float_session
 def folder(tmp_path_factory, tiny_model, tiny_image: Image, tiny_inputs) -> Path:
     """What the examples speak of: a model, its images, data, a programmed die, measured cells."""
     folder: Path = tmp_path_factory.mktemp("examples")
+    ages = {"log_shift_us": -0.02, "log_sigma_us": 0.01, "sigma_1s_us": 0.05, "kind": "log"}
+    retention = {f"retention.{key}": value for key, value in ages.items()}
+    tiny_image = tiny_image.with_chip(tiny_image.chip.with_(**retention))
     onnx.save(tiny_model(), folder / "model.onnx")
     tiny_image.save(folder / "model.pimc")
     levels = tiny_image.levels.copy()

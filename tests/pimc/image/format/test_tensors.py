@@ -15,7 +15,7 @@ from pimc.errors import ImageError
 from pimc.files import container
 from pimc.files.schema import by_field, misfits, outside, tensor_rows
 from pimc.image.format.migrations import FORMAT, VERSION
-from pimc.image.format.notes import CalibrationNote, RecoveryNote
+from pimc.image.format.notes import CalibrationNote, DriftNote, RecoveryNote
 from pimc.image.format.sections import MANIFEST, LayerEntry, key_rows
 from pimc.image.format.tensors import (
     IMAGE_TENSORS,
@@ -52,6 +52,7 @@ def test_the_specification_lists_all_keys() -> None:
     assert rows("name") == [*key_rows(LayerEntry)]
     assert rows("layout") == [*key_rows(CalibrationNote)]
     assert rows("parent") == [*key_rows(RecoveryNote)]
+    assert rows("ages_s") == [*key_rows(DriftNote)]
 
 
 def test_the_specification_names_the_version() -> None:
@@ -90,12 +91,15 @@ def whole(tiny_image: Image) -> Image:
     """An image with every tensor that there is; those that it had not change nothing."""
     tensors = dict(tiny_image.tensors)
     first = tiny_image.layers[0]
-    sizes = first.sizes | {"tiles": len(tiny_image.tiles), "groups · cols": len(first.gain)}
+    sizes = first.sizes | {
+        "tiles": len(tiny_image.tiles), "groups · cols": len(first.gain), "ages": 2,
+    }  # fmt: skip
     for name, spec in zip(NAMES, [*IMAGE_TENSORS.values(), *LAYER_TENSORS.values()], strict=True):
         shape = [dim if isinstance(dim, int) else sizes.get(dim, 1) for dim in spec.shape]
         nothing = {"line_offsets": -1}.get(name, int(spec.values == "positive"))
         tensors.setdefault(name, np.full(shape, nothing, spec.dtypes[0]))
-    return Image.build(tiny_image.manifest, tensors)
+    ages = {"ages_s": [1.0, 2.0], "calibrated": True}
+    return Image.build({**tiny_image.manifest, "drift": ages}, tensors)
 
 
 def test_an_image_with_every_tensor_is_read(whole: Image, tmp_path: Path) -> None:
