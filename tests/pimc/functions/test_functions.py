@@ -20,6 +20,7 @@ from pimc.image.image import Image
 from pimc.passes.recover import DistillOptions, RecoverOptions
 from pimc.runtime.capture import Capture, CaptureOptions
 from pimc.runtime.die.die import Die
+from pimc.runtime.door.abilities import observer
 from pimc.runtime.door.drivers import open_device
 from pimc.runtime.session import Session
 from pimc.studies.evaluate import Batches, accuracy, float_session
@@ -186,7 +187,7 @@ def test_several_dies_come_out_as_each_alone(image, labelled, here: Path) -> Non
         alone = pimc.recover(image, device, labelled, options)
         assert row["image_sha256"] == sha256 == alone.image.sha256
         assert row["loss_after"] == min(stage.loss for stage in alone.stages if stage.kept)
-        session = Session(alone.image, die=device.observer(1))
+        session = Session(alone.image, die=observer(device, 0))
         assert row["accuracy_after"] == accuracy(session, labelled)
     told = found.summary(Target(drop=1.0))
     assert told["within"]["after"]["share"] == 1.0
