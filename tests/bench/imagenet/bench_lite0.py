@@ -1,0 +1,77 @@
+"""EfficientNet-Lite0 with digital first layers and pairs where they pay, on perfect cells and dies.
+
+    python tests/bench/imagenet/bench_lite0.py --data DIR [--dies 5] [--keep DIR] [-- OPTION ...]
+
+DIR holds ``efficientnet_lite0.onnx``, ``calib.npz`` and ``test.npz``; without it nothing is
+measured. Options after ``--`` go to ``pimc recover``. What layers are comes from two fronts of
+``pimc layouts --calib``: the first twelve to become digital, and of the others those that get
+differential pairs up to 1.45 cells a weight.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+DIGITAL = (911, 914, 917, 920, 923, 926, 932, 935, 938, 941, 944, 962)
+PAIRS = (
+    929, 947, 950, 953, 956, 959, 965, 968, 971, 974, 977, 980, 983, 986, 989, 992,
+    995, 998, 1001, 1004, 1007, 1010, 1013, 1016, 1022, 1031, 1034, 1040, 1043, 1046, 1049, 1052,
+)  # fmt: skip
+
+
+def pimc(*arguments: str | Path) -> dict[str, Any]:
+    """What a command prints as JSON."""
+    command = [sys.executable, "-m", "pimc.cli.main", *map(str, arguments), "--json", "-q"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def mappings() -> list[str]:
+    """Options of ``compile``."""
+    kinds = dict.fromkeys(DIGITAL, "digital") | dict.fromkeys(PAIRS, "differential")
+    return [word for n, kind in kinds.items() for word in ("--mapping", f"onnx::Conv_{n}={kind}")]
+
+
+def main() -> None:
+    """Compile, measure perfect cells, then recover die after die."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--dies", type=int, default=5)
+    parser.add_argument("--keep", type=Path)
+    parser.add_argument("recover", nargs="*", help="options of recover")
+    given = parser.parse_args()
+    if given.data is None:
+        print("EfficientNet-Lite0: give its folder with --data")
+        return
+    calib, test = given.data / "calib.npz", given.data / "test.npz"
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = given.keep or Path(scratch)
+        folder.mkdir(parents=True, exist_ok=True)
+        image = folder / "lite0.pimc"
+        model = given.data / "efficientnet_lite0.onnx"
+        made = pimc(
+            "compile", model, "--calib", calib, *mappings(), "--split-rows", "-o", image
+        )  # fmt: skip
+        perfect = pimc("eval", image, "--ideal", "--data", test)
+        print(
+            f"float {perfect['float_accuracy']:.2%}  perfect cells {perfect['accuracy_mean']:.2%}"
+            f"  {made['cells_a_weight']:.2f} cells a weight on the array"
+        )
+        for seed in range(given.dies):
+            found = pimc(
+                "recover", image, "--calib", calib, "--data", test, "--seed", str(seed),
+                "-o", folder / f"lite0.die{seed}.pimc", *given.recover,
+            )  # fmt: skip
+            (before,), (after,) = found["accuracy_before"], found["accuracy_after"]
+            print(f"die {seed}  {before:.2%} as programmed  {after:.2%} recovered", flush=True)
+
+
+if __name__ == "__main__":
+    main()
