@@ -9,6 +9,7 @@ read from a die. How far cells scatter about their mean stays: no function of ti
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -20,6 +21,7 @@ import torch
 
 from pimc.chip.codebook import Codebook
 from pimc.chip.design import Chip
+from pimc.errors import UsageError
 from pimc.image.format.notes import DriftNote
 from pimc.image.image import Image, ImageLayer
 from pimc.plan.records import layer_of
@@ -104,11 +106,16 @@ def compensated(
     Args:
         image: compiled or recovered; a compensation that it has is replaced.
         data: calibration inputs by name; without them all rows count alike, and no offsets are
-            worked out.
+            worked out; nor are they for layers whose ranges follow the inputs.
         from_s: age of the cells at which the image's gains and offsets were fitted; 0: compiled,
             or recovered on a fresh die.
         progress: told of the layers.
+
+    Raises:
+        UsageError: ``from_s`` is no age.
     """
+    if not 0.0 <= from_s < math.inf:
+        raise UsageError(f"{from_s!r} is no age in seconds", "from_s", "give 0 or more")
     chip = image.chip
     bare = without(image)
     if not changes(chip):
@@ -120,7 +127,9 @@ def compensated(
     layers, costs = [], []
     for layer in progress(bare.layers, "layers", len(bare.layers)):
         drive = drives.get(layer.name) or _even(layer)
-        found, cost = _layer(bare, layer, drift, drive, offsets=bool(drives))
+        # Where ranges follow the inputs an offset would have to follow them, too.
+        offsets = bool(drives) and layer.input_scale is not None
+        found, cost = _layer(bare, layer, drift, drive, offsets=offsets)
         layers.append(found)
         costs.append(cost)
     note = DriftNote(ages, data is not None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -11,7 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from pimc.errors import PimcError, UsageError
+from pimc.errors import PimcError
+from pimc.files.writing.alone import require_each_once
 from pimc.functions.evaluate import AnyTask, batches_of, seeds_of
 from pimc.functions.given import AnyData, data_of, image_of
 from pimc.image.image import Image
@@ -192,9 +192,7 @@ def die_jobs(
             for path in [_beside(output, f"die{one}")]
         ]
     files = [Path(one) for one in named]
-    twice = [path for path, count in Counter(files).items() if count > 1]
-    if twice:
-        raise UsageError("this die is named twice", where=str(twice[0]), hint="name it once")
+    require_each_once(files)
     stems = [path.stem for path in files]
     plain = len(set(stems)) == len(stems) and all(map(_PLAIN.fullmatch, stems))
     saved = simulates(driver)

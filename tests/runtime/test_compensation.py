@@ -12,6 +12,7 @@ import torch
 
 from pimc.api import Options, compile
 from pimc.chip.design import Chip
+from pimc.errors import UsageError
 from pimc.image.image import Image
 from pimc.runtime.compensation import Compensated, ages_of, compensated, driven_rows, without
 from pimc.runtime.die.die import Die
@@ -89,6 +90,30 @@ def test_without_data_and_with_dynamic_ranges_too(
     assert away(outputs(image, YEAR, tiny_inputs), fresh) > 0.2
     # The image was compiled for converters of eight bits, and these round so.
     assert away(outputs(found, YEAR, tiny_inputs), fresh) < 0.04
+
+
+@pytest.mark.usefixtures("lab")
+def test_where_ranges_follow_the_inputs_gains_alone_make_up_for_it(
+    dynamic_image: Image, tiny_inputs: np.ndarray
+) -> None:
+    """An offset would have to follow them, too: none is stated, and none is counted on."""
+    image = cmo(dynamic_image)
+    driven = tiny_inputs + 3
+    done = learnt(image, driven)
+    for layer in done.image.layers:
+        assert layer.drift_offset is not None
+        assert not layer.drift_offset.any()
+    fresh, plain, left = (
+        outputs(one, age_s, driven)
+        for one, age_s in ((image, 0.0), (image, YEAR), (done.image, YEAR))
+    )
+    assert away(left, fresh) < away(plain, fresh)
+
+
+@pytest.mark.parametrize("from_s", [-1.0, float("nan"), float("inf")])
+def test_an_age_that_is_none_is_refused(tiny_image: Image, from_s: float) -> None:
+    with pytest.raises(UsageError, match="from_s"):
+        compensated(cmo(tiny_image), from_s=from_s)
 
 
 def test_a_chip_that_does_not_drift_gives_the_image_back(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pimc.cli.command import Report, Settings, command, warned
 from pimc.cli.options.data import DataOptions
-from pimc.cli.options.fields import flag, group, option
+from pimc.cli.options.fields import flag, group, named_by_user, option
 from pimc.cli.options.single import image_argument
 from pimc.cli.options.values import DURATION, FILE
 from pimc.cli.recovering.dies import inputs_for
@@ -62,6 +62,7 @@ def compensate(settings: Settings, arguments: CompensateArguments) -> Report:
     from pimc.runtime.compensation import without
     from pimc.studies.input_warnings import data_warnings
 
+    _require_used(arguments)
     path = find_image(arguments.image)
     image = Image.load(path)
     target = arguments.output or path.with_suffix(".bare.pimc" if arguments.off else ".drift.pimc")
@@ -94,6 +95,25 @@ COMMAND = command(
     compensate,
     example="pimc compensate model.r1.pimc --calib data",
 )
+
+
+def _require_used(arguments: CompensateArguments) -> None:
+    """Make sure that everything that was given is looked at.
+
+    Raises:
+        UsageError: something would change nothing.
+    """
+    from pimc.errors import UsageError
+
+    prepared = [f"--{name}" for name in arguments.preprocess.given]
+    learning = ["--calib"] * (arguments.calib is not None) + ["--from"] * named_by_user("since")
+    if arguments.off and (learning or prepared):
+        given = ", ".join([*learning, *prepared])
+        raise UsageError(f"{given} would change nothing", where="--off", hint="leave it out")
+    if arguments.calib is None and prepared:
+        raise UsageError(
+            f"{', '.join(prepared)} given without --calib", hint="name the data with --calib"
+        )
 
 
 def _told(target: Path, image: Image, costs: tuple[AgeCost, ...]) -> dict[str, Any]:

@@ -55,12 +55,10 @@ def expanded(named: Sequence[Path], *, files: bool) -> tuple[Path, ...]:
         UsageError: a list that cannot be read or names nothing, a pattern that fits no file, or a
             die that is named twice.
     """
-    from pimc.errors import UsageError
+    from pimc.files.writing.alone import require_each_once
 
     found = [one for text in named for one in _expanded(str(text), files=files)]
-    twice = next((one for number, one in enumerate(found) if one in found[:number]), None)
-    if twice is not None:
-        raise UsageError("this die is named twice", where=str(twice), hint="name it once")
+    require_each_once(found)
     return tuple(found)
 
 
@@ -83,7 +81,7 @@ def _lines(path: Path) -> list[str]:
     from pimc.errors import UsageError
 
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, ValueError) as cause:
         raise UsageError(
             f"cannot be read as a list of dies: {getattr(cause, 'strerror', None) or cause}",
@@ -115,7 +113,7 @@ def places_of(path: Path, sources: Sequence[str], driver: str) -> dict[str, tupl
     hint = "give a CSV file with the columns die,x,y, and one line for every die"
     found: dict[str, tuple[float, float]] = {}
     try:
-        with path.open(newline="", encoding="utf-8") as stream:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
             rows = list(csv.DictReader(stream, strict=True))
         if not rows or not {"die", "x", "y"} <= rows[0].keys():
             raise ValueError("there are no columns die, x and y, or no lines")

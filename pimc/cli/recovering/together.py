@@ -56,7 +56,15 @@ def target_of(arguments: RecoverArguments, task: Task, *, labelled: bool) -> Tar
     if not labelled:
         raise UsageError("a target needs labelled data", where=flag, hint="name some with --data")
     drop = None if asked.max_drop is None else asked.max_drop / metric.scale
-    return Target(stored(metric, asked.target), drop)
+    value = stored(metric, asked.target)
+    if value is not None and not metric.low <= value <= metric.high:
+        lowest, highest = metric.text(metric.low), metric.text(metric.high)
+        raise UsageError(
+            f"{asked.target:g} is beyond what the {metric.name} can be",
+            where=flag,
+            hint=f"it lies from {lowest} to {highest}",
+        )
+    return Target(value, drop)
 
 
 def recovered_together(
@@ -77,6 +85,7 @@ def recovered_together(
         notes: what was left out of what the user gave.
     """
     from pimc.functions.recover_dies import die_jobs, recover_dies
+    from pimc.studies.recoveries.summary import reached
     from pimc.studies.tables.row_file import require_suffix
     from pimc.tasks.classification import CLASSIFICATION
 
@@ -131,7 +140,7 @@ def recovered_together(
         "pictures": [str(path) for path in _pictures(rows_file, found, summary, task.metric)],
         "notes": list(notes),
     }
-    kept = _yield_kept(summary, asked.min_yield)
+    kept = asked.min_yield is None or reached(summary["within"], asked.min_yield)
     data["ok"] = kept and not found.exit_code
     text = text_of(data, found, entries, asked.min_yield, task.metric)
     return Report(data, text, exit_code=found.exit_code or int(not kept), answer=False)
@@ -204,13 +213,6 @@ def _of_all(
         "failed": found.failed,
         "dies": list(entries),
     }
-
-
-def _yield_kept(summary: Mapping[str, Any], min_yield: float | None) -> bool:
-    if min_yield is None:
-        return True
-    within = summary["within"]
-    return within is not None and 100 * within["after"]["share"] >= min_yield
 
 
 def _pictures(

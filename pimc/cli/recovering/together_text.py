@@ -105,6 +105,8 @@ def _within_text(
     within: Mapping[str, Any] | None, min_yield: float | None, metric: Metric
 ) -> list[tuple[str, str]]:
     """How many dies are within the target, before and after."""
+    from pimc.studies.recoveries.summary import reached
+
     if within is None:
         return []
     parts = [
@@ -114,8 +116,6 @@ def _within_text(
     ]
     lines = [("target", f"{metric.text(within['target'])}: {'; '.join(parts)}")]
     if min_yield is not None:
-        kept = 100 * within["after"]["share"] >= min_yield
-        lines.append(
-            ("yield", f"{min_yield:g} % asked for, {'reached' if kept else 'NOT reached'}")
-        )
+        told = "reached" if reached(within, min_yield) else "NOT reached"
+        lines.append(("yield", f"{min_yield:g} % asked for, {told}"))
     return lines

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from pimc.errors import PimcError
+from pimc.errors import PimcError, UsageError
 from pimc.files.writing.atomic import lock, opened_hidden, same_file
 
-__all__ = ["alone"]
+__all__ = ["alone", "require_each_once"]
 
 #: Seconds after which a lock belongs to a process that works, and not to one that tidies up.
 _PATIENCE_S = 0.5
@@ -77,3 +77,17 @@ def _held(path: Path, target: Path, error: type[PimcError]) -> BinaryIO | None:
     raise error(
         "another process is at work on it", where=str(path), hint="wait until that one is done"
     )
+
+
+def require_each_once(dies: Sequence[Path]) -> None:
+    """Make sure that no die is named twice, be it by another path to its file.
+
+    Raises:
+        UsageError: one is.
+    """
+    known: set[Path] = set()
+    for die in dies:
+        real = _target(die) or die
+        if real in known:
+            raise UsageError("this die is named twice", where=str(die), hint="name it once")
+        known.add(real)

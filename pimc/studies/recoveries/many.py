@@ -113,10 +113,13 @@ def _stored(wafer: Wafer, table: Path, *, resume: bool) -> list[Row]:
         )
     # Dies that are drawn come out the same once more; others hold their next image by now.
     named = {job.source for job in wafer.jobs if job.die is not None}
-    done = sum(row["source"] in named and not row["error"] for row in rows)
-    if done:
+    lasting = [r for r in rows if not r["error"] and r["source"] in {*named, r["die_file"]}]
+    done = sum(row["source"] in named for row in lasting)
+    if lasting:
         raise UsageError(
-            f"holds {done} of these dies, recovered",
+            f"holds {done} of these dies, recovered"
+            if done
+            else f"holds {len(lasting)} recovered dies of --die that are not named now",
             where=str(table),
             hint="add --resume to leave them as they are, or choose another --table",
         )

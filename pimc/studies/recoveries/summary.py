@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 from typing import Any
@@ -12,7 +12,7 @@ from pimc.studies.intervals import deviation, interval, known_ends, mean_interva
 from pimc.studies.tables.row_file import Row
 from pimc.tasks.metric import Metric
 
-__all__ = ["Target", "figures_of", "summary_of"]
+__all__ = ["Target", "figures_of", "reached", "summary_of"]
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,16 @@ def summary_of(rows: Sequence[Row], metric: Metric, limit: float | None = None) 
         if limit is None or not before
         else {"target": limit, **_within(before, after, metric, limit)},
     }
+
+
+def reached(within: Mapping[str, Any] | None, min_yield: float) -> bool:
+    """Whether so many per cent of the dies are within the target after recovery.
+
+    Args:
+        within: of :func:`summary_of`.
+    """
+    # By the count: a share's per cent are rounded.
+    return within is not None and 100 * within["after"]["dies"] >= min_yield * within["after"]["of"]
 
 
 def _compared(

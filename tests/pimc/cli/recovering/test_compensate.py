@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -67,6 +69,21 @@ def test_it_is_taken_off_again(aging: Image, pimc) -> None:
     refused = pimc("compensate", "back.pimc", "--off")
     assert refused.code == 2
     assert "no compensation" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--off", "--calib", "calib.npz"), "--off: --calib would change nothing"),
+        (("--off", "--from", "30d", "--std", "2"), "--off: --from, --std would change nothing"),
+        (("--layout", "NC"), "--layout given without --calib"),
+    ],
+)
+def test_what_would_change_nothing_is_refused(aging: Image, pimc, arguments, message) -> None:
+    assert pimc("compensate", "m.pimc", "-o", "new.pimc").code == 0
+    refused = pimc("compensate", "new.pimc", *arguments, "-o", "other.pimc")
+    assert (refused.code, message in refused.err) == (2, True), refused.err
+    assert not Path("other.pimc").exists()
 
 
 def test_a_chip_that_does_not_drift_is_refused(tiny_image: Image, here, pimc) -> None:

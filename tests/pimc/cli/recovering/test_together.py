@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pimc.cli.recovering.named import expanded, places_of
 from pimc.files.writing.atomic import sha256_file
 from pimc.image.image import Image
 from pimc.runtime.die.die import Die
 from pimc.runtime.session import Session
+from pimc.studies.recoveries.summary import reached
 from tests.pimc.cli.recovering.quick import QUICK, names
 
 DIES = ("recover", "tiny.pimc", "--calib", "data", "--data", "data", "--seed", 900, *QUICK)
@@ -190,9 +192,59 @@ def test_the_share_within_a_target_and_where_dies_lie(pimc, job) -> None:
     assert made(job) == first
 
 
+def test_a_table_of_other_dies_is_not_written_over(pimc, job, wafer) -> None:
+    """Dies in files hold their next image by now: their rows cannot be made again."""
+    lot = ("recover", "tiny.pimc", "--calib", "data", *QUICK, "--die", "wafer/w1.die")
+    assert pimc(*lot, "--die", "wafer/w4.die").code == 2  # the blank one fails
+    first = rows()
+    for seed in (5, 6):
+        die = Die.simulated(seed)
+        Session(Image.load("tiny.pimc"), die=die)
+        die.save(f"wafer/w{seed}.die")
+    lot = (*lot[:-2], "--die", "wafer/w5.die", "--die", "wafer/w6.die")
+    done = pimc(*lot)
+    assert (
+        done.code,
+        "tiny.r1.dies.csv: holds 1 recovered dies of --die that are not" in done.err,
+    ) == (2, True), done.err
+    assert rows() == first
+    assert pimc(*lot, "--resume").code == 0
+    assert [row["source"] for row in rows()] == [
+        "wafer/w1.die", "wafer/w4.die", "wafer/w5.die", "wafer/w6.die",
+    ]  # fmt: skip
+
+
+def test_one_file_by_two_names_is_one_die(pimc, job, wafer) -> None:
+    Path("same.die").symlink_to("wafer/w1.die")
+    before = sha256_file("wafer/w1.die")
+    for other in ("same.die", "wafer/../wafer/w1.die"):
+        done = pimc("recover", "tiny.pimc", "--calib", "data", *QUICK,
+                    "--die", "wafer/w1.die", "--die", other)  # fmt: skip
+        assert (done.code, f"{other}: this die is named twice" in done.err) == (2, True), done.err
+    assert sha256_file("wafer/w1.die") == before
+
+
+def test_a_yield_that_is_just_reached_is_reached() -> None:
+    """29 of 100 are 28.999999999999996 %, where shares are multiplied."""
+    for count in range(101):
+        within = {"after": {"dies": count, "of": 100, "share": count / 100}}
+        assert reached(within, float(count))
+        assert not reached(within, count + 0.5)
+
+
+def test_lists_and_maps_may_begin_with_a_byte_order_mark(tmp_path) -> None:
+    (tmp_path / "dies.txt").write_text("a.die\n", encoding="utf-8-sig")
+    (tmp_path / "map.csv").write_text("die,x,y\na,1,2\n", encoding="utf-8-sig")
+    found = expanded([Path(f"@{tmp_path / 'dies.txt'}")], files=True)
+    assert found == (Path("a.die"),)
+    assert places_of(tmp_path / "map.csv", ["a.die"], "sim") == {"a.die": (1.0, 2.0)}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("--dies", "2", "--target", "101", "--data", "data"), "--target: 101 is beyond"),
+        (("--dies", "2", "--target", "-1", "--data", "data"), "--target: -1 is beyond"),
         (("--jobs", "2"), "--jobs and --cluster: is for several dies"),
         (("--table", "a.csv"), "--table: is for several dies"),
         (("--die", "chip.die", "--die", "chip.die"), "chip.die: this die is named twice"),
