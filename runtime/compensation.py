@@ -24,6 +24,7 @@ from pimc.image.format.notes import DriftNote
 from pimc.image.image import Image, ImageLayer
 from pimc.plan.records import layer_of
 from pimc.progress import Progress, silent
+from pimc.runtime.die.die import require_age
 from pimc.runtime.feeds import Feed
 from pimc.runtime.physics.mean_drift import LevelDrift, level_drift
 from pimc.runtime.physics.retention import changes
@@ -108,14 +109,17 @@ def compensated(
         from_s: age of the cells at which the image's gains and offsets were fitted; 0: compiled,
             or recovered on a fresh die.
         progress: told of the layers.
+
+    Raises:
+        UsageError: ``from_s`` is no age.
     """
     chip = image.chip
+    require_age(from_s, "from_s")
     bare = without(image)
     if not changes(chip):
         return Compensated(bare, ())
     ages = ages_of(chip, from_s)
-    start, *table = (max(age, 0.0) for age in (from_s, *ages))
-    drift = level_drift(chip, (start, *table))
+    drift = level_drift(chip, (from_s, *ages))
     drives = {} if data is None else driven_rows(bare, data)
     layers, costs = [], []
     for layer in progress(bare.layers, "layers", len(bare.layers)):

@@ -12,6 +12,7 @@ import torch
 
 from pimc.api import Options, compile
 from pimc.chip.design import Chip
+from pimc.errors import UsageError
 from pimc.image.image import Image
 from pimc.runtime.compensation import Compensated, ages_of, compensated, driven_rows, without
 from pimc.runtime.die.die import Die
@@ -222,6 +223,14 @@ class Forgetful:
     def __init__(self, chip: Any) -> None:
         self.name, self.program = chip.name, chip.program
         self.written, self.read = chip.written, chip.read
+
+
+@pytest.mark.parametrize("age_s", [-1.0, float("nan"), float("inf")])
+def test_an_age_is_a_time_that_has_passed(tiny_image: Image, age_s: float) -> None:
+    with pytest.raises(UsageError, match="age_s"):
+        Session(tiny_image, age_s=age_s)
+    with pytest.raises(UsageError, match="from_s"):
+        compensated(tiny_image, from_s=age_s)
 
 
 # --- its parts ---------------------------------------------------------------------------------
