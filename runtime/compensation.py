@@ -26,6 +26,7 @@ from pimc.image.format.notes import DriftNote
 from pimc.image.image import Image, ImageLayer
 from pimc.plan.records import layer_of
 from pimc.progress import Progress, silent
+from pimc.runtime.die.die import require_age
 from pimc.runtime.feeds import Feed
 from pimc.runtime.physics.mean_drift import LevelDrift, level_drift
 from pimc.runtime.physics.retention import changes
@@ -117,12 +118,12 @@ def compensated(
     if not 0.0 <= from_s < math.inf:
         raise UsageError(f"{from_s!r} is no age in seconds", "from_s", "give 0 or more")
     chip = image.chip
+    require_age(from_s, "from_s")
     bare = without(image)
     if not changes(chip):
         return Compensated(bare, ())
     ages = ages_of(chip, from_s)
-    start, *table = (max(age, 0.0) for age in (from_s, *ages))
-    drift = level_drift(chip, (start, *table))
+    drift = level_drift(chip, (from_s, *ages))
     drives = {} if data is None else driven_rows(bare, data)
     layers, costs = [], []
     for layer in progress(bare.layers, "layers", len(bare.layers)):

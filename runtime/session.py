@@ -17,7 +17,7 @@ from pimc.errors import UsageError
 from pimc.image.image import Image
 from pimc.plan.records import layer_of
 from pimc.runtime.crossbar import CrossbarLayer
-from pimc.runtime.die.die import Die
+from pimc.runtime.die.die import Die, require_age
 from pimc.runtime.door.abilities import ReadsLayers, Resumable, age_of
 from pimc.runtime.door.device import Device
 from pimc.runtime.door.program import program
@@ -69,7 +69,8 @@ class Session(OrtMethods):
     Raises:
         ImageError: the image cannot be read.
         DeviceError: the die is of another chip, or the chip failed.
-        UsageError: an option that is not offered, or no such treatment of IR drop.
+        UsageError: an option that is not offered, an age that is none, or no such treatment of IR
+            drop.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class Session(OrtMethods):
         self._die, self._seed = die, seed
         self._converters = converters
         self._ir_drop: Method = ir_drop
-        self._told_age_s = age_s
+        self._told_age_s = None if age_s is None else require_age(age_s, "age_s")
         self.image = _image(path_or_bytes)
         self._bind(self._attached(die or Die.ideal(), seed))
 

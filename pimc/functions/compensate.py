@@ -48,6 +48,7 @@ def compensate(
         UsageError: ``from_s`` is no age.
         ImageError: the image cannot be read.
         DataError: the data cannot be read or do not fit.
+        UsageError: ``from_s`` is no age.
     """
     loaded = image_of(image)
     if calib is None:

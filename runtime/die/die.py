@@ -32,10 +32,26 @@ __all__ = [
     "Die",
     "Stream",
     "Stuck",
+    "require_age",
 ]
 
 #: The longest time a die is aged by at once: thirty thousand years.
 LONGEST_S = 1e12
+
+
+def require_age(seconds: float, where: str) -> float:
+    """The age of cells, if it is one.
+
+    Raises:
+        UsageError: it is negative, no number, or beyond what dies get.
+    """
+    if not 0 <= seconds <= OLDEST_S:
+        raise UsageError(
+            f"cells are not {seconds:g} s old",
+            where=where,
+            hint=f"give seconds, 0 to {OLDEST_S:g}",
+        )
+    return float(seconds)
 
 
 @dataclass

@@ -25,7 +25,7 @@ from pimc.runtime.die.bank import Bank
 
 #: Largest DAC code that fixed-point banks are made for.
 LARGEST_CODE = 1023
-#: One below what 16 bits hold, for what is carried; the same of 8 bits.
+#: One below what 16 bits hold, and 8 bits: a number that is carried may get one more.
 _LARGEST = 2**15 - 2
 _LARGEST_VARIANCE = 2**7 - 2
 #: Largest whole number that stands for a square.
@@ -56,17 +56,6 @@ class Fixed:
             quantum = step / int(step / quantum)
         return Fixed(np.rint(_units(values, quantum)).astype(np.int16), quantum or 1.0)
 
-    @staticmethod
-    def carried(values: Floats, largest: int) -> Fixed:
-        """Fixed-point numbers whose sums down every column are right, for values of 0 or more.
-
-        What rounding leaves is carried on to the next row, so that many small values do not
-        vanish one by one.
-        """
-        quantum = _quantum(values, largest)
-        sums = np.rint(np.cumsum(_units(values, quantum), axis=1))
-        return Fixed(np.diff(sums, axis=1, prepend=0.0).astype(np.int16), quantum or 1.0)
-
     @property
     def values(self) -> npt.NDArray[np.float32]:
         """The numbers themselves."""
@@ -86,7 +75,10 @@ class FixedColumns:
 
     @staticmethod
     def carried(values: Floats, largest: int, most: int) -> FixedColumns:
-        """:meth:`Fixed.carried`, every column with a quantum of its own.
+        """Fixed-point numbers whose sums down every column are right, for values of 0 or more.
+
+        What rounding leaves is carried on to the next row, so that many small values do not
+        vanish one by one.
 
         Args:
             largest: largest magnitude that a row is driven with.

@@ -105,7 +105,8 @@ class Loaded:
 
     Attributes:
         fused: the same for the fused read; None where codes are too large for fixed point.
-        held: how squares of the drive are held there; None where they are exact.
+        held: how squares of the drive are held there; None where they are exact, as where terms of
+            a laboratory's own make numbers of codes that are not whole.
         own: converter terms of a laboratory's own.
         curved: what non-linear cells add behind exact wires.
     """
@@ -202,10 +203,11 @@ class Loader:
 
         chip = self.die.attached()
         adc, fused, held = Adc.of(self.die, region, self.device), None, None
+        own = OwnConverters.of(self.die, region, bank.lines, self.read_seed)
         if self.converters and not bank.curved and fits(chip, region.signed):
             fixed = FixedBank.of(bank, chip, region.signed)
             fused = FusedBank(fixed, adc, bank.read_of_column)
-            held = Held.of(fixed, self.device)
+            held = Held.of(fixed, self.device) if own is None else None
             bank = fixed.rounded(bank)
         noises = [(SQUARE, bank.variance, bank.reference_variance)]
         noises += [(n.power, n.variance, n.reference_variance) for n in bank.others]
@@ -223,7 +225,7 @@ class Loader:
             adc,
             fused,
             held,
-            OwnConverters.of(self.die, region, bank.lines, self.read_seed),
+            own,
             CurvedWires.of(bank, chip, region.signed, self.device),
         )
 

@@ -249,6 +249,14 @@ class Forgetful:
         self.written, self.read = chip.written, chip.read
 
 
+@pytest.mark.parametrize("age_s", [-1.0, float("nan"), float("inf")])
+def test_an_age_is_a_time_that_has_passed(tiny_image: Image, age_s: float) -> None:
+    with pytest.raises(UsageError, match="age_s"):
+        Session(tiny_image, age_s=age_s)
+    with pytest.raises(UsageError, match="from_s"):
+        compensated(tiny_image, from_s=age_s)
+
+
 # --- its parts ---------------------------------------------------------------------------------
 
 

@@ -58,6 +58,8 @@ class CurvedArray:
     def _currents(self, drives: torch.Tensor) -> torch.Tensor:
         driven = drives.T.contiguous()
         columns, rows = self.g.shape
+        if not len(drives):
+            return drives.new_zeros(0, columns)
         # (columns, rows, vectors): of the nodes on wordlines and on bitlines.
         wordlines = driven.expand(columns, rows, -1)
         bitlines = torch.zeros_like(wordlines, memory_format=torch.contiguous_format)

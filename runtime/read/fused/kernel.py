@@ -16,6 +16,7 @@ from numba import float32, int32, uint32
 
 from pimc.runtime.physics.streams import READ_NOISE, READ_REFERENCE, READ_STRETCH
 from pimc.runtime.read.fused.draws import mixed, philox, polar, scrambled
+from pimc.runtime.read.fused.inputs import fill, square, take_bit, take_part
 from pimc.runtime.read.fused.jit import compiled, contracted, inlined
 from pimc.runtime.read.fused.lanes import (
     multiply_four,
@@ -24,6 +25,7 @@ from pimc.runtime.read.fused.lanes import (
     multiply_one_quads,
     multiply_one_rests,
 )
+from pimc.runtime.read.fused.outputs import finish, scatter
 from pimc.runtime.read.fused.records import (
     CHUNK,
     COLUMNS,
@@ -37,110 +39,6 @@ from pimc.runtime.read.fused.records import (
     Scratch,
     Shape,
 )
-
-
-@contracted
-def to_codes(lower, upper, step, low, high, codes):
-    """DAC codes of neighbouring positions of two channels, as pairs."""
-    for i in range(len(codes)):
-        a = int32(np.rint(min(max(lower[i] / step, low), high)))
-        b = int32(np.rint(min(max(upper[i] / step, low), high)))
-        codes[i] = int32(int32(b << int32(16)) | int32(a & int32(0xFFFF)))
-
-
-@inlined
-def fill(x, shape, drive, gathered, codes):
-    """DAC codes of one sample ``x`` (channels, height, width) into its buffer.
-
-    Args:
-        gathered: (3, width) scratch, zero in the first row.
-    """
-    step, low, high = float32(drive.step), float32(drive.low), float32(drive.high)
-    stride, line = shape.stride, shape.stride * shape.length
-    nothing, below, above = gathered[0], gathered[1], gathered[2]
-    for pair in range((shape.channels + 1) // 2):
-        alone = 2 * pair + 1 == shape.channels
-        for y in range(shape.height):
-            lower = x[2 * pair, y]
-            upper = nothing if alone else x[2 * pair + 1, y]
-            begin = (pair * shape.lines + y + shape.pad_top) * line
-            if stride == 1:
-                start = begin + shape.pad_left
-                to_codes(lower, upper, step, low, high, codes[start : start + shape.width])
-                continue
-            for phase in range(stride):
-                first = (phase - shape.pad_left) % stride
-                start = begin + phase * shape.length + (first + shape.pad_left) // stride
-                count = (shape.width - first + stride - 1) // stride
-                for i in range(count):
-                    below[i], above[i] = lower[first + i * stride], upper[first + i * stride]
-                to_codes(below, above, step, low, high, codes[start : start + count])
-
-
-@compiled
-def take_part(codes, sign, driven):
-    """Codes of one sign, as what drivers of positive voltages alone put on the lines."""
-    sign = int32(sign)
-    for i in range(len(codes)):
-        a, b = int32(int32(codes[i] << int32(16)) >> int32(16)), int32(codes[i] >> int32(16))
-        a, b = max(int32(sign * a), int32(0)), max(int32(sign * b), int32(0))
-        driven[i] = int32(int32(b << int32(16)) | int32(a & int32(0xFFFF)))
-
-
-@compiled
-def take_bit(codes, bit, driven):
-    """One bit of the magnitude of every code, with the code's sign; in place, too."""
-    for i in range(len(codes)):
-        a, b = int32(int32(codes[i] << int32(16)) >> int32(16)), int32(codes[i] >> int32(16))
-        sign_a, sign_b = int32(a >> int32(31)), int32(b >> int32(31))
-        a = int32(int32(int32(int32(a ^ sign_a) - sign_a) >> int32(bit)) & int32(1))
-        b = int32(int32(int32(int32(b ^ sign_b) - sign_b) >> int32(bit)) & int32(1))
-        a, b = int32(int32(a ^ sign_a) - sign_a), int32(int32(b ^ sign_b) - sign_b)
-        driven[i] = int32(int32(b << int32(16)) | int32(a & int32(0xFFFF)))
-
-
-@inlined
-def held(code, linear, unit, half, up, rest_up):
-    """What variance grows with, a drive's square or magnitude: 8 bits, and 8 of what is left."""
-    value = int32(abs(code)) if linear else int32(code * code)
-    # Shifts by a number that the compiler knows, else Numba makes them with 64 bits.
-    whole = int32(int32(int32(value + half) * up) >> int32(16))
-    rest = int32(int32(int32(value - int32(whole * unit)) * rest_up) >> int32(16))
-    return whole, int32(rest & int32(0xFF))
-
-
-@compiled
-def square_quads(lower, upper, linear, shift, rest_shift, squares, rests):
-    """Squares of neighbouring positions of four channels, whose codes lie in two pairs."""
-    sixteen, unit = int32(16), int32(1 << shift)
-    half, up, rest_up = int32(unit // 2), int32(1 << (16 - shift)), int32(1 << (16 - rest_shift))
-    for i in range(len(squares)):
-        a, ra = held(int32(int32(lower[i] << sixteen) >> sixteen), linear, unit, half, up, rest_up)
-        b, rb = held(int32(lower[i] >> sixteen), linear, unit, half, up, rest_up)
-        c, rc = held(int32(int32(upper[i] << sixteen) >> sixteen), linear, unit, half, up, rest_up)
-        d, rd = held(int32(upper[i] >> sixteen), linear, unit, half, up, rest_up)
-        low, high = int32(int32(b << int32(8)) | a), int32(int32(d << int32(8)) | c)
-        squares[i] = int32(int32(high << sixteen) | low)
-        low, high = int32(int32(rb << int32(8)) | ra), int32(int32(rd << int32(8)) | rc)
-        rests[i] = int32(int32(high << sixteen) | low)
-
-
-@inlined
-def square(driven, shape, drive, nothing, squares, rests):
-    """What variance grows with, for every drive of one sample: four channels a number.
-
-    Args:
-        nothing: zeros, as many as a pair of channels has in the buffer.
-    """
-    plane, pairs = shape.lines * shape.stride * shape.length, (shape.channels + 1) // 2
-    for quad in range((pairs + 1) // 2):
-        first, second = driven[2 * quad * plane :], nothing
-        if 2 * quad + 1 < pairs:
-            second = driven[(2 * quad + 1) * plane :]
-        here = slice(quad * plane, (quad + 1) * plane)
-        square_quads(
-            first, second, drive.linear, drive.shift, drive.rest_shift, squares[here], rests[here]
-        )
 
 
 @compiled
@@ -230,99 +128,6 @@ def noisy(
         clipped = int32(clipped + int32(int32(code != level) & exists[p]))
         totals[p] += code
     return clipped
-
-
-@compiled
-def run_of(j, samples, positions, valid):
-    """End of the vectors from ``j`` on whose positions follow each other, and their positions."""
-    end = j + 1
-    while (
-        end < len(samples)
-        and samples[end] == samples[j]
-        and valid[end - 1] == LANES
-        and positions[end] == positions[end - 1] + LANES
-    ):
-        end += 1
-    return end, positions[end - 1] + valid[end - 1] - positions[j]
-
-
-@contracted
-def add(values, weight, place):
-    """Add weighted values."""
-    for i in range(len(place)):
-        place[i] += weight * values[i]
-
-
-@contracted
-def scale(values, gain, offset, tap, taken, least, place):
-    """Outputs from code sums, less one tap."""
-    for i in range(len(place)):
-        place[i] = max(values[i] * gain + (offset - taken * tap[i]), least)
-
-
-@compiled
-def rectify(place, least):
-    """Raise values to the least."""
-    for i in range(len(place)):
-        place[i] = max(place[i], least)
-
-
-@inlined
-def scatter(totals, samples, positions, valid, columns, wide, weight, out):
-    """Add a chunk's totals to (samples, groups · columns, positions)."""
-    j = 0
-    while j < len(samples):
-        end, count = run_of(j, samples, positions, valid)
-        for row in range(out.shape[1]):
-            total = totals[row // columns * wide * COLUMNS + row % columns]
-            place = out[samples[j], row, positions[j] : positions[j] + count]
-            add(total[j * LANES : j * LANES + count], weight, place)
-        j = end
-
-
-@compiled
-def finish(codes, part, rows, outputs, reading, totals, direct, sums, taps, out):
-    """Make outputs of a chunk's code sums.
-
-    Args:
-        part: the chunk's vectors, a slice of ``rows.bases``.
-        totals: the chunk's code sums.
-        direct: these are all; else the sums are in ``out``.
-        sums: (positions,) scratch.
-        taps: (groups · taps, at least one; positions) scratch, zero.
-    """
-    bases, samples = rows.bases[part], rows.samples[part]
-    positions, valid = rows.positions[part], rows.valid[part]
-    columns, each, least = reading.columns, len(outputs.quanta), float32(outputs.least)
-    # Further taps come after: with them the least comes last.
-    first_least = least if each <= 1 else float32(-np.inf)
-    wide, rest = (columns + COLUMNS - 1) // COLUMNS * COLUMNS, max(each, 1)
-    taps[: len(taps) if each else 0] = 0
-    for block in range(len(rows.starts) - 1 if each else 0):
-        start, end = rows.starts[block], rows.starts[block + 1]
-        for tap in range(each):
-            weights = outputs.weights[start * each + tap * (end - start) :]
-            multiply_one(codes, rows.offsets[start:end], bases, weights, sums)
-            add(sums, outputs.quanta[tap], taps[block // reading.row_blocks * each + tap])
-    j = 0
-    while j < len(samples):
-        end, count = run_of(j, samples, positions, valid)
-        here = slice(j * LANES, j * LANES + count)
-        for row in range(out.shape[1]):
-            place = out[samples[j], row, positions[j] : positions[j] + count]
-            tap, taken = taps[row // columns * rest, here], outputs.taken[row]
-            gain, offset = outputs.gain[row], outputs.offset[row]
-            if direct:
-                total = totals[row // columns * wide + row % columns, here]
-                scale(total, gain, offset, tap, taken[0], first_least, place)
-            else:
-                scale(place, gain, offset, tap, taken[0], first_least, place)
-            for more in range(1, each):
-                if taken[more] != 0.0:
-                    add(taps[row // columns * rest + more, here], -taken[more], place)
-            if each > 1 and least > -np.inf:
-                rectify(place, least)
-        j = end
 
 
 @inlined
@@ -450,8 +255,7 @@ def read_samples(
         for number in range(here):
             fill(x[sample + number], shape, drive, scratch.gathered, codes[number * size :])
         for step in range(len(drive.bits)):
-            bit, plane = drive.bits[step], step % planes
-            phase = step // planes
+            bit, plane, phase = drive.bits[step], step % planes, step // planes
             lines = codes
             if reading.phases > 1:
                 take_part(lines, 1 - 2 * phase, driven)
@@ -464,11 +268,8 @@ def read_samples(
                 square(lines[place:], shape, drive, scratch.nothing, squares[place:], rests[place:])
             for chunk in range(0, here * each, CHUNK // LANES):
                 part = slice(chunk, min(chunk + CHUNK // LANES, here * each))
-                samples, positions, valid = (
-                    rows.samples[part],
-                    rows.positions[part],
-                    rows.valid[part],
-                )
+                samples, positions = rows.samples[part], rows.positions[part]
+                valid = rows.valid[part]
                 count = len(samples) * LANES
                 vector_keys(
                     reading, phase, sample, samples, positions, valid, out.shape[2], scratch.hashes,
@@ -491,9 +292,8 @@ def read_samples(
                     )  # fmt: skip
         for chunk in range(0, here * each if last_pass else 0, CHUNK // LANES):
             part = slice(chunk, min(chunk + CHUNK // LANES, here * each))
-            count = len(rows.bases[part]) * LANES
             finish(
                 codes, part, rows, outputs, reading, totals, direct,
-                sums[:count], taps, out[sample:],
+                sums[: len(rows.bases[part]) * LANES], taps, out[sample:],
             )  # fmt: skip
     return clipped

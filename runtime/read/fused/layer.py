@@ -13,32 +13,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pimc.chip.converters import (
-    adc_limits,
-    dac_limits,
-    plane_weights,
-    two_phases,
-)
+from pimc.chip.converters import adc_limits, dac_limits, plane_weights, two_phases
 from pimc.chip.design import Chip
 from pimc.image.image import ImageLayer
-from pimc.runtime.die.fixed import (
-    LARGEST_CODE,
-    Fixed,
-    FixedBank,
-    FixedColumns,
-    fits,
-)
+from pimc.runtime.die.fixed import LARGEST_CODE, Fixed, FixedBank, FixedColumns, fits
 from pimc.runtime.read.adc import Adc
 from pimc.runtime.read.digital_side import DigitalSide
 from pimc.runtime.read.fused.layout import Layout
-from pimc.runtime.read.fused.records import (
-    COLUMNS,
-    Cells,
-    Drive,
-    Outputs,
-    Reading,
-    Scratch,
-)
+from pimc.runtime.read.fused.records import COLUMNS, Cells, Drive, Outputs, Reading, Scratch
 from pimc.runtime.read.threads import threads
 
 Array32 = npt.NDArray[np.float32]

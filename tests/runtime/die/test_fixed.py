@@ -14,7 +14,7 @@ import pytest
 from pimc.chip.converters import dac_limits
 from pimc.chip.design import Chip
 from pimc.runtime.die.bank import Bank
-from pimc.runtime.die.fixed import LARGEST_CODE, Fixed, FixedBank, fits
+from pimc.runtime.die.fixed import LARGEST_CODE, Fixed, FixedBank, FixedColumns, fits
 
 RNG = np.random.default_rng(0)
 BITS = [2, 6, 8, 9, 10]
@@ -51,21 +51,32 @@ def test_numbers_are_as_fine_as_they_can_be(rows: int, largest: int) -> None:
     assert beyond
     np.testing.assert_allclose(found.values, values, atol=0.51 * found.quantum)
     assert found.values.dtype == np.float32
-    positive = np.abs(values)
-    carried = Fixed.carried(positive, largest)
+
+
+@pytest.mark.parametrize("rows", [1, 64, 1000, 70_000])
+def test_variances_are_as_fine_as_they_can_be(rows: int) -> None:
+    """Halved, a column's quantum would break 8 bits or, of the longest sum, 32."""
+    values = RNG.uniform(0, 40, (2, rows, 3)) * [1.0, 1e-3, 0.0]
+    values[:, 0, 1] = 1.0
+    found = FixedColumns.carried(values, 255, 126)
     # Each is rounded by what its neighbours left: at most one unit off.
-    np.testing.assert_allclose(carried.values, positive, atol=1.01 * carried.quantum)
-    assert carried.quantum <= 2 * found.quantum
+    assert (np.abs(found.values - values) <= 1.01 * found.quantum[:, None]).all()
+    assert 0 <= found.whole.min() <= found.whole.max() <= 127
+    sums = found.whole.astype(np.int64).sum(axis=1) * 255
+    assert sums.max() < 2**31
+    beyond = (found.whole.max(axis=1) > 63) | (sums > 2**30 * 0.9)
+    assert beyond[:, :2].all()
+    assert not found.whole[:, :, 2].any()
 
 
 def test_nothing_is_held_as_nothing() -> None:
     for found in (
         Fixed.nearest(np.zeros((1, 4, 2)), 255, 2.5),
-        Fixed.carried(np.zeros((1, 4, 2)), 9),
+        FixedColumns.carried(np.zeros((1, 4, 2)), 9, 126),
     ):
         assert not found.whole.any()
         assert not found.values.any()
-        assert found.quantum > 0
+        assert np.all(found.quantum > 0)
 
 
 @pytest.mark.parametrize(("keys", "signed"), CASES)
@@ -89,12 +100,17 @@ def test_a_bank_stands_for_its_currents_and_for_the_noise_of_its_squares(
         np.testing.assert_allclose(got.sum(axis=1), wanted.sum(axis=1), rtol=1e-3)
         # The noise of a column whose wordlines are all driven by the largest code.
         high = 1 if chip.dac.mode == "bit_serial" else dac_limits(chip, signed)[1]
-        units = round(high**2 / found.squares.unit)
+        squares = found.squares
+        units = int(high**2 / squares.unit + 0.5)
         assert units < 2**8
+        rest = (high**2 / squares.unit - units) // squares.rest_unit
+        assert -(2**7) <= rest < 2**7
         variance = fixed.whole.astype(np.int64).sum(axis=1) * units
         assert variance.max() < 2**31
-        real = variance * fixed.quantum * found.squares.unit
-        np.testing.assert_allclose(real, wanted.sum(axis=1) * high**2, rtol=3e-3)
+        # As all rows are driven alike, what is left of squares counts by the column's sum.
+        real = fixed.whole.sum(axis=1) * (units + rest * squares.rest_unit)
+        real = real * fixed.quantum * squares.unit
+        np.testing.assert_allclose(real, wanted.sum(axis=1) * high**2, rtol=1e-3)
         # No coarser than the bits ask for: a finer unit of squares would not fit.
         held = high if chip.dac.mode == "pulse_count" else high**2
         assert units == held or 2 * units >= 2**8

@@ -309,6 +309,24 @@ def test_noise_of_drivers_is_drawn_in_every_read(mode: str) -> None:
     assert np.cov(values) == pytest.approx(wanted, rel=BOUND * (2 / DRAWS) ** 0.5)
 
 
+@pytest.mark.parametrize("mode", ["parallel", "bit_serial", "pulse_count"])
+def test_noise_follows_what_drivers_really_put_on_wordlines(mode: str) -> None:
+    """Codes are whole numbers, what drivers make of them is not."""
+    keys = {
+        "physics.converter.drivers.gain": 0.1, "read_noise.relative": 0.1, "dac.mode": mode,
+        "mapping.pedestal": "digital", "adc.bits": 16,
+    }  # fmt: skip
+    x, region = repeated([1, 3, -2, 1, 7, 5, 3, -6], 2000), region_of(lsb_us=0.05)
+    codes, currents = (
+        device_of(keys, converters=converters).read(region, x).double()
+        for converters in (True, False)
+    )
+    # The draws are the same.
+    assert codes.numpy().std(axis=(0, 3)) == pytest.approx(
+        currents.numpy().std(axis=(0, 3)), rel=0.01
+    )
+
+
 # --- whole networks -----------------------------------------------------------------------------
 
 ALL: dict[str, Any] = {

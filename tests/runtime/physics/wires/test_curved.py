@@ -41,6 +41,10 @@ def test_it_obeys_kirchhoff(
     assert found == pytest.approx(expected, abs=1e-6 * g_us.sum(axis=0).max())
 
 
+def test_no_vectors_give_no_currents() -> None:
+    assert currents(np.full((3, 2), 20.0), 1.0, 2.0, np.zeros((0, 3))).shape == (0, 2)
+
+
 def test_hardly_bent_cells_answer_with_the_matrix_of_linear_ones() -> None:
     rng = np.random.default_rng(1)
     g_us, drives = rng.uniform(1, 40, (40, 30)), rng.uniform(-1, 1, (4, 40))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pimc.plan.records import Window
 from pimc.plan.vectors import unfold
-from pimc.runtime.die.fixed import Fixed
+from pimc.runtime.die.fixed import Fixed, FixedColumns
 from pimc.runtime.read.fused.kernel import read_samples
 from pimc.runtime.read.fused.layout import Layout
 from pimc.runtime.read.fused.records import (
@@ -138,17 +138,18 @@ def test_fixed_point_is_near_and_never_overflows(scale, largest, rows, seed) -> 
 
 
 @given(
-    spread=st.floats(0.0, 9.0), largest=st.integers(1, 32767), rows=st.integers(1, 300),
-    seed=st.integers(0, 2**31),
+    spread=st.floats(0.0, 9.0), largest=st.integers(1, 32767), most=st.integers(1, 32766),
+    rows=st.integers(1, 300), seed=st.integers(0, 2**31),
 )  # fmt: skip
-def test_small_values_do_not_vanish_from_a_sum(spread, largest, rows, seed) -> None:
+def test_small_values_do_not_vanish_from_a_sum(spread, largest, most, rows, seed) -> None:
     values = np.exp(-spread * np.random.default_rng(seed).random((2, rows, 3)))
     values[:, :, 0] *= 1e-3
-    fixed = Fixed.carried(values, largest)
+    fixed = FixedColumns.carried(values, largest, most)
     assert fixed.whole.min() >= 0
+    assert fixed.whole.max() <= most + 1
     sums = fixed.whole.astype(np.int64).sum(axis=1)
     assert sums.max() * largest < 2**31
-    assert np.abs(sums * fixed.quantum - values.sum(axis=1)).max() <= 0.5001 * fixed.quantum
+    assert (np.abs(sums * fixed.quantum - values.sum(axis=1)) <= 0.5001 * fixed.quantum).all()
 
 
 @given(levels=st.integers(2, 64), low=st.floats(0, 50), width=st.floats(1, 100))
