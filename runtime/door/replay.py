@@ -26,7 +26,7 @@ class ReplayDevice:
         self._image = image
         self._capture = capture
         self._index = {layer.name: layer.index for layer in image.layers}
-        self._known: dict[str, dict[bytes, int]] = {}
+        self._known: dict[str, dict[bytes, list[int]]] = {}
 
     @staticmethod
     def open(image: Image, *, die: Path | None = None, seed: int = 0) -> ReplayDevice:
@@ -60,7 +60,7 @@ class ReplayDevice:
         return self._image.levels.reshape(-1)[cells].astype(np.int64)
 
     def read(self, region: Region, inputs: torch.Tensor) -> torch.Tensor:
-        """Mean of the recorded codes; see :class:`~pimc.runtime.door.device.Device`.
+        """Mean of the codes recorded for each vector; see :class:`~pimc.runtime.door.device.Device`.
 
         Raises:
             DeviceError: these inputs were not recorded.
@@ -76,7 +76,8 @@ class ReplayDevice:
                 f"{columns.count(None)} of {len(columns)} input vectors were not recorded",
                 where=region.name,
             )
-        codes = record.codes.astype(np.float32).mean(axis=0)[:, :, np.asarray(columns, np.int64)]
+        mean = record.codes.astype(np.float32).mean(axis=0)
+        codes = np.stack([mean[:, :, same].mean(axis=2) for same in columns], axis=2)
         shape = (*codes.shape[:2], *_vectors(wanted))
         return torch.from_numpy(np.moveaxis(codes.reshape(shape), 2, 0)).to(inputs.device)
 
@@ -89,5 +90,9 @@ def _key(vector: Codes) -> bytes:
     return vector.astype(np.int32).tobytes()
 
 
-def _by_vector(inputs: Codes) -> dict[bytes, int]:
-    return {_key(inputs[:, :, v]): v for v in range(inputs.shape[2])}
+def _by_vector(inputs: Codes) -> dict[bytes, list[int]]:
+    """The numbers of equal vectors."""
+    found: dict[bytes, list[int]] = {}
+    for v in range(inputs.shape[2]):
+        found.setdefault(_key(inputs[:, :, v]), []).append(v)
+    return found

@@ -26,9 +26,12 @@ def checked(arguments: RecoverArguments) -> RecoverArguments:
         UsageError: options that exclude each other, or are for several dies where there is one.
     """
     from pimc.errors import UsageError
-    from pimc.runtime.door.drivers import simulates
 
-    named = expanded(arguments.named, files=simulates(arguments.device))
+    named: tuple[Path, ...] = ()
+    if arguments.named:
+        from pimc.runtime.door.drivers import simulates
+
+        named = expanded(arguments.named, files=simulates(arguments.device))
     if arguments.dies is not None and named:
         raise UsageError("--die and --dies exclude each other", hint="leave one of them out")
     arguments = replace(arguments, named=named)

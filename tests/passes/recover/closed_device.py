@@ -13,6 +13,9 @@ from pimc.runtime.die.die import Die
 from pimc.runtime.door.program import program
 from pimc.runtime.door.sim import SimDevice
 
+#: What some devices can do.
+_ABILITIES = ("read_layer", "reads_whole", "rectifies", "times_written", "age_s")
+
 
 class ClosedDevice:
     """A chip behind the protocol and nothing else; keeps count of what is asked of it."""
@@ -31,7 +34,7 @@ class ClosedDevice:
         }
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("read_layer", "reads_whole", "times_written"):  # what some devices can do
+        if name in _ABILITIES:
             raise AttributeError(name)
         raise AssertionError(f"the recovery looked for {name!r}, which no device has")
 

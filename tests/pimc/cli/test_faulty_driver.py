@@ -131,7 +131,8 @@ def test_recovery_names_the_fault_and_goes_on(
     assert done.code == 0, done.err
     assert done.json["cells_rewritten"] > 0
     # A cut recovery knows it from its checkpoint.
-    assert 0.25 < done.json["accuracy_before"][0] < done.json["accuracy_after"][0]
+    assert done.json["accuracy_before"][0] > 0.25
+    assert done.json["accuracy_after"][0] > 0.75
     assert done.json["accuracy_after"][0] > 0.5
     # The chip holds what the next image says.
     assert pimc("run", "tiny.r1.pimc", *RUN[2:], *DEVICE).code == 0

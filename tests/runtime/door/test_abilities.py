@@ -55,7 +55,7 @@ def chip(**extra: Any) -> Any:
 
 
 def test_the_simulated_chip_has_every_ability(tiny_image: Image) -> None:
-    assert len(PROTOCOLS) == 10
+    assert len(PROTOCOLS) == 11
     device = SimDevice(Die.simulated(1), tiny_image.chip, tiny_image.arrays)
     found = {name for name, protocol in PROTOCOLS.items() if isinstance(device, protocol)}
     assert found == set(PROTOCOLS) - {"Simulator"}

@@ -31,6 +31,7 @@ ABILITIES = {
     "Rectifies": ("rectifies",),
     "Resumable": ("state", "restore"),
     "Savable": ("save", "reads_change"),
+    "TellsAge": ("age_s",),
 }
 
 
