@@ -96,7 +96,7 @@ def recover_many(
         others = [row for source, row in known.items() if source not in rows]
         ordered = [rows[job.source] for job in wafer.jobs]
         write_rows(table, [*others, *ordered], wafer.task)
-    return Many(ordered, len(todo))
+    return Many(ordered, sum(not rows[job.source]["error"] for job in todo))
 
 
 def _stored(wafer: Wafer, table: Path, *, resume: bool) -> list[Row]:

@@ -74,9 +74,7 @@ def summary_of(rows: Sequence[Row], metric: Metric, limit: float | None = None) 
         "metric": _compared(before, after, metric, samples if metric.key == "accuracy" else None),
         "loss": _compared(*figures_of(sound, "loss"), loss),
         "agreement": _compared(*figures_of(sound, "agreement"), agreement),
-        "within": None
-        if limit is None or not before
-        else {"target": limit, **_within(before, after, metric, limit)},
+        "within": _within(sound, metric, limit),
     }
 
 
@@ -122,14 +120,20 @@ def _spread(values: Sequence[float], metric: Metric, samples: int | None) -> dic
     }
 
 
-def _within(
-    before: Sequence[float], after: Sequence[float], metric: Metric, limit: float
-) -> dict[str, Any]:
-    """How many dies are good enough, and the share with Wilson's interval over dies."""
-    found = {}
-    for name, values in (("before", before), ("after", after)):
+def _within(rows: Sequence[Row], metric: Metric, limit: float | None) -> dict[str, Any] | None:
+    """How many dies are good enough, and the share with Wilson's interval over dies.
+
+    A die whose figure before is not known counts after; None where nothing is known of any.
+    """
+    if limit is None or all(row[f"{metric.key}_after"] is None for row in rows):
+        return None
+    found: dict[str, Any] = {"target": limit}
+    for when in ("before", "after"):
+        values = [v for v in (row[f"{metric.key}_{when}"] for row in rows) if v is not None]
         count = sum(metric.worse_by(value, limit) <= 0 for value in values)
-        share = count / len(values)
-        ends = list(wilson_interval(share, len(values)))
-        found[name] = {"dies": count, "of": len(values), "share": share, "interval_95": ends}
+        share = count / len(values) if values else None
+        ends = (None, None) if share is None else wilson_interval(share, len(values))
+        found[when] = {
+            "dies": count, "of": len(values), "share": share, "interval_95": list(ends),
+        }  # fmt: skip
     return found

@@ -18,7 +18,8 @@ from pimc.files.writing.atomic import sha256_file
 from pimc.image.image import Image
 from pimc.runtime.die.die import Die
 from pimc.runtime.session import Session
-from pimc.studies.recoveries.summary import reached
+from pimc.studies.recoveries.summary import reached, summary_of
+from pimc.tasks.classification import CLASSIFICATION
 from tests.pimc.cli.recovering.quick import QUICK, names
 
 DIES = ("recover", "tiny.pimc", "--calib", "data", "--data", "data", "--seed", 900, *QUICK)
@@ -194,14 +195,15 @@ def test_the_share_within_a_target_and_where_dies_lie(pimc, job) -> None:
 
 def test_a_table_of_other_dies_is_not_written_over(pimc, job, wafer) -> None:
     """Dies in files hold their next image by now: their rows cannot be made again."""
-    lot = ("recover", "tiny.pimc", "--calib", "data", *QUICK, "--die", "wafer/w1.die")
-    assert pimc(*lot, "--die", "wafer/w4.die").code == 2  # the blank one fails
+    recover = ("recover", "tiny.pimc", "--calib", "data", *QUICK)
+    first_lot = (*recover, "--die", "wafer/w1.die", "--die", "wafer/w4.die")
+    assert pimc(*first_lot).code == 2  # the blank one fails
     first = rows()
     for seed in (5, 6):
         die = Die.simulated(seed)
         Session(Image.load("tiny.pimc"), die=die)
         die.save(f"wafer/w{seed}.die")
-    lot = (*lot[:-2], "--die", "wafer/w5.die", "--die", "wafer/w6.die")
+    lot = (*recover, "--die", "wafer/w5.die", "--die", "wafer/w6.die")
     done = pimc(*lot)
     assert (
         done.code,
@@ -285,3 +287,20 @@ def test_killed_with_its_workers_it_goes_on_to_the_same_table(pimc, job) -> None
     assert done.code == 0, done.err
     assert done.json["recovered"] < 4
     assert made(job) == expected
+
+
+def test_a_die_whose_figure_before_is_not_known_counts_after() -> None:
+    """Cut without labelled data, and gone on with them."""
+    known = {"error": "", "samples": 10, "loss_before": 2.0, "loss_after": 1.0}
+    known |= {"agreement_before": 0.5, "agreement_after": 0.9}
+    rows = [
+        {**known, "accuracy_before": 0.9, "accuracy_after": 0.9},
+        {**known, "accuracy_before": None, "accuracy_after": 0.2},
+    ]
+    within = summary_of(rows, CLASSIFICATION.metric, 0.5)["within"]
+    assert (within["before"]["dies"], within["before"]["of"]) == (1, 1)
+    assert (within["after"]["dies"], within["after"]["of"]) == (1, 2)
+    assert not reached(within, 60)
+    within = summary_of(rows[1:], CLASSIFICATION.metric, 0.1)["within"]
+    assert (within["before"]["of"], within["before"]["share"]) == (0, None)
+    assert reached(within, 100)
