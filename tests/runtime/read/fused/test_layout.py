@@ -9,10 +9,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
 
 from pimc.plan.records import Window
 from pimc.plan.vectors import unfold
 from pimc.runtime.die.fixed import Fixed, FixedColumns
+from pimc.runtime.read.fused import lanes
 from pimc.runtime.read.fused.kernel import read_samples
 from pimc.runtime.read.fused.layout import Layout
 from pimc.runtime.read.fused.records import (
@@ -123,6 +125,28 @@ def test_bit_planes_add_up_to_the_codes() -> None:
     whole = summed(x, window, weights, 1, 45, 15, drive(127))
     planes = summed(x, window, weights, 1, 45, 15, drive(127, bits=range(7)))
     assert np.array_equal(planes, whole)
+
+
+@pytest.mark.parametrize("halves", [False, True])
+@pytest.mark.parametrize("turned", [False, True])
+def test_bytes_are_multiplied_on_any_processor(halves: bool, turned: bool) -> None:
+    """In the one instruction of this processor, if it has it, and in two halves."""
+    adder = (lambda context: lanes._add_quads) if halves else lanes._quads_on
+    multiply = lanes._multiplier(1, 2, lanes._turned(adder) if turned else adder)
+    rng = np.random.default_rng(0)
+    without, with_sign = rng.integers(0, 256, (16, 9, 4)), rng.integers(-128, 128, (16, 9, 4))
+    without[:8], with_sign[0], with_sign[1] = 255, -128, 127
+    codes, weights = (with_sign, without[0]) if turned else (without, with_sign[0])
+    packed = codes.transpose(1, 0, 2).astype(np.uint8).tobytes(), weights.astype(np.uint8).tobytes()
+    x, w = (np.frombuffer(each, np.int32).copy() for each in packed)
+
+    @njit
+    def run(x, offsets, bases, w, sums):
+        multiply(x, offsets, bases, 0, w, sums)
+
+    sums = np.zeros(16, np.int32)
+    run(x, np.arange(0, 144, 16, dtype=np.int32), np.array([0, 8]), w, sums)
+    assert np.array_equal(sums, np.einsum("prc,rc->p", codes, weights))
 
 
 @given(
