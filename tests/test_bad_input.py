@@ -147,6 +147,7 @@ def test_chip_file_with_a_typo(folder: Path) -> None:
 def test_die_of_another_chip(folder: Path) -> None:
     assert run(folder, "compile", "model.onnx", "--levels", 8, "-o", "eight.pimc").returncode == 0
     assert run(folder, "program", "eight.pimc", "--die", "chip.die").returncode == 0
+    np.save(folder / "x.npy", np.zeros((1, 1, 28, 28), np.float32))
     refused(folder, 3, ("chip",), "run", "model.pimc", "--die", "chip.die",
             "--input", "x.npy")  # fmt: skip
     refused(folder, 3, ("chip",), "program", "model.pimc", "--die", "chip.die")

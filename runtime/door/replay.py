@@ -60,7 +60,7 @@ class ReplayDevice:
         return self._image.levels.reshape(-1)[cells].astype(np.int64)
 
     def read(self, region: Region, inputs: torch.Tensor) -> torch.Tensor:
-        """Mean of the codes recorded for each vector; see :class:`~pimc.runtime.door.device.Device`.
+        """Mean of the codes of each vector; see :class:`~pimc.runtime.door.device.Device`.
 
         Raises:
             DeviceError: these inputs were not recorded.

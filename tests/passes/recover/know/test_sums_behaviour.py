@@ -118,11 +118,11 @@ def test_noise_is_that_of_a_read_of_the_chip() -> None:
     noises = []
     for seed in range(3):
         die = Die.simulated(seed)
-        record = recorded(image, die, 400)
+        record = recorded(image, die, 1600)
         found = found_of(image, record)
         held = truth(image, die, layer)
         codes = record.inputs.astype(np.float64) ** 2
         variance = np.einsum("brv,brc->c", codes, (0.05 * held) ** 2) / codes.shape[2]
         variance += 2 * rounding_variance(image.chip, layer.input_signed) * layer.adc_lsb_us**2
         noises.append(found.noise.sum(axis=0) / variance)
-    assert 0.8 < np.mean(noises) < 1.25
+    assert 0.95 < np.mean(noises) < 1.05

@@ -24,6 +24,7 @@ def files(tiny_model, tiny_image, tiny_inputs, here) -> Path:
     tiny_image.save("tiny.pimc")
     die(Path("die"))
     np.savez("data.npz", x=tiny_inputs, y=np.zeros(len(tiny_inputs), int))
+    np.savez("x.npz", x=tiny_inputs)
     torch.save({"w": torch.zeros(2)}, "model.pt")
     return here
 
@@ -72,7 +73,7 @@ def test_a_wrong_kind_of_file_is_named(pimc, files, arguments, said, hint) -> No
     ("arguments", "said"),
     [
         ("program tiny.pimc --die image", IMAGE + "a die file"),
-        ("run tiny.pimc --input data.npz --die onnx", MODEL + "a die file"),
+        ("run tiny.pimc --input x.npz --die onnx", MODEL + "a die file"),
         ("age 1d --die data.npz", DATA + "a die file"),
     ],
 )
@@ -82,7 +83,7 @@ def test_so_is_what_stands_for_a_die(pimc, files, arguments, said) -> None:
 
 
 def test_a_recording_is_a_capture(pimc, files) -> None:
-    done = pimc(*["run", "tiny.pimc", "--input", "data.npz", "--device", "replay", "--die", "die"])
+    done = pimc(*["run", "tiny.pimc", "--input", "x.npz", "--device", "replay", "--die", "die"])
     assert (done.code, "not a capture" in done.err) == (2, True)
 
 
