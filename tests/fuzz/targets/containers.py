@@ -147,7 +147,7 @@ class _OfThisJob(Checkpoint):
 
 @cache
 def _job() -> dict[str, str]:
-    path = _FILES / "image-2" / "tiny.recovery"
+    path = _FILES / "checkpoint-6" / "tiny.recovery"
     content = container.load(path, recovery_format.FORMAT, recovery_format.VERSION, PimcError)
     job: dict[str, str] = content[0]["job"]
     return job
@@ -174,7 +174,7 @@ def _checkpoint_target() -> Target:
         "checkpoint",
         "tiny.r1.recovery",
         frozenset({2, 3}),
-        [_bytes("image-2/tiny.recovery")],
+        [_bytes("checkpoint-6/tiny.recovery")],
         _KINDS,
         _read_checkpoint,
         lambda path: [

@@ -91,7 +91,8 @@ def test_a_round_that_loses_is_the_last_and_the_columns_stay_as_they_served(late
     assert set(later.writes[:, 3].tolist()) == {1, 2}
     (kept,) = (stage for stage in later.stages if stage.kept)
     assert kept.loss < later.stages[lost[0]].loss
-    assert later.verdict.gained
+    assert later.verdict.gained == (kept.loss < later.stages[0].loss)
+    assert any("did not pay and was the last" in why for why in later.verdict.why)
 
 
 def test_rounds_that_pay_grow_and_use_the_budget() -> None:
