@@ -9,7 +9,6 @@ read from a die. How far cells scatter about their mean stays: no function of ti
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -21,7 +20,6 @@ import torch
 
 from pimc.chip.codebook import Codebook
 from pimc.chip.design import Chip
-from pimc.errors import UsageError
 from pimc.image.format.notes import DriftNote
 from pimc.image.image import Image, ImageLayer
 from pimc.plan.records import layer_of
@@ -115,10 +113,8 @@ def compensated(
     Raises:
         UsageError: ``from_s`` is no age.
     """
-    if not 0.0 <= from_s < math.inf:
-        raise UsageError(f"{from_s!r} is no age in seconds", "from_s", "give 0 or more")
-    chip = image.chip
     require_age(from_s, "from_s")
+    chip = image.chip
     bare = without(image)
     if not changes(chip):
         return Compensated(bare, ())

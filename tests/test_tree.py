@@ -118,6 +118,7 @@ ELSEWHERE: dict[str, str] = {
     "pimc/studies/drawn.py": "tests/pimc/studies/test_ablation.py",
     "pimc/studies/golden/golden_run.py": "tests/pimc/studies/golden/test_verify_networks.py",
     "pimc/studies/golden/verify_inputs.py": "tests/pimc/studies/golden/test_verify_networks.py",
+    "pimc/studies/recoveries/begun.py": "tests/pimc/cli/recovering/test_resume.py",
     "pimc/studies/recoveries/columns.py": "tests/pimc/cli/recovering/test_together.py",
     "pimc/studies/recoveries/many.py": "tests/pimc/cli/recovering/test_together.py",
     "pimc/studies/recoveries/one_die.py": "tests/pimc/cli/recovering/test_together.py",

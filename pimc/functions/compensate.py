@@ -45,7 +45,6 @@ def compensate(
         image without compensation, where the chip's cells do not change with time.
 
     Raises:
-        UsageError: ``from_s`` is no age.
         ImageError: the image cannot be read.
         DataError: the data cannot be read or do not fit.
         UsageError: ``from_s`` is no age.

@@ -15,8 +15,7 @@ from pimc.errors import UsageError
 from pimc.image.image import Image
 from pimc.runtime.die.die import Die
 from pimc.runtime.door.device import Device
-from pimc.runtime.door.drivers import open_device, require_programmed, simulates
-from pimc.runtime.door.program import program
+from pimc.runtime.door.drivers import opened, require_programmed
 from pimc.runtime.physics.ir_drop import Method
 from pimc.runtime.session import Session, inputs_of
 
@@ -28,7 +27,6 @@ __all__ = [
     "dataset_of",
     "file_of",
     "image_of",
-    "opened",
     "session_of",
 ]
 
@@ -124,22 +122,3 @@ def session_of(
     image = image_of(given)
     found = chip_of(image, chip, driver=driver, seed=seed, ir_drop=ir_drop)
     return Session(image, die=found, seed=seed)
-
-
-def opened(
-    image: Image, driver: str, die: Path | None, seed: int, ir_drop: Method | None = None
-) -> Device:
-    """The device, whatever it holds; a die that is only now drawn is written first.
-
-    Raises:
-        UsageError: there is no such die file.
-    """
-    simulated = simulates(driver)
-    if die is not None and simulated and not die.exists():
-        raise UsageError(
-            "no such file", where=str(die), hint="make a programmed die with `pimc program --die`"
-        )
-    device = open_device(driver, image, die=die, seed=seed, ir_drop=ir_drop)
-    if die is None and simulated:
-        program(image, device)
-    return device

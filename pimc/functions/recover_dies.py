@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from pimc.errors import PimcError
+from pimc.errors import PimcError, UsageError
 from pimc.files.writing.alone import require_each_once
 from pimc.functions.evaluate import AnyTask, batches_of, seeds_of
 from pimc.functions.given import AnyData, data_of, image_of
@@ -181,14 +181,23 @@ def die_jobs(
         keep_drawn: save dies that are drawn beside their next image.
 
     Raises:
-        UsageError: dies are named twice or drawn where a driver opens chips that there are.
+        UsageError: dies are named twice, named beside seeds, or drawn where a driver opens chips
+            that there are.
     """
-    named = [] if isinstance(dies, int) else [one for one in dies if not isinstance(one, int)]
+    several = [] if isinstance(dies, int) else list(dies)
+    named = [one for one in several if isinstance(one, str | Path)]
+    seeds = [one for one in several if not isinstance(one, str | Path)]
+    if named and seeds:
+        raise UsageError(
+            f"names {named[0]} and the seed {seeds[0]}",
+            where="dies",
+            hint="give files, or seeds of dies that are drawn",
+        )
     if not named:
         require_simulator(driver, "--dies")
         return [
             DieJob(str(one), one, None, path, path.with_suffix(".die") if keep_drawn else None)
-            for one in seeds_of(dies, seed)  # type: ignore[arg-type]  # no text among them
+            for one in seeds_of(dies if isinstance(dies, int) else seeds, seed)
             for path in [_beside(output, f"die{one}")]
         ]
     files = [Path(one) for one in named]

@@ -21,6 +21,7 @@ from pimc.runtime.door.abilities import Simulator
 from pimc.runtime.door.checked import checked
 from pimc.runtime.door.device import ENTRY_POINT_GROUP, Device, Driver
 from pimc.runtime.door.foreign import on_stderr, said
+from pimc.runtime.door.program import program
 from pimc.runtime.door.replay import ReplayDevice
 from pimc.runtime.door.sim_driver import SimDriver
 from pimc.runtime.physics.ir_drop import Method
@@ -30,6 +31,7 @@ __all__ = [
     "devices",
     "driver_named",
     "open_device",
+    "opened",
     "require_programmed",
     "require_simulator",
     "simulates",
@@ -123,6 +125,25 @@ def simulates(name: str) -> bool:
         return isinstance(driver_named(name), Simulator)
     except PimcError:
         return False
+
+
+def opened(
+    image: Image, driver: str, die: Path | None, seed: int, ir_drop: Method | None = None
+) -> Device:
+    """The device, whatever it holds; a die that is only now drawn is written first.
+
+    Raises:
+        UsageError: there is no such die file.
+    """
+    simulated = simulates(driver)
+    if die is not None and simulated and not die.exists():
+        raise UsageError(
+            "no such file", where=str(die), hint="make a programmed die with `pimc program --die`"
+        )
+    device = open_device(driver, image, die=die, seed=seed, ir_drop=ir_drop)
+    if die is None and simulated:
+        program(image, device)
+    return device
 
 
 def require_simulator(name: str, option: str) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +11,6 @@ import numpy.typing as npt
 
 from pimc.data.dataset import Dataset
 from pimc.errors import CaptureError, DataError, ImageError, UsageError
-from pimc.files.container import canonical_json
 from pimc.image.image import Image
 from pimc.passes.recover.bench.common import Common
 from pimc.passes.recover.bench.state import State
@@ -141,7 +139,7 @@ class Bench:
                 where="train",
                 hint="name a die, or leave the ranges as they are",
             )
-        common.belongs_to(_fingerprint(image, data, options))
+        common.belongs_to(image, data, options)
         known = common.once(
             "float network", lambda: _Known.of(image, device, data, options, progress)
         )
@@ -251,12 +249,6 @@ class _Known:
             at_once=room.all_layers,
             taught=Taught(),
         )
-
-
-def _fingerprint(image: Image, data: Dataset, options: RecoverOptions) -> str:
-    """SHA-256 of all that recoveries of several dies share, as hex."""
-    parts = [image.sha256, data.fingerprint(), canonical_json(asdict(options))]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 #: What strategies are made of. One that was cut is done again from its start.

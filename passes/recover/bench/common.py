@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from pimc.data.dataset import Dataset
+from pimc.image.image import Image
+from pimc.passes.recover.options import RecoverOptions
 from pimc.passes.recover.train.harden import HardenedCache
 
 __all__ = ["Common"]
@@ -26,17 +29,18 @@ class Common:
     """
 
     hardened: HardenedCache = field(default_factory=HardenedCache)
-    _of: str = field(default="", repr=False)
+    _of: tuple[str, Dataset, RecoverOptions] | None = field(default=None, repr=False)
     _kept: dict[str, Any] = field(default_factory=dict, repr=False)
 
-    def belongs_to(self, what: str) -> None:
+    def belongs_to(self, image: Image, data: Dataset, options: RecoverOptions) -> None:
         """Forget what is kept where it belongs to something else.
 
-        Args:
-            what: fingerprint of all that it depends on.
+        Data count as the same where they are the same object: to read them all, only to tell,
+        would take as long as to work with them.
         """
-        if what != self._of:
-            self._of, self._kept = what, {}
+        of = self._of
+        if of is None or of[0] != image.sha256 or of[1] is not data or of[2] != options:
+            self._of, self._kept = (image.sha256, data, options), {}
 
     def once(self, name: str, make: Callable[[], T]) -> T:
         """What ``make`` gave when it was asked for first; what it raises is raised each time."""

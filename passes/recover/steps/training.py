@@ -23,7 +23,7 @@ from pimc.passes.recover.train.harden import HardenOptions
 from pimc.passes.recover.train.layerwise import LayerwiseOptions, train_rest
 from pimc.passes.recover.train.levels import LevelOptions, train_levels
 from pimc.passes.recover.twin.forward import through_chip, with_noise
-from pimc.passes.recover.twin.lessons import lasting_lessons
+from pimc.passes.recover.twin.lessons import lessons
 from pimc.passes.recover.twin.noisy import NoisyLayer, written
 from pimc.passes.recover.twin.twin import Twin
 from pimc.runtime.feeds import tensors
@@ -56,7 +56,7 @@ def train_columns(bench: Bench, state: State) -> State:
         return not lost and min(state.stages_since_best, epoch + 1) < bench.options.patience
 
     # They are of the float network, and of no die.
-    known = bench.common.once("lessons", lambda: lasting_lessons(student, bench.train))
+    known = bench.common.once("lessons", lambda: lessons(student, bench.train))
     distill(
         student,
         bench.goal,

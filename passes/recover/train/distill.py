@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -79,16 +78,16 @@ def distill(
         for twin in student.twin.layers.values()
     ]
 
-    with lessons(student, data) if known is None else nullcontext(known) as taught:
+    taught = known or lessons(student, data)
 
-        def loss_of(batch: Batch) -> torch.Tensor:
-            found = student.run(batch.feed, array or student.twin)
-            wanted = taught.teach(batch.feed, batch.chosen)
-            return distance(goal, found, wanted, options.features)
+    def loss_of(batch: Batch) -> torch.Tensor:
+        found = student.run(batch.feed, array or student.twin)
+        wanted = taught.teach(batch.feed, batch.chosen)
+        return distance(goal, found, wanted, options.features)
 
-        Trainer(
-            parameters, loss_of, data, options.batch_size, generator, at_once=student.at_once
-        ).epochs(options.epochs, judge, what="distilling", progress=progress)
+    Trainer(
+        parameters, loss_of, data, options.batch_size, generator, at_once=student.at_once
+    ).epochs(options.epochs, judge, what="distilling", progress=progress)
 
 
 def _spread(student: Student, data: Dataset) -> dict[str, float]:

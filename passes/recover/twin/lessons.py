@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import tempfile
 import weakref
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import IO, NamedTuple
 
@@ -26,7 +25,7 @@ from pimc.passes.recover.twin.twin import Twin
 from pimc.passes.recover.watch.calls import Call
 from pimc.runtime.feeds import Feed, tensors
 
-__all__ = ["Lessons", "lasting_lessons", "lessons"]
+__all__ = ["Lessons", "lessons"]
 
 #: Bytes that are kept at most; where there are more, all is worked out whenever it is asked for.
 _MOST = 4 << 30
@@ -68,18 +67,12 @@ class _Plan(NamedTuple):
     order: Sequence[Call] = ()
 
 
-@contextmanager
-def lessons(student: Student, data: Dataset) -> Iterator[Lessons]:
-    """The float network's lessons for ``data``, for as long as they are worked with."""
-    with tempfile.TemporaryFile(buffering=0) as file:
-        yield Lessons(student, _plan(student, data), np.zeros(len(data), np.bool_), file)
-
-
-def lasting_lessons(student: Student, data: Dataset) -> Lessons:
-    """The same for as long as they are kept: they depend on no twin."""
-    plan = _plan(student, data)
-    file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115, it lives as long
-    found = Lessons(replace(student, twin=Twin({})), plan, np.zeros(len(data), np.bool_), file)
+def lessons(student: Student, data: Dataset) -> Lessons:
+    """The float network's lessons for ``data``; they depend on no twin, and keep none."""
+    # Closed with the lessons, which several trainings may share.
+    file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
+    kept = np.zeros(len(data), np.bool_)
+    found = Lessons(replace(student, twin=Twin({})), _plan(student, data), kept, file)
     weakref.finalize(found, file.close)
     return found
 

@@ -16,7 +16,7 @@ __all__ = ["driven", "mean_square", "rounded", "straight"]
 
 def straight(expected: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
     """The values of ``given`` with the gradients of ``expected``."""
-    return cast(torch.Tensor, _Straight.apply(expected, given))  # type: ignore[no-untyped-call]
+    return _applied(_Straight, expected, given)
 
 
 def rounded(x: torch.Tensor, limits: tuple[int, int]) -> torch.Tensor:
@@ -36,13 +36,18 @@ def driven(x: torch.Tensor, step: float, limits: tuple[int, int]) -> torch.Tenso
     The same bits as ``rounded(x / step, limits) * step``, values and gradients.
     """
     if x.requires_grad and torch.is_grad_enabled():
-        return cast(torch.Tensor, _Driven.apply(x, step, limits))  # type: ignore[no-untyped-call]
+        return _applied(_Driven, x, step, limits)
     return (x / step).round_().clamp_(*limits).mul_(step)
 
 
 def mean_square(x: torch.Tensor) -> torch.Tensor:
     """The mean of all squares: as torch has it, with one pass back in place of four."""
-    return cast(torch.Tensor, _MeanSquare.apply(x))  # type: ignore[no-untyped-call]
+    return _applied(_MeanSquare, x)
+
+
+def _applied(function: type[torch.autograd.Function], *given: Any) -> torch.Tensor:
+    # torch states no types of what it applies.
+    return cast(torch.Tensor, function.apply(*given))  # type: ignore[no-untyped-call]
 
 
 class _Straight(torch.autograd.Function):

@@ -90,8 +90,7 @@ def job_of(image: Image, path: Path, found: Found, seed: int, arguments: Recover
         CaptureError: the capture is of another die than the one that is named.
     """
     from pimc.errors import UsageError
-    from pimc.functions.given import opened
-    from pimc.runtime.door.drivers import require_simulator, simulates
+    from pimc.runtime.door.drivers import opened, require_simulator, simulates
 
     dies, die, driver = arguments.dies, arguments.die, arguments.device
     if dies is not None:

@@ -121,11 +121,11 @@ def places_of(path: Path, sources: Sequence[str], driver: str) -> dict[str, tupl
         if not rows or not {"die", "x", "y"} <= rows[0].keys():
             raise ValueError("there are no columns die, x and y, or no lines")
         for row in rows:
-            place = float(row["x"]), float(row["y"])
+            place = _number(row["x"]), _number(row["y"])
             if not all(map(math.isfinite, place)) or row["die"] in found:
                 raise ValueError(f"{row['die']} has no place, or two")
             found[row["die"]] = place
-    except (OSError, ValueError, TypeError, csv.Error) as cause:
+    except (OSError, ValueError, csv.Error) as cause:
         message = f"cannot be read as a map: {getattr(cause, 'strerror', None) or cause}"
         raise UsageError(message, where=str(path), hint=hint) from cause
     places: dict[str, tuple[float, float]] = {}
@@ -137,3 +137,11 @@ def places_of(path: Path, sources: Sequence[str], driver: str) -> dict[str, tupl
             raise UsageError(f"die {source} {told}", where=str(path), hint=hint)
         places[source] = known[0]
     return places
+
+
+def _number(text: str | None) -> float:
+    """NaN for what is none: a short line has None there."""
+    try:
+        return float(text or "nan")
+    except ValueError:
+        return math.nan

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pimc.cli.command import Report, Settings, command, note, warned
 from pimc.cli.options.task import task_of
@@ -49,11 +49,14 @@ def recover(settings: Settings, arguments: RecoverArguments) -> Report:
     from pimc.cli.lookup import find_image
     from pimc.errors import DeviceError, UsageError
     from pimc.files.writing.alone import alone
+    from pimc.files.writing.atomic import require_folder
     from pimc.image.image import Image
 
     arguments = checked(arguments)
     if arguments.calib is None:
         raise UsageError("--calib is missing", hint="name calibration data")
+    for file in filter(None, (arguments.output, arguments.together.table)):
+        require_folder(file)
     task = task_of(arguments.task)
     target_of(arguments, task, labelled=arguments.data is not None)
     path = find_image(arguments.image)
@@ -162,10 +165,11 @@ def _alone(
     from pimc.runtime.door.abilities import flush, observer
     from pimc.runtime.session import Session
     from pimc.studies.evaluate import accuracy, float_session
+    from pimc.studies.recoveries.begun import figure_told, require_begins, told_of
     from pimc.tasks.classification import CLASSIFICATION
 
     task = CLASSIFICATION if labelled is None else labelled.task
-    progress = settings.progress
+    mark, progress = _mark(labelled), settings.progress
 
     def measure(what: Image, device: Device | None) -> float | None:
         if labelled is None or device is None:
@@ -184,15 +188,15 @@ def _alone(
         goes_on = arguments.resume and checkpoint.path.exists()
         # A recovery that goes on says itself what the chip must hold by now.
         if job.device is not None and not goes_on:
-            _require_programmed(image, job.device, checkpoint)
+            require_begins(image, job.device, checkpoint)
         begun.append(checkpoint)
         if goes_on:
             # What was before is gone where the chip stayed as the cut left it.
             checkpoint = checkpoint.as_told()
         else:
             checkpoint.remove()
-            checkpoint = replace(checkpoint, told=_told(labelled, measure(image, job.device)))
-        before = _accuracy_told(checkpoint, labelled)
+            checkpoint = replace(checkpoint, told=told_of(mark, measure(image, job.device)))
+        before = figure_told(checkpoint, mark)
         recovery = recover_die(
             image,
             job.device,
@@ -212,40 +216,10 @@ def _alone(
     return report_of([result], in_float, ideal, image, task, found.notes)
 
 
-def _require_programmed(image: Image, device: Device, checkpoint: Checkpoint) -> None:
-    """Make sure that a recovery that begins finds its image on the chip.
-
-    Raises:
-        UsageError: it does not.
-    """
-    from pimc.errors import UsageError
-    from pimc.runtime.door.drivers import require_programmed
-
-    try:
-        require_programmed(image, device)
-    except UsageError as cause:
-        if not checkpoint.path.exists():
-            raise
-        # To write the image would undo what that recovery wrote.
-        hint = f"a recovery that was cut may have written them ({checkpoint.path}): add --resume"
-        raise UsageError(cause.message, cause.where, hint) from cause
-
-
-def _told(labelled: Batches | None, before: float | None) -> dict[str, Any]:
-    """What the checkpoint keeps of the die as it was: its accuracy or metric, and on what."""
-    if labelled is None or before is None:
-        return {}
-    return {"data": _mark(labelled), "accuracy_before": before}
-
-
-def _accuracy_told(checkpoint: Checkpoint, labelled: Batches | None) -> float | None:
-    """The accuracy before the first write, where it was measured on these data."""
-    before = checkpoint.told.get("accuracy_before")
-    known = labelled is not None and checkpoint.told.get("data") == _mark(labelled)
-    return before if known and isinstance(before, float) else None
-
-
-def _mark(labelled: Batches) -> str:
+def _mark(labelled: Batches | None) -> str:
+    """What the labelled data are recognised by, and what they are judged by."""
+    if labelled is None:
+        return ""
     from pimc.data.rows import sha256_rows
     from pimc.passes.recover.bench.checkpoint import recognised
 

@@ -32,11 +32,12 @@ def check_options(dies: DieOptions, *, explain: bool, output: Path | None) -> No
         if output is not None:
             raise UsageError("-o names a picture of the explanation", hint="add --explain")
         return
+    from pimc.files.writing.atomic import require_folder
     from pimc.runtime.door.drivers import simulates
     from pimc.runtime.read.processor import driver_and_processor
 
-    if output is not None and not output.parent.is_dir():
-        raise UsageError("there is no such folder", str(output.parent), "make the folder first")
+    if output is not None:
+        require_folder(output)
     given = [
         option
         for option, is_given in (

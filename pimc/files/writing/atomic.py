@@ -41,6 +41,17 @@ _HINTS: Mapping[int | None, str] = {
 }
 
 
+def require_folder(path: Path) -> None:
+    """Make sure, before long work, that there is a folder for a file that is to be written.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if not path.parent.is_dir():
+        hint = _HINTS[errno.ENOENT]
+        raise UsageError("there is no such folder", where=str(path.parent), hint=hint)
+
+
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Write a file whole: the old one stays until the new one is complete and on the disk.

@@ -67,12 +67,12 @@ def tensors_are_of_layers(image: ImageContent) -> Iterator[str]:
 
 
 def drift_is_of_the_ages_stated(image: ImageContent) -> Iterator[str]:
-    """Where layers follow drift, the manifest states the ages."""
+    """All layers follow drift at the ages that the manifest states, or none does."""
     note = image.drift
     ages = 0 if note is None else len(note.ages_s)
     for layer in image.layers:
-        if layer.drift_gain is not None and len(layer.drift_gain) != ages:
-            found = len(layer.drift_gain)
+        found = 0 if layer.drift_gain is None else len(layer.drift_gain)
+        if found != ages:
             yield f"drift: {found} ages of layer {layer.index}, the manifest states {ages}"
 
 

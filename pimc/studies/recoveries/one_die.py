@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pimc.data.dataset import Dataset
-from pimc.errors import DeviceError, PimcError, UsageError
+from pimc.errors import DeviceError, PimcError
 from pimc.files.writing.alone import alone
 from pimc.files.writing.atomic import sha256_file
 from pimc.image.image import Image
@@ -21,11 +21,11 @@ from pimc.passes.recover.options import RecoverOptions
 from pimc.passes.recover.recovery import Recovery
 from pimc.runtime.door.abilities import flush, observer
 from pimc.runtime.door.device import Device
-from pimc.runtime.door.drivers import open_device, require_programmed, simulates
-from pimc.runtime.door.program import program
+from pimc.runtime.door.drivers import opened, simulates
 from pimc.runtime.session import Session
 from pimc.studies.evaluate import Batches, figure, measure
 from pimc.studies.montecarlo import shareable
+from pimc.studies.recoveries.begun import figure_told, require_begins, told_of
 
 __all__ = ["DieJob", "Failed", "Given", "Recovered", "recover_one"]
 
@@ -125,7 +125,7 @@ def recover_one(
     names: list[str] = []
     try:
         with _files(given, job, content) as (die, die_file):
-            device = _opened(image, given, job, die)
+            device = opened(image, given.driver, die, job.seed)
             names.append(device.name)
             done = _recovered(image, given, common, job, device, stale)
             flush(device, die_file)
@@ -158,21 +158,8 @@ def _files(
 
 def _told_of(error: PimcError, copy: str, file: str) -> PimcError:
     """The same error, of the file that was copied."""
-    texts = (error.message, error.where, error.hint)
-    return type(error)(*(text and text.replace(copy, file) for text in texts))  # type: ignore[arg-type]
-
-
-def _opened(image: Image, given: Given, job: DieJob, die: Path | None) -> Device:
-    """The device, whatever it holds; a die that is only now drawn is written first."""
-    simulated = simulates(given.driver)
-    if die is not None and simulated and not die.exists():
-        raise UsageError(
-            "no such file", where=str(die), hint="make a programmed die with `pimc program --die`"
-        )
-    device = open_device(given.driver, image, die=die, seed=job.seed)
-    if die is None and simulated:
-        program(image, device)
-    return device
+    where, hint = (text and text.replace(copy, file) for text in (error.where, error.hint))
+    return type(error)(error.message.replace(copy, file), where, hint)
 
 
 def _recovered(
@@ -182,13 +169,13 @@ def _recovered(
     if checkpoint is not None and _goes_on(checkpoint, stale):
         # What was before is gone where the chip stayed as the cut left it.
         checkpoint = checkpoint.as_told()
-        before = _before_told(checkpoint, given)
+        before = figure_told(checkpoint, given.labelled_sha256)
     else:
-        _require_programmed(image, device, checkpoint)
+        require_begins(image, device, checkpoint)
         before = _measured(image, device, given)
         if checkpoint is not None:
             checkpoint.remove()
-            checkpoint = replace(checkpoint, told=_told(before, given))
+            checkpoint = replace(checkpoint, told=told_of(given.labelled_sha256, before))
     recovery = recover(
         image,
         device,
@@ -205,36 +192,6 @@ def _recovered(
 
 def _goes_on(checkpoint: Checkpoint, stale: str) -> bool:
     return checkpoint.path.exists() and sha256_file(checkpoint.path) != stale
-
-
-def _told(before: float | None, given: Given) -> dict[str, Any]:
-    """What the checkpoint keeps of the die as it was, and on what data."""
-    if before is None:
-        return {}
-    return {"data": given.labelled_sha256, "accuracy_before": before}
-
-
-def _before_told(checkpoint: Checkpoint, given: Given) -> float | None:
-    """The figure before the first write, where it was measured on these data."""
-    before = checkpoint.told.get("accuracy_before")
-    known = checkpoint.told.get("data") == given.labelled_sha256
-    return before if known and isinstance(before, float) else None
-
-
-def _require_programmed(image: Image, device: Device, checkpoint: Checkpoint | None) -> None:
-    """Make sure that a recovery that begins finds its image on the chip.
-
-    Raises:
-        UsageError: it does not.
-    """
-    try:
-        require_programmed(image, device)
-    except UsageError as cause:
-        if checkpoint is None or not checkpoint.path.exists():
-            raise
-        # To write the image would undo what that recovery wrote.
-        hint = f"a recovery that was cut may have written them ({checkpoint.path}): add --resume"
-        raise UsageError(cause.message, cause.where, hint) from cause
 
 
 def _measured(image: Image, device: Device, given: Given) -> float | None:

@@ -202,6 +202,9 @@ def test_what_of_several_dies_is_refused(image, labelled, here: Path) -> None:
         pimc.recover_dies(image, labelled, dies=["a.die", "b.die", "a.die"])
     with pytest.raises(UsageError, match="no dies"):
         pimc.recover_dies(image, labelled, dies=[])
+    both: Any = [3, "a.die"]
+    with pytest.raises(UsageError, match="and the seed 3"):
+        pimc.recover_dies(image, labelled, dies=both)
     with pytest.raises(DataError, match="too few"):
         pimc.recover_dies(image, labelled.subset(np.arange(5)), dies=2)
     bare = image.with_layers(

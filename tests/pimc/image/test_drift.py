@@ -79,6 +79,14 @@ def test_what_does_not_fit_is_refused(tiny_image: Image, tmp_path, note, told) -
         Image.load(tmp_path / "a.pimc")
 
 
+def test_a_layer_without_tables_beside_others_is_refused(tiny_image: Image, tmp_path) -> None:
+    image, note = with_tables(tiny_image), DriftNote(AGES, True)
+    bare = replace(image.layers[1], drift_gain=None, drift_pedestal=None, drift_offset=None)
+    image.with_drift(note, [image.layers[0], bare, *image.layers[2:]]).save(tmp_path / "a.pimc")
+    with pytest.raises(ImageError, match="0 ages of layer 1, the manifest states 3"):
+        Image.load(tmp_path / "a.pimc")
+
+
 def test_tables_come_together(tiny_image: Image) -> None:
     layer = replace(tiny_image.layers[0], drift_gain=np.ones((2, 6), np.float32))
     with pytest.raises(ImageError, match="drift_pedestal"):

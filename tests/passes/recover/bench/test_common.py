@@ -107,10 +107,12 @@ def test_what_belongs_to_other_data_or_options_is_not_taken(image: Image, data: 
         assert told(beside) == told(recovered(image, given, 901, options))
 
 
-def test_a_copy_begins_empty() -> None:
+def test_a_copy_begins_empty(image: Image, data: Dataset) -> None:
     common = Common(HardenedCache())
-    common.belongs_to("a")
+    common.belongs_to(image, data, OPTIONS)
     assert common.once("x", lambda: 1) == common.once("x", lambda: 2) == 1
     assert pickle.loads(pickle.dumps(common)).once("x", lambda: 3) == 3
-    common.belongs_to("b")
-    assert common.once("x", lambda: 4) == 4
+    common.belongs_to(image, data, replace(OPTIONS))
+    assert common.once("x", lambda: 4) == 1
+    common.belongs_to(image, data, replace(OPTIONS, seed=1))
+    assert common.once("x", lambda: 5) == 5

@@ -56,10 +56,10 @@ def check(student: Student, x: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> l
     """Lessons of some batches against the float network; how many samples layers computed."""
     data, asked = Dataset.of(x), counted(student, monkeypatch)
     wanted = [student.teach(tensors(data.subset(chosen).all_inputs())) for chosen in CHOSEN]
-    with lessons(student, data) as taught:
-        asked.clear()
-        for chosen, run in zip(CHOSEN, wanted, strict=True):
-            same(taught.teach(tensors(data.subset(chosen).all_inputs()), chosen), run)
+    taught = lessons(student, data)
+    asked.clear()
+    for chosen, run in zip(CHOSEN, wanted, strict=True):
+        same(taught.teach(tensors(data.subset(chosen).all_inputs()), chosen), run)
     return asked
 
 
@@ -114,7 +114,7 @@ def full(*_: object) -> None:
 def test_a_full_disk_costs_time_alone(tiny_image, tiny_inputs, monkeypatch) -> None:
     student, data = student_of(tiny_image), Dataset.of(tiny_inputs[:8])
     feed, chosen = tensors(data.all_inputs()), np.arange(8)
-    with lessons(student, data) as taught:
-        monkeypatch.setattr(module, "_rows", full)
-        same(taught.teach(feed, chosen), student.teach(feed))
-        same(taught.teach(feed, chosen), student.teach(feed))
+    taught = lessons(student, data)
+    monkeypatch.setattr(module, "_rows", full)
+    same(taught.teach(feed, chosen), student.teach(feed))
+    same(taught.teach(feed, chosen), student.teach(feed))

@@ -256,6 +256,12 @@ def test_lists_and_maps_may_begin_with_a_byte_order_mark(tmp_path) -> None:
         (("--dies", "2", "--table", "tiny.pimc.csv", "--resume"), ", not the table of recoveries"),
         (("--dies", "2", "--map", "none.csv"), "none.csv: cannot be read as a map"),
         (("--dies", "2", "--map", "tiny.pimc.csv"), "cannot be read as a map"),
+        (
+            ("--dies", "2", "--map", "short.csv"),
+            "short.csv: cannot be read as a map: 0 has",
+        ),
+        (("--dies", "2", "--table", "none/a.csv"), "none: there is no such folder"),
+        (("-o", "none/a.pimc"), "none: there is no such folder"),
         (("--dies", "2", "--target", "90"), "--target: a target needs labelled data"),
         (("--dies", "2", "--min-yield", "90"), "--min-yield needs a target"),
         (("--dies", "2", "--max-drop", "1", "--target", "90"), "exclude each other"),
@@ -265,6 +271,7 @@ def test_lists_and_maps_may_begin_with_a_byte_order_mark(tmp_path) -> None:
 )
 def test_what_is_refused_before_any_die_is_touched(pimc, job, arguments, message) -> None:
     Path("tiny.pimc.csv").write_bytes(Path("tiny.pimc").read_bytes())
+    Path("short.csv").write_text("die,x,y\n0,1\n")
     before = {name: sha256_file(name) for name in names(job) if name != "data"}
     done = pimc("recover", "tiny.pimc", "--calib", "data", *arguments)
     assert (done.code, message in done.err) == (2, True), done.err
