@@ -46,8 +46,7 @@ def mean_square(x: torch.Tensor) -> torch.Tensor:
 
 
 def _applied(function: type[torch.autograd.Function], *given: Any) -> torch.Tensor:
-    # torch states no types of what it applies.
-    return cast(torch.Tensor, function.apply(*given))  # type: ignore[no-untyped-call]
+    return cast(torch.Tensor, function.apply(*given))
 
 
 class _Straight(torch.autograd.Function):
