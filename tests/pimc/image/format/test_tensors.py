@@ -91,10 +91,17 @@ def whole(tiny_image: Image) -> Image:
     """An image with every tensor that there is; those that it had not change nothing."""
     tensors = dict(tiny_image.tensors)
     first = tiny_image.layers[0]
-    sizes = first.sizes | {
-        "tiles": len(tiny_image.tiles), "groups · cols": len(first.gain), "ages": 2,
-    }  # fmt: skip
-    for name, spec in zip(NAMES, [*IMAGE_TENSORS.values(), *LAYER_TENSORS.values()], strict=True):
+    wanted = [(name, spec, first) for name, spec in IMAGE_TENSORS.items()]
+    for layer in tiny_image.layers:  # drift is followed in all layers or in none
+        wanted += [
+            (layer_tensor(layer.index, name), spec, layer)
+            for name, spec in LAYER_TENSORS.items()
+            if layer is first or name.startswith("drift_")
+        ]
+    for name, spec, layer in wanted:
+        sizes = layer.sizes | {
+            "tiles": len(tiny_image.tiles), "groups · cols": len(layer.gain), "ages": 2,
+        }  # fmt: skip
         shape = [dim if isinstance(dim, int) else sizes.get(dim, 1) for dim in spec.shape]
         nothing = {"line_offsets": -1}.get(name, int(spec.values == "positive"))
         tensors.setdefault(name, np.full(shape, nothing, spec.dtypes[0]))
