@@ -25,106 +25,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from pimc.image.image import Image
 from pimc.runtime.die.die import Die
 from pimc.runtime.session import Session
+from tests.bench.transformers.llama import Llama, Shape
 
 Array = np.ndarray[Any, Any]
-WIDTH, HEADS, GROUPS, INNER, BLOCKS, WORDS, EPSILON, BASE = 576, 9, 3, 1536, 30, 49152, 1e-5, 1e5
-HEAD, LONGEST, SEED = WIDTH // HEADS, 512, 7
+SHAPE = Shape(49152, 576, heads=9, groups=3, inner=1536, blocks=30, base=1e5, longest=512)
+SEED = 7
 #: Parts of a block, as the file calls them, and how many heads have their channels in pairs.
 _PARTS = {
-    "first": ("attn_norm", 0), "q": ("attn_q", HEADS), "k": ("attn_k", GROUPS),
+    "first": ("attn_norm", 0), "q": ("attn_q", SHAPE.heads), "k": ("attn_k", SHAPE.groups),
     "v": ("attn_v", 0), "out": ("attn_output", 0), "second": ("ffn_norm", 0),
     "gate": ("ffn_gate", 0), "up": ("ffn_up", 0), "down": ("ffn_down", 0),
 }  # fmt: skip
 
 
-class Norm(nn.Module):
-    """RMSNorm (B. Zhang and R. Sennrich 2019, DOI 10.48550/arXiv.1910.07467)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(WIDTH))
-
-    def forward(self, x: Any) -> Any:
-        """Vectors of one length, each channel with its gain."""
-        return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + EPSILON) * self.weight
-
-
-def turned(x: Any, cos: Any, sin: Any) -> Any:
-    """Rotary positions (J. Su et al. 2021, DOI 10.48550/arXiv.2104.09864)."""
-    half = HEAD // 2
-    return x * cos + torch.cat((-x[..., half:], x[..., :half]), -1) * sin
-
-
-class Block(nn.Module):
-    """One layer of LLaMA with grouped queries."""
-
-    def __getattr__(self, name: str) -> Any:
-        """Parts, by name."""
-        return super().__getattr__(name)
-
-    def __init__(self) -> None:
-        super().__init__()
-        few = GROUPS * HEAD
-        sizes = {"q": (WIDTH, WIDTH), "k": (WIDTH, few), "v": (WIDTH, few), "out": (WIDTH, WIDTH)}
-        sizes |= {"gate": (WIDTH, INNER), "up": (WIDTH, INNER), "down": (INNER, WIDTH)}
-        for name, (rows, cols) in sizes.items():
-            setattr(self, name, nn.Linear(rows, cols, bias=False))
-        self.first, self.second = Norm(), Norm()
-
-    def forward(self, x: Any, cos: Any, sin: Any, mask: Any) -> Any:
-        """The next block's input."""
-        batch, length, _ = x.shape
-        h = self.first(x)
-        q, k, v = (
-            part(h).view(batch, length, heads, HEAD).transpose(1, 2)
-            for part, heads in ((self.q, HEADS), (self.k, GROUPS), (self.v, GROUPS))
-        )
-        many = (batch, GROUPS, HEADS // GROUPS, length, HEAD)
-        k, v = (
-            part[:, :, None].expand(many).reshape(batch, HEADS, length, HEAD)
-            for part in (turned(k, cos, sin), v)
-        )
-        scores = turned(q, cos, sin) @ k.transpose(2, 3) * HEAD**-0.5 + mask
-        mixed = (torch.softmax(scores, -1) @ v).transpose(1, 2).reshape(batch, length, WIDTH)
-        x = x + self.out(mixed)
-        h = self.second(x)
-        return x + self.down(nn.functional.silu(self.gate(h)) * self.up(h))
-
-
-class Decoder(nn.Module):
-    """Token numbers to logits."""
-
-    def __getattr__(self, name: str) -> Any:
-        """Parts and tables, by name."""
-        return super().__getattr__(name)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.words = nn.Embedding(WORDS, WIDTH)
-        self.blocks = nn.ModuleList(Block() for _ in range(BLOCKS))
-        self.norm, self.head = Norm(), nn.Linear(WIDTH, WORDS, bias=False)
-        rates = BASE ** -(torch.arange(0, HEAD, 2) / HEAD)
-        angles = torch.outer(torch.arange(LONGEST).float(), rates).repeat(1, 2)
-        later = torch.full((LONGEST, LONGEST), -1e4).triu(1)
-        for name, table in (("cos", angles.cos()), ("sin", angles.sin()), ("later", later)):
-            self.register_buffer(name, table, persistent=False)
-
-    def forward(self, ids: Any) -> Any:
-        """(windows, tokens, words)."""
-        length = ids.shape[1]
-        tables = self.cos[:length], self.sin[:length], self.later[:length, :length]
-        x = self.words(ids)
-        for block in self.blocks:
-            x = block(x, *tables)
-        return self.head(self.norm(x))
-
-
-def published(reader: Any) -> Decoder:
+def published(reader: Any) -> Llama:
     """The network with the weights of the file."""
     dequantize = importlib.import_module("gguf.quants").dequantize
     stored = {
@@ -133,14 +51,14 @@ def published(reader: Any) -> Decoder:
     }
     words = stored["token_embd.weight"]
     named = {"words": words, "head": words, "norm": stored["output_norm.weight"]}
-    for number in range(BLOCKS):
+    for number in range(SHAPE.blocks):
         for ours, (theirs, heads) in _PARTS.items():
             weight = stored[f"blk.{number}.{theirs}.weight"]
             if heads:  # the file has what rotates together side by side
-                pairs = weight.reshape(heads, HEAD // 2, 2, WIDTH)
+                pairs = weight.reshape(heads, SHAPE.head // 2, 2, SHAPE.width)
                 weight = pairs.swapaxes(1, 2).reshape(weight.shape)
             named[f"blocks.{number}.{ours}"] = weight
-    model = Decoder()
+    model = Llama(SHAPE)
     model.load_state_dict({f"{name}.weight": torch.from_numpy(w) for name, w in named.items()})
     return model.eval()
 
