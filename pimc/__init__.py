@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pimc.functions.explore import compare, sweep
     from pimc.functions.program import program
     from pimc.functions.recover_dies import recover_dies
+    from pimc.functions.report import report
     from pimc.functions.verify import verify
     from pimc.image.image import Image
     from pimc.passes.recover import recover
@@ -46,6 +47,7 @@ __all__ = [
     "program",
     "recover",
     "recover_dies",
+    "report",
     "sweep",
     "verify",
 ]
@@ -68,6 +70,7 @@ _HOME = {
     "program": "pimc.functions.program",
     "recover": "pimc.passes.recover",
     "recover_dies": "pimc.functions.recover_dies",
+    "report": "pimc.functions.report",
     "sweep": "pimc.functions.explore",
     "verify": "pimc.functions.verify",
 }

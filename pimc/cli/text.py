@@ -6,6 +6,8 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pimc.reports.numbers import age_text, engineering, percent, percents
+
 if TYPE_CHECKING:
     from pimc.data.dataset import Dataset
 
@@ -24,11 +26,6 @@ __all__ = [
 
 #: Share of clipped conversions above which a layer is named, and how many are.
 _CLIPPING, _NAMED = 1e-3, 4
-
-_PREFIXES = (
-    (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""),
-    (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"), (1e-15, "f"),
-)  # fmt: skip
 
 
 def room(taken: int) -> int:
@@ -76,11 +73,6 @@ def facts(pairs: Sequence[tuple[str, str]]) -> str:
     return "\n".join(f"{name.ljust(width)}  {value}" for name, value in given)
 
 
-def percent(value: float | None, digits: int = 2) -> str:
-    """A share as per cent; a dash where it is not known."""
-    return "–" if value is None else f"{100 * value:.{digits}f} %"
-
-
 def clipping_layers(shares: Mapping[str, float]) -> str:
     """The layers whose converters clip most, where any clips noticeably; else nothing.
 
@@ -91,33 +83,6 @@ def clipping_layers(shares: Mapping[str, float]) -> str:
     shown = "  ".join(f"{layer} {percent(-share)}" for share, layer in found[:_NAMED])
     more = len(found) - _NAMED
     return f"{shown}  and {more} more" if more > 0 else shown
-
-
-#: Spans of time, the longest first.
-_SPANS = ((31_557_600.0, "y"), (86_400.0, "d"), (3_600.0, "h"), (60.0, "min"))
-
-
-def age_text(seconds: float) -> str:
-    """A time in the longest span that it holds: ``3.17 y``."""
-    for length, name in _SPANS:
-        if seconds >= length:
-            return f"{seconds / length:.3g} {name}"
-    return f"{seconds:.3g} s"
-
-
-def percents(low: float | None, high: float | None) -> str:
-    """The ends of an interval of shares: ``52.20 to 93.68 %``; a dash where there is none."""
-    return "–" if low is None or high is None else f"{100 * low:.2f} to {percent(high)}"
-
-
-def engineering(value: float | None, unit: str) -> str:
-    """A quantity with a prefix, three digits: ``12.3 µJ``."""
-    if value is None:
-        return "not known"
-    for factor, prefix in _PREFIXES:
-        if abs(value) >= factor * 0.9995:
-            return f"{value / factor:.3g} {prefix}{unit}"
-    return f"{value:.3g} {unit}"
 
 
 def _cell(value: object) -> str:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "argument",
+    "arguments",
     "filled",
     "flag",
     "group",
@@ -111,6 +112,16 @@ def argument(*, type: ParamType[Any], metavar: str | None = None, required: bool
         return click.Argument([name], type=type, metavar=metavar, required=required)
 
     return _field(make, MISSING if required else None)
+
+
+def arguments(*, type: ParamType[T], metavar: str | None = None) -> tuple[T, ...]:
+    """What is given by its place, one or more."""
+
+    def make(name: str) -> click.Parameter:
+        return click.Argument([name], type=type, metavar=metavar, required=True, nargs=-1)
+
+    made: tuple[T, ...] = _field(make, MISSING)
+    return made
 
 
 def group(options: type[T]) -> T:

@@ -209,7 +209,11 @@ def _alone(
             progress=progress,
         )
         after = measure(recovery.image, job.device)
-        result = result_of(recovery, job.output, job.die_file, (before, after), image, task)
+        samples = None if labelled is None else len(labelled.data)
+        result = result_of(
+            recovery, job.output, job.die_file, (before, after), image, task, samples,
+            (in_float, ideal),
+        )  # fmt: skip
         write_files(recovery, job.output, result)
         if job.device is not None:
             flush(job.device, job.die_file)

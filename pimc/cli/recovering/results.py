@@ -27,6 +27,8 @@ def result_of(
     reached: tuple[float | None, float | None],
     image: Image,
     task: Task,
+    samples: int | None = None,
+    beside: tuple[float | None, float | None] = (None, None),
 ) -> dict[str, Any]:
     """The entry of one die in the JSON; also its report.
 
@@ -35,6 +37,8 @@ def result_of(
         reached: accuracy, or the metric of another task, on labelled data, before and after.
         image: the image that was recovered.
         task: whose metric that is.
+        samples: labelled ones that it was measured on.
+        beside: the same of the float network and of perfect cells, where that is known by now.
     """
     from pimc.passes.recover.write.residual import residual_weights
 
@@ -50,6 +54,10 @@ def result_of(
         "die_file": None if die_file is None else str(die_file),
         f"{key}_before": before,
         f"{key}_after": after,
+        **told_of(task),
+        "samples": samples,
+        f"float_{key}": beside[0],
+        f"quantized_{key}": beside[1],
         "cells_total": int(image.used.sum()),
         "cells_rewritten": recovery.cells_rewritten,
         "residual_weights": residual_weights(recovery.image),

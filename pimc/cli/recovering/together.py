@@ -105,7 +105,8 @@ def recovered_together(
             floors.append(done.recovery.floor)
             note(floor_text(done.recovery.floor), settings)
         reached = done.before, done.after
-        result = result_of(done.recovery, job.output, job.die_file, reached, image, task)
+        samples = None if labelled is None else len(labelled.data)
+        result = result_of(done.recovery, job.output, job.die_file, reached, image, task, samples)
         write_files(done.recovery, job.output, result)
 
     with _told_where_cut(rows_file, settings):

@@ -205,9 +205,18 @@ KINDS: tuple[Kind, ...] = (
         marks.json_with("sha256", "stages"),
     ),
     Kind(
+        "evaluation",
+        "what `pimc eval --json` told",
+        "`pimc report {file}` shows it",
+        marks.any_of(
+            marks.json_with("accuracy_mean", "accuracy_per_die"),
+            marks.json_with("metric_mean", "metric_per_die"),
+        ),
+    ),
+    Kind(
         "comparison",
         "a comparison of strategies",
-        "it is there to be looked at",
+        "`pimc report {file}` shows it",
         marks.json_with("outcomes"),
     ),
     Kind(

@@ -107,6 +107,9 @@ MADE: Mapping[str, tuple[str, Callable[[Path], object]]] = {
     "sweep": ("sweep", bytes_of(b"levels,image_sha256,point_sha256\n")),
     "recoveries": ("recoveries", bytes_of(b"die,source,image_sha256,parent_sha256\n")),
     "report": ("report", bytes_of(json.dumps({"sha256": "0", "stages": []}).encode())),
+    "evaluation": (
+        "evaluation", bytes_of(b'{"accuracy_mean": 0.5, "accuracy_per_die": [0.5]}'),
+    ),
     "comparison": ("comparison", bytes_of(b'{"outcomes": [], "output": "x"}')),
     "journal": ("journal", bytes_of(b'{"image": "x", "device": "sim:0"}\n{"array": 0}\n')),
     "chip": ("chip", lambda path: path.write_bytes(shipped_chip())),

@@ -1,0 +1,113 @@
+"""From sources to a page: chapters, what belongs together, and a size that a phone takes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from pimc.errors import ImageError, UsageError
+from pimc.image.changes import changes
+from pimc.image.image import Image
+from pimc.reports.blocks import Block, Facts, Part
+from pimc.reports.of_image import part_of_image
+from pimc.reports.of_recovery import part_of_recovery
+from pimc.reports.of_tables import (
+    part_of_comparison,
+    part_of_eval,
+    part_of_recoveries,
+    part_of_sweep,
+)
+from pimc.reports.page import Page, page_of
+from pimc.reports.sources import Source
+
+__all__ = ["MOST_BYTES", "built"]
+
+#: No page is larger.
+MOST_BYTES = 3_000_000
+#: What pictures of arrays may take in all, one try after the other.
+_BUDGETS = (1_400_000, 400_000, 0)
+
+
+def built(sources: Sequence[Source], title: str, notes: Sequence[str] = ()) -> Page:
+    """The page of some sources.
+
+    Raises:
+        UsageError: it would be too large, or a source does not hold what its kind has.
+    """
+    counts = Counter(source.kind for source in sources)
+    about = ", ".join(f"{count} × {kind}" if count > 1 else kind for kind, count in counts.items())
+    told = " ".join([f"Of: {about}.", *notes])
+    size = 0
+    for budget in _BUDGETS:
+        page = page_of(title, told, _parts(sources, budget))
+        size = len(page.html.encode())
+        if size < MOST_BYTES:
+            return page
+    raise UsageError(
+        f"the page would take {size / 1e6:.1f} MB, more than {MOST_BYTES / 1e6:.0f} MB",
+        hint="name fewer images and tables",
+    )
+
+
+def _parts(sources: Sequence[Source], budget: int) -> list[Part]:
+    images: list[Image] = [source.content for source in sources if source.kind == "image"]
+    share = budget // max(len(images), 1)
+    return [_part(source, images, share) for source in sources]
+
+
+def _part(source: Source, images: Sequence[Image], budget: int) -> Part:
+    if source.kind == "image":
+        return _image(source, images, budget)
+    if source.kind == "die":
+        return _die(source, images)
+    try:
+        part: Part = _OTHERS[source.kind](source.content, source.name)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as cause:
+        raise UsageError(
+            f"is not what pimc writes: {type(cause).__name__}: {cause}", where=source.name
+        ) from cause
+    if not source.sha256:
+        return part
+    file: Block = Facts(rows=[("SHA-256 of the file", source.sha256)], wide=True)
+    return Part(part.what, part.title, part.brief, [*part.blocks, file])
+
+
+def _image(source: Source, images: Sequence[Image], budget: int) -> Part:
+    image: Image = source.content
+    parent = None if image.recovery is None else image.recovery.parent
+    before = next((one for one in images if one.sha256 == parent), None)
+    if before is None:
+        return part_of_image(image, source.name, budget)
+    try:
+        found = changes(before, image)
+    except ImageError:
+        return part_of_image(image, source.name, budget)
+    array = image.chip.array
+    cells = (found.array * array.rows + found.row) * array.cols + found.col
+    digital = f"{len(found.digital):,} of {len(image.layers):,} layers"
+    facts = [
+        ("Image before", f"{before.model.name}, {before.sha256}"),
+        (
+            "Cells with another level",
+            f"{len(cells):,} in {len(set(found.array.tolist())):,} arrays",
+        ),
+        ("Digital side changed", digital if found.digital else "no"),
+    ]
+    return part_of_image(image, source.name, budget, cells, facts)
+
+
+def _die(source: Source, images: Sequence[Image]) -> Part:
+    from pimc.reports.of_die import holds, part_of_die
+
+    image = next((one for one in images if holds(source.content, one)), None)
+    return part_of_die(source.content, source.name, image, source.sha256)
+
+
+_OTHERS: dict[str, Any] = {
+    "recovery": part_of_recovery,
+    "sweep": part_of_sweep,
+    "recoveries": part_of_recoveries,
+    "comparison": part_of_comparison,
+    "evaluation": part_of_eval,
+}

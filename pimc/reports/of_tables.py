@@ -1,0 +1,367 @@
+"""Chapters of tables: points of a sweep, dies of many recoveries, and what eval measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import mean
+from typing import Any
+
+from pimc.reports.blocks import Bars, Block, Cell, Dot, Dots, Facts, Part, Table
+from pimc.reports.charts import bars_of, dot, scale_of
+from pimc.reports.numbers import age_text, engineering, percent, plain
+from pimc.reports.of_recovery import before_and_after, metric_of
+from pimc.studies.recoveries.summary import summary_of
+from pimc.studies.sweep_columns import KEYS as SWEEP_KEYS
+from pimc.tasks.metric import Metric
+
+__all__ = [
+    "brief_of_sweep",
+    "part_of_comparison",
+    "part_of_eval",
+    "part_of_recoveries",
+    "part_of_sweep",
+]
+
+Row = Mapping[str, Any]
+#: Rows that are drawn one by one; the table has all.
+_MOST_DRAWN = 200
+_MOST_ROWS = 2_000
+
+
+def part_of_sweep(rows: Sequence[Row], name: str) -> Part:
+    """All points of a sweep.
+
+    Args:
+        rows: of its table.
+        name: what it is called: its file.
+    """
+    metric = metric_of(rows[0])
+    first = rows[0]
+    shared = Facts(
+        rows=[
+            (f"SHA-256 of the {what}", str(first.get(f"{key}_sha256") or ""))
+            for key, what in (
+                ("model", "model"), ("chip", "chip that is varied"), ("calib", "calibration data"),
+                ("data", "labelled data"),
+            )
+        ],
+        title="Provenance",
+        wide=True,
+    )  # fmt: skip
+    return Part("sweep", name, brief_of_sweep(rows), [*_drawn_points(rows, metric), shared])
+
+
+def brief_of_sweep(rows: Sequence[Row]) -> list[Block]:
+    """What a sweep went over, and its points."""
+    metric = metric_of(rows[0])
+    key, first = metric.key, rows[0]
+    names = list(dict.fromkeys(name for row in rows for name in row if name not in SWEEP_KEYS))
+    failed = sum(bool(row["error"]) for row in rows)
+    facts = Facts(
+        rows=[
+            ("Points", f"{len(rows):,}" + (f", {failed:,} not compiled" if failed else "")),
+            ("Over", "; ".join(f"{name}: {_values(rows, name)}" for name in names)),
+            ("Dies a point", plain(first["dies"])),
+            ("Seed of the first die", plain(first["seed"])),
+            ("Samples a die", plain(first["samples"])),
+            ("Age of the cells", age_text(first["age_s"]) if first["age_s"] else "fresh"),
+            (f"{metric.name} of the float network", metric.text(first.get(f"float_{key}"))),
+        ]
+    )
+    table = Table(
+        columns=(
+            "Point", *names, f"Mean {metric.name}", "95 % interval", "Std over dies", "Arrays",
+            "Cells", "Energy", "Latency", "Why not compiled",
+        ),
+        rows=[_point(n, row, names, metric) for n, row in enumerate(rows[:_MOST_ROWS], 1)],
+        caption="Points of the sweep",
+        title="Points",
+        note=f"Intervals are over dies and samples.{_more(rows)}",
+    )  # fmt: skip
+    return [facts, table]
+
+
+def _more(rows: Sequence[Row]) -> str:
+    return f" The first {_MOST_ROWS:,} of {len(rows):,} rows." if len(rows) > _MOST_ROWS else ""
+
+
+def _values(rows: Sequence[Row], name: str) -> str:
+    found = list(dict.fromkeys(str(row[name]) for row in rows if row.get(name) is not None))
+    return ", ".join(found[:12]) + (f" and {len(found) - 12:,} more" if len(found) > 12 else "")
+
+
+def _point(number: int, row: Row, names: Sequence[str], metric: Metric) -> list[Cell]:
+    key = metric.key
+    mean, low, high, deviation = (row.get(f"{key}_{x}") for x in ("mean", "low", "high", "std"))
+    energy, latency = row.get("energy_pj"), row.get("latency_ns")
+    return [
+        Cell(str(number), number),
+        *(Cell(_as_given(row.get(name)), row.get(name)) for name in names),
+        Cell(metric.text(mean), mean),
+        Cell(metric.texts(low, high), low),
+        Cell("–" if deviation is None else metric.text(deviation), deviation),
+        Cell(plain(row.get("arrays")), row.get("arrays")),
+        Cell(plain(row.get("cells")), row.get("cells")),
+        Cell("–" if energy is None else engineering(energy * 1e-12, "J"), energy),
+        Cell("–" if latency is None else engineering(latency * 1e-9, "s"), latency),
+        Cell(row["error"] or "–", row["error"] or None),
+    ]
+
+
+def _as_given(value: object) -> str:
+    """A parameter as the user writes it: no commas in 1024."""
+    return "–" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _drawn_points(rows: Sequence[Row], metric: Metric) -> list[Block]:
+    key, scale = metric.key, metric.scale
+    known = [row for row in rows if row.get(f"{key}_mean") is not None][:_MOST_DRAWN]
+    if not known:
+        return []
+    names = [name for name in known[0] if name not in SWEEP_KEYS]
+    varied = [n for n in names if len({str(row.get(n)) for row in rows}) > 1] or names
+    in_float = known[0].get(f"float_{key}")
+    fields = ("mean", "low", "high")
+    values = [row[f"{key}_{x}"] for row in known for x in fields if row[f"{key}_{x}"] is not None]
+    values += [] if in_float is None else [in_float]
+    top = 100.0 if metric.unit == "%" else None
+    axis = scale_of([scale * value for value in values], metric.unit, top)
+    drawn: list[tuple[str, list[Dot]]] = []
+    for row in known:
+        mean, low, high = (row[f"{key}_{x}"] for x in fields)
+        ends = tuple(None if end is None else scale * end for end in (low, high))
+        text = f"{metric.text(mean)} ({metric.texts(low, high)})"
+        label = ", ".join(f"{name} = {_as_given(row.get(name))}" for name in varied)
+        drawn.append((label, [dot(axis, 1, scale * mean, (ends[0], ends[1]), text)]))
+    lines = [] if in_float is None else [
+        (axis.at(scale * in_float), f"float {metric.text(in_float)}")
+    ]  # fmt: skip
+    first = known[0]
+    note = (
+        f"A point: {first['dies']:,} dies, {first['samples']:,} samples. "
+        "Lines: 95 % interval over dies and samples."
+    )
+    title = f"{metric.name[:1].upper()}{metric.name[1:]} by point"
+    return [Dots(scale=axis, rows=drawn, legend=(), lines=lines, title=title, note=note)]
+
+
+def part_of_recoveries(rows: Sequence[Row], name: str) -> Part:
+    """All dies of a table of recoveries."""
+    metric = metric_of(rows[0])
+    key = metric.key
+    summary = summary_of(rows, metric)
+    sound = [row for row in rows if not row["error"]]
+    first = sound[0] if sound else rows[0]
+    facts = Facts(
+        rows=[
+            (
+                "Dies",
+                f"{len(rows):,}" + (f", {summary['failed']:,} failed" * bool(summary["failed"])),
+            ),
+            *_compared(summary["metric"], metric),
+            *_compared(summary["loss"], Metric("held-out loss", higher_is_better=False)),
+            ("Strategy", str(first["strategy"] or "")),
+            ("Samples a die", plain(first["samples"])),
+            ("Held-out calibration samples", plain(first["held_out"])),
+        ]
+    )
+    drawn = before_and_after(
+        [(row["die"], row[f"{key}_before"], row[f"{key}_after"]) for row in sound[:_MOST_DRAWN]],
+        metric, first["samples"], first[f"float_{key}"], first[f"quantized_{key}"],
+    )  # fmt: skip
+    shared = Facts(
+        rows=[
+            (what, str(first[column] or ""))
+            for column, what in (
+                ("parent_sha256", "Image that was recovered"), ("options_sha256", "Options"),
+                ("calib_sha256", "Calibration data"), ("data_sha256", "Labelled data"),
+            )
+        ],
+        title="Provenance (SHA-256)",
+        wide=True,
+    )  # fmt: skip
+    blocks = [*([] if drawn is None else [drawn]), _dies(rows, metric), shared]
+    return Part("recoveries", name, [facts], blocks)
+
+
+def _compared(found: Mapping[str, Any] | None, metric: Metric) -> list[tuple[str, str]]:
+    if found is None:
+        return []
+    name = f"{metric.name[:1].upper()}{metric.name[1:]}"
+    return [
+        (
+            f"{name}, {what}",
+            f"{metric.text(part['mean'])} (95 % interval {metric.texts(*part['interval_95'])}), "
+            f"{metric.number(part['lowest'])} to {metric.text(part['highest'])} by die",
+        )
+        for what, part in (("as programmed", found["before"]), ("recovered", found["after"]))
+    ]
+
+
+def _dies(rows: Sequence[Row], metric: Metric) -> Table:
+    key = metric.key
+    figures = [f"{key}_before", f"{key}_after", "loss_before", "loss_after"]
+    table = []
+    for row in rows[:_MOST_ROWS]:
+        total, rewritten = row["cells_total"], row["cells_rewritten"]
+        share = rewritten / total if total and rewritten is not None else None
+        table.append(
+            [
+                Cell(row["die"] or row["source"], row["die"] or row["source"]),
+                *(Cell(metric.text(row[name]), row[name]) for name in figures[:2]),
+                *(Cell(plain(row[name]), row[name]) for name in figures[2:]),
+                Cell(plain(rewritten), rewritten),
+                Cell(percent(share, 1), share),
+                Cell(plain(row["rounds"]), row["rounds"]),
+                Cell(row["output"] or "–", row["output"] or None),
+                Cell(row["error"] or "–", row["error"] or None),
+            ]
+        )
+    return Table(
+        columns=(
+            "Die", f"{metric.name} before", f"{metric.name} after", "Loss before", "Loss after",
+            "Cells rewritten", "Share", "Rounds", "Next image", "Why not recovered",
+        ),
+        rows=table,
+        caption="Dies and what recovery made of them",
+        title="Dies",
+        note=_more(rows).strip(),
+    )  # fmt: skip
+
+
+def part_of_eval(told: Mapping[str, Any], name: str) -> Part:
+    """What ``pimc eval --json`` told, with what costs what where ``--explain`` was asked for."""
+    metric = metric_of(told)
+    key = metric.key
+    low, high = told.get(f"{key}_interval_95") or (None, None)
+    facts = Facts(
+        rows=[
+            (f"Mean {metric.name}", f"{metric.text(told[f'{key}_mean'])} "
+             f"(95 % interval {metric.texts(low, high)})"),
+            ("Float network", metric.text(told.get(f"float_{key}"))),
+            ("Dies", plain(told.get("dies"))),
+            ("Samples a die", plain(told.get("samples"))),
+        ]
+    )  # fmt: skip
+    return Part("evaluation", name, [facts], [*_by_die(told, metric), *_explained(told, metric)])
+
+
+def _by_die(told: Mapping[str, Any], metric: Metric) -> list[Block]:
+    values = told.get(f"{metric.key}_per_die") or []
+    seeds = told.get("dies")
+    names = seeds if isinstance(seeds, list) else range(1, len(values) + 1)
+    dies = [(f"die {name}", value, None) for name, value in zip(names, values, strict=False)]
+    in_float = told.get(f"float_{metric.key}")
+    drawn = before_and_after(dies, metric, told.get("samples"), in_float, None)
+    if drawn is None:
+        return []
+    title = f"{metric.name[:1].upper()}{metric.name[1:]} by die"
+    return [Dots(scale=drawn.scale, rows=drawn.rows, legend=(), lines=drawn.lines, title=title,
+                 note=drawn.note)]  # fmt: skip
+
+
+def _explained(told: Mapping[str, Any], metric: Metric) -> list[Block]:
+    found = told.get("explain")
+    if not found:
+        return []
+    scale = metric.scale
+    unit = "points" if metric.unit == "%" else metric.unit
+    elements = found["elements"]
+    entries = []
+    for one in elements:
+        cost = one["switched_off"]
+        ends = cost["interval_95"]
+        text = f"{scale * cost['mean']:.2f} {unit}"
+        if None not in ends:
+            text += f" ({scale * ends[0]:.2f} to {scale * ends[1]:.2f})"
+        entries.append((one["name"], [max(scale * cost["mean"], 0.0)], text))
+    entries.sort(key=lambda entry: -entry[1][0])
+    bars = Bars(
+        bars=bars_of(entries),
+        legend=(),
+        title="What costs what",
+        note=f"What is won when an element of the chip is switched off, with the 95 % interval of "
+        f"the paired differences; {found['dies']:,} dies, {found['samples']:,} samples. What "
+        "costs nothing has no bar.",
+    )
+    rows = [
+        [
+            Cell(layer["name"], layer["name"]),
+            *(
+                Cell("–" if layer[key] is None else f"{layer[key]:.1f} dB", layer[key])
+                for key in (
+                    "snr_db",
+                    "own_snr_db",
+                    "cells_snr_db",
+                    "read_noise_snr_db",
+                    "adc_snr_db",
+                )
+            ),
+            Cell(percent(layer["clipped"]), layer["clipped"]),
+        ]
+        for layer in found["layers"][:_MOST_ROWS]
+    ]
+    table = Table(
+        columns=("Layer", "Network", "Own", "Cells", "Read noise", "ADC", "Clipped"),
+        rows=rows,
+        caption="Signal-to-noise ratio of each layer",
+        title="Signal to noise by layer",
+        note=f"{found['snr_samples']:,} samples. Network: in a run of the die; own: with the "
+        "right inputs, in three parts; clipped: currents outside the ADC's range.",
+    )
+    return [bars, table]
+
+
+def part_of_comparison(told: Mapping[str, Any], name: str) -> Part:
+    """What ``pimc recover --compare`` found: strategies on the same dies."""
+    metric = metric_of(told["outcomes"][0])
+    key = metric.key
+    outcomes = told["outcomes"]
+    names = list(dict.fromkeys(outcome["strategy"] for outcome in outcomes))
+    rows = []
+    for strategy in names:
+        mine = [outcome for outcome in outcomes if outcome["strategy"] == strategy]
+        figures = [outcome[f"{key}_after"] for outcome in mine]
+        known = [value for value in figures if value is not None]
+        cells = [outcome["cells_rewritten"] for outcome in mine]
+        loss = [outcome["loss"] for outcome in mine]
+        rows.append(
+            [
+                Cell(strategy, strategy),
+                Cell(f"{len(mine):,}", len(mine)),
+                _mean(known, metric),
+                Cell(f"{mean(loss):.4g}", mean(loss)),
+                Cell(f"{mean(cells):,.0f}", mean(cells)),
+                Cell(
+                    f"{mean(o['seconds'] for o in mine):,.0f} s", mean(o["seconds"] for o in mine)
+                ),
+            ]
+        )
+    table = Table(
+        columns=(
+            "Strategy", "Dies", f"{metric.name} after", "Held-out loss", "Cells rewritten", "Time",
+        ),
+        rows=rows,
+        caption="Strategies, means over the same dies",
+        title="Strategies",
+    )  # fmt: skip
+    in_float, samples = told.get(f"float_{key}"), told.get("samples")
+    facts = Facts(
+        rows=[
+            ("Float network", metric.text(in_float)),
+            ("Perfect cells, read as the chip reads", metric.text(told.get(f"floor_{key}"))),
+            ("Dies", plain(told.get("dies"))),
+            ("Samples a die", plain(samples)),
+            ("Cells", plain(told.get("cells_total"))),
+        ]
+    )
+    dies = [
+        (f"{o['strategy']}, die {o['seed']}", o[f"{key}_before"], o[f"{key}_after"])
+        for o in outcomes[:_MOST_DRAWN]
+    ]
+    drawn = before_and_after(dies, metric, samples, in_float, told.get(f"quantized_{key}"))
+    return Part("comparison", name, [facts, table], [] if drawn is None else [drawn])
+
+
+def _mean(values: Sequence[float], metric: Metric) -> Cell:
+    return Cell(metric.text(mean(values)), mean(values)) if values else Cell("–")

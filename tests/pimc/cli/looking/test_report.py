@@ -1,0 +1,37 @@
+"""``pimc report``: the page is written, and told of; what cannot be shown is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def test_a_page_is_written_and_told_of(pimc, model) -> None:
+    assert pimc("compile", "tiny.onnx", "--calib", "calib.npz").code == 0
+    done = pimc("report", "tiny.pimc", "--json")
+    page = Path("report.html")
+    assert done.code == 0
+    assert done.json == {
+        "output": "report.html",
+        "title": "tiny.pimc",
+        "bytes": page.stat().st_size,
+        "chapters": [{"what": "image", "title": "tiny.pimc"}],
+    }
+    before = page.read_bytes()
+    done = pimc("report", "tiny.pimc")
+    assert done.out.startswith("written  report.html, ")
+    assert page.read_bytes() == before
+    assert pimc("report", ".", "--title", "All <of> it", "-o", "all.html", "-q").out == ""
+    assert "<title>All &lt;of&gt; it</title>" in Path("all.html").read_text(encoding="utf-8")
+
+
+def test_what_a_report_does_not_show_is_called_by_its_name(pimc, model) -> None:
+    done = pimc("report", "calib.npz")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("error: calib.npz: this is an .npz file of arrays")
+    assert pimc("report").code == 2
+    assert not Path("report.html").exists()
+
+
+def test_a_folder_that_is_missing_is_told_before_work(pimc, model) -> None:
+    done = pimc("report", "tiny.onnx", "-o", "nowhere/report.html")
+    assert "there is no such folder" in done.err
