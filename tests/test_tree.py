@@ -66,6 +66,7 @@ ELSEWHERE: dict[str, str] = {
     "pimc/cli/options/single.py": "tests/pimc/cli/test_commands_page.py",
     "pimc/cli/options/task.py": "tests/pimc/cli/running/test_eval_tasks.py",
     "pimc/cli/options/workers.py": "tests/pimc/cli/running/test_sweep.py",
+    "pimc/cli/project/keys.py": "tests/pimc/cli/project/test_given.py",
     "pimc/cli/recovering/arguments.py": "tests/pimc/cli/recovering/test_recover.py",
     "pimc/cli/recovering/dies.py": "tests/pimc/cli/recovering/test_capture.py",
     "pimc/cli/recovering/named.py": "tests/pimc/cli/recovering/test_together.py",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from pimc.cli.options.fields import filled, flag, option, parameters
+from pimc.cli.project.given import Use, used, using
+from pimc.cli.project.keys import STEPS
 from pimc.progress import Progress, listening, progress
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ __all__ = ["Report", "Settings", "command", "note", "warned"]
 Arguments = TypeVar("Arguments", bound="DataclassInstance")
 
 _SEED_LIMIT = 2**63 - 1
+#: The parameter that does a step again.
+_FORCE = "force"
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,12 @@ class Settings:
         help="Seed of everything that is drawn: dies, read noise, inputs.",
     )
     quiet: bool = flag("--quiet", "-q", help="No progress, and no summary after an act.")
+    project: str | None = option(
+        "--project",
+        type=click.STRING,
+        metavar="FILE",
+        help="A project's pimc.toml [default: that of the current folder]; - for none.",
+    )
 
     @property
     def progress(self) -> Progress:
@@ -82,22 +92,83 @@ def command(
 
     def call(**given: Any) -> int:
         settings = filled(Settings, given)
+        use = used(click.get_current_context())
         with listening(quiet=settings.quiet):
-            report = function(settings, filled(arguments, given))
+            report = _done_once(
+                use, settings, given, lambda: function(settings, filled(arguments, given))
+            )
         if settings.json:
             print(json.dumps(report.data, allow_nan=False, ensure_ascii=False))
         elif report.text and (report.answer or not settings.quiet):
             print(report.text)
         return report.exit_code
 
-    return click.Command(
+    declared = parameters(Settings, arguments)
+    if name in STEPS and all(one.name != _FORCE for one in declared):
+        help = "In a project: also do what is up to date."
+        declared.append(click.Option(["--force", _FORCE], is_flag=True, help=help))
+    return _Command(
         name,
         callback=call,
-        params=parameters(Settings, arguments),
+        params=declared,
         help=function.__doc__,
         epilog=f"\b\nExample:\n  {example}",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+
+
+class _Command(click.Command):
+    """A command that takes from ``pimc.toml`` what is not named on the command line."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not ctx.resilient_parsing:
+            self._use_project(ctx, args)
+        return super().parse_args(ctx, args)
+
+    def _use_project(self, ctx: click.Context, args: list[str]) -> None:
+        from pimc.project.file import find_project, read_project
+
+        opts, _, _ = self.make_parser(ctx).parse_args(list(args))
+        if "help" in opts:
+            return
+        # Of a missing argument the parser has a mark of its own.
+        named = {name for name, value in opts.items() if isinstance(value, str | bool | list)}
+        path = find_project(opts.get("project"))
+        root = ctx.find_root()
+        if path is None or not isinstance(root.command, click.Group):
+            return
+        group = root.command
+        project = read_project(path, group.list_commands(root))
+        using(ctx, project, named, lambda name: group.get_command(root, name))
+
+
+def _done_once(
+    use: Use | None, settings: Settings, given: Mapping[str, Any], run: Callable[[], Report]
+) -> Report:
+    """The report of a command; of a step of a project that is up to date that of the last time."""
+    if use is None:
+        return run()
+    from pimc.cli.project.once import step_of
+
+    step = step_of(use, given)
+    if step is None:
+        return _told_of_project(run(), use, up_to_date=False)
+    kept, why = step.up_to_date()
+    if kept is not None and not given[_FORCE]:
+        note(f"{use.command} is up to date, since {kept.finished}; --force does it again", settings)
+        warned(kept.data.get("warnings", ()))
+        last = Report(kept.data, kept.text if kept.answer else "", 0, answer=kept.answer)
+        return _told_of_project(last, use, up_to_date=True)
+    if why:
+        note(f"{use.command} is done again: {why}", settings)
+    return _told_of_project(step.done(run), use, up_to_date=False)
+
+
+def _told_of_project(report: Report, use: Use, *, up_to_date: bool) -> Report:
+    """A report that says which values came from the project file."""
+    told = {"file": str(use.project.path), "options": use.filled, "up_to_date": up_to_date}
+    text = f"{report.text}\n{use.told}" if report.text and use.told else report.text
+    return replace(report, data={**report.data, "project": told}, text=text)
 
 
 def note(text: str, settings: Settings) -> None:
