@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from pimc.cli.log import Form, Level, Log, begin, current
 from pimc.cli.options.fields import filled, flag, option, parameters
-from pimc.cli.project.given import Use, used, using
+from pimc.cli.project.given import Use, used
 from pimc.cli.project.keys import STEPS
-from pimc.progress import Progress, listening, progress
+from pimc.cli.project.parsing import ProjectCommand
+from pimc.cli.telling import beating, told_of
+from pimc.progress import Progress, progress
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -46,10 +49,23 @@ class Settings:
         help="A project's pimc.toml [default: that of the current folder]; - for none.",
     )
 
+    log_format: Form = option(
+        "--log-format",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        help="Messages on stderr as text, or as one JSON object a line.",
+    )
+    verbose: bool = flag("--verbose", "-v", help="Also say what is read, written and decided.")
+
     @property
     def progress(self) -> Progress:
         """How long work reports its progress."""
-        return progress(quiet=self.quiet)
+        return beating() or progress(quiet=self.quiet or not self.bars)
+
+    @property
+    def bars(self) -> bool:
+        """Whether progress is shown as bars, which only a terminal can."""
+        return sys.stderr.isatty() and self.log_format == "text"
 
     def seeds(self, count: int) -> tuple[int, ...]:
         """Seeds of so many dies, from ``seed`` on."""
@@ -93,10 +109,13 @@ def command(
     def call(**given: Any) -> int:
         settings = filled(Settings, given)
         use = used(click.get_current_context())
-        with listening(quiet=settings.quiet):
+        least: Level = "warning" if settings.quiet else "debug" if settings.verbose else "info"
+        log = begin(Log(name, settings.log_format, least))
+        with told_of(log, given, bars=settings.bars) as ended:
             report = _done_once(
                 use, settings, given, lambda: function(settings, filled(arguments, given))
             )
+            ended.append(report.exit_code)
         if settings.json:
             print(json.dumps(report.data, allow_nan=False, ensure_ascii=False))
         elif report.text and (report.answer or not settings.quiet):
@@ -107,7 +126,7 @@ def command(
     if name in STEPS and all(one.name != _FORCE for one in declared):
         help = "In a project: also do what is up to date."
         declared.append(click.Option(["--force", _FORCE], is_flag=True, help=help))
-    return _Command(
+    return ProjectCommand(
         name,
         callback=call,
         params=declared,
@@ -115,31 +134,6 @@ def command(
         epilog=f"\b\nExample:\n  {example}",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-
-
-class _Command(click.Command):
-    """A command that takes from ``pimc.toml`` what is not named on the command line."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not ctx.resilient_parsing:
-            self._use_project(ctx, args)
-        return super().parse_args(ctx, args)
-
-    def _use_project(self, ctx: click.Context, args: list[str]) -> None:
-        from pimc.project.file import find_project, read_project
-
-        opts, _, _ = self.make_parser(ctx).parse_args(list(args))
-        if "help" in opts:
-            return
-        # Of a missing argument the parser has a mark of its own.
-        named = {name for name, value in opts.items() if isinstance(value, str | bool | list)}
-        path = find_project(opts.get("project"))
-        root = ctx.find_root()
-        if path is None or not isinstance(root.command, click.Group):
-            return
-        group = root.command
-        project = read_project(path, group.list_commands(root))
-        using(ctx, project, named, lambda name: group.get_command(root, name))
 
 
 def _done_once(
@@ -174,11 +168,11 @@ def _told_of_project(report: Report, use: Use, *, up_to_date: bool) -> Report:
 def note(text: str, settings: Settings) -> None:
     """Say something on stderr that is not part of the report."""
     if not settings.quiet:
-        print(text, file=sys.stderr, flush=True)
+        current().tell("info", "note", text)
 
 
 def warned(warnings: Sequence[str]) -> list[str]:
     """Say warnings on stderr, also where it should be quiet: they are part of the result."""
     for text in warnings:
-        print(f"warning: {text}", file=sys.stderr, flush=True)
+        current().tell("warning", "warning", text)
     return list(warnings)

@@ -91,6 +91,7 @@ def test_a_step_that_failed_is_done_again(pimc, fresh, project: Path) -> None:
 
 
 def test_outputs_that_change_or_go_are_made_again(pimc, fresh, project: Path) -> None:
+    assert fresh("program")
     assert fresh("capture")
     assert not fresh("capture")
     Path("tiny.pimccap").unlink()
