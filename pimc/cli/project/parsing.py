@@ -17,6 +17,7 @@ class ProjectCommand(click.Command):
     """A command that takes from ``pimc.toml`` what is not named on the command line."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the command line, with what the project file says as defaults."""
         if not ctx.resilient_parsing:
             self._use_project(ctx, args)
         return super().parse_args(ctx, args)
