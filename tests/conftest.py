@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from pimc.chip.design import Chip
 from pimc.image.image import Image
 
 ROOT = Path(__file__).parent.parent
+#: What commands say on stderr does not depend on how fast the machine is.
+os.environ.setdefault("PIMC_LOG_EVERY", "100000")
 
 
 def _initializer(name: str, rng: np.random.Generator, *shape: int) -> onnx.TensorProto:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from pimc.cli.log import Form, Level, Log, begin, current
 from pimc.cli.options.fields import filled, flag, option, parameters
-from pimc.progress import Progress, listening, progress
+from pimc.cli.project.given import Use, used
+from pimc.cli.project.keys import STEPS
+from pimc.cli.project.parsing import ProjectCommand
+from pimc.cli.telling import beating, told_of
+from pimc.progress import Progress, progress
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -21,6 +26,8 @@ __all__ = ["Report", "Settings", "command", "note", "warned"]
 Arguments = TypeVar("Arguments", bound="DataclassInstance")
 
 _SEED_LIMIT = 2**63 - 1
+#: The parameter that does a step again.
+_FORCE = "force"
 
 
 @dataclass(frozen=True)
@@ -35,11 +42,30 @@ class Settings:
         help="Seed of everything that is drawn: dies, read noise, inputs.",
     )
     quiet: bool = flag("--quiet", "-q", help="No progress, and no summary after an act.")
+    project: str | None = option(
+        "--project",
+        type=click.STRING,
+        metavar="FILE",
+        help="A project's pimc.toml [default: that of the current folder]; - for none.",
+    )
+
+    log_format: Form = option(
+        "--log-format",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        help="Messages on stderr as text, or as one JSON object a line.",
+    )
+    verbose: bool = flag("--verbose", "-v", help="Also say what is read, written and decided.")
 
     @property
     def progress(self) -> Progress:
         """How long work reports its progress."""
-        return progress(quiet=self.quiet)
+        return beating() or progress(quiet=self.quiet or not self.bars)
+
+    @property
+    def bars(self) -> bool:
+        """Whether progress is shown as bars, which only a terminal can."""
+        return sys.stderr.isatty() and self.log_format == "text"
 
     def seeds(self, count: int) -> tuple[int, ...]:
         """Seeds of so many dies, from ``seed`` on."""
@@ -82,32 +108,71 @@ def command(
 
     def call(**given: Any) -> int:
         settings = filled(Settings, given)
-        with listening(quiet=settings.quiet):
-            report = function(settings, filled(arguments, given))
+        use = used(click.get_current_context())
+        least: Level = "warning" if settings.quiet else "debug" if settings.verbose else "info"
+        log = begin(Log(name, settings.log_format, least))
+        with told_of(log, given, bars=settings.bars) as ended:
+            report = _done_once(
+                use, settings, given, lambda: function(settings, filled(arguments, given))
+            )
+            ended.append(report.exit_code)
         if settings.json:
             print(json.dumps(report.data, allow_nan=False, ensure_ascii=False))
         elif report.text and (report.answer or not settings.quiet):
             print(report.text)
         return report.exit_code
 
-    return click.Command(
+    declared = parameters(Settings, arguments)
+    if name in STEPS and all(one.name != _FORCE for one in declared):
+        help = "In a project: also do what is up to date."
+        declared.append(click.Option(["--force", _FORCE], is_flag=True, help=help))
+    return ProjectCommand(
         name,
         callback=call,
-        params=parameters(Settings, arguments),
+        params=declared,
         help=function.__doc__,
         epilog=f"\b\nExample:\n  {example}",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
 
 
+def _done_once(
+    use: Use | None, settings: Settings, given: Mapping[str, Any], run: Callable[[], Report]
+) -> Report:
+    """The report of a command; of a step of a project that is up to date that of the last time."""
+    if use is None:
+        return run()
+    from pimc.cli.project.once import step_of
+
+    step = step_of(use, given)
+    if step is None:
+        return _told_of_project(run(), use, up_to_date=False)
+    kept, why = step.up_to_date()
+    if kept is not None and not given[_FORCE]:
+        note(f"{use.command} is up to date, since {kept.finished}; --force does it again", settings)
+        warned(kept.data.get("warnings", ()))
+        last = Report(kept.data, kept.text if kept.answer else "", 0, answer=kept.answer)
+        return _told_of_project(last, use, up_to_date=True)
+    if why:
+        note(f"{use.command} is done again: {why}", settings)
+    return _told_of_project(step.done(run), use, up_to_date=False)
+
+
+def _told_of_project(report: Report, use: Use, *, up_to_date: bool) -> Report:
+    """A report that says which values came from the project file."""
+    told = {"file": str(use.project.path), "options": use.filled, "up_to_date": up_to_date}
+    text = f"{report.text}\n{use.told}" if report.text and use.told else report.text
+    return replace(report, data={**report.data, "project": told}, text=text)
+
+
 def note(text: str, settings: Settings) -> None:
     """Say something on stderr that is not part of the report."""
     if not settings.quiet:
-        print(text, file=sys.stderr, flush=True)
+        current().tell("info", "note", text)
 
 
 def warned(warnings: Sequence[str]) -> list[str]:
     """Say warnings on stderr, also where it should be quiet: they are part of the result."""
     for text in warnings:
-        print(f"warning: {text}", file=sys.stderr, flush=True)
+        current().tell("warning", "warning", text)
     return list(warnings)

@@ -34,6 +34,12 @@ class Failure:
         head = f"error: {self.where}: {self.message}" if self.where else f"error: {self.message}"
         return f"{head}\n  hint: {self.hint}" if self.hint else head
 
+    def fields(self) -> dict[str, object]:
+        """The same without the message, as fields of a log."""
+        told = self.to_dict()
+        del told["message"]
+        return told
+
     def to_dict(self) -> dict[str, object]:
         """The same as JSON."""
         return {

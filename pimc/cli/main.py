@@ -15,6 +15,7 @@ from types import FrameType
 import click
 
 from pimc.cli.failures import Failure, TerminatedError, failure_of
+from pimc.cli.log import Log, begin, current, form_of
 from pimc.cli.registry import ROOMS, commands
 
 __all__ = ["main", "run"]
@@ -56,7 +57,14 @@ class _Group(click.Group):
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="pimc")
-def _pimc() -> None:
+@click.option("--project", metavar="FILE", help="A project's pimc.toml; - for none.")
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    help="Messages on stderr as text, or as one JSON object a line.",
+)
+@click.option("--verbose", "-v", is_flag=True, help="Also say what is read, written and decided.")
+def _pimc(**options: object) -> None:
     """Deployment compiler for multi-level RRAM compute-in-memory chips.
 
     ONNX in, chip image out; run it on simulated dies or a real chip; recover the accuracy that
@@ -104,6 +112,7 @@ def run(argv: Sequence[str]) -> int:
     debug = os.environ.get("PIMC_DEBUG", "0") not in ("", "0")
     if not debug:
         warnings.simplefilter("ignore")
+    begin(Log(form=form_of(argv)))
     try:
         code = _invoke(list(argv) or ["--help"])
         sys.stdout.flush()
@@ -143,7 +152,9 @@ def _report(failure: Failure, *, as_json: bool) -> int:
         sys.stdout.flush()
     except OSError:  # stdout itself is what failed
         _drop_stdout()
-    print(failure.text(), file=sys.stderr, flush=True)
+    log = current()
+    text = failure.message if log.form == "json" else failure.text()
+    log.tell("error", "failed", text, **failure.fields())
     return failure.exit_code
 
 

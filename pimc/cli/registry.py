@@ -23,6 +23,7 @@ __all__ = ["ROOMS", "Entry", "commands"]
 
 #: The rooms in the order of the help, and what it calls them.
 ROOMS: Mapping[str, str] = {
+    "starting": "Start",
     "compiling": "Compile",
     "looking": "Look into images",
     "running": "Write and run dies",

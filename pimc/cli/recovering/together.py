@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pimc.cli.command import Report, Settings, note
+from pimc.cli.log import current
 from pimc.cli.options.task import stored, told_of
 from pimc.cli.recovering.arguments import RecoverArguments
 from pimc.cli.recovering.figures import floor_text
@@ -165,7 +165,7 @@ def _tell(job: DieJob, error: PimcError) -> None:
     where = "" if error.where in (None, job.source) else f"{error.where}: "
     hint = f"\n  hint: {error.hint}" if error.hint else ""
     text = f"error: die {job.source}: {where}{error.message}{hint}"
-    print(text, file=sys.stderr, flush=True)
+    current().tell("error", "die failed", text, die=str(job.source), exit_code=error.exit_code)
 
 
 def _entry(row: Row, task: Task) -> dict[str, Any]:

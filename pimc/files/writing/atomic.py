@@ -28,6 +28,8 @@ _CHUNK_BYTES = 1 << 20
 _LEFTOVER = re.compile(r"\..{1,50}\.[0-9a-f]{16}\.tmp")
 #: Folders in which this process made hidden files, which an interrupt may keep it from removing.
 _folders: set[Path] = set()
+#: Who is told of files that were written.
+_watchers: list[list[Path]] = []
 
 _HINTS: Mapping[int | None, str] = {
     errno.ENOENT: "make the folder first",
@@ -79,6 +81,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
                 temporary.chmod(stat.S_IMODE(target.stat().st_mode))
             # Locked until then: another process would take it for a leftover.
             temporary.replace(target)
+        for watcher in _watchers:
+            watcher.append(Path(path))
     except OSError as cause:
         if cause.filename not in (None, str(temporary), temporary):
             raise  # the block failed at another file
@@ -87,6 +91,17 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         # Gone already after success; on failure what is half written must not stay.
         with suppress(OSError):
             temporary.unlink()
+
+
+@contextmanager
+def written_files() -> Iterator[list[Path]]:
+    """The files that :func:`replacing` wrote meanwhile, in this order, as they were named."""
+    found: list[Path] = []
+    _watchers.append(found)
+    try:
+        yield found
+    finally:
+        _watchers[:] = [watcher for watcher in _watchers if watcher is not found]
 
 
 def _fresh(target: Path, path: str | os.PathLike[str]) -> BinaryIO:

@@ -32,7 +32,7 @@ def test_no_command_is_left_out() -> None:
 def test_every_room_has_commands() -> None:
     assert {entry.room for entry in commands().values()} == set(ROOMS)
     packages = {path.parent.name for path in CLI.glob("*/__init__.py")}
-    assert packages == {*ROOMS, "options"}
+    assert packages == {*ROOMS, "options", "project"}
 
 
 @pytest.mark.parametrize("name", commands())

@@ -1,0 +1,114 @@
+"""Values of pimc.toml reach the commands, and give way to the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pimc.cli.project.keys import COMMON, DIES, NEVER, OUTPUTS, RIVALS, SHARED, STEPS
+from pimc.cli.registry import commands
+from pimc.project.file import Shared
+
+
+def say(text: str) -> None:
+    Path("pimc.toml").write_text(text)
+
+
+PROJECT = 'model = "tiny.onnx"\nchip = "ihp"\nseed = 901\n'
+
+
+def test_options_come_from_the_file_and_are_told(pimc, model: Path) -> None:
+    say(PROJECT)
+    done = pimc("layouts", "--json")
+    assert done.code == 0, done.err
+    assert (done.json["model"], done.json["chip"]) == ("tiny.onnx", "ihp")
+    assert done.json["project"] == {
+        "file": "pimc.toml",
+        "options": {"--seed": "901", "model": "tiny.onnx", "--chip": "ihp"},
+        "up_to_date": False,
+    }
+    assert (
+        "pimc.toml: --seed 901  model tiny.onnx  --chip ihp"
+        in pimc("check").out + pimc("layouts").out
+    )
+
+
+def test_the_command_line_overrides(pimc, model: Path) -> None:
+    say(PROJECT + '[layouts]\narray = "64x64"\n')
+    done = pimc("layouts", "--chip", "taox", "--json")
+    assert done.json["chip"] == "taox"
+    assert done.json["project"]["options"].keys() == {"--seed", "model", "--array"}
+
+
+def test_without_a_project(pimc, model: Path) -> None:
+    say(PROJECT)
+    done = pimc("layouts", "--project", "-")
+    assert done.code == 2
+    assert "Missing argument 'MODEL'" in done.err
+
+
+def test_paths_are_relative_to_the_file(pimc, model: Path, monkeypatch) -> None:
+    say('model = "tiny.onnx"\n[compile]\nfaults = ["f.csv"]\n')
+    (model / "sub").mkdir()
+    monkeypatch.chdir(model / "sub")
+    assert pimc("check", "--project", "..").code == 0
+    done = pimc("compile", "--project", "../pimc.toml")
+    assert done.code == 2
+    assert "../f.csv" in done.err
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[layouts]\nbugdet = 1", "layouts.bugdet: no such option (did you mean budget?)"),
+        ("[layouts]\njson = true", "layouts.json: no such option"),
+        ('[layouts]\nbudget = "many"', "budget: 'many' is not a valid integer"),
+        ("[layouts]\nbudget = true", "layouts.budget: must be a value, not True"),
+        ("[layouts]\narray-only = 1", "layouts.array-only: must be true or false, not 1"),
+        ("[layouts]\nset = [[1]]", "layouts.set: must be a list of values, not [[1]]"),
+    ],
+)
+def test_what_a_table_says_wrong(pimc, model: Path, text: str, told: str) -> None:
+    say(f"{PROJECT}{text}\n")
+    done = pimc("layouts")
+    assert done.code == 2
+    assert told in done.err
+    assert "pimc.toml" in done.err
+    assert pimc("layouts", "--help").code == 0
+
+
+def test_a_broken_file_keeps_nobody_from_help(pimc, model: Path) -> None:
+    say("model = ")
+    assert pimc("check", "--help").code == 0
+    done = pimc("check")
+    assert done.code == 2
+    assert "not valid TOML" in done.err
+
+
+def test_lists_are_options_that_are_given_again(pimc, model: Path) -> None:
+    say(PROJECT + '[layouts]\nset = ["adc.bits=6", "cell.levels=4"]\n')
+    done = pimc("layouts", "--json")
+    assert done.code == 0, done.err
+    assert done.json["project"]["options"]["--set"] == "adc.bits=6,cell.levels=4"
+
+
+def test_another_model_gets_another_image(pimc, model: Path) -> None:
+    say(PROJECT.replace('chip = "ihp"\n', "") + '[compile]\nstop-after = "simplify"\n')
+    (model / "other.onnx").write_bytes((model / "tiny.onnx").read_bytes())
+    say(PROJECT.replace("ihp", "generic-128"))
+    done = pimc("compile", "other.onnx", "--json")
+    assert done.json["output"] == "other.pimc"
+
+
+def test_the_tables_name_parameters_that_there_are(called) -> None:
+    keys = set(Shared.__dataclass_fields__)
+    found = {name: {str(one.name) for one in called(name)[name].params} for name in commands()}
+    for name, table in SHARED.items():
+        assert table.keys() <= found[name], name
+        assert set(table.values()) <= keys
+    for name, rivals in RIVALS.items():
+        assert {one for pair in rivals for half in pair for one in half} <= found[name], name
+    every = set().union(*found.values())
+    assert every >= NEVER | COMMON | OUTPUTS | DIES
+    assert set(found) >= STEPS

@@ -1,0 +1,162 @@
+"""A step of a project is done once, and again when anything changes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pimc.image.image import Image
+
+TEXT = 'image = "tiny.pimc"\ncalib = "data"\ndata = "data"\nseed = 900\ndie = "chip.die"\n'
+TABLES = "[recover]\nrounds = 1\nepochs = 0\n[eval]\ndies = 1\n"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, tiny_image: Image, tiny_inputs) -> Path:
+    """A project with an image and data."""
+    folder: Path = tmp_path_factory.mktemp("project")
+    tiny_image.save(folder / "tiny.pimc")
+    (folder / "data").mkdir()
+    labels = np.arange(len(tiny_inputs)) % 4
+    for name in ("calib", "test"):
+        np.savez(folder / "data" / f"{name}.npz", x=tiny_inputs, y=labels)
+    (folder / "pimc.toml").write_text(TEXT + TABLES)
+    return folder
+
+
+@pytest.fixture
+def project(made: Path, tmp_path: Path, monkeypatch) -> Path:
+    folder = shutil.copytree(made, tmp_path / "p")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def fresh(pimc) -> Callable[..., bool]:
+    """Whether a command did its work; it must end well."""
+
+    def call(*arguments: str) -> bool:
+        done = pimc(*arguments, "--json")
+        assert done.code == 0, done.err
+        assert done.json["project"]["up_to_date"] == ("is up to date" in done.err)
+        return not done.json["project"]["up_to_date"]
+
+    return call
+
+
+def test_a_step_that_is_asked_again_tells_the_last_report(pimc, project: Path) -> None:
+    first, second = pimc("verify", "--json"), pimc("verify", "--json")
+    assert first.json.pop("project")["up_to_date"] is False
+    assert {**first.json, "project": 0} == {**second.json, "project": 0}
+    assert "verify is up to date, since 2" in second.err
+    told, again = pimc("verify"), pimc("verify")
+    assert told.out == again.out
+    assert told.out.startswith("ok: ")
+    assert "pimc.toml: --seed 900  image tiny.pimc" in told.out
+
+
+def test_a_summary_of_an_act_is_not_told_again(pimc, project: Path) -> None:
+    assert "written" in pimc("program").out
+    again = pimc("program")
+    assert (again.code, again.out) == (0, "")
+    assert "program is up to date" in again.err
+    assert pimc("program", "-q").err == ""
+
+
+def test_inputs_options_and_outputs_count(fresh, project: Path) -> None:
+    assert fresh("verify")
+    assert not fresh("verify")
+    assert fresh("verify", "--samples", "2")
+    assert not fresh("verify", "--samples", "2")
+    assert not fresh("verify")
+    assert fresh("verify", "--force")
+    (project / "pimc.toml").write_text(TEXT.replace("900", "901"))
+    assert fresh("verify")
+    image = Image.load("tiny.pimc")
+    levels = image.levels.copy()
+    levels[tuple(np.argwhere(image.used)[0])] ^= 1
+    image.updated(levels=levels).save("tiny.pimc")
+    assert fresh("verify")
+
+
+def test_a_step_that_failed_is_done_again(pimc, fresh, project: Path) -> None:
+    assert pimc("eval", "--min-accuracy", "100").code == 1
+    assert pimc("eval", "--min-accuracy", "100").code == 1
+    assert fresh("eval", "--min-accuracy", "0")
+
+
+def test_outputs_that_change_or_go_are_made_again(pimc, fresh, project: Path) -> None:
+    assert fresh("program")
+    assert fresh("capture")
+    assert not fresh("capture")
+    Path("tiny.pimccap").unlink()
+    assert "tiny.pimccap is gone" in pimc("capture").err
+    Path("tiny.pimccap").write_bytes(b"x")
+    assert "tiny.pimccap has changed" in pimc("capture").err
+    assert not fresh("capture")
+
+
+def test_steps_of_one_die(pimc, fresh, project: Path) -> None:
+    assert fresh("program")
+    assert fresh("recover")
+    held = Path("chip.die").read_bytes()
+    # What recovery made of the die is what programming led to.
+    assert not fresh("program")
+    assert not fresh("recover")
+    assert Path("chip.die").read_bytes() == held
+    # A recovery by other rules begins with another writing.
+    (project / "pimc.toml").write_text(TEXT + TABLES.replace("epochs = 0", "epochs = 1"))
+    assert "chip.die has changed" in pimc("program").err
+    assert fresh("recover")
+    assert not fresh("program")
+    # What somebody else did to the die is known to nobody.
+    assert pimc("age", "1d").code == 0
+    assert fresh("program")
+
+
+def test_a_drawn_die_is_an_output(pimc, fresh, project: Path) -> None:
+    (project / "pimc.toml").write_text(TEXT.replace('die = "chip.die"\n', "") + TABLES)
+    assert fresh("recover")
+    assert not fresh("recover")
+    assert pimc("age", "1d", "--die", "tiny.r1.die").code == 0
+    assert fresh("recover")
+
+
+def test_nothing_is_noted_without_a_project(pimc, project: Path) -> None:
+    assert "project" not in pimc("verify", "tiny.pimc", "--project", "-", "--json").json
+    assert not Path(".pimc").exists()
+
+
+def test_what_nobody_can_foresee_is_always_done(fresh, project: Path) -> None:
+    Path("made.py").write_text(
+        "import numpy as np\n"
+        "def samples():\n    for n in range(8):\n        yield np.zeros((2, 8, 8), np.float32), 0\n"
+    )
+    assert fresh("eval", "--data", "made:samples")
+    assert fresh("eval", "--data", "made:samples")
+
+
+def test_records_that_are_damaged_are_made_again(fresh, project: Path) -> None:
+    assert fresh("verify")
+    (record,) = Path(".pimc/steps").glob("*.json")
+    assert json.loads(record.read_text())["command"] == "verify"
+    record.write_text("{")
+    assert fresh("verify")
+    assert not fresh("verify")
+
+
+def test_data_count_without_what_steps_wrote(fresh, project: Path) -> None:
+    for name in ("calib.npz", "test.npz"):
+        shutil.move(f"data/{name}", name)
+    (project / "pimc.toml").write_text(TEXT.replace('"data"', '"."') + TABLES)
+    assert fresh("eval")
+    assert fresh("program")
+    assert not fresh("eval")
+    with np.load("test.npz") as data:
+        np.savez("test.npz", x=data["x"][:32], y=data["y"][:32])
+    assert fresh("eval")

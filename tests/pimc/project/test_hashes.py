@@ -1,0 +1,81 @@
+"""Fingerprints of files and folders."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pimc.project import hashes
+from pimc.project.hashes import Hashes
+
+OLD = 1_000_000_000
+
+
+def old(path: Path, text: str) -> Path:
+    """A file that was written long ago."""
+    path.write_text(text)
+    os.utime(path, (OLD, OLD))
+    return path
+
+
+def test_a_file_is_read_once_and_again_when_it_changes(here: Path, monkeypatch) -> None:
+    reads: list[Path] = []
+    real = hashes.sha256_file
+    monkeypatch.setattr(hashes, "sha256_file", lambda path: reads.append(path) or real(path))
+    path = old(here / "a.npy", "one")
+    first = Hashes(here / "kept.json")
+    one = first.file(path)
+    first.save()
+    assert Hashes(here / "kept.json").file(path) == one
+    assert len(reads) == 1
+    old(path, "three")
+    assert Hashes(here / "kept.json").file(path) != one
+    assert len(reads) == 2
+
+
+def test_a_file_of_this_moment_is_read_again(here: Path) -> None:
+    path = here / "a.npy"
+    path.write_text("one")
+    first = Hashes(here / "kept.json")
+    first.file(path)
+    first.save()
+    assert not (here / "kept.json").exists()
+
+
+def test_what_does_not_exist_has_none(here: Path) -> None:
+    found = Hashes(here / "kept.json")
+    assert found.file(here / "a") is found.data(here / "a", ()) is found.model(here / "a") is None
+
+
+def test_a_damaged_store_is_begun_anew(here: Path) -> None:
+    (here / "kept.json").write_text('{"x": 1')
+    assert Hashes(here / "kept.json").file(old(here / "a", "x")) is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("sub/b.png", True), ("data.toml", True), ("bench.pimccap", True), ("labels.txt", True),
+        ("pimc.toml", False), (".hidden", False), ("x.pimc", False), ("x.die", False),
+        ("run.py", False), ("out.csv", False),
+    ],
+)  # fmt: skip
+def test_what_counts_of_a_folder(here: Path, name: str, counts: bool) -> None:
+    (here / "sub").mkdir()
+    (here / "calib.npz").write_text("x")
+    without = {(here / "out.csv").resolve()}
+    before = Hashes(here / ".kept").data(here, without)
+    (here / name).write_text("new")
+    assert (Hashes(here / ".kept").data(here, without) != before) == counts
+
+
+def test_an_archive_counts_with_its_settings_alone(here: Path) -> None:
+    data = here / "calib.npz"
+    data.write_text("x")
+    before = Hashes(here / ".kept").data(data, ())
+    (here / "test.npz").write_text("y")
+    assert Hashes(here / ".kept").data(data, ()) == before
+    (here / "data.toml").write_text("scale = 2")
+    assert Hashes(here / ".kept").data(data, ()) != before
