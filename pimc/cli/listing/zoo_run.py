@@ -1,0 +1,92 @@
+"""``pimc zoo run``: Compile a network of the zoo, measure it, and recover dies of it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+
+from pimc.cli.command import Report, Settings, command, note
+from pimc.cli.options.fields import argument, flag, option
+from pimc.cli.options.task import told_of
+from pimc.cli.options.values import FILE
+from pimc.cli.text import facts
+
+__all__ = ["COMMAND", "RunArguments", "run"]
+
+
+@dataclass(frozen=True)
+class RunArguments:
+    """What ``pimc zoo run`` takes."""
+
+    name: str = argument(type=click.STRING, metavar="NETWORK")
+    dies: int | None = option(
+        "--dies", type=click.IntRange(0),
+        help="Dies, drawn from --seed on; 0: float and perfect cells alone [default: as the "
+        "record says].",
+    )  # fmt: skip
+    calib: int | None = option(
+        "--calib-limit", type=click.IntRange(2),
+        help="Only the first calibration samples [default: as the record says].",
+    )  # fmt: skip
+    limit: int | None = option(
+        "--limit", type=click.IntRange(1),
+        help="Judge on the first samples only [default: as the record says].",
+    )  # fmt: skip
+    folder: Path | None = option(
+        "--folder", type=FILE, metavar="DIR",
+        help="Where networks lie, each in a folder of its name [default: pimc/zoo in the user's "
+        "cache].",
+    )  # fmt: skip
+    update: bool = flag("--update", help="Write what was measured into the network's record.")
+
+
+def run(settings: Settings, arguments: RunArguments) -> Report:
+    """Measure a network of the zoo: float, perfect cells, dies as programmed and recovered.
+
+    It is fetched first where it is not there. With the same seed and samples the figures come out
+    as `pimc zoo list` shows them; weights that are trained here vary a little between machines.
+    """
+    from pimc.errors import UsageError
+    from pimc.tasks.find import task_named
+    from pimc.zoo.get import get
+    from pimc.zoo.page import HEADER, row
+    from pimc.zoo.record import network, update
+    from pimc.zoo.run import Limits
+    from pimc.zoo.run import run as measure
+
+    known = network(arguments.name)
+    partial = arguments.calib is not None or arguments.limit is not None
+    if arguments.update and partial:
+        raise UsageError(
+            "the record holds figures of all samples that it names",
+            where="--update",
+            hint="leave --limit and --calib-limit out",
+        )
+    obtained = get(known, arguments.folder)
+    note(f"{known.title}: {obtained.folder}", settings)
+    count = known.dies if arguments.dies is None else arguments.dies
+    measured = measure(
+        obtained,
+        settings.seeds(count),
+        limits=Limits(arguments.calib, arguments.limit),
+        progress=settings.progress,
+    )
+    written = update(known.name, measured) if arguments.update else None
+    data = {
+        "network": known.name,
+        "folder": str(obtained.folder),
+        **told_of(task_named(known.task)),
+        **asdict(measured),
+        "record": None if written is None else str(written),
+    }
+    pairs = list(zip(HEADER, row(known, measured), strict=True))
+    pairs += [("calibrated on", f"{measured.calib:,} samples")]
+    pairs += [("record", "" if written is None else str(written))]
+    return Report(data, facts(pairs))
+
+
+COMMAND = command(
+    "run", RunArguments, run, example="pimc zoo run fashion-resnet8 --dies 1 --limit 200"
+)

@@ -1,0 +1,1 @@
+"""What makes a network's files, by the name that its record says."""
