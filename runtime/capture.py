@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +43,7 @@ __all__ = [
     "Record",
     "capture",
     "capture_layer",
+    "layer_by_layer",
 ]
 
 #: Part of the ADC's range that a probe vector may fill.
@@ -97,32 +98,50 @@ def capture(
         DeviceError: the chip failed.
     """
     data = unrolled(data, session.image).on(session.get_inputs())
-    generator = torch.Generator().manual_seed(options.seed)
     reads = reads_of(session.device)
-    wanted = range(len(session.image.layers)) if only is None else only
-    layers = [layer for layer in session.image.layers if layer.index in set(wanted)]
-    if options.record == "outputs":
-        layers = []
-    names = {layer.name for layer in layers}
-    pools = _pools(session, data, options, names, generator, progress) if names else {}
     return Capture(
         session.image.sha256,
         session.device.name,
-        {
-            layer.index: capture_layer(
-                session.layers[layer.name],
-                session.image,
-                session.device,
-                _chosen(pools[layer.name], session.image, layer, options, generator),
-                options.repeats,
-                codes=options.record == "codes",
-            )
-            for layer in progress(layers, "reading tiles", len(layers))
-        },
+        dict(layer_by_layer(session, data, options, only=only, progress=progress)),
         _outputs(session, data, progress) if outputs else {},
         taken,
         -1 if reads is None else reads,
     )
+
+
+def layer_by_layer(
+    session: Session,
+    data: Dataset,
+    options: CaptureOptions,
+    *,
+    only: Sequence[int] | None = None,
+    progress: Progress = silent,
+) -> Iterator[tuple[int, LayerCapture]]:
+    """The layers of a capture one after the other, by number: together they are large.
+
+    Arguments and errors are those of :func:`capture`.
+    """
+    data = unrolled(data, session.image).on(session.get_inputs())
+    generator = torch.Generator().manual_seed(options.seed)
+    wanted = range(len(session.image.layers)) if only is None else only
+    layers = [layer for layer in session.image.layers if layer.index in set(wanted)]
+    if options.record == "outputs" or not layers:
+        return
+    names = {layer.name for layer in layers}
+    pools = _pools(session, data, options, names, generator, progress)
+    for layer in progress(layers, "reading tiles", len(layers)):
+        inputs = _chosen(pools.pop(layer.name), session.image, layer, options, generator)
+        yield (
+            layer.index,
+            capture_layer(
+                session.layers[layer.name],
+                session.image,
+                session.device,
+                inputs,
+                options.repeats,
+                codes=options.record == "codes",
+            ),
+        )
 
 
 def capture_layer(

@@ -23,6 +23,7 @@ from pimc.passes.recover.train.harden import HardenedCache
 from pimc.progress import Progress, silent
 from pimc.runtime.capture import Capture
 from pimc.runtime.door.device import Device
+from pimc.work.memory import Memory
 
 __all__ = ["recover"]
 
@@ -39,6 +40,7 @@ def recover(
     hardened: HardenedCache | None = None,
     common: Common | None = None,
     announce: Callable[[Floor], None] | None = None,
+    memory: int | str | Memory | None = None,
     progress: Progress = silent,
 ) -> Recovery:
     """Bring a programmed chip back to the float network's accuracy.
@@ -60,11 +62,13 @@ def recover(
         common: hand the same one to the recoveries of several dies, and all that depends on no die
             is worked out once; ``hardened`` is part of it.
         announce: told what no recovery can pass, before anything is written.
+        memory: bytes that the process may hold, or a size such as ``4G``; half of what the
+            machine has if None. What is worked out does not depend on it.
         progress: told of long work.
 
     Raises:
         UsageError: neither a device nor a capture, no such strategy, or one that needs the chip
-            where only a capture is at hand.
+            where only a capture is at hand; the memory is too little for the smallest step.
         CaptureError: the capture is of another die.
         RecoveryError: the checkpoint is damaged, or of another recovery.
         ImageError: the image holds no float weights to distill from.
@@ -77,7 +81,7 @@ def recover(
     recipe = strategy_named(strategy, chip=device is not None)
     if common is None:
         common = Common() if hardened is None else Common(hardened)
-    bench = Bench.of(image, device, captured, data, options, common, progress)
+    bench = Bench.of(image, device, captured, data, options, common, progress, Memory.of(memory))
     state = State.first(image, options.seed)
     floor = common.once("floor", lambda: floor_of(bench, image))
     if announce is not None:
@@ -90,6 +94,7 @@ def recover(
         if enough(bench, state):
             break
         state = step(bench, state)
+        bench.memory.tidy()
         if checkpoint is not None:
             checkpoint.save(bench, state, number)
     state, writes = state.keeping_best(), state.all_writes()

@@ -23,6 +23,7 @@ from pimc.studies.drawn import FRESH, Reading
 from pimc.studies.evaluate import Batches
 from pimc.studies.sweep import Setup, Swept
 from pimc.studies.sweep import sweep as swept
+from pimc.work.memory import bytes_of
 from pimc.work.pool import Here, Pool
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def compare(
     task: AnyTask = None,
     device: str = "sim",
     pool: Pool | None = None,
+    memory: int | str | None = None,
     progress: Progress = silent,
 ) -> list[Outcome]:
     """Recover simulated dies by several strategies, each from the freshly programmed die on.
@@ -115,6 +117,7 @@ def compare(
         task: of ``data``, as of :func:`sweep`.
         device: name of the driver whose dies they are.
         pool: where recoveries are done; in this process if None.
+        memory: as of :func:`pimc.recover_dies`.
         progress: told of the recoveries.
 
     Returns:
@@ -137,6 +140,7 @@ def compare(
         options or RecoverOptions(),
         driver=device,
         pool=pool,
+        memory=None if memory is None else bytes_of(memory),
         progress=progress,
     )
 

@@ -29,6 +29,7 @@ from pimc.studies.recoveries.summary import Target, summary_of
 from pimc.studies.recoveries.wafer import Wafer, labelled_fingerprint
 from pimc.studies.tables.row_file import Row
 from pimc.tasks.metric import Metric
+from pimc.work.memory import bytes_of
 from pimc.work.pool import Here, Pool
 
 __all__ = ["RecoveredDies", "die_jobs", "recover_dies"]
@@ -91,6 +92,7 @@ def recover_dies(
     keep: Callable[[DieJob, Recovered], None] | None = None,
     tell: Callable[[DieJob, PimcError], None] = lambda job, error: None,
     pool: Callable[[], Pool] = Here,
+    memory: int | str | None = None,
     progress: Progress = silent,
 ) -> RecoveredDies:
     """Recover several dies of an image by one strategy, each by a worker, and tell of all.
@@ -118,10 +120,13 @@ def recover_dies(
             the files of the die. By default the next image is saved.
         tell: told of dies that fail, as they do.
         pool: opens the place where the work is done.
+        memory: bytes that the workers of this machine may hold together, on a cluster each of
+            them, or a size such as ``4G``; half of what the machine has if None.
         progress: told of the dies.
 
     Raises:
-        UsageError: no such strategy or dies; a table of something else, or of a run that was cut.
+        UsageError: no such strategy, dies or size; a table of something else, or of a run that was
+            cut.
         ImageError, DataError: image or data that no die could be recovered with.
         WorkerError: workers die again and again.
     """
@@ -146,6 +151,7 @@ def recover_dies(
         strategy,
         device,
         seed,
+        None if memory is None else bytes_of(memory),
     )
     keeping = TemporaryDirectory(ignore_cleanup_errors=True) if output is None else nullcontext()
     with keeping as folder:

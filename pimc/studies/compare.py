@@ -24,6 +24,7 @@ from pimc.studies.intervals import Difference
 from pimc.studies.montecarlo import shareable
 from pimc.tasks.classification import CLASSIFICATION
 from pimc.tasks.task import Array, Task
+from pimc.work.memory import Memory
 from pimc.work.pool import Here, Pool, completed
 
 __all__ = ["Outcome", "compare", "gained"]
@@ -97,6 +98,7 @@ def compare(
     *,
     driver: str = "sim",
     pool: Pool | None = None,
+    memory: int | None = None,
     progress: Progress = silent,
 ) -> list[Outcome]:
     """Recover simulated dies by every strategy, each from the freshly programmed die on.
@@ -110,6 +112,8 @@ def compare(
         driver: whose dies they are; one with the ability
             :class:`~pimc.runtime.door.abilities.Simulator`.
         pool: who does the work; this process if None.
+        memory: bytes that the workers of this machine may hold together, on a cluster each of
+            them; None for half of what the machine has.
 
     Returns:
         One outcome a strategy and die, strategy by strategy in the order given.
@@ -125,7 +129,8 @@ def compare(
     given = shareable(image), calib, labelled, Common()
     shared = [pool.share(value) for value in given]
     work = [(name, seed) for name in strategies for seed in seeds]
-    tasks = ((key, (*shared, *key, options, driver)) for key in work)
+    workers = min(pool.workers, len(work))
+    tasks = ((key, (*shared, *key, options, driver, memory, workers)) for key in work)
     done = dict(progress(completed(pool, follow, tasks), "recoveries", len(work)))
     return [done[key] for key in work]
 
@@ -139,11 +144,15 @@ def follow(
     seed: int,
     options: RecoverOptions,
     driver: str,
+    memory: int | None = None,
+    workers: int = 1,
 ) -> Outcome:
     """One strategy on one die; the task of a worker.
 
     Args:
         common: what the tasks of this worker share.
+        memory: as of :func:`compare`.
+        workers: how many share it.
     """
     device = open_device(driver, image, seed=seed)
     program(image, device)
@@ -151,7 +160,10 @@ def follow(
     reads_before, start = reads_of(device), time.perf_counter()
     # What layers cost is the same for all, and no part of a comparison.
     options = replace(options, cost_images=0)
-    recovery = recover(image, device, calib, options, strategy=strategy, common=common)
+    budget = Memory.of(memory, workers)
+    recovery = recover(
+        image, device, calib, options, strategy=strategy, common=common, memory=budget
+    )
     seconds, reads_after = time.perf_counter() - start, reads_of(device)
     (kept,) = (stage for stage in recovery.stages if stage.kept)
     after = _measured(recovery.image, device, labelled, seed)

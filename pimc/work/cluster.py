@@ -49,6 +49,7 @@ class Cluster:
 
     lost: tuple[type[BaseException], ...]
     local = False
+    workers = 1
 
     def __init__(self, address: str) -> None:
         try:

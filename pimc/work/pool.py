@@ -32,10 +32,12 @@ class Pool(Protocol):
         window: tasks to hand over before the first of them is done.
         lost: what a task fails with when its worker died; it may be handed over again.
         local: tasks run on this machine, and see its files.
+        workers: tasks that share a machine's memory, as far as is known.
     """
 
     lost: tuple[type[BaseException], ...]
     local: bool
+    workers: int
 
     @property
     def window(self) -> int:
@@ -168,6 +170,7 @@ class Here:
     window = 1
     lost: tuple[type[BaseException], ...] = ()
     local = True
+    workers = 1
 
     def share(self, value: Any) -> Any:
         """The value itself."""

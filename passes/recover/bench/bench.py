@@ -30,6 +30,7 @@ from pimc.runtime.graph.executor import ArrayCall
 from pimc.runtime.sequences import state_outputs, unrolled
 from pimc.runtime.session import BATCH_SIZE, Session, inputs_of
 from pimc.runtime.teacher import has_teacher, teacher_array
+from pimc.work.memory import UNLIMITED, Memory
 
 __all__ = [
     "MIN_HELD_OUT",
@@ -49,6 +50,13 @@ MIN_SAMPLES = 16
 _HELD_OUT = 0.1
 #: Fewest samples that are held out then, as long as as many are left to learn from.
 MIN_HELD_OUT = 32
+#: How many times the outputs of the largest layer are held while gradients are worked out, beside
+#: those of all layers in both networks, and while columns are fitted.
+_HELD_TRAINING, _HELD_FITTING = 4, 5
+#: What is held of a cell: its estimate, its state, and copies of both at the end of a step.
+_CELL_BYTES = 100
+#: All else: compiled code, systems that are solved.
+_BESIDE_BYTES = 150 << 20
 #: Held-out samples on which the layers' errors are measured.
 _FEATURE_IMAGES = 64
 
@@ -96,6 +104,8 @@ class Bench:
         compared: on how many images layers are compared with the float network's.
         at_once: samples whose gradients are worked out at once.
         common: what recoveries of several dies share.
+        memory: how much the process may hold.
+        step_bytes: what working out gradients holds beside what is kept for them.
         progress: told of long work.
         taught: what the float network gives where gains and offsets are fitted.
     """
@@ -113,6 +123,8 @@ class Bench:
     common: Common = field(repr=False)
     progress: Progress = field(repr=False)
     taught: Taught = field(default_factory=Taught, repr=False)
+    memory: Memory = UNLIMITED
+    step_bytes: int = 0
 
     @staticmethod
     def of(
@@ -123,6 +135,7 @@ class Bench:
         options: RecoverOptions,
         common: Common,
         progress: Progress,
+        memory: Memory = UNLIMITED,
     ) -> Bench:
         """The bench for the recovery of a chip that holds ``image``.
 
@@ -130,7 +143,7 @@ class Bench:
             ImageError: the image holds no float weights to distill from.
             DataError: there are too few calibration samples, or they have not the network's
                 inputs.
-            UsageError: ranges are to be tried, and there is no chip.
+            UsageError: ranges are to be tried, and there is no chip; the memory is too little.
             CaptureError: the capture's network outputs are for other calibration data.
         """
         if "ranges" in options.train and device is None:
@@ -141,7 +154,7 @@ class Bench:
             )
         common.belongs_to(image, data, options)
         known = common.once(
-            "float network", lambda: _Known.of(image, device, data, options, progress)
+            "float network", lambda: _Known.of(image, device, data, options, memory, progress)
         )
         if captured is not None:
             samples = len(known.train) + len(known.held_out)
@@ -160,6 +173,8 @@ class Bench:
             common=common,
             progress=progress,
             taught=known.taught,
+            memory=memory,
+            step_bytes=known.step_bytes,
         )
 
     @property
@@ -192,6 +207,7 @@ class Bench:
             tuple(arg.name for arg in session.get_outputs()),
             {} if self.train.states is None else self.train.states.axes,
             self.at_once,
+            self.memory.less(self.step_bytes),
         )
 
 
@@ -212,6 +228,7 @@ class _Known:
     compared: Compared
     at_once: int
     taught: Taught
+    step_bytes: int
 
     @staticmethod
     def of(
@@ -219,6 +236,7 @@ class _Known:
         device: Device | None,
         data: Dataset,
         options: RecoverOptions,
+        memory: Memory,
         progress: Progress,
     ) -> _Known:
         """See :meth:`Bench.of` for what is raised; nothing is asked of the chip."""
@@ -233,6 +251,7 @@ class _Known:
         one = tensors(held_out.feed(0, 1))
         room = Room.of(session, teacher, one)
         compared = Compared.of(options, len(train), len(held_out), room)
+        memory.require(_least_bytes(image, options, room, compared), "a recovery of this network")
         watch = Noted(teacher, -(-compared.features.used // BATCH_SIZE))
         what = "running the float network"
         wanted = network_outputs(session, held_out, progress, what, watch)
@@ -248,7 +267,23 @@ class _Known:
             compared=compared,
             at_once=room.all_layers,
             taught=Taught(),
+            step_bytes=_step_bytes(options, room),
         )
+
+
+def _step_bytes(options: RecoverOptions, room: Room) -> int:
+    """What working out gradients holds, beside what is kept for them."""
+    all_layers, one_layer = room.sample_bytes
+    at_once = min(options.distill.batch_size, room.all_layers)
+    return at_once * (2 * all_layers + _HELD_TRAINING * one_layer)
+
+
+def _least_bytes(image: Image, options: RecoverOptions, room: Room, compared: Compared) -> int:
+    """Memory that the largest step takes where all that can wait lies on the disk."""
+    fitted = max(compared.calibrate.used, BATCH_SIZE)
+    fitting = fitted * _HELD_FITTING * room.sample_bytes[1]
+    cells = _CELL_BYTES * int(image.used.sum())
+    return max(_step_bytes(options, room), fitting) + cells + _BESIDE_BYTES
 
 
 #: What strategies are made of. One that was cut is done again from its start.

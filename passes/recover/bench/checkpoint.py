@@ -1,8 +1,10 @@
-"""The checkpoint of a recovery: all that its next step depends on, in one file.
+"""The checkpoint of a recovery: all that its next step depends on.
 
-The file is replaced as a whole after every step, so a recovery can be cut at any moment: what
-was cut is done again from the last step on, and gives the same. Of a device that keeps no state
-of its own (a chip on the bench) the writes are in it, and are done again where they were cut.
+One file is replaced as a whole after every step, so a recovery can be cut at any moment: what
+was cut is done again from the last step on, and gives the same. Large tensors lie in files beside
+it (:mod:`~pimc.passes.recover.bench.parts`) and are written when they change. Of a device that
+keeps no state of its own (a chip on the bench) the writes are in it, and are done again where they
+were cut.
 """
 
 from __future__ import annotations
@@ -24,16 +26,19 @@ from pimc.files.strict import key
 from pimc.image.image import VERSION as IMAGE_VERSION
 from pimc.image.image import Image
 from pimc.passes.recover.bench.bench import Bench
+from pimc.passes.recover.bench.parts import Places, discard, lay, sweep, take
 from pimc.passes.recover.bench.state import State
 from pimc.passes.recover.bench.stored import restored, stored, under
 from pimc.runtime.door.abilities import Resumable
 from pimc.runtime.door.program import require_kept
 
-__all__ = ["SUFFIX", "Checkpoint", "recognised"]
+__all__ = ["SUFFIX", "Checkpoint", "discard", "recognised"]
 
 FORMAT = "pimc-recovery"
 #: It holds tensors of images: where their format has another version, so has this.
-VERSION = 4 + IMAGE_VERSION
+VERSION = 5 + IMAGE_VERSION
+#: Earlier versions that are read: that before had all tensors in one file.
+READ = frozenset({6, VERSION})
 SUFFIX = ".recovery"
 
 #: Calibration samples by which data are recognised.
@@ -53,11 +58,14 @@ class CheckpointEntry:
     told: Mapping[str, Any] = field(
         default_factory=dict, metadata=key("table", "what the recovery was told when it began")
     )
+    parts: Mapping[str, Any] = field(
+        default_factory=dict, metadata=key("table", "where large tensors lie: hash and file")
+    )
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The file of one recovery.
+    """The file of one recovery, and those beside it.
 
     Attributes:
         path: where it lies; it need not exist.
@@ -71,6 +79,7 @@ class Checkpoint:
     parent: Image
     strategy: str
     told: Mapping[str, Any] = field(default_factory=dict)
+    _laid: Places = field(default_factory=dict, repr=False, compare=False)
 
     def save(self, bench: Bench, state: State, done: int) -> None:
         """Note the state after so many steps, whole or not at all.
@@ -79,12 +88,17 @@ class Checkpoint:
             UsageError: the file cannot be written.
         """
         note, tensors = stored(state, self.parent)
-        manifest = asdict(CheckpointEntry(self._job(bench), done, note, self.told))
         everything = {f"state.{name}": value for name, value in tensors.items()}
         if isinstance(bench.device, Resumable):
             held = bench.device.state()
             everything |= {f"device.{name}": value for name, value in held.items()}
-        container.save(self.path, *container.seal(FORMAT, VERSION, manifest, everything))
+        inside, laid = lay(self.path, everything, self._laid.values())
+        parts = {name: list(place) for name, place in laid.items()}
+        manifest = asdict(CheckpointEntry(self._job(bench), done, note, self.told, parts))
+        container.save(self.path, *container.seal(FORMAT, VERSION, manifest, inside))
+        self._laid.clear()
+        self._laid.update(laid)
+        sweep(self.path, {file for _, file in laid.values()})
 
     def load(self, bench: Bench, first: State) -> tuple[int, State]:
         """Bring a device that keeps a state to where the recovery was cut.
@@ -145,15 +159,29 @@ class Checkpoint:
 
     def remove(self) -> None:
         """The recovery is done; nothing to resume."""
-        self.path.unlink(missing_ok=True)
+        discard(self.path)
+        self._laid.clear()
 
     def _content(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """The keys of the file's manifest, checked, and its tensors."""
+        """The keys of the file's manifest, checked, and the tensors."""
         manifest, tensors = container.load(self.path, FORMAT, VERSION, RecoveryError)
-        if manifest["version"] != VERSION:
+        if manifest["version"] not in READ:
             raise RecoveryError("was begun by an earlier pimc", str(self.path), _HINT)
         entry = read_object(CheckpointEntry, manifest, str(self.path), RecoveryError, _HINT)
-        return entry, tensors
+        places = self._places(entry.get("parts", {}))
+        self._laid.clear()
+        self._laid.update(places)
+        return entry, {**tensors, **take(self.path, places)}
+
+    def _places(self, parts: Mapping[str, Any]) -> Places:
+        """Where large tensors lie."""
+        places: Places = {}
+        for name, place in parts.items():
+            if not (isinstance(place, list) and [type(word) for word in place] == [str, str]):
+                message = f"parts: {name}: must be a hash and a file"
+                raise RecoveryError(message, str(self.path), _HINT)
+            places[name] = place[0], place[1]
+        return places
 
     def _job(self, bench: Bench) -> dict[str, str]:
         """What must be the same for a recovery to go on."""

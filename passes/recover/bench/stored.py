@@ -30,7 +30,7 @@ from pimc.files.strict import Key, check_value, key
 from pimc.image.image import Image, ImageLayer
 from pimc.image.rules.sound import require_sound
 from pimc.passes.recover.bench.state import NOT_TOLD, Kept, Least, State, Writes
-from pimc.passes.recover.estimate import CellEstimate
+from pimc.passes.recover.estimate import CellEstimate, prior
 from pimc.passes.recover.recovery import Stage
 from pimc.passes.recover.train.trainer import Best
 
@@ -39,6 +39,8 @@ __all__ = ["FORMS", "restored", "stored", "under"]
 T = TypeVar("T")
 Tensors = Mapping[str, Tensor]
 _ESTIMATE = tensors_of(CellEstimate)
+#: Those of single cells, which are large.
+_OF_CELLS = ("present", "target_us", "mean_us", "variance")
 #: Tensors of an image that no recovery changes.
 _FIXED = frozenset({"graph", "tiles", "schedule", "lines", "line_offsets"})
 _PROPOSED: Specs = {
@@ -80,15 +82,20 @@ class Form(Generic[T]):
     Attributes:
         stored: of a value and the parent.
         restored: the value again, of what was stored and the parent.
+        beside_own: in place of the parent both are given the state's own image.
     """
 
     stored: Callable[[T, Image], Stored]
     restored: Callable[[Stored, Image], T]
+    beside_own: bool = False
 
 
 def stored(state: State, parent: Image) -> Stored:
     """The whole state: notes by field, and tensors by field and name."""
-    parts = {name: form.stored(getattr(state, name), parent) for name, form in FORMS.items()}
+    parts = {
+        name: form.stored(getattr(state, name), state.image if form.beside_own else parent)
+        for name, form in FORMS.items()
+    }
     tensors = {
         f"{n}.{key}": value for n, part in parts.items() for key, value in part.arrays.items()
     }
@@ -103,12 +110,11 @@ def restored(note: Mapping[str, Any], tensors: Tensors, parent: Image) -> State:
         ImageError: an image is not what its format says.
         KeyError: a key or tensor is missing.
     """
-    state = State(
-        **{
-            name: form.restored(Stored(note[name], under(f"{name}.", tensors)), parent)
-            for name, form in FORMS.items()
-        }
-    )
+    values: dict[str, Any] = {}
+    for name, form in FORMS.items():
+        beside = values["image"] if form.beside_own else parent
+        values[name] = form.restored(Stored(note[name], under(f"{name}.", tensors)), beside)
+    state = State(**values)
     if state.kept is not None and state.kept.value.stage >= len(state.stages):
         raise RecoveryError(f"kept.stage: there are {len(state.stages)} stages")
     return state
@@ -173,23 +179,28 @@ def _restored_each(found: Stored, field: str) -> npt.NDArray[np.float32]:
     return np.array(found.arrays["each"], np.float32)
 
 
-def _stored_estimates(estimates: Mapping[int, CellEstimate], _: Image) -> Stored:
-    tensors = {
-        f"{index}.{name}": getattr(estimate, name)
-        for index, estimate in estimates.items()
-        for name in _ESTIMATE
-    }
+def _stored_estimates(estimates: Mapping[int, CellEstimate], image: Image) -> Stored:
+    """What of the cells is not as it was known before anything was looked at."""
+    tensors = {}
+    for index, estimate in estimates.items():
+        known = prior(image, image.layers[index])
+        for name in _ESTIMATE:
+            value = getattr(estimate, name)
+            if name not in _OF_CELLS or not np.array_equal(value, getattr(known, name)):
+                tensors[f"{index}.{name}"] = value
     return Stored(list(estimates), tensors)
 
 
-def _restored_estimates(found: Stored, parent: Image) -> dict[int, CellEstimate]:
-    if found.note != [layer.index for layer in parent.layers]:
+def _restored_estimates(found: Stored, image: Image) -> dict[int, CellEstimate]:
+    if found.note != [layer.index for layer in image.layers]:
         raise RecoveryError("estimates: they are not of the layers of the image")
-    return {layer.index: _estimate(found.arrays, parent, layer) for layer in parent.layers}
+    return {layer.index: _estimate(found.arrays, image, layer) for layer in image.layers}
 
 
-def _estimate(arrays: Tensors, parent: Image, layer: ImageLayer) -> CellEstimate:
-    cells = parent.cells(layer)
+def _estimate(arrays: Tensors, image: Image, layer: ImageLayer) -> CellEstimate:
+    cells, known = image.cells(layer), prior(image, layer)
+    derived = {f"{layer.index}.{name}": getattr(known, name) for name in _OF_CELLS}
+    arrays = {**derived, **arrays}
     sizes = dict(zip(("blocks", "rows", "columns"), cells.shape, strict=True))
     named = f"estimates.{layer.index}.{{}}".format
     contents = by_field(_ESTIMATE, arrays, f"{layer.index}.{{}}".format)
@@ -273,7 +284,7 @@ def _stored_arrays(arrays: tuple[npt.NDArray[Any], ...], _: Image) -> Stored:
 #: The fields of a state; each has a form.
 FORMS: dict[str, Form[Any]] = {
     "image": Form(_stored_image, _restored_image),
-    "estimates": Form(_stored_estimates, _restored_estimates),
+    "estimates": Form(_stored_estimates, _restored_estimates, beside_own=True),
     "random": Form(lambda random, _: Stored(None, {"state": random}), _restored_random),
     # What lies between the cut and the resumption is no part of a stage.
     "clock": Form(lambda clock, _: Stored(None, {}), lambda found, _: time.perf_counter()),

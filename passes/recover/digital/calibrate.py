@@ -40,7 +40,7 @@ Fit: TypeAlias = Callable[[torch.Tensor, torch.Tensor], Line]
 #: Bounds of a gain relative to the one the layer has.
 _GAIN_LIMITS = (0.5, 2.0)
 #: Outputs that are fitted at a time; the rest waits uncopied.
-_AT_ONCE = 1 << 22
+_AT_ONCE = 1 << 20
 #: Outputs that lie so many spreads of the float network's away from it tell nothing of a column,
 #: unless they are more than this part of all: then the column itself is off.
 _RUNAWAY, _FEW = 3.0, 0.25

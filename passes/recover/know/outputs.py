@@ -87,7 +87,7 @@ def identify_outputs(
         return torch.stack([*away, *unlikely]).sum()
 
     parameters = [{"params": trained, "lr": options.learning_rate}]
-    Trainer(parameters, loss_of, data, options.batch_size, generator).epochs(
+    Trainer(parameters, loss_of, data, options.batch_size, generator, memory=student.memory).epochs(
         options.epochs, what="fitting the twin to the outputs", progress=progress
     )
     return {each.index: each.estimate() for each in cells.values()}

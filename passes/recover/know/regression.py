@@ -14,6 +14,8 @@ __all__ = ["Regression", "in_parts", "posterior", "rank_of", "with_offset"]
 
 #: Cells solved for at a time, times the rows of a block squared.
 _SOLVE_ELEMENTS = 4_000_000
+#: Elements of systems that are inverted at a time.
+_AT_ONCE = 500_000
 
 
 def with_offset(
@@ -64,8 +66,15 @@ class Regression:
         """What costs most, and does not depend on the currents, done."""
         gram = inputs.transpose(1, 2) @ inputs
         precision = (1.0 / variance).transpose(1, 2)
-        system = gram[:, None] / noise.transpose(1, 2)[..., None] + torch.diag_embed(precision)
-        covariance = torch.cholesky_inverse(torch.linalg.cholesky(system))
+        blocks, columns, rows = precision.shape
+        covariance = gram.new_empty(blocks, columns, rows, rows)
+        # What it takes on the way is several times as much: some columns after the others.
+        step = max(1, _AT_ONCE // max(blocks * rows * rows, 1))
+        for start in range(0, columns, step):
+            some = slice(start, start + step)
+            system = gram[:, None] / noise[:, :, some].transpose(1, 2)[..., None]
+            system.diagonal(dim1=-2, dim2=-1).add_(precision[:, some])
+            covariance[:, some] = torch.cholesky_inverse(torch.linalg.cholesky(system))
         return Regression(inputs, mean, variance, noise, covariance)
 
     def found(self, current: torch.Tensor) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +17,7 @@ from pimc.passes.recover.bench.state import State
 from pimc.passes.recover.know.codes import identify
 from pimc.passes.recover.know.outputs import identify_outputs
 from pimc.passes.recover.know.sums import identify_sums
-from pimc.runtime.capture import Capture, capture
+from pimc.runtime.capture import LayerCapture, layer_by_layer
 from pimc.runtime.door.abilities import age_of
 
 __all__ = ["learn"]
@@ -40,11 +40,19 @@ def learn(
         DeviceError: the chip failed.
     """
     _require_fresh(bench, state)
-    captured = _captured(bench, state, only, number)
-    if captured.record == "outputs":
-        state = _from_outputs(bench, state, captured.outputs)
+    captured = None if state.learnt else bench.captured
+    options = replace(bench.options.capture, seed=bench.options.seed + number)
+    record = options.record if captured is None else captured.record
+    if record == "outputs":
+        state = _from_outputs(bench, state, {} if captured is None else captured.outputs)
+    elif captured is None:
+        layers = layer_by_layer(
+            bench.session(state), bench.train, options, only=only, progress=bench.progress
+        )
+        state = _from_layers(bench, state, layers)
     else:
-        state = _from_layers(bench, state, captured)
+        known = list(captured.layers.items())
+        state = _from_layers(bench, state, bench.progress(known, "identifying cells"))
     state = replace(state, learnt=state.learnt + 1)
     return state if bench.has_chip else judge(bench, state, "as captured")
 
@@ -68,24 +76,11 @@ def _require_fresh(bench: Bench, state: State) -> None:
         )
 
 
-def _captured(bench: Bench, state: State, only: Sequence[int] | None, number: int) -> Capture:
-    if bench.captured is not None and not state.learnt:
-        return bench.captured
-    return capture(
-        bench.session(state),
-        bench.train,
-        replace(bench.options.capture, seed=bench.options.seed + number),
-        outputs=False,
-        only=only,
-        progress=bench.progress,
-    )
-
-
-def _from_layers(bench: Bench, state: State, captured: Capture) -> State:
-    """From the codes of tiles, or from the sums of layers."""
+def _from_layers(bench: Bench, state: State, captured: Iterable[tuple[int, LayerCapture]]) -> State:
+    """From the codes of tiles, or from the sums of layers; one after the other is looked at."""
     bound = bench.session(state).layers
     estimates = dict(state.estimates)
-    for index, record in bench.progress(list(captured.layers.items()), "identifying cells"):
+    for index, record in captured:
         layer, known = state.image.layers[index], estimates[index]
         estimates[index] = (
             identify(known, state.image, layer, record)

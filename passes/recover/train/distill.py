@@ -86,7 +86,13 @@ def distill(
         return distance(goal, found, wanted, options.features)
 
     Trainer(
-        parameters, loss_of, data, options.batch_size, generator, at_once=student.at_once
+        parameters,
+        loss_of,
+        data,
+        options.batch_size,
+        generator,
+        at_once=student.at_once,
+        memory=student.memory,
     ).epochs(options.epochs, judge, what="distilling", progress=progress)
 
 

@@ -129,7 +129,13 @@ def harden(
 
     parameters = parameters_of(layers.values(), options.learning_rate)
     Trainer(
-        parameters, loss_of, data, options.batch_size, generator, at_once=student.at_once
+        parameters,
+        loss_of,
+        data,
+        options.batch_size,
+        generator,
+        at_once=student.at_once,
+        memory=student.memory,
     ).epochs(options.epochs, judge, what="hardening", progress=progress)
     return best.value
 

@@ -89,5 +89,6 @@ def train_rest(
         generator,
         annealed=False,
         at_once=student.at_once,
+        memory=student.memory,
     )
     trainer.epochs(1)

@@ -87,7 +87,13 @@ def train_levels(
 
     parameters = parameters_of(layers.values(), options.learning_rate)
     Trainer(
-        parameters, loss_of, data, options.batch_size, generator, at_once=student.at_once
+        parameters,
+        loss_of,
+        data,
+        options.batch_size,
+        generator,
+        at_once=student.at_once,
+        memory=student.memory,
     ).steps(options.steps, what="training levels", progress=progress)
     cells, levels = _chosen(image, layers, budget)
     biased = [

@@ -17,8 +17,10 @@ import numpy.typing as npt
 import torch
 
 from pimc.data.dataset import Dataset
+from pimc.passes.recover.watch.spill import spilling
 from pimc.progress import Progress, silent
 from pimc.runtime.feeds import Feed, tensors
+from pimc.work.memory import UNLIMITED, Memory
 
 __all__ = ["Batch", "Best", "Trainer"]
 
@@ -59,6 +61,7 @@ class Trainer:
         annealed: the learning rate falls to zero along a cosine; else it stays.
         at_once: inputs whose gradients are worked out at once; those of a larger batch are the
             mean over parts of it, so the loss must be a mean over inputs then.
+        memory: what is kept for gradients lies on the disk where it has no room.
     """
 
     parameters: Sequence[dict[str, Any]] = field(repr=False)
@@ -68,6 +71,7 @@ class Trainer:
     generator: torch.Generator = field(repr=False)
     annealed: bool = True
     at_once: int | None = None
+    memory: Memory = UNLIMITED
 
     def epochs(
         self,
@@ -107,11 +111,15 @@ class Trainer:
     def _backward(self, batch: Batch) -> None:
         """Gradients of the loss of a batch, part by part where it is large."""
         if self.at_once is None or len(batch.chosen) <= self.at_once:
-            self.loss_of(batch).backward()
+            self._loss(batch).backward()
             return
         for chosen in _even(batch.chosen, self.at_once):
             part = Batch.of(batch.epoch, batch.number, chosen, self.data)
-            (self.loss_of(part) * (len(chosen) / len(batch.chosen))).backward()
+            (self._loss(part) * (len(chosen) / len(batch.chosen))).backward()
+
+    def _loss(self, batch: Batch) -> torch.Tensor:
+        with spilling(self.memory):
+            return self.loss_of(batch)
 
     def _follower(self, steps: int) -> Callable[[Iterable[Batch]], None]:
         """What takes a step a batch; the learning rate reaches zero after so many."""

@@ -16,6 +16,7 @@ from pimc.passes.recover.watch.calls import Call, next_call
 from pimc.plan.records import layer_of
 from pimc.runtime.feeds import Feed
 from pimc.runtime.graph.executor import ArrayCall, Executor
+from pimc.work.memory import UNLIMITED, Memory
 
 __all__ = ["LayerOutputs", "Run", "Student", "distance", "feature_loss", "require_gradients"]
 
@@ -37,7 +38,8 @@ class Student:
     Attributes:
         outputs: names of the outputs that are distilled.
         axes: where they have their batch axis, if not first.
-        at_once: samples whose gradients fit into memory at once.
+        at_once: samples whose gradients are worked out at once.
+        memory: what is kept for gradients lies on the disk where it has no room.
     """
 
     executor: Executor
@@ -46,6 +48,7 @@ class Student:
     outputs: tuple[str, ...]
     axes: Mapping[str, int] = field(default_factory=dict)
     at_once: int = _AT_ONCE
+    memory: Memory = UNLIMITED
 
     def check_gradients(self) -> None:
         """Make sure that every layer can be trained.

@@ -140,3 +140,8 @@ class Room(NamedTuple):
         session.evaluate(one, array=count)
         held = (sum(values), max(values, default=0))
         return Room(*(max(1, _VALUES // max(each, 1)) for each in held))
+
+    @property
+    def sample_bytes(self) -> tuple[int, int]:
+        """About how much the outputs of all layers take for a sample, and of the largest."""
+        return 4 * _VALUES // self.all_layers, 4 * _VALUES // self.one_layer

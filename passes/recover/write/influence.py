@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +15,8 @@ from pimc.data.dataset import Dataset
 from pimc.image.image import ImageLayer
 from pimc.passes.recover.twin.goal import Goal, Outputs
 from pimc.passes.recover.twin.student import Student
+from pimc.passes.recover.twin.twin import Twin
+from pimc.passes.recover.watch.spill import spilling
 from pimc.plan.records import layer_of
 from pimc.plan.vectors import sample
 from pimc.progress import Progress, silent
@@ -69,18 +72,19 @@ def influences(
         name = layer_of(node)
         window = student.twin.layers[name].layer.window
         moments[name].add(sample(x.detach(), window, share, generator))
-        return student.twin(node, x)
+        y = student.twin(node, x)
+        return y if y.requires_grad else y.requires_grad_()
 
     outputs = known or float_outputs(student, data, batch_size)
     for start, wanted in progress(
         zip(starts, outputs, strict=True), "weighing layers", len(starts)
     ):
         feed = tensors(data.feed(start, min(start + batch_size, len(data))))
-        found, features = student.run(feed, array)
+        with _of_outputs_alone(student.twin), spilling(student.memory):
+            found, features = student.run(feed, array)
+            probe = goal.probe(found, wanted, generator)
         calls = list(features)
-        gradients = torch.autograd.grad(
-            goal.probe(found, wanted, generator), [features[call] for call in calls]
-        )
+        gradients = torch.autograd.grad(probe, [features[call] for call in calls])
         for (name, _), gradient in zip(calls, gradients, strict=True):
             last = student.twin.layers[name].layer.window is None
             columns = gradient.movedim(-1 if last else 1, 0).flatten(1)
@@ -92,6 +96,24 @@ def influences(
         )
         for name, twin in student.twin.layers.items()
     }
+
+
+@contextmanager
+def _of_outputs_alone(twin: Twin) -> Iterator[None]:
+    """Runs keep nothing for the gradients of gains and biases, which nobody asks for here."""
+    trained = [
+        value
+        for layer in twin.layers.values()
+        for value in (layer.gain, layer.bias)
+        if value.requires_grad
+    ]
+    for value in trained:
+        value.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for value in trained:
+            value.requires_grad_(True)
 
 
 def float_outputs(student: Student, data: Dataset, batch_size: int = _BATCH_SIZE) -> list[Outputs]:

@@ -12,6 +12,7 @@ import click
 
 __all__ = [
     "ADC_RANGE",
+    "BYTES",
     "DURATION",
     "FILE",
     "FLOATS",
@@ -83,6 +84,21 @@ class _Size(_ParamType[tuple[int, int]]):
         if match is None or 0 in (int(match[1]), int(match[2])):
             self.fail(f"{value!r} is not two whole numbers such as 128x64", param, ctx)
         return int(match[1]), int(match[2])
+
+
+class _Bytes(_ParamType[int]):
+    """``4G``, ``512M``: bytes."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        from pimc.errors import UsageError
+        from pimc.work.memory import bytes_of
+
+        try:
+            return bytes_of(value)
+        except UsageError:
+            self.fail(f"{value!r} is no size such as 512M or 4G", param, ctx)
 
 
 class _Duration(_ParamType[float]):
@@ -189,6 +205,7 @@ _SECONDS: Mapping[str, float] = {
 }  # fmt: skip
 
 ADC_RANGE = _OfLayers("range", _require_range)
+BYTES = _Bytes()
 DURATION = _Duration()
 FILE = click.Path(path_type=Path)
 FLOATS = _Floats()

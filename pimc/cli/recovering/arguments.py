@@ -12,7 +12,7 @@ from pimc.cli.options.data import DataOptions
 from pimc.cli.options.fields import flag, group, named_by_user, option, several
 from pimc.cli.options.single import device_option, image_argument
 from pimc.cli.options.task import task_option
-from pimc.cli.options.values import FILE, NUMBER, within
+from pimc.cli.options.values import BYTES, FILE, NUMBER, within
 from pimc.cli.options.workers import WorkerOptions
 from pimc.cli.recovering.dies import CALIB_HELP
 
@@ -154,6 +154,13 @@ class RecoverArguments:
     )
     resume: bool = flag("--resume", help="Go on where an interrupted recovery stopped.")
     workers: WorkerOptions = group(WorkerOptions)
+    memory: int | None = option(
+        "--memory",
+        type=BYTES,
+        metavar="SIZE",
+        help="Memory that all workers on this machine may hold together, such as 4G; results do not"
+        " depend on it [default: half of what there is].",
+    )
     together: TogetherOptions = group(TogetherOptions)
     output: Path | None = option(
         "-o", "--output", type=FILE, help="Default: IMAGE.r1.pimc, then .r2 and so on."

@@ -91,6 +91,7 @@ def compared(
             options=options,
             device=arguments.device,
             pool=pool,
+            memory=arguments.memory,
             progress=settings.progress,
         )
     output = arguments.output or path.with_suffix(".compare.json")

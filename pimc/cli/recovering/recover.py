@@ -75,6 +75,7 @@ def recover(settings: Settings, arguments: RecoverArguments) -> Report:
     if loaded is not None:
         labelled = Batches(loaded, task=task).against(image, settings.progress)
     warnings = warned(_warnings(image, calib, labelled))
+    note(f"memory: {_memory_text(arguments)}", settings)
     act, options = compared if arguments.compare else _recovered, _options(settings, arguments)
     with alone(_written_die(arguments), DeviceError), alone(arguments.output, UsageError):
         done = act(settings, path, image, calib, labelled, options, arguments)
@@ -90,6 +91,18 @@ COMMAND = command(
     recover,
     example="pimc recover model.pimc --calib data --data data --die chip7.die",
 )
+
+
+def _memory_text(arguments: RecoverArguments) -> str:
+    """What a recovery may hold."""
+    from pimc.work.memory import Memory
+
+    whole = f"{Memory.of(arguments.memory)} at most"
+    if arguments.workers.cluster is not None:
+        return whole if arguments.memory else "half of what the machine of a worker has"
+    usual = "" if arguments.memory else ", half of what there is"
+    jobs = arguments.workers.jobs
+    return whole + usual + (f", shared by {jobs} workers" if jobs > 1 else "")
 
 
 def _warnings(image: Image, calib: Dataset, labelled: Batches | None) -> list[str]:
@@ -206,6 +219,7 @@ def _alone(
             captured=job.captured,
             checkpoint=checkpoint,
             announce=lambda floor: note(floor_text(floor), settings),
+            memory=arguments.memory,
             progress=progress,
         )
         after = measure(recovery.image, job.device)

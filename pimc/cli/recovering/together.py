@@ -126,6 +126,7 @@ def recovered_together(
             keep=keep,
             tell=_tell,
             pool=arguments.workers.open,
+            memory=arguments.memory,
             progress=settings.progress,
         )
     summary = found.summary(target)

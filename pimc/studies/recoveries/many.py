@@ -11,7 +11,7 @@ from pimc.files.writing.alone import alone
 from pimc.files.writing.atomic import replacing, sha256_file
 from pimc.files.writing.journal import whole_lines
 from pimc.image.image import Image
-from pimc.passes.recover.bench.checkpoint import Checkpoint
+from pimc.passes.recover.bench.checkpoint import Checkpoint, discard
 from pimc.passes.recover.bench.common import Common
 from pimc.passes.recover.write.residual import residual_weights
 from pimc.progress import Progress, silent
@@ -84,7 +84,7 @@ def recover_many(
         standing = {job.source for job in wafer.jobs if _stands(wafer, job, known)}
         for job in wafer.jobs:
             if job.source in standing:
-                job.checkpoint.unlink(missing_ok=True)  # cut after its row was noted
+                discard(job.checkpoint)  # cut after its row was noted
         todo = [job for job in wafer.jobs if job.source not in standing]
         rows = {source: _placed(wafer, known[source]) for source in standing}
         if todo:
@@ -165,7 +165,11 @@ class _Run:
         self, todo: Sequence[DieJob], progress: Progress, *, resume: bool
     ) -> Iterator[tuple[DieJob, Row]]:
         """The dies as they are done, with their rows."""
-        given = replace(self.wafer.given, local=self.pool.local)
+        given = replace(
+            self.wafer.given,
+            local=self.pool.local,
+            workers=min(self.pool.workers, len(todo)),
+        )
         if not given.local and not simulates(given.driver):
             raise UsageError(
                 "a cluster recovers simulated dies only: a worker that is lost would leave a chip"
@@ -193,14 +197,14 @@ class _Run:
         if done.state is not None and job.die_file is not None:
             with replacing(job.die_file) as stream:
                 stream.write(done.state)
-        job.checkpoint.unlink(missing_ok=True)
+        discard(job.checkpoint)
         return row
 
     def _failed(self, job: DieJob, failed: Failed) -> Row:
         error = failed.error
         self.tell(job, error)
         if not isinstance(error, DeviceError | RecoveryError) and not self._wrote(job):
-            job.checkpoint.unlink(missing_ok=True)
+            discard(job.checkpoint)
         return {
             **self.wafer.unrecovered(job),
             "die": failed.die,

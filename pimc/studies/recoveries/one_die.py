@@ -26,6 +26,7 @@ from pimc.runtime.session import Session
 from pimc.studies.evaluate import Batches, figure, measure
 from pimc.studies.montecarlo import shareable
 from pimc.studies.recoveries.begun import figure_told, require_begins, told_of
+from pimc.work.memory import Memory
 
 __all__ = ["DieJob", "Failed", "Given", "Recovered", "recover_one"]
 
@@ -40,6 +41,9 @@ class Given:
         strategy: the recipe.
         driver: what opens or draws the dies.
         seed: of the reads that measure; the options have their own.
+        memory: bytes that all workers of this machine may hold together, on a cluster each of
+            them; None for half of what the machine of a worker has.
+        workers: how many of them share it.
         local: workers see the files of the caller: they open and save dies themselves, and note
             the state of a recovery beside its output.
     """
@@ -51,6 +55,8 @@ class Given:
     strategy: str
     driver: str = "sim"
     seed: int = 0
+    memory: int | None = None
+    workers: int = 1
     local: bool = True
 
 
@@ -184,6 +190,7 @@ def _recovered(
         strategy=given.strategy,
         checkpoint=checkpoint,
         common=common,
+        memory=Memory.of(given.memory, given.workers),
     )
     after = _measured(recovery.image, device, given)
     recovery = replace(recovery, image=shareable(recovery.image))

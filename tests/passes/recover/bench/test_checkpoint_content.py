@@ -61,6 +61,16 @@ def put(name: str, value: Any) -> Callable[[Content], None]:
     return change
 
 
+def added(name: str, value: Any, *, less: int = 0) -> Callable[[Content], None]:
+    """A tensor of cells that is left out where nothing was learnt, of this value everywhere."""
+
+    def change(content: Content) -> None:
+        cells = content.tensors["state.estimates.1.mean_us"]
+        content.tensors[name] = np.full(cells[less:].shape, value)
+
+    return change
+
+
 def cut(name: str) -> Callable[[Content], None]:
     return lambda content: content.tensors.update({name: content.tensors[name][:-1]})
 
@@ -84,9 +94,13 @@ def test_what_was_saved_is_gone_on_from(content, state, tiny_image, tmp_path) ->
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (put("state.estimates.0.mean_us", np.nan), "tensor estimates.0.mean_us holds values"),
-        (put("state.estimates.0.variance", -1), "tensor estimates.0.variance holds values"),
-        (put("state.estimates.0.present", False), "tensor estimates.0.present is not where"),
+        (put("state.estimates.1.mean_us", np.nan), "tensor estimates.1.mean_us holds values"),
+        (added("state.estimates.1.variance", -1.0), "tensor estimates.1.variance holds values"),
+        (
+            added("state.estimates.1.variance", 1.0, less=1),
+            "tensor estimates.1.variance is float64",
+        ),
+        (added("state.estimates.1.present", False), "tensor estimates.1.present is not where"),
         (put("state.estimates.0.rank", 99), "tensor estimates.0.rank holds values"),
         (put("state.proposed.cells", -1), "tensor proposed.cells holds values"),
         (put("state.proposed.levels", 99), "tensor proposed.levels holds values"),

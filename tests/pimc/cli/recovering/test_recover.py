@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ import pytest
 from pimc.chip.fault_map import FaultMap
 from pimc.image.image import Image
 from pimc.passes.recover.write.residual import residual_weights
-from pimc.runtime.capture import Capture
-from pimc.runtime.capture import capture as take
+from pimc.runtime.capture import LayerCapture
+from pimc.runtime.capture import layer_by_layer as take
 from pimc.runtime.die.die import Die
 from pimc.runtime.session import Session
 from tests.pimc.cli.recovering.quick import QUICK, names, write_capture
@@ -226,11 +227,11 @@ def test_a_capture_of_the_attached_die_is_taken(pimc, job, noisy, monkeypatch) -
     write_capture(noisy, job / "data" / "bench.pimccap")
     taken: list[int] = []
 
-    def counted(*arguments: Any, **options: Any) -> Capture:
+    def counted(*arguments: Any, **options: Any) -> Iterator[tuple[int, LayerCapture]]:
         taken.append(1)
         return take(*arguments, **options)
 
-    monkeypatch.setattr("pimc.passes.recover.steps.learning.capture", counted)
+    monkeypatch.setattr("pimc.passes.recover.steps.learning.layer_by_layer", counted)
     given = ("recover", "tiny.pimc", "--calib", "data", "--rounds", 0, "--epochs", 0)
     assert pimc(*given, "--die", "chip.die").code == 0
     assert taken == []
