@@ -1,0 +1,64 @@
+"""How Sphinx makes the site of these pages: ``make docs``.
+
+Nothing is fetched when the site is built or read: no fonts, no scripts from elsewhere, and the
+search runs from a folder on the disk.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import version as installed
+
+from sphinx.application import Sphinx
+
+project = "pimc"
+author = "The pimc authors"
+project_copyright = author
+release = version = installed("pimc")
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_click",
+]
+exclude_patterns: list[str] = []
+nitpicky = False
+keep_warnings = False
+# Pages that other work adds are matched by name: none yet is no fault.
+suppress_warnings = ["toc.empty_glob"]
+
+# Pages are Markdown as GitHub shows it: anchors as there, dollars are dollars.
+myst_enable_extensions: list[str] = []
+myst_heading_anchors = 4
+# Notebooks carry the outputs of their last run; the tests run them (tests/test_notebooks.py).
+nb_execution_mode = "off"
+
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_member_order = "bysource"
+autodoc_class_signature = "separated"
+napoleon_numpy_docstring = False
+
+smartquotes = False
+highlight_language = "text"
+html_theme = "furo"
+html_title = f"pimc {release}"
+html_copy_source = False
+html_show_sphinx = False
+html_static_path: list[str] = []
+
+
+def _plain(lines: list[str]) -> None:
+    """Take a star for a star: docstrings and help texts are plain text, not reStructuredText."""
+    for number, line in enumerate(lines):
+        parts = re.split(r"(``.+?``)", line)
+        parts[::2] = [part.replace("*", r"\*") for part in parts[::2]]
+        lines[number] = "".join(parts)
+
+
+def setup(app: Sphinx) -> None:
+    """Have texts of the code read as plain ones."""
+    app.connect("autodoc-process-docstring", lambda *given: _plain(given[-1]))
+    for part in ("description", "options", "epilog"):
+        app.connect(f"sphinx-click-process-{part}", lambda *given: _plain(given[-1]))
