@@ -86,3 +86,16 @@ def test_what_a_page_says_can_be_done(page: Path, folder: Path, tmp_path: Path) 
     if page.stem not in BEGIN_WITH_AN_IMAGE:
         (place / "model.pimc").unlink()
     assert follow(page, place)
+
+#: Enough images to run every step; the shown figures come from all of them.
+IMAGES = 200
+
+
+def test_ten_minutes_can_be_followed(tmp_path: Path) -> None:
+    for name in ("calib.npz", "test.npz"):
+        with np.load(DOCS.parent / "models" / "fashion" / name) as data:
+            np.savez(tmp_path / name, x=data["x"][:IMAGES], y=data["y"][:IMAGES])
+    told = follow(DOCS / "start" / "ten-minutes.md", tmp_path)
+    assert told[0] == "python train.py"
+    assert len(told) >= 10
+    assert (tmp_path / "net.r1.pimc").exists()
