@@ -34,6 +34,7 @@ myst_heading_anchors = 4
 # Notebooks carry the outputs of their last run; the tests run them (tests/test_notebooks.py).
 nb_execution_mode = "off"
 
+autodoc_preserve_defaults = True
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autodoc_member_order = "bysource"
@@ -50,10 +51,15 @@ html_static_path: list[str] = []
 
 
 def _plain(lines: list[str]) -> None:
-    """Take a star for a star: docstrings and help texts are plain text, not reStructuredText."""
+    """Take a star for a star, and what stands between backticks for code.
+
+    Docstrings and help texts are plain text, not reStructuredText.
+    """
     for number, line in enumerate(lines):
         parts = re.split(r"(``.+?``)", line)
-        parts[::2] = [part.replace("*", r"\*") for part in parts[::2]]
+        for place in range(0, len(parts), 2):
+            part = re.sub(r"(?<!\*)\*(?!\*)", r"\\*", parts[place])
+            parts[place] = re.sub(r"(?<![:`])`([^`<]+)`", r"``\1``", part)
         lines[number] = "".join(parts)
 
 
