@@ -87,6 +87,7 @@ def test_what_a_page_says_can_be_done(page: Path, folder: Path, tmp_path: Path) 
         (place / "model.pimc").unlink()
     assert follow(page, place)
 
+
 #: Enough images to run every step; the shown figures come from all of them.
 IMAGES = 200
 

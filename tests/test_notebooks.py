@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 nbformat = pytest.importorskip("nbformat", reason="what runs notebooks is not installed")
-pytest.importorskip("ipykernel", reason="what runs notebooks is not installed")
+for name in ("ipykernel", "nbclient"):
+    pytest.importorskip(name, reason="what runs notebooks is not installed")
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.ipynb"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -119,3 +120,19 @@ def test_every_command_has_its_options_and_every_public_name_its_entry(
     assert {f"pimc-{name}" for name in commands()} <= options
     names = {f"pimc.{name}" for name in pimc.__all__ if name not in ("__version__", "PimcError")}
     assert names <= pages[(site / "reference" / "api.html")].anchors
+
+
+def browsed(address: str) -> tuple[str, str]:
+    """What a browser makes of a page, and what it has to complain of."""
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    command += ["--enable-logging=stderr", "--virtual-time-budget=10000", address]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    complaints = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    return done.stdout, "\n".join(complaints)
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no browser is installed")
+def test_a_browser_finds_words_and_has_nothing_to_complain_of(site: Path) -> None:
+    page, complaints = browsed((site / "search.html").as_uri() + "?q=wordline")
+    assert 'href="glossary.html' in page.partition('id="search-results"')[2]
+    assert complaints == ""
