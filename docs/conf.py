@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from importlib.metadata import version as installed
+from pathlib import Path
 
 from sphinx.application import Sphinx
 
@@ -25,8 +26,6 @@ extensions = [
 exclude_patterns: list[str] = []
 nitpicky = False
 keep_warnings = False
-# Pages that other work adds are matched by name: none yet is no fault.
-suppress_warnings = ["toc.empty_glob"]
 
 # Pages are Markdown as GitHub shows it: anchors as there, dollars are dollars.
 myst_enable_extensions: list[str] = []
@@ -56,15 +55,25 @@ def _plain(lines: list[str]) -> None:
     Docstrings and help texts are plain text, not reStructuredText.
     """
     for number, line in enumerate(lines):
-        parts = re.split(r"(``.+?``)", line)
+        parts = re.split(r"(:\w+:`[^`]+`|``.+?``)", line)
         for place in range(0, len(parts), 2):
             part = re.sub(r"(?<!\*)\*(?!\*)", r"\\*", parts[place])
-            parts[place] = re.sub(r"(?<![:`])`([^`<]+)`", r"``\1``", part)
+            parts[place] = re.sub(r"`([^`<]+)`", r"``\1``", part)
         lines[number] = "".join(parts)
+
+
+def _navigation(app: Sphinx, page: str, source: list[str]) -> None:
+    """Leave lines of the navigation out that stand for pages yet to come: ``zoo*``."""
+    if page == "index":
+        lines = source[0].split("\n")
+        coming = [line for line in lines if re.fullmatch(r"[\w/]*\*", line)]
+        gone = {line for line in coming if not any(Path(app.srcdir).glob(f"{line}.md"))}
+        source[0] = "\n".join(line for line in lines if line not in gone)
 
 
 def setup(app: Sphinx) -> None:
     """Have texts of the code read as plain ones."""
+    app.connect("source-read", _navigation)
     app.connect("autodoc-process-docstring", lambda *given: _plain(given[-1]))
     for part in ("description", "options", "epilog"):
         app.connect(f"sphinx-click-process-{part}", lambda *given: _plain(given[-1]))
