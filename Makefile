@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint docs bench clean
 
 help:
 	@echo "make demo    the whole loop on the shipped model, a few minutes"
 	@echo "make test    the tests, JOBS=$(JOBS) at a time"
 	@echo "make lint    style, types, import rules"
+	@echo "make docs    the site of the documentation, in site/"
 	@echo "make bench   the benchmarks"
 	@echo "make clean   remove .venv and what building left behind"
 
@@ -27,11 +28,17 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	PATH="$(CURDIR)/$(BIN):$$PATH" .ci/types
 
+# Warnings are errors. What is there already is built anew: a page that is gone must not stay.
+docs: $(VENV)/installed-dev
+	rm -rf site
+	$(BIN)/python -m sphinx -b html -W --keep-going -q -d site/.doctrees docs site/html
+	@echo "open site/html/index.html"
+
 bench: $(VENV)/installed-dev
 	set -e; for script in tests/bench/bench_*.py tests/bench/*/bench_*.py; do $(BIN)/python "$$script"; done
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # setuptools comes first and builds in place of an isolated, unpinned one.
 $(VENV)/installed: pyproject.toml constraints.txt
