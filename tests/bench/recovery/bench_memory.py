@@ -2,8 +2,9 @@
 
     python tests/bench/recovery/bench_memory.py IMAGE --calib DATA [--memory 1G ...] [-- OPTION ...]
 
-Prints peak, seconds and the hash of the next image, which must be the same under all. Without ``--memory`` the default is measured. Options after ``--`` go to
-``pimc recover``. Linux tells peaks in KiB.
+Prints peak, seconds and the hash of the next image, which must be the same under all budgets.
+Without ``--memory`` the default is measured. Options after ``--`` go to ``pimc recover``. Peaks
+are taken to be in KiB, as Linux tells them.
 """
 
 from __future__ import annotations
