@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +32,7 @@ from pimc.runtime.door.capture_file import (
 )
 from pimc.runtime.door.device import Device
 from pimc.runtime.feeds import tensors
+from pimc.runtime.pools import Pools
 from pimc.runtime.sequences import samples_first, unrolled
 from pimc.runtime.session import BATCH_SIZE, Session
 
@@ -130,7 +131,7 @@ def layer_by_layer(
     names = {layer.name for layer in layers}
     pools = _pools(session, data, options, names, generator, progress)
     for layer in progress(layers, "reading tiles", len(layers)):
-        inputs = _chosen(pools.pop(layer.name), session.image, layer, options, generator)
+        inputs = _chosen(pools[layer.name](), session.image, layer, options, generator)
         yield (
             layer.index,
             capture_layer(
@@ -176,13 +177,16 @@ def _pools(
     names: set[str],
     generator: torch.Generator,
     progress: Progress,
-) -> dict[str, torch.Tensor]:
-    """(blocks, rows, vectors) DAC codes that each layer met, from evenly spread images."""
+) -> dict[str, Callable[[], torch.Tensor]]:
+    """(blocks, rows, vectors) DAC codes that each layer met, from evenly spread images.
+
+    They are read when they are called for: together they are large.
+    """
     count = min(options.images, len(data))
     images = data.subset(np.linspace(0, len(data) - 1, count).astype(np.int64))
     starts = range(0, count, BATCH_SIZE)
     share = -(-_POOL // len(starts))
-    pools: dict[str, list[torch.Tensor]] = {}
+    pools = Pools.empty()
 
     def array(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
         name = layer_of(node)
@@ -191,20 +195,22 @@ def _pools(
             vectors = sample(x, bound.layer.window, share, generator)
             lines = bound.lines_of(vectors).cpu().numpy()
             limits = line_limits(session.image.chip, bound.layer.input_signed, bound.layer.layout)
-            # As small as in a file: there are many, of all layers.
-            pools.setdefault(name, []).append(torch.from_numpy(as_codes(lines, limits)))
+            # As small as in a capture.
+            pools.add(name, as_codes(lines, limits))
         return bound(x)
 
     for start in progress(starts, "running the calibration images", len(starts)):
         session.evaluate(tensors(images.feed(start, start + BATCH_SIZE)), array=array)
-    return {name: _at_most(torch.cat(parts, dim=2), generator) for name, parts in pools.items()}
+    return {name: _of_size(pools, name, generator) for name in pools.names}
 
 
-def _at_most(pool: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """The pool of a layer that is used more than once a run, brought back to size."""
-    if pool.shape[2] < 2 * _POOL:
-        return pool
-    return pool[:, :, torch.randperm(pool.shape[2], generator=generator)[:_POOL]]
+def _of_size(pools: Pools, name: str, generator: torch.Generator) -> Callable[[], torch.Tensor]:
+    """What gives a pool; that of a layer that is used several times a run, brought back to size."""
+    count = pools.vectors(name)
+    if count < 2 * _POOL:
+        return lambda: pools.take(name)
+    chosen = torch.randperm(count, generator=generator)[:_POOL]
+    return lambda: pools.take(name)[:, :, chosen]
 
 
 def _chosen(

@@ -22,8 +22,9 @@ from pimc.chip.fault_map import Fault, FaultMap
 from pimc.data.dataset import Dataset
 from pimc.files.writing.atomic import sha256_array
 from pimc.image.image import Image
+from pimc.passes.recover.bench import parts
 from pimc.passes.recover.bench.bench import Bench
-from pimc.passes.recover.bench.checkpoint import Checkpoint
+from pimc.passes.recover.bench.checkpoint import Checkpoint, discard
 from pimc.passes.recover.bench.state import State
 from pimc.passes.recover.loop import recover
 from pimc.passes.recover.options import RecoverOptions
@@ -182,11 +183,13 @@ def write(folder: Path) -> None:
         return recover(image, device, calibration(), OPTIONS, checkpoint=checkpoint).image
 
     path = folder / "tiny.recovery"
-    path.unlink(missing_ok=True)
+    discard(path)
+    parts._LARGE_BYTES = 1 << 10  # of so small a network, too, something lies beside it
     try:
         recovered(Cut(path, image, "selective"))
     except CutError as caught:
-        (state,), cut = caught.args, path.read_bytes()
+        (state,) = caught.args
+        cut = {file: file.read_bytes() for file in folder.glob("tiny.recovery*")}
     found = {
         "tiny.pimc": of_image(image),
         "tiny.die": of_die(Die.load(folder / "tiny.die"), image),
@@ -196,7 +199,9 @@ def write(folder: Path) -> None:
     # The recovery may end without the residual: what it had when it was cut has all there is.
     with_residual = state.image
     note = recovered(Checkpoint(path, image, "selective")).manifest["recovery"]
-    path.write_bytes(cut)
+    discard(path)
+    for file, content in cut.items():
+        file.write_bytes(content)
     again = with_residual.updated(recovery=note)
     again.save(folder / "tiny.r1.pimc")
     found["tiny.r1.pimc"] = of_image(again) | {"recovery": note}

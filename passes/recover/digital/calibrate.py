@@ -191,10 +191,10 @@ def fitted_line(
 
 
 def along(layer: ImageLayer, y: torch.Tensor, line: Line) -> torch.Tensor:
-    """A layer's outputs, every column times its slope plus its offset."""
+    """A layer's outputs, every column times its slope plus its offset; in place, they are large."""
     shape = (-1,) if layer.window is None else (1, -1, *(1,) * (y.dim() - 2))
     slope, offset = line
-    return (y * slope.view(shape)).add_(offset.view(shape))
+    return y.mul_(slope.view(shape)).add_(offset.view(shape))
 
 
 def _in_parts(values: Sequence[torch.Tensor], axis: int, count: int) -> Iterator[torch.Tensor]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import onnx_ir as ir
 import torch
 
@@ -58,9 +59,21 @@ class Noted:
         """What was kept."""
         spread = {}
         for name, count in self._done.items():
-            kept = torch.cat([self._shelf.take((name, n)).flatten() for n in range(count)])
-            spread[name] = float(kept.std(correction=0).clamp_min(_LEAST))
+            spread[name] = max(self._spread([(name, n) for n in range(count)]), _LEAST)
         return Features(self._shelf, spread)
+
+    def _spread(self, calls: Sequence[Call]) -> float:
+        """Standard deviation of all that some calls gave, call by call."""
+        sizes, means, squares = [], [], []
+        for call in calls:
+            value = self._shelf.take(call)
+            mean = float(value.mean(dtype=torch.float64))
+            sizes.append(value.numel())
+            means.append(mean)
+            squares.append(float(value.sub_(mean).square_().mean(dtype=torch.float64)))
+        whole = float(np.average(means, weights=sizes))
+        within = np.average(squares, weights=sizes)
+        return math.sqrt(within + np.average((np.array(means) - whole) ** 2, weights=sizes))
 
 
 @dataclass(eq=False)

@@ -27,7 +27,8 @@ PAIRS = (
 
 def pimc(*arguments: str | Path) -> dict[str, Any]:
     """What a command prints as JSON."""
-    command = [sys.executable, "-m", "pimc.cli.main", *map(str, arguments), "--json", "-q"]
+    pimc = "import sys; from pimc.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", pimc, *map(str, arguments), "--json", "-q"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found

@@ -91,7 +91,7 @@ from pimc.runtime.session import Session
 from pimc.work.memory import UNLIMITED, taken_bytes
 
 rng, nodes, weights, last = np.random.default_rng(0), [], [], "x"
-for number in range(8):
+for number in range(12):
     shape = (8, 8 if number else 1, 3, 3)
     w = (rng.standard_normal(shape) / np.sqrt(shape[1] * 4)).astype(np.float32)
     weights.append(numpy_helper.from_array(w, f"w{number}"))
@@ -134,4 +134,4 @@ def test_a_wide_network_stays_within_its_budget(tmp_path: Path) -> None:
     free, bound = peak(0), peak(400)
     assert (tmp_path / "0.pimc").read_bytes() == (tmp_path / "400.pimc").read_bytes()
     assert bound <= 400
-    assert free > 1.25 * bound
+    assert free > 500

@@ -81,6 +81,39 @@ def test_resume_refuses_another_job(pimc, job, monkeypatch) -> None:
     assert Path("tiny.r1.recovery").exists()
 
 
+def test_it_goes_on_under_another_budget(pimc, job, monkeypatch) -> None:
+    """Of states that lie in several files."""
+    from pimc.passes.recover.bench import parts
+    from pimc.passes.recover.steps import training as steps
+
+    arguments, die = ("recover", "--calib", "data", "--die", "chip.die", *QUICK), Path("chip.die")
+    held = die.read_bytes()
+    whole = pimc(*arguments, "--memory", "6G")
+    assert (whole.code, "memory: 6.0 GiB at most\n" in whole.err) == (0, True)
+    expected = timeless(contents(job))
+    die.write_bytes(held)
+    for name in names(job):
+        if ".r1." in name:
+            Path(name).unlink()
+    monkeypatch.setattr(parts, "_LARGE_BYTES", 1 << 10)
+    with monkeypatch.context() as patch:
+        patch.setattr(steps, "distill", interrupted)
+        assert pimc(*arguments, "--memory", "3G").code == 130
+    assert [name for name in names(job) if name.endswith(".part")]
+    assert pimc(*arguments, "--memory", "2G", "--resume").code == 0
+    assert timeless(contents(job)) == expected
+
+
+def test_too_little_memory_is_refused(pimc, job) -> None:
+    before = contents(job)
+    done = pimc("recover", "--calib", "data", "--die", "chip.die", *QUICK, "--memory", "20M")
+    assert done.code == 2
+    assert "20 MiB are too little: a recovery of this network needs" in done.err
+    assert "give --memory" in done.err
+    assert contents(job) == before
+    assert pimc("recover", "--calib", "data", "--memory", "much").code == 2
+
+
 @pytest.mark.parametrize("command", ["capture", "recover"])
 @pytest.mark.parametrize("when", range(4))
 def test_ctrl_c_while_writing_leaves_no_half_file(
