@@ -109,6 +109,8 @@ ELSEWHERE: dict[str, str] = {
     "pimc/image/layer.py": "tests/pimc/image/test_image.py",
     "pimc/image/rules/rule.py": "a type; tests/pimc/image/rules/test_sound.py asks all of them",
     "pimc/image/summary.py": "tests/pimc/cli/compiling/test_compile.py",
+    "pimc/pictures/cells.py": "tests/pimc/pictures/test_canvas.py",
+    "pimc/pictures/explain.py": "tests/pimc/cli/running/test_element_costs.py",
     "pimc/pictures/plots.py": "tests/pimc/cli/running/test_sweep.py",
     "pimc/pictures/recovery.py": "tests/pimc/cli/recovering/test_recover.py",
     "pimc/pictures/spending.py": "tests/pimc/cli/compiling/test_within.py",
