@@ -20,7 +20,7 @@ from pimc.pictures.canvas import (
     save_figure,
     styled,
 )
-from pimc.reports.maps import tiles_of
+from pimc.reports.chapters.maps import tiles_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -75,10 +75,10 @@ def _costs(axes: Axes, found: Explanation) -> None:
     axes.set_yticks(position, [cost.element.name for cost in found.costs])
     axes.invert_yaxis()
     points = metric.unit == "%"
-    axes.set_xlabel(f"points of {metric.name}" if points else f"{metric.name} lost")
     total = f"{scale * found.together.mean:.1f} points" if points else f"{found.together.mean:.4g}"
-    axes.set_title(f"all together {total}")
-    axes.legend()
+    what = f"points of {metric.name}" if points else f"{metric.name} lost"
+    axes.set_xlabel(f"{what} (all together {total})")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1))
 
 
 def _layers(axes: Axes, found: Explanation) -> None:
@@ -92,9 +92,9 @@ def _layers(axes: Axes, found: Explanation) -> None:
     clipped.set_ylim(0, 4 * max(0.25, *share))
     for label, colour, style, errors in (
         ("this layer's read noise", BEFORE, "o:", [layer.read_noise for layer in layers]),
-        ("this layer's ADC", REFERENCE, "o:", [layer.adc for layer in layers]),
-        ("this layer's cells", AFTER, "o:", [layer.cells for layer in layers]),
-        ("in the whole network", AFTER, "o-", [layer.total for layer in layers]),
+        ("this layer's ADC", REFERENCE, "^:", [layer.adc for layer in layers]),
+        ("this layer's cells", AFTER, "s:", [layer.cells for layer in layers]),
+        ("in the whole network", AFTER, "D-", [layer.total for layer in layers]),
     ):
         ratios = [layer.snr_db(error) for layer, error in zip(layers, errors, strict=True)]
         shown = np.array(ratios, dtype=np.float64)  # None becomes NaN, which is not drawn
@@ -108,4 +108,4 @@ def _layers(axes: Axes, found: Explanation) -> None:
         axes.locator_params(axis="x", integer=True)
     axes.set_ylabel("signal to noise in dB")
     clipped.spines["right"].set_visible(True)
-    axes.legend()
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)

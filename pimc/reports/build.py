@@ -10,15 +10,10 @@ from pimc.errors import ImageError, UsageError
 from pimc.image.changes import changes
 from pimc.image.image import Image
 from pimc.reports.blocks import Block, Facts, Part
-from pimc.reports.of_image import brief_of_image, part_of_image
-from pimc.reports.of_recovery import brief_of_recovery, part_of_recovery
-from pimc.reports.of_tables import (
-    brief_of_sweep,
-    part_of_comparison,
-    part_of_eval,
-    part_of_recoveries,
-    part_of_sweep,
-)
+from pimc.reports.chapters.evaluation import part_of_comparison, part_of_eval
+from pimc.reports.chapters.image import brief_of_image, part_of_image
+from pimc.reports.chapters.recovery import brief_of_recovery, part_of_recovery
+from pimc.reports.chapters.tables import brief_of_sweep, part_of_recoveries, part_of_sweep
 from pimc.reports.page import Page, page_of
 from pimc.reports.sources import Source
 
@@ -55,7 +50,7 @@ def built(sources: Sequence[Source], title: str, notes: Sequence[str] = ()) -> P
 
 def brief_part(source: Source) -> Part:
     """What a notebook shows of a source: the first blocks of its chapter."""
-    from pimc.reports.of_die import brief_of_die
+    from pimc.reports.chapters.die import brief_of_die
 
     builders = {
         "image": lambda image: brief_of_image(image, most=_NOTEBOOK_ROWS),
@@ -114,7 +109,7 @@ def _image(source: Source, images: Sequence[Image], budget: int) -> Part:
 
 
 def _die(source: Source, images: Sequence[Image]) -> Part:
-    from pimc.reports.of_die import holds, part_of_die
+    from pimc.reports.chapters.die import holds, part_of_die
 
     image = next((one for one in images if holds(source.content, one)), None)
     return part_of_die(source.content, source.name, image, source.sha256)

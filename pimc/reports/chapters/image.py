@@ -11,10 +11,10 @@ import numpy.typing as npt
 from pimc.image.image import Image
 from pimc.image.summary import summarize
 from pimc.reports.blocks import Bars, Block, Cell, Facts, Fold, Part, Table
+from pimc.reports.chapters.chip import chip_facts
+from pimc.reports.chapters.maps import array_maps
+from pimc.reports.chapters.network import network_graph
 from pimc.reports.charts import bars_of
-from pimc.reports.chip import chip_facts
-from pimc.reports.maps import array_maps
-from pimc.reports.network import network_graph
 from pimc.reports.numbers import age_text, engineering, percent, plain
 
 __all__ = ["brief_of_image", "part_of_image"]
