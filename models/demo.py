@@ -44,7 +44,8 @@ def run(out: Path, dies: int) -> None:
     from pimc.data.dataset import load_data
     from pimc.passes.recover import RecoverOptions, recover
     from pimc.pictures.canvas import stands_on
-    from pimc.pictures.plots import accuracy_picture, level_map_picture
+    from pimc.pictures.cells import level_map_picture
+    from pimc.pictures.plots import accuracy_picture
     from pimc.progress import progress
     from pimc.runtime.door.abilities import flush
     from pimc.runtime.door.drivers import open_device
@@ -96,7 +97,9 @@ def run(out: Path, dies: int) -> None:
     print(table(["", "as programmed", "after recovery", "cells rewritten", "time"], rows))
     samples = len(labelled.data)
     print(f"accuracy on {samples:,} labelled samples, of {stands_on(dies)}")
-    accuracy_picture(out / "accuracy.png", names, before, after, in_float, quantized, samples)
+    accuracy_picture(
+        out / "accuracy.png", names, before, after, in_float, quantized, samples, chip.name
+    )
     fullest = int(np.argmax(image.used.reshape(image.arrays, -1).sum(axis=1)))
     level_map_picture(out / "levels.png", recovery.image, fullest, recovery.writes[:, 0])
     print(f"\nimages, dies and pictures are in {out} ({time.perf_counter() - start:.0f} s)")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pimc.functions.explore import compare, sweep
     from pimc.functions.program import program
     from pimc.functions.recover_dies import recover_dies
-    from pimc.functions.report import report
+    from pimc.functions.report import brief, report
     from pimc.functions.verify import verify
     from pimc.image.image import Image
     from pimc.passes.recover import recover
@@ -36,6 +36,7 @@ __all__ = [
     "PimcError",
     "Session",
     "__version__",
+    "brief",
     "capture",
     "compare",
     "compensate",
@@ -59,6 +60,7 @@ _HOME = {
     "Image": "pimc.image.image",
     "PimcError": "pimc.errors",
     "Session": "pimc.runtime.session",
+    "brief": "pimc.functions.report",
     "capture": "pimc.functions.capture",
     "compare": "pimc.functions.explore",
     "compensate": "pimc.functions.compensate",

@@ -17,6 +17,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 VERSION = PYPROJECT["project"]["version"]
+TEMPLATES = {
+    path.relative_to(ROOT).as_posix() for path in (ROOT / "pimc/reports/templates").iterdir()
+}
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "pimc", "passes", "runtime")
 
 
@@ -63,11 +66,13 @@ def test_the_wheel_is_complete(wheel: list[str]) -> None:
     chips = {f"pimc/chip/shipped/{p.name}" for p in (ROOT / "pimc/chip/shipped").glob("*.toml")}
     assert len(chips) >= 5
     assert chips | {"pimc/py.typed"} <= set(wheel)
+    assert len(TEMPLATES) >= 5
+    assert set(wheel) >= TEMPLATES
 
 
 def test_the_wheel_holds_nothing_else(wheel: list[str]) -> None:
     strange = [name for name in wheel if not re.search(r"\.(py|toml|typed)$|\.dist-info/", name)]
-    assert strange == []
+    assert set(strange) == TEMPLATES
 
 
 # --- environment -----------------------------------------------------------------------------

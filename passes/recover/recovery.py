@@ -168,6 +168,16 @@ class Recovery:
     findings: Findings | None = None
     record: Record = "codes"
 
+    def __repr__(self) -> str:
+        loss = f"held-out loss {self.verdict.loss_before:.4g} → {self.verdict.loss_after:.4g}"
+        return f"Recovery({self.strategy}: {loss}, {self.cells_rewritten:,} cells rewritten)"
+
+    def _repr_html_(self) -> str:
+        """What notebooks show: whether it gained, and how."""
+        import pimc
+
+        return pimc.brief(self)
+
     @property
     def cells_rewritten(self) -> int:
         """Writes done; a cell written twice counts twice."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pimc.reports.build import built
-from pimc.reports.sources import sources_of
+from pimc.reports.build import brief_part, built
+from pimc.reports.page import fragment
+from pimc.reports.sources import source_of, sources_of
 
 if TYPE_CHECKING:
     from pimc.reports.page import Page
-    from pimc.reports.sources import What
+    from pimc.reports.sources import Thing, What
 
-__all__ = ["report"]
+__all__ = ["brief", "report"]
 
 
 def report(*what: What, output: str | Path | None = None, title: str | None = None) -> Page:
@@ -35,6 +36,17 @@ def report(*what: What, output: str | Path | None = None, title: str | None = No
     if output is not None:
         page.save(output)
     return page
+
+
+def brief(thing: Thing) -> str:
+    """What a notebook shows of an image, a simulated die, a recovery or a sweep: a part of HTML.
+
+    It is the first part of the chapter that :func:`report` writes, without scripts.
+
+    Raises:
+        UsageError: it is none of them.
+    """
+    return fragment(brief_part(source_of(thing)))
 
 
 def _title(what: tuple[What, ...], first: str) -> str:

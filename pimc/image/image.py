@@ -52,6 +52,17 @@ SUFFIX = ".pimc"
 class Image(ImageContent):
     """A chip image in memory."""
 
+    def __repr__(self) -> str:
+        layers, arrays = f"{len(self.layers):,} layers", f"{self.arrays:,} arrays"
+        of = f"{self.model.name} for {self.chip.name}"
+        return f"Image({of}: {layers} in {arrays}, {self.sha256[:12]})"
+
+    def _repr_html_(self) -> str:
+        """What notebooks show: facts and layers."""
+        import pimc
+
+        return pimc.brief(self)
+
     @staticmethod
     def build(manifest: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Image:
         """An image from its parts; hashes are filled in."""

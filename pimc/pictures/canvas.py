@@ -1,21 +1,91 @@
-"""What all pictures are drawn on, and how they are written."""
+"""What all pictures are drawn on: one style, one palette, axes that tell where they begin.
+
+Colours are those of Okabe and Ito, which people tell apart whatever they see of colours
+(https://jfly.uni-koeln.de/color); lines differ by their marks, too, so that print without colour
+tells them apart. A picture is a PNG or an SVG, as its file is called; the same input gives the
+same bytes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import math
+from collections.abc import Callable, Collection, Mapping
+from functools import wraps
+from itertools import cycle, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
+from pimc.errors import UsageError
 from pimc.files.writing.atomic import replacing
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["REFERENCE", "caption", "new_figure", "save_figure", "stands_on"]
+__all__ = [
+    "AFTER",
+    "BEFORE",
+    "FAINT",
+    "MARK",
+    "REFERENCE",
+    "caption",
+    "marks",
+    "new_figure",
+    "on_chip",
+    "require_picture",
+    "save_figure",
+    "stands_on",
+    "styled",
+    "tell_break",
+]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 #: Colour of what results are held against.
 REFERENCE = "#444444"
+#: Before and after recovery, what stands out, and what stands back.
+BEFORE, AFTER, MARK, FAINT = "#8d99a6", "#0072b2", "#d55e00", "#f6d9c4"
+_SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8d99a6")
+_MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _DPI = 150
+_SUFFIXES = (".png", ".svg")
+_LETTERS_A_INCH = 17
+
+
+def styled(draw: Callable[P, T]) -> Callable[P, T]:
+    """Marks a function that draws: all within it has the style of this module, and nothing else."""
+
+    @wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> T:
+        from matplotlib import rc_context
+
+        with rc_context(_style()):
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+def _style() -> dict[str, Any]:
+    from matplotlib import cycler
+
+    return {
+        "axes.prop_cycle": cycler(color=_SERIES),
+        "axes.spines.right": False,
+        "axes.spines.top": False,
+        "axes.titlesize": 10,
+        "font.size": 9,
+        "legend.fontsize": 8,
+        "legend.frameon": False,
+        # Letters as outlines: they look the same on every machine.
+        "svg.fonttype": "path",
+        "svg.hashsalt": "pimc",
+    }
+
+
+def marks(count: int) -> list[str]:
+    """Marks by which so many lines are told apart."""
+    return list(islice(cycle(_MARKS), count))
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -38,17 +108,73 @@ def stands_on(dies: int | Collection[int], samples: int | None = None) -> str:
     return text if samples is None else f"{text}, {samples:,} sample{'s' * (samples != 1)}"
 
 
+def on_chip(chip: str) -> str:
+    """The chip, as captions end with it; nothing where it is not known."""
+    return f", chip {chip}" if chip else ""
+
+
 def caption(figure: Figure, text: str) -> None:
-    """Write below a figure what it stands on."""
-    figure.supxlabel(text, fontsize=8, color=REFERENCE)
+    """Write below a figure what it stands on, in as many lines as it takes."""
+    from textwrap import fill
+
+    width = int(figure.get_figwidth() * _LETTERS_A_INCH)
+    figure.supxlabel(fill(text, width), fontsize=8, color=REFERENCE)
+
+
+def tell_break(axes: Axes, which: Literal["x", "y"] = "y", least: float = -math.inf) -> str:
+    """Show that an axis does not begin at zero, where it does not: two strokes through its end.
+
+    It is called when all is drawn. The scale must be linear.
+
+    Args:
+        least: no value can be below; the axis ends there.
+
+    Returns:
+        What the caption says of it; empty where the axis has a zero.
+    """
+    low, high = axes.get_ylim() if which == "y" else axes.get_xlim()
+    if low < least:
+        # Room that was left below the least value that there can be.
+        low = least
+        (axes.set_ylim if which == "y" else axes.set_xlim)(low, high)
+    if low <= 0 <= high or high <= 0 <= low:
+        return ""
+    place: Mapping[str, list[tuple[float, float]]] = {
+        "y": [(0.0, 0.02), (0.0, 0.045)],
+        "x": [(0.02, 0.0), (0.035, 0.0)],
+    }
+    tilted = [(-1.0, -0.5), (1.0, 0.5)] if which == "y" else [(-0.5, -1.0), (0.5, 1.0)]
+    x, y = zip(*place[which], strict=True)
+    axes.plot(
+        x, y, linestyle="none", marker=tilted, markersize=7, color="black", markeredgewidth=1,
+        transform=axes.transAxes, clip_on=False, zorder=5,
+    )  # fmt: skip
+    return f"; the {which} axis does not begin at 0"
+
+
+def require_picture(path: str | Path | None) -> None:
+    """Make sure, before long work, that a picture's name says what it is.
+
+    Raises:
+        UsageError: it ends neither with ``.png`` nor with ``.svg``.
+    """
+    if path is not None and Path(path).suffix.lower() not in _SUFFIXES:
+        raise UsageError(
+            "a picture is called .png or .svg",
+            where=str(path),
+            hint=f"for example {Path(path).stem or 'picture'}.svg",
+        )
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """Write a figure as PNG, whole or not at all.
+    """Write a figure as PNG or SVG, as the name says, whole or not at all.
 
     Raises:
-        UsageError: the file cannot be written.
+        UsageError: the name says neither, or the file cannot be written.
     """
+    require_picture(path)
+    kind = Path(path).suffix.lower()[1:]
+    # Without name and version of the software and the time the bytes depend on the picture alone.
+    told = {"png": ("Software",), "svg": ("Creator", "Date")}[kind]
     with replacing(path) as stream:
-        # Without the name and version of the software the bytes depend on the picture alone.
-        figure.savefig(stream, format="png", dpi=_DPI, metadata={"Software": None})
+        figure.savefig(stream, format=kind, dpi=_DPI, metadata=dict.fromkeys(told))

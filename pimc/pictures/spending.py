@@ -7,14 +7,24 @@ from pathlib import Path
 
 import numpy as np
 
-from pimc.pictures.canvas import REFERENCE, caption, new_figure, save_figure, stands_on
+from pimc.pictures.canvas import (
+    AFTER,
+    BEFORE,
+    MARK,
+    REFERENCE,
+    caption,
+    new_figure,
+    save_figure,
+    stands_on,
+    styled,
+    tell_break,
+)
 from pimc.tasks.metric import Metric
 
 __all__ = ["front_picture"]
 
-_EXPECTED, _MEASURED, _TAKEN = "#b9c2cc", "#1f6f8b", "#e4572e"
 
-
+@styled
 def front_picture(
     path: str | Path,
     points: Sequence[tuple[float, float | None]],
@@ -50,7 +60,7 @@ def front_picture(
     if known:
         x, y = np.asarray(known).T
         axes.step(
-            x, scale * y, where="post", color=_EXPECTED, linewidth=1.4,
+            x, scale * y, where="post", color=BEFORE, linewidth=1.4,
             label="expected from sensitivities",
         )  # fmt: skip
     told: set[str] = set()
@@ -60,8 +70,8 @@ def front_picture(
         label = "taken" if mine else "measured"
         axes.errorbar(
             [x], [scale * drop], scale * np.asarray(distances)[:, None],
-            marker="o", markersize=6 if mine else 4, capsize=3, elinewidth=0.8,
-            color=_TAKEN if mine else _MEASURED, zorder=3 if mine else 2, linestyle="",
+            marker="D" if mine else "o", markersize=6 if mine else 4, capsize=3, elinewidth=0.8,
+            color=MARK if mine else AFTER, zorder=3 if mine else 2, linestyle="",
             label=None if label in told else label,
         )  # fmt: skip
         told.add(label)
@@ -69,11 +79,13 @@ def front_picture(
         scale * allowed, color=REFERENCE, linewidth=1, linestyle=":",
         label=f"allowed {metric.number(allowed)}",
     )  # fmt: skip
+    axes.xaxis.set_major_formatter("{x:,.10g}")
     axes.set_xlabel(cost)
     unit = " in points" if metric.unit == "%" else f" in {metric.unit}" if metric.unit else ""
     axes.set_ylabel(f"drop of {metric.name}{unit}")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize=9)
+    figure.legend(loc="outside upper center", ncols=4)
     stands = stands_on(dies, samples) if dies else f"{samples:,} held-out samples"
-    caption(figure, f"{stands}, {about}; bars: 95 % interval")
+    over = "dies and samples" if dies else "samples"
+    bars = f"error bars: 95 % interval over {over}{tell_break(axes)}{tell_break(axes, 'x')}"
+    caption(figure, f"{stands}, {about}; {bars}")
     save_figure(figure, path)

@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from pimc.pictures.canvas import REFERENCE, caption, new_figure, save_figure, stands_on
+from pimc.pictures.canvas import (
+    AFTER,
+    BEFORE,
+    MARK,
+    REFERENCE,
+    caption,
+    new_figure,
+    on_chip,
+    save_figure,
+    stands_on,
+    styled,
+    tell_break,
+)
 from pimc.tasks.metric import Metric
 
 if TYPE_CHECKING:
@@ -18,13 +30,13 @@ if TYPE_CHECKING:
 
 __all__ = ["wafer_picture", "yield_picture"]
 
-_BEFORE, _AFTER, _MISSED = "#8d99a6", "#1f6f8b", "#e4572e"
 #: Part of the distance to its neighbour that a die fills.
 _FILLED = 0.9
 #: Dies that are marked one by one in a line; more would hide it.
 _MARKED = 30
 
 
+@styled
 def yield_picture(
     path: str | Path,
     before: Sequence[float],
@@ -34,6 +46,7 @@ def yield_picture(
     *,
     in_float: float | None = None,
     target: float | None = None,
+    chip: str = "",
 ) -> None:
     """The share of dies that reach a value, against the value, before and after recovery.
 
@@ -42,15 +55,16 @@ def yield_picture(
         samples: that each of them was measured on.
         in_float: of the float network, drawn across.
         target: the worst value that is good enough; the legend tells the shares that reach it.
+        chip: name of the chip.
 
     Raises:
         UsageError: the file cannot be written.
     """
     figure = new_figure(6.4, 3.6)
     axes, scale = figure.add_subplot(), metric.scale
-    for values, colour, label in (
-        (before, _BEFORE, "as programmed"),
-        (after, _AFTER, "after recovery"),
+    for values, colour, mark, label in (
+        (before, BEFORE, "o", "as programmed"),
+        (after, AFTER, "s", "after recovery"),
     ):
         # From the best die on, each brings the share up by its part.
         best_first = sorted(values, key=lambda value: metric.worse_by(value, 0.0))
@@ -59,7 +73,7 @@ def yield_picture(
             good = sum(metric.worse_by(value, target) <= 0 for value in values)
             label = f"{label}: {good} of {len(values)} within target"
         places = scale * np.asarray([best_first[0], *best_first])
-        marker = "o" if len(values) <= _MARKED else ""
+        marker = mark if len(values) <= _MARKED else ""
         axes.step(
             places, reached, where="post", color=colour, marker=marker, markersize=3, label=label
         )
@@ -70,12 +84,13 @@ def yield_picture(
     axes.set_ylim(0, 103)
     axes.set_xlabel(_named(metric))
     axes.set_ylabel("dies that reach it in %")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=8)
-    caption(figure, stands_on(len(after), samples))
+    figure.legend(loc="outside upper center", ncols=2)
+    broken = tell_break(axes, "x", scale * metric.low)
+    caption(figure, f"{stands_on(len(after), samples)}{on_chip(chip)}{broken}")
     save_figure(figure, path)
 
 
+@styled
 def wafer_picture(
     path: str | Path,
     places: Sequence[tuple[float, float]],
@@ -85,6 +100,7 @@ def wafer_picture(
     samples: int | None,
     *,
     target: float | None = None,
+    chip: str = "",
 ) -> None:
     """What each die reaches, at its place on the wafer, before and after recovery.
 
@@ -92,7 +108,8 @@ def wafer_picture(
         places: x and y of each die.
         before, after: their figures; a cross marks a die of which none is known.
         samples: that each of them was measured on.
-        target: the worst value that is good enough; dies below it have a red edge.
+        target: the worst value that is good enough; dies below it have an orange edge.
+        chip: name of the chip.
 
     Raises:
         UsageError: the file cannot be written.
@@ -105,12 +122,12 @@ def wafer_picture(
         pair, (before, after), ("as programmed", "after recovery"), strict=True
     ):
         drawn = _dies(axes, places, values, metric, span, target)
-        axes.set_title(title, fontsize=10)
+        axes.set_title(title)
     figure.colorbar(drawn, ax=pair, label=_named(metric))
     missing = sum(value is None for value in after)
-    marks = ["red edge: worse than the target"] if target is not None else []
+    marks = ["orange edge: worse than the target"] if target is not None else []
     marks += [f"cross: not recovered ({missing})"] if missing else []
-    caption(figure, "; ".join([stands_on(len(places), samples), *marks]))
+    caption(figure, "; ".join([f"{stands_on(len(places), samples)}{on_chip(chip)}", *marks]))
     save_figure(figure, path)
 
 
@@ -140,7 +157,7 @@ def _dies(
     missed = [target is not None and metric.worse_by(value, target) > 0 for _, value in known]
     drawn = PatchCollection(
         boxes, cmap="viridis", linewidths=1.5,
-        edgecolors=[_MISSED if one else "none" for one in missed] or "none",
+        edgecolors=[MARK if one else "none" for one in missed] or "none",
     )  # fmt: skip
     drawn.set_array(metric.scale * np.asarray([value for _, value in known]))
     drawn.set_clim(*span)
@@ -154,7 +171,6 @@ def _dies(
         axis.set_major_locator(MaxNLocator(6, integer=bool((at == at.round()).all())))
     axes.set_xlabel("x")
     axes.set_ylabel("y")
-    axes.spines[["top", "right"]].set_visible(False)
     return drawn
 
 

@@ -10,23 +10,21 @@ from pimc.errors import ImageError, UsageError
 from pimc.image.changes import changes
 from pimc.image.image import Image
 from pimc.reports.blocks import Block, Facts, Part
-from pimc.reports.of_image import part_of_image
-from pimc.reports.of_recovery import part_of_recovery
-from pimc.reports.of_tables import (
-    part_of_comparison,
-    part_of_eval,
-    part_of_recoveries,
-    part_of_sweep,
-)
+from pimc.reports.chapters.evaluation import part_of_comparison, part_of_eval
+from pimc.reports.chapters.image import brief_of_image, part_of_image
+from pimc.reports.chapters.recovery import brief_of_recovery, part_of_recovery
+from pimc.reports.chapters.tables import brief_of_sweep, part_of_recoveries, part_of_sweep
 from pimc.reports.page import Page, page_of
 from pimc.reports.sources import Source
 
-__all__ = ["MOST_BYTES", "built"]
+__all__ = ["MOST_BYTES", "brief_part", "built"]
 
 #: No page is larger.
 MOST_BYTES = 3_000_000
 #: What pictures of arrays may take in all, one try after the other.
 _BUDGETS = (1_400_000, 400_000, 0)
+#: Layers that a notebook shows.
+_NOTEBOOK_ROWS = 100
 
 
 def built(sources: Sequence[Source], title: str, notes: Sequence[str] = ()) -> Page:
@@ -48,6 +46,19 @@ def built(sources: Sequence[Source], title: str, notes: Sequence[str] = ()) -> P
         f"the page would take {size / 1e6:.1f} MB, more than {MOST_BYTES / 1e6:.0f} MB",
         hint="name fewer images and tables",
     )
+
+
+def brief_part(source: Source) -> Part:
+    """What a notebook shows of a source: the first blocks of its chapter."""
+    from pimc.reports.chapters.die import brief_of_die
+
+    builders = {
+        "image": lambda image: brief_of_image(image, most=_NOTEBOOK_ROWS),
+        "die": brief_of_die,
+        "recovery": brief_of_recovery,
+        "sweep": brief_of_sweep,
+    }
+    return Part(source.kind, source.name, builders[source.kind](source.content))
 
 
 def _parts(sources: Sequence[Source], budget: int) -> list[Part]:
@@ -98,7 +109,7 @@ def _image(source: Source, images: Sequence[Image], budget: int) -> Part:
 
 
 def _die(source: Source, images: Sequence[Image]) -> Part:
-    from pimc.reports.of_die import holds, part_of_die
+    from pimc.reports.chapters.die import holds, part_of_die
 
     image = next((one for one in images if holds(source.content, one)), None)
     return part_of_die(source.content, source.name, image, source.sha256)

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from pimc.runtime.die.die import Die
     from pimc.studies.sweep import Swept
 
+    #: What is in memory and can be shown.
+    Thing: TypeAlias = Image | Die | Recovery | Swept
     #: What a report can be of.
-    What: TypeAlias = str | Path | Image | Die | Recovery | Swept
+    What: TypeAlias = str | Path | Thing
 
-__all__ = ["MOST_OF_A_KIND", "Source", "sources_of", "told_of_recovery"]
+__all__ = ["MOST_OF_A_KIND", "Source", "source_of", "sources_of", "told_of_recovery"]
 
 #: Files of a kind that a page shows of a folder; the tables have all dies.
 MOST_OF_A_KIND = 6
@@ -64,7 +66,7 @@ def sources_of(what: Sequence[What]) -> tuple[list[Source], list[str]]:
             found += read
             notes += left
         else:
-            found.append(_object(one))
+            found.append(source_of(one))
     if not found:
         raise UsageError("nothing was named", hint="name an image, a die, a recovery or a table")
     # A file that is named twice, or lies beside a report and is named as well, is shown once.
@@ -141,7 +143,12 @@ def _folder(path: Path) -> tuple[list[Source], list[str]]:
     return found, notes
 
 
-def _object(given: Any) -> Source:
+def source_of(given: Any) -> Source:
+    """What is in memory.
+
+    Raises:
+        UsageError: it is nothing that a report shows.
+    """
     from pimc.passes.recover.recovery import Recovery
     from pimc.runtime.die.die import Die
     from pimc.studies.sweep import Swept

@@ -100,6 +100,15 @@ class Swept:
     rows: list[Row]
     measured: int
 
+    def __repr__(self) -> str:
+        return f"Swept({len(self.rows):,} points, {self.measured:,} of them measured now)"
+
+    def _repr_html_(self) -> str:
+        """What notebooks show: what it went over, and its points."""
+        import pimc
+
+        return pimc.brief(self)
+
 
 @dataclass
 class _Open:

@@ -76,6 +76,17 @@ class Die:
     revision: int = field(default=0, repr=False, compare=False)
     _cells: Cells | None = field(default=None, repr=False)
 
+    def __repr__(self) -> str:
+        if self.chip is None:
+            return f"Die({self.name}, of no chip yet)"
+        return f"Die({self.name}, {self.chip.name}: {len(self.cells.level):,} arrays)"
+
+    def _repr_html_(self) -> str:
+        """What notebooks show: how its cells are."""
+        import pimc
+
+        return pimc.brief(self)
+
     @staticmethod
     def simulated(seed: int = 0) -> Die:
         """A die with the chip's statistics, drawn from ``seed``."""

@@ -117,7 +117,7 @@ class WithinOptions:
         " cells alone.",
     )
     front: Path | None = option(
-        "--front", type=FILE, metavar="FILE.png", help="A picture of cost against drop."
+        "--front", type=FILE, metavar="FILE.png|FILE.svg", help="A picture of cost against drop."
     )
 
     def check(self, *, calib: bool, others: dict[str, bool]) -> None:
@@ -131,7 +131,9 @@ class WithinOptions:
             UsageError: they do not.
         """
         from pimc.errors import UsageError
+        from pimc.pictures.canvas import require_picture
 
+        require_picture(self.front)
         if self.max_drop is None:
             given = {"--task": self.task, "--drop-dies": self.drop_dies, "--front": self.front}
             alone = [*(name for name, value in given.items() if value), *self.trying.given]

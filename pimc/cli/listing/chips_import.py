@@ -37,7 +37,7 @@ def import_(settings: Settings, arguments: ImportArguments) -> Report:
     from pimc.chip.measured import Measurement
     from pimc.errors import UsageError
     from pimc.files.writing.atomic import replacing
-    from pimc.pictures.plots import measured_picture
+    from pimc.pictures.cells import measured_picture
 
     target = arguments.output or Path(f"{arguments.csv.stem}.toml")
     if target.suffix != ".toml":
@@ -47,7 +47,7 @@ def import_(settings: Settings, arguments: ImportArguments) -> Report:
     picture = target.with_suffix(".png")
     with replacing(target) as stream:
         stream.write(text.encode())
-        measured_picture(picture, found)
+        measured_picture(picture, found, arguments.name or target.stem)
     levels = [
         {"level": n, "samples": len(one.samples_us), "mean_us": one.mean_us,
          "sigma_us": one.sigma_us}

@@ -99,7 +99,7 @@ def compared(
     by_name = {name: [one for one in outcomes if one.strategy == name] for name in names}
     samples = 0 if labelled is None else len(labelled.data)
     task = CLASSIFICATION if labelled is None else labelled.task
-    metric = task.metric
+    metric, chip = task.metric, image.chip.name
     rows = [_row(found, total, task) for found in by_name.values()]
     data = {
         "output": str(output),
@@ -122,11 +122,11 @@ def compared(
     with replacing(output.with_suffix(".md")) as stream:
         stream.write(f"{counts}{in_brackets}\n\n{_markdown(rows, metric)}".encode())
     if in_float is not None:
-        _picture(output.with_suffix(".png"), by_name, total, samples, (in_float, floor), task)
+        _picture(output.with_suffix(".png"), by_name, total, samples, (in_float, floor), task, chip)
     layers_picture(
         output.with_suffix(".layers.png"),
         *_layer_errors(names, outcomes),
-        f"means over {stands_on(len(seeds))}; {len(calib):,} calibration samples",
+        f"means over {stands_on(len(seeds))}; {len(calib):,} calibration samples, chip {chip}",
     )
     head = facts(
         [
@@ -240,6 +240,7 @@ def _picture(
     samples: int,
     across: tuple[float, float | None],
     task: Task,
+    chip: str,
 ) -> None:
     from pimc.pictures.recovery import strategies_picture
 
@@ -262,5 +263,5 @@ def _picture(
             if one
         }
     strategies_picture(
-        path, points, in_float, samples, floor, metric=task.metric, intervals=intervals
+        path, points, in_float, samples, floor, metric=task.metric, intervals=intervals, chip=chip
     )

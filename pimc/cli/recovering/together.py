@@ -139,7 +139,9 @@ def recovered_together(
         "took_seconds": round(time.perf_counter() - start, 3),
         "summary": summary,
         "table": str(rows_file),
-        "pictures": [str(path) for path in _pictures(rows_file, found, summary, task.metric)],
+        "pictures": [
+            str(path) for path in _pictures(rows_file, found, summary, task.metric, image.chip.name)
+        ],
         "notes": list(notes),
     }
     kept = asked.min_yield is None or reached(summary["within"], asked.min_yield)
@@ -218,7 +220,11 @@ def _of_all(
 
 
 def _pictures(
-    rows_file: Path, found: RecoveredDies, summary: Mapping[str, Any], metric: Metric
+    rows_file: Path,
+    found: RecoveredDies,
+    summary: Mapping[str, Any],
+    metric: Metric,
+    chip: str,
 ) -> list[Path]:
     """The yield, and the wafer where it is known where dies lie; none without labelled data."""
     from pimc.pictures.wafer import wafer_picture, yield_picture
@@ -231,7 +237,14 @@ def _pictures(
     target = summary["within"] and summary["within"]["target"]
     samples, written = sound[0]["samples"], [rows_file.with_suffix(".png")]
     yield_picture(
-        written[0], before, after, metric, samples, in_float=found.float_metric, target=target
+        written[0],
+        before,
+        after,
+        metric,
+        samples,
+        in_float=found.float_metric,
+        target=target,
+        chip=chip,
     )
     placed = [row for row in found.rows if row["x"] is not None and row["y"] is not None]
     if placed:
@@ -244,5 +257,6 @@ def _pictures(
             metric,
             samples,
             target=target,
+            chip=chip,
         )
     return written

@@ -26,17 +26,20 @@ def check_options(dies: DieOptions, *, explain: bool, output: Path | None) -> No
 
     Raises:
         UsageError: elements are switched off in dies drawn from a seed, and in no other chip;
-            a picture is asked for without an explanation, or where there is no folder.
+            a picture is asked for without an explanation, under a name that says neither PNG nor
+            SVG, or where there is no folder.
     """
     if not explain:
         if output is not None:
             raise UsageError("-o names a picture of the explanation", hint="add --explain")
         return
     from pimc.files.writing.atomic import require_folder
+    from pimc.pictures.canvas import require_picture
     from pimc.runtime.door.drivers import simulates
     from pimc.runtime.read.processor import driver_and_processor
 
     if output is not None:
+        require_picture(output)
         require_folder(output)
     given = [
         option
@@ -79,9 +82,9 @@ def element_costs(
         progress=settings.progress,
     )
     if output is not None:
-        from pimc.pictures.plots import explain_picture
+        from pimc.pictures.explain import explain_picture
 
-        explain_picture(output, found)
+        explain_picture(output, found, image.chip.name)
     picture = None if output is None else str(output)
     parts = [_quantization(found), _elements(found), _layers(found)]
     if picture is not None:

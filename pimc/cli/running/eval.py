@@ -50,7 +50,7 @@ class EvalArguments:
     limits: LimitOptions = group(LimitOptions)
     explain: bool = flag("--explain", help="Say what costs how much, element by element.")
     output: Path | None = option(
-        "-o", "--output", type=FILE, metavar="FILE.png", help="A picture of --explain."
+        "-o", "--output", type=FILE, metavar="FILE.png|FILE.svg", help="A picture of --explain."
     )
 
 

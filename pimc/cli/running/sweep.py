@@ -119,7 +119,9 @@ def sweep(settings: Settings, arguments: SweepArguments) -> Report:
     data = {
         **told_of(task),
         "output": str(output),
-        "pictures": [str(path) for path in _pictures(output, axes, done.rows, task.metric)],
+        "pictures": [
+            str(path) for path in _pictures(output, axes, done.rows, task.metric, base.name)
+        ],
         "dies": arguments.dies,
         "samples": len(batches.data),
         "points": len(done.rows),
@@ -160,7 +162,7 @@ def _given(base: Chip, arguments: SweepArguments) -> tuple[Plan, Dataset | None,
 
 
 def _pictures(
-    output: Path, axes: Sequence[Axis], rows: Sequence[Row], metric: Metric
+    output: Path, axes: Sequence[Axis], rows: Sequence[Row], metric: Metric, chip: str
 ) -> list[Path]:
     """One picture a parameter that takes several values, beside the output."""
     from pimc.pictures.plots import lines_picture
@@ -175,7 +177,7 @@ def _pictures(
             samples, in_float = rows[0]["samples"], _in_float(rows, metric)
             pooled = any(len(one.values) > 1 for one in axes if one not in (axis, *others))
             among = ", means over the other parameters" if pooled else ""
-            lines_picture(path, axis.name, lines, samples, title, in_float, among, metric)
+            lines_picture(path, axis.name, lines, samples, title, in_float, among, metric, chip)
             written.append(path)
     return written
 

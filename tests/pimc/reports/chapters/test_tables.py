@@ -116,10 +116,9 @@ def test_what_an_evaluation_told_with_what_costs_what(tmp_path: Path) -> None:
     (tmp_path / "eval.json").write_text(json.dumps(told))
     (part,) = pimc.report(tmp_path / "eval.json").parts
     assert part.what == "evaluation"
-    (dots,) = blocks(part, "dots")
-    assert [label for label, _ in dots.rows] == ["die sim:900", "die sim:901"]
-    (bars,) = blocks(part, "bars")
-    assert [(bar.label, bar.text) for bar in bars.bars] == [
+    dots, costs = blocks(part, "dots")
+    assert [label for label, _ in dots.rows] == ["sim:900", "sim:901"]
+    assert [(label, mark.text) for label, (mark,) in costs.rows] == [
         ("adc", "10.00 points"), ("cell.sigma", "3.10 points (2.00 to 4.00)"),
     ]  # fmt: skip
     assert texts(part, "ADC") == ["–"]

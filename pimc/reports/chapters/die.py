@@ -9,8 +9,8 @@ import numpy as np
 
 from pimc.image.image import Image
 from pimc.reports.blocks import Bars, Block, Cell, Facts, Part, Table
+from pimc.reports.chapters.chip import chip_facts
 from pimc.reports.charts import bars_of
-from pimc.reports.chip import chip_facts
 from pimc.reports.numbers import age_text, percent
 from pimc.runtime.die.die import UNWRITTEN, Die, Stuck
 

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image as Picture
 
 from pimc.image.image import Image
-from pimc.reports import maps
-from pimc.reports.maps import array_maps, colours
+from pimc.reports.chapters import maps
+from pimc.reports.chapters.maps import array_maps, colours
 
 
 def pixels(text: str) -> np.ndarray:

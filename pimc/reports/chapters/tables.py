@@ -1,26 +1,19 @@
-"""Chapters of tables: points of a sweep, dies of many recoveries, and what eval measured."""
+"""Chapters of tables: points of a sweep, and dies of many recoveries."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from statistics import mean
 from typing import Any
 
-from pimc.reports.blocks import Bars, Block, Cell, Dot, Dots, Facts, Part, Table
-from pimc.reports.charts import bars_of, dot, scale_of
+from pimc.reports.blocks import Block, Cell, Dot, Dots, Facts, Part, Table
+from pimc.reports.chapters.figures import before_and_after, metric_of, named
+from pimc.reports.charts import dot, scale_of
 from pimc.reports.numbers import age_text, engineering, percent, plain
-from pimc.reports.of_recovery import before_and_after, metric_of
 from pimc.studies.recoveries.summary import summary_of
 from pimc.studies.sweep_columns import KEYS as SWEEP_KEYS
 from pimc.tasks.metric import Metric
 
-__all__ = [
-    "brief_of_sweep",
-    "part_of_comparison",
-    "part_of_eval",
-    "part_of_recoveries",
-    "part_of_sweep",
-]
+__all__ = ["brief_of_sweep", "part_of_recoveries", "part_of_sweep"]
 
 Row = Mapping[str, Any]
 #: Rows that are drawn one by one; the table has all.
@@ -141,7 +134,7 @@ def _drawn_points(rows: Sequence[Row], metric: Metric) -> list[Block]:
         f"A point: {first['dies']:,} dies, {first['samples']:,} samples. "
         "Lines: 95 % interval over dies and samples."
     )
-    title = f"{metric.name[:1].upper()}{metric.name[1:]} by point"
+    title = f"{named(metric)} by point"
     return [Dots(scale=axis, rows=drawn, legend=(), lines=lines, title=title, note=note)]
 
 
@@ -187,7 +180,7 @@ def part_of_recoveries(rows: Sequence[Row], name: str) -> Part:
 def _compared(found: Mapping[str, Any] | None, metric: Metric) -> list[tuple[str, str]]:
     if found is None:
         return []
-    name = f"{metric.name[:1].upper()}{metric.name[1:]}"
+    name = named(metric)
     return [
         (
             f"{name}, {what}",
@@ -227,141 +220,3 @@ def _dies(rows: Sequence[Row], metric: Metric) -> Table:
         title="Dies",
         note=_more(rows).strip(),
     )  # fmt: skip
-
-
-def part_of_eval(told: Mapping[str, Any], name: str) -> Part:
-    """What ``pimc eval --json`` told, with what costs what where ``--explain`` was asked for."""
-    metric = metric_of(told)
-    key = metric.key
-    low, high = told.get(f"{key}_interval_95") or (None, None)
-    facts = Facts(
-        rows=[
-            (f"Mean {metric.name}", f"{metric.text(told[f'{key}_mean'])} "
-             f"(95 % interval {metric.texts(low, high)})"),
-            ("Float network", metric.text(told.get(f"float_{key}"))),
-            ("Dies", plain(told.get("dies"))),
-            ("Samples a die", plain(told.get("samples"))),
-        ]
-    )  # fmt: skip
-    return Part("evaluation", name, [facts], [*_by_die(told, metric), *_explained(told, metric)])
-
-
-def _by_die(told: Mapping[str, Any], metric: Metric) -> list[Block]:
-    values = told.get(f"{metric.key}_per_die") or []
-    seeds = told.get("dies")
-    names = seeds if isinstance(seeds, list) else range(1, len(values) + 1)
-    dies = [(f"die {name}", value, None) for name, value in zip(names, values, strict=False)]
-    in_float = told.get(f"float_{metric.key}")
-    drawn = before_and_after(dies, metric, told.get("samples"), in_float, None)
-    if drawn is None:
-        return []
-    title = f"{metric.name[:1].upper()}{metric.name[1:]} by die"
-    return [Dots(scale=drawn.scale, rows=drawn.rows, legend=(), lines=drawn.lines, title=title,
-                 note=drawn.note)]  # fmt: skip
-
-
-def _explained(told: Mapping[str, Any], metric: Metric) -> list[Block]:
-    found = told.get("explain")
-    if not found:
-        return []
-    scale = metric.scale
-    unit = "points" if metric.unit == "%" else metric.unit
-    elements = found["elements"]
-    entries = []
-    for one in elements:
-        cost = one["switched_off"]
-        ends = cost["interval_95"]
-        text = f"{scale * cost['mean']:.2f} {unit}"
-        if None not in ends:
-            text += f" ({scale * ends[0]:.2f} to {scale * ends[1]:.2f})"
-        entries.append((one["name"], [max(scale * cost["mean"], 0.0)], text))
-    entries.sort(key=lambda entry: -entry[1][0])
-    bars = Bars(
-        bars=bars_of(entries),
-        legend=(),
-        title="What costs what",
-        note=f"What is won when an element of the chip is switched off, with the 95 % interval of "
-        f"the paired differences; {found['dies']:,} dies, {found['samples']:,} samples. What "
-        "costs nothing has no bar.",
-    )
-    rows = [
-        [
-            Cell(layer["name"], layer["name"]),
-            *(
-                Cell("–" if layer[key] is None else f"{layer[key]:.1f} dB", layer[key])
-                for key in (
-                    "snr_db",
-                    "own_snr_db",
-                    "cells_snr_db",
-                    "read_noise_snr_db",
-                    "adc_snr_db",
-                )
-            ),
-            Cell(percent(layer["clipped"]), layer["clipped"]),
-        ]
-        for layer in found["layers"][:_MOST_ROWS]
-    ]
-    table = Table(
-        columns=("Layer", "Network", "Own", "Cells", "Read noise", "ADC", "Clipped"),
-        rows=rows,
-        caption="Signal-to-noise ratio of each layer",
-        title="Signal to noise by layer",
-        note=f"{found['snr_samples']:,} samples. Network: in a run of the die; own: with the "
-        "right inputs, in three parts; clipped: currents outside the ADC's range.",
-    )
-    return [bars, table]
-
-
-def part_of_comparison(told: Mapping[str, Any], name: str) -> Part:
-    """What ``pimc recover --compare`` found: strategies on the same dies."""
-    metric = metric_of(told["outcomes"][0])
-    key = metric.key
-    outcomes = told["outcomes"]
-    names = list(dict.fromkeys(outcome["strategy"] for outcome in outcomes))
-    rows = []
-    for strategy in names:
-        mine = [outcome for outcome in outcomes if outcome["strategy"] == strategy]
-        figures = [outcome[f"{key}_after"] for outcome in mine]
-        known = [value for value in figures if value is not None]
-        cells = [outcome["cells_rewritten"] for outcome in mine]
-        loss = [outcome["loss"] for outcome in mine]
-        rows.append(
-            [
-                Cell(strategy, strategy),
-                Cell(f"{len(mine):,}", len(mine)),
-                _mean(known, metric),
-                Cell(f"{mean(loss):.4g}", mean(loss)),
-                Cell(f"{mean(cells):,.0f}", mean(cells)),
-                Cell(
-                    f"{mean(o['seconds'] for o in mine):,.0f} s", mean(o["seconds"] for o in mine)
-                ),
-            ]
-        )
-    table = Table(
-        columns=(
-            "Strategy", "Dies", f"{metric.name} after", "Held-out loss", "Cells rewritten", "Time",
-        ),
-        rows=rows,
-        caption="Strategies, means over the same dies",
-        title="Strategies",
-    )  # fmt: skip
-    in_float, samples = told.get(f"float_{key}"), told.get("samples")
-    facts = Facts(
-        rows=[
-            ("Float network", metric.text(in_float)),
-            ("Perfect cells, read as the chip reads", metric.text(told.get(f"floor_{key}"))),
-            ("Dies", plain(told.get("dies"))),
-            ("Samples a die", plain(samples)),
-            ("Cells", plain(told.get("cells_total"))),
-        ]
-    )
-    dies = [
-        (f"{o['strategy']}, die {o['seed']}", o[f"{key}_before"], o[f"{key}_after"])
-        for o in outcomes[:_MOST_DRAWN]
-    ]
-    drawn = before_and_after(dies, metric, samples, in_float, told.get(f"quantized_{key}"))
-    return Part("comparison", name, [facts, table], [] if drawn is None else [drawn])
-
-
-def _mean(values: Sequence[float], metric: Metric) -> Cell:
-    return Cell(metric.text(mean(values)), mean(values)) if values else Cell("–")

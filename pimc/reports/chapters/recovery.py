@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pimc.reports.blocks import Bars, Block, Cell, Dots, Facts, Part, Table
-from pimc.reports.charts import bars_of, dot, scale_of
+from pimc.reports.blocks import Bars, Block, Cell, Facts, Part, Table
+from pimc.reports.chapters.figures import before_and_after, metric_of, named
+from pimc.reports.charts import bars_of
 from pimc.reports.numbers import percent, plain
-from pimc.studies.intervals import wilson_interval
-from pimc.tasks.classification import CLASSIFICATION
 from pimc.tasks.metric import Metric
 
-__all__ = ["before_and_after", "brief_of_recovery", "metric_of", "part_of_recovery"]
+__all__ = ["brief_of_recovery", "part_of_recovery"]
 
 Report = Mapping[str, Any]
 _RECORDS = {
@@ -22,15 +21,6 @@ _RECORDS = {
 }
 #: Losses and agreement are drawn for so many steps at most.
 _MOST_STEPS = 40
-
-
-def metric_of(told: Mapping[str, Any]) -> Metric:
-    """The metric of figures whose keys say ``accuracy``, or else of another task."""
-    if any(name in told for name in ("accuracy_before", "accuracy_mean")):
-        return CLASSIFICATION.metric
-    name, unit = told.get("metric") or told.get("task") or "metric", told.get("metric_unit") or ""
-    higher = told.get("direction", "higher") == "higher"
-    return Metric(str(name), str(unit), higher_is_better=higher)
 
 
 def part_of_recovery(report: Report, name: str) -> Part:
@@ -54,7 +44,7 @@ def brief_of_recovery(report: Report) -> list[Block]:
     facts = Facts(
         rows=[
             ("Die", str(report.get("die") or "")),
-            (_named(metric), _change(metric, before, after)),
+            (named(metric), _change(metric, before, after)),
             ("Held-out loss", _losses(verdict)),
             ("Verdict", "" if not verdict else _verdict(verdict)),
             ("Strategy", str(report.get("strategy") or "")),
@@ -77,80 +67,6 @@ def brief_of_recovery(report: Report) -> list[Block]:
         report.get(f"quantized_{metric.key}"),
     )
     return [facts, *([] if dots is None else [dots])]
-
-
-def before_and_after(
-    dies: Sequence[tuple[str, float | None, float | None]],
-    metric: Metric,
-    samples: int | None,
-    in_float: float | None,
-    quantized: float | None,
-) -> Dots | None:
-    """A figure by die, as programmed and after recovery; None where none is known.
-
-    Args:
-        dies: name and figures of each.
-        samples: that each was measured on; None where that is not known.
-        in_float, quantized: of the float network, and of perfect cells.
-    """
-    scale = metric.scale
-    known = [value for _, *both in dies for value in both if value is not None]
-    if not known:
-        return None
-    ends = {value: _ends(value, metric, samples) for value in known}
-    extra = [value for value in (in_float, quantized) if value is not None]
-    inside = [end for pair in ends.values() for end in pair if end is not None]
-    axis = scale_of(
-        [scale * value for value in (*known, *extra, *inside)],
-        metric.unit,
-        100.0 if metric.unit == "%" else None,
-    )
-    rows = []
-    for name, before, after in dies:
-        marks = [
-            dot(
-                axis, series, scale * value,
-                (_scaled(ends[value][0], scale), _scaled(ends[value][1], scale)),
-                metric.text(value),
-            )
-            for series, value in enumerate((before, after))
-            if value is not None
-        ]  # fmt: skip
-        rows.append((name, marks))
-    lines = [
-        (axis.at(scale * value), f"{what} {metric.text(value)}")
-        for what, value in (("float", in_float), ("perfect cells", quantized))
-        if value is not None
-    ]
-    count = f"{len(dies):,} die{'s' * (len(dies) != 1)}"
-    if samples is None:
-        stands = f"{count}; how many samples is not noted, so no interval is drawn."
-    elif metric.key == "accuracy":
-        stands = f"{count}, {samples:,} samples each. Lines: Wilson's 95 % interval over samples."
-    else:
-        stands = f"{count}, {samples:,} samples each."
-    return Dots(
-        scale=axis,
-        rows=rows,
-        legend=("as programmed", "after recovery"),
-        lines=lines,
-        title=f"{_named(metric)} by die, before and after recovery",
-        note=stands,
-    )
-
-
-def _ends(value: float, metric: Metric, samples: int | None) -> tuple[float | None, float | None]:
-    if samples is None or metric.key != "accuracy":
-        return None, None
-    return wilson_interval(value, samples)
-
-
-def _scaled(value: float | None, scale: float) -> float | None:
-    return None if value is None else scale * value
-
-
-def _named(metric: Metric) -> str:
-    return f"{metric.name[:1].upper()}{metric.name[1:]}"
 
 
 def _change(metric: Metric, before: float | None, after: float | None) -> str:
@@ -207,7 +123,7 @@ def _stages(report: Report) -> list[Block]:
     rows = [_stage(number, stage) for number, stage in enumerate(stages)]
     table = Table(
         columns=(
-            "Step", "Order", "Held-out loss", "95 % interval", "Agrees with float", "Cells written",
+            "Step", "No.", "Held-out loss", "95 % interval", "Agrees with float", "Cells written",
             "Time", "Kept",
         ),
         rows=rows,

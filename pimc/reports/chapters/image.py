@@ -11,10 +11,10 @@ import numpy.typing as npt
 from pimc.image.image import Image
 from pimc.image.summary import summarize
 from pimc.reports.blocks import Bars, Block, Cell, Facts, Fold, Part, Table
+from pimc.reports.chapters.chip import chip_facts
+from pimc.reports.chapters.maps import array_maps
+from pimc.reports.chapters.network import network_graph
 from pimc.reports.charts import bars_of
-from pimc.reports.chip import chip_facts
-from pimc.reports.maps import array_maps
-from pimc.reports.network import network_graph
 from pimc.reports.numbers import age_text, engineering, percent, plain
 
 __all__ = ["brief_of_image", "part_of_image"]
@@ -53,10 +53,17 @@ def part_of_image(
     return Part("image", name, brief_of_image(image, summary), blocks)
 
 
-def brief_of_image(image: Image, summary: Summary | None = None) -> list[Block]:
-    """What an image is of, and its layers."""
+def brief_of_image(
+    image: Image, summary: Summary | None = None, most: int = MOST_ROWS
+) -> list[Block]:
+    """What an image is of, and its layers.
+
+    Args:
+        summary: that of the image, where it is known.
+        most: layers that are shown.
+    """
     summary = summarize(image) if summary is None else summary
-    return [Facts(rows=_facts(summary)), _layers(summary)]
+    return [Facts(rows=_facts(summary)), _layers(summary, most)]
 
 
 def _facts(summary: Summary) -> list[tuple[str, str]]:
@@ -108,9 +115,9 @@ def _drift(note: Mapping[str, Any] | None) -> str:
     return f"made up for from {age_text(note['ages_s'][0])} to {age_text(note['ages_s'][-1])}"
 
 
-def _layers(summary: Summary) -> Table:
+def _layers(summary: Summary, most: int) -> Table:
     layers = summary["layers"]
-    shown = layers[:MOST_ROWS]
+    shown = layers[:most]
     return Table(
         columns=(
             "Layer", "Operator", "Groups", "Rows", "Columns", "Mapping", "Tiles", "Arrays",

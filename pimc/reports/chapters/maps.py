@@ -14,7 +14,7 @@ from pimc.files.weights.packing import bits_per_cell, unpack_levels
 from pimc.image.image import Image
 from pimc.reports.blocks import Map, Maps, Tile
 
-__all__ = ["array_maps", "colours"]
+__all__ = ["array_maps", "colours", "tiles_of"]
 
 #: Arrays that are drawn; more would make a page that nobody scrolls through.
 MOST_ARRAYS = 256
@@ -69,6 +69,13 @@ def array_maps(image: Image, budget: int, rewritten: npt.NDArray[np.int64] | Non
     if image.arrays > len(maps):
         notes.append(f"The first {len(maps):,} of {image.arrays:,} arrays are drawn.")
     return Maps(maps=maps, colours=table, title="Where weights sit", note=" ".join(notes))
+
+
+def tiles_of(image: Image, array: int) -> list[Tile]:
+    """The tiles on one array."""
+    suffix = _suffix(image)
+    numbers = np.flatnonzero(image.tiles.array == array)
+    return [_tile(image, int(number), suffix) for number in numbers]
 
 
 def _maps(image: Image, budget: int, rewritten: npt.NDArray[np.int64] | None) -> Iterator[Map]:

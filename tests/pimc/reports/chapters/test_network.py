@@ -10,8 +10,8 @@ from onnx import helper, numpy_helper
 
 from pimc.api import compile
 from pimc.image.image import Image
-from pimc.reports import network
-from pimc.reports.network import network_graph
+from pimc.reports.chapters import network
+from pimc.reports.chapters.network import network_graph
 
 
 def test_layers_and_operators_are_counted(tiny_image: Image) -> None:

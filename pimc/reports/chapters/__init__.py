@@ -1,0 +1,1 @@
+"""What a page tells of an image, a die, a recovery, a table: a chapter each."""
