@@ -46,6 +46,8 @@ html_theme = "furo"
 html_title = f"pimc {release}"
 html_copy_source = False
 html_show_sphinx = False
+# Summaries of hits are fetched, which browsers refuse to do in a folder.
+html_show_search_summary = False
 html_static_path: list[str] = []
 
 

@@ -8,7 +8,9 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -23,35 +25,46 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGES = sorted((DOCS / "howto").glob("*.md"))
 #: A fenced block, with the file that it is saved as, if any.
 _BLOCK = re.compile(r"(?:^Save as `([\w.-]+)`:\n\n)?^```(\w+)\n(.*?)^```$", re.M | re.S)
-#: Words that a line to run begins with; others, such as pip, are for the reader alone.
-RUN = ("pimc", "python")
 
 
-def run(arguments: list[str], folder: Path) -> None:
-    """Run a program in a folder; it must end well."""
-    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONWARNINGS": "ignore"}
+def python(arguments: list[str], folder: Path) -> None:
+    """Run Python in a folder; it must end well."""
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(
-        arguments, cwd=folder, capture_output=True, text=True, check=False, env=environment
+        [sys.executable, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
     )
-    assert done.returncode == 0, f"{shlex.join(arguments)}\n{done.stdout}{done.stderr}"
+    assert done.returncode == 0, f"{arguments}\n{done.stdout}{done.stderr}"
 
 
-def follow(page: Path, folder: Path) -> list[str]:
-    """Do what a page says; returns what was run."""
-    programs = {"pimc": [str(Path(sys.executable).with_name("pimc"))], "python": [sys.executable]}
+def follow(page: Path, folder: Path, pimc: Callable[..., Any]) -> list[str]:
+    """Do what a page says, in the folder, which is the current one; returns what was run.
+
+    Lines of other programs than pimc and Python, such as pip, are for the reader alone.
+    """
     told = []
     for name, language, text in _BLOCK.findall(page.read_text(encoding="utf-8")):
         if name:
             (folder / name).write_text(text, encoding="utf-8")
         elif language == "python":
-            run([sys.executable, "-c", text], folder)
+            python(["-c", text], folder)
             told.append(text)
         elif language == "sh":
             for line in text.splitlines():
                 first, *rest = shlex.split(line, comments=True) or [""]
-                if first in RUN:
-                    run([*programs[first], *rest], folder)
-                    told.append(line)
+                if first == "pimc":
+                    done = pimc(*rest)
+                    assert done.code == 0, f"{line}\n{done.out}{done.err}"
+                    assert done.out.strip(), line
+                elif first == "python":
+                    python(rest, folder)
+                else:
+                    continue
+                told.append(line)
     return told
 
 
@@ -81,22 +94,26 @@ BEGIN_WITH_AN_IMAGE = ("drive-silicon", "run-in-a-service")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_what_a_page_says_can_be_done(page: Path, folder: Path, tmp_path: Path) -> None:
+def test_what_a_page_says_can_be_done(
+    page: Path, folder: Path, tmp_path: Path, pimc, monkeypatch: pytest.MonkeyPatch
+) -> None:
     place = shutil.copytree(folder, tmp_path / "place")
     if page.stem not in BEGIN_WITH_AN_IMAGE:
         (place / "model.pimc").unlink()
-    assert follow(page, place)
+    monkeypatch.chdir(place)
+    monkeypatch.syspath_prepend(place)
+    assert follow(page, place, pimc)
 
 
 #: Enough images to run every step; the shown figures come from all of them.
 IMAGES = 200
 
 
-def test_ten_minutes_can_be_followed(tmp_path: Path) -> None:
+def test_ten_minutes_can_be_followed(here: Path, fashion: Path, pimc) -> None:
     for name in ("calib.npz", "test.npz"):
-        with np.load(DOCS.parent / "models" / "fashion" / name) as data:
-            np.savez(tmp_path / name, x=data["x"][:IMAGES], y=data["y"][:IMAGES])
-    told = follow(DOCS / "start" / "ten-minutes.md", tmp_path)
+        with np.load(fashion / name) as data:
+            np.savez(name, x=data["x"][:IMAGES], y=data["y"][:IMAGES])
+    told = follow(DOCS / "start" / "ten-minutes.md", here, pimc)
     assert told[0] == "python train.py"
     assert len(told) >= 10
-    assert (tmp_path / "net.r1.pimc").exists()
+    assert (here / "net.r1.pimc").exists()
