@@ -29,10 +29,10 @@ def test_files_are_made_once_and_again_when_they_were_changed(tmp_path: Path) ->
     assert get(FASHION, tmp_path, force=True).made
 
 
-def test_another_record_makes_another_network_and_new_figures_do_not(tmp_path: Path) -> None:
+def test_another_record_makes_another_network_and_other_runs_do_not(tmp_path: Path) -> None:
     get(FASHION, tmp_path)
-    assert not get(dataclasses.replace(FASHION, measured=None), tmp_path).made
-    assert get(dataclasses.replace(FASHION, samples=7), tmp_path).made
+    assert not get(dataclasses.replace(FASHION, measured=None, samples=7), tmp_path).made
+    assert get(dataclasses.replace(FASHION, chip="ihp"), tmp_path).made
 
 
 def test_a_damaged_stamp_is_no_stamp(tmp_path: Path) -> None:
