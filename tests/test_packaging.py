@@ -63,6 +63,8 @@ def test_the_wheel_is_complete(wheel: list[str]) -> None:
     chips = {f"pimc/chip/shipped/{p.name}" for p in (ROOT / "pimc/chip/shipped").glob("*.toml")}
     assert len(chips) >= 5
     assert chips | {"pimc/py.typed"} <= set(wheel)
+    records = (ROOT / "pimc/zoo/networks").glob("*.toml")
+    assert {f"pimc/zoo/networks/{path.name}" for path in records} <= set(wheel)
 
 
 def test_the_wheel_holds_nothing_else(wheel: list[str]) -> None:
