@@ -68,6 +68,8 @@ def test_the_wheel_is_complete(wheel: list[str]) -> None:
     assert chips | {"pimc/py.typed"} <= set(wheel)
     assert len(TEMPLATES) >= 5
     assert set(wheel) >= TEMPLATES
+    records = (ROOT / "pimc/zoo/networks").glob("*.toml")
+    assert {f"pimc/zoo/networks/{path.name}" for path in records} <= set(wheel)
 
 
 def test_the_wheel_holds_nothing_else(wheel: list[str]) -> None:

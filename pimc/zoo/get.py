@@ -6,8 +6,9 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import import_module, resources
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from pimc.zoo.wheels import Wheels
 __all__ = ["Obtained", "cache_folder", "get"]
 
 _STAMP = "zoo.json"
+#: What a record says that its files do not depend on.
+_OF_RUNS = {"measured", "calib", "samples", "dies", "strategy", "digital"}
 _README = """\
 # {title}
 
@@ -140,6 +143,7 @@ def _stands(network: Network, target: Path) -> bool:
 
 
 def _fingerprint(network: Network) -> str:
-    """Of all that a record says but what was measured."""
-    plain = replace(network, measured=None).to_dict()
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+    """Of what the files follow from: the record but for how a run uses them, and pimc."""
+    plain = {k: v for k, v in network.to_dict().items() if k not in _OF_RUNS}
+    told = json.dumps({**plain, "pimc": version("pimc")}, sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()

@@ -45,7 +45,7 @@ class Made:
 
 def _npz(arrays: Mapping[str, Array]) -> bytes:
     stream = io.BytesIO()
-    np.savez_compressed(stream, **{name: np.asarray(value) for name, value in arrays.items()})
+    np.savez_compressed(stream, allow_pickle=False, **dict(arrays))
     return stream.getvalue()
 
 

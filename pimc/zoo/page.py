@@ -27,7 +27,7 @@ def row(network: Network, measured: Measured | None = None) -> tuple[str, ...]:
     """
     found, task = measured or network.measured, task_named(network.task)
     metric = task.metric
-    named = (network.name, network.task, _metric(metric))
+    named = (network.name, task.name, _metric(metric))
     if found is None:
         return (*named, *[_DASH] * (len(HEADER) - len(named)))
     return (

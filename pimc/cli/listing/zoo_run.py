@@ -88,5 +88,8 @@ def run(settings: Settings, arguments: RunArguments) -> Report:
 
 
 COMMAND = command(
-    "run", RunArguments, run, example="pimc zoo run fashion-resnet8 --dies 1 --limit 200"
+    "run",
+    RunArguments,
+    run,
+    example="pimc zoo run fashion-resnet8 --dies 0 --limit 100 --folder zoo",
 )

@@ -54,4 +54,5 @@ def _chord(rng: np.random.Generator, chord: Array) -> Array:
             share = harmonic ** -rng.uniform(1.2, 2.0)
             phase = rng.uniform(0, 2 * np.pi)
             found += share * fade * np.sin(2 * np.pi * harmonic * pitch * since + phase)
-    return 0.5 * found / max(np.abs(found).max(), 1e-9)
+    scaled: Array = 0.5 * found / max(np.abs(found).max(), 1e-9)
+    return scaled

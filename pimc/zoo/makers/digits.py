@@ -99,8 +99,8 @@ def _exported(net: nn.Module, example: torch.Tensor) -> bytes:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of itself
         torch.onnx.export(
-            net.eval(), (example,), stream, dynamo=False, opset_version=17,
-            input_names=["x"], output_names=["out"],
+            net.eval(), (example,), stream,  # type: ignore[arg-type]
+            dynamo=False, opset_version=17, input_names=["x"], output_names=["out"],
             dynamic_axes={"x": {0: "N"}, "out": {0: "N"}},
         )  # fmt: skip
     return stream.getvalue()

@@ -65,7 +65,7 @@ def detection(wheels: Wheels) -> Made:
 
     model = _model(wheels, "ch_PP-OCRv4_det_infer.onnx", (3, 96, 96))
     (share,) = (one.name for one in model.graph.output)
-    twice = numpy_helper.from_array(np.float32(2 * _THRESHOLD), "zoo_twice")
+    twice = numpy_helper.from_array(np.array(2 * _THRESHOLD, np.float32), "zoo_twice")
     model.graph.initializer.append(twice)
     nodes = [
         helper.make_node("Sub", ["zoo_twice", share], ["zoo_ground"]),

@@ -1,0 +1,81 @@
+"""``pimc zoo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pimc.zoo.record import names, network
+
+
+def test_list(pimc) -> None:
+    shown = pimc("zoo", "list")
+    assert all(name in shown.out for name in names())
+    assert pimc("zoo").out == shown.out
+    listed = pimc("zoo", "--json").json["networks"]
+    assert [one["name"] for one in listed] == list(names())
+    assert all(one["licence"] for one in listed)
+
+
+def test_markdown_is_the_page(pimc) -> None:
+    page = (Path(__file__).parents[4] / "docs" / "zoo.md").read_text(encoding="utf-8")
+    assert pimc("zoo", "list", "--markdown").out.strip() in page
+
+
+def test_get(pimc, here: Path) -> None:
+    found = pimc("zoo", "get", "fashion-resnet8", "--folder", "zoo", "--json").json
+    assert found["made"]
+    assert {"model.onnx", "calib.npz", "test.npz", "chip.toml"} <= set(found["files"])
+    assert "was there" in pimc("zoo", "get", "fashion-resnet8", "--folder", "zoo").out
+    assert pimc("zoo", "get", "fashion-resnet8", "--folder", "zoo", "--force", "--json").json[
+        "made"
+    ]
+
+
+def test_run(pimc, here: Path) -> None:
+    arguments = ("--folder", "zoo", "--dies", "0", "--limit", "40", "--calib-limit", "16")
+    found = pimc("zoo", "run", "fashion-resnet8", *arguments, "--json").json
+    assert found["network"] == "fashion-resnet8"
+    assert (found["metric"], found["samples"], found["calib"]) == ("accuracy", 40, 16)
+    assert found["in_float"] > 0.8
+    assert found["record"] is None
+    assert Path(found["folder"], "model.pimc").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("get", "fashion"), "did you mean fashion-resnet8"),
+        (("run", "no-such-network"), "no such network"),
+        (("run", "fashion-resnet8", "--update", "--limit", "5"), "leave --limit"),
+        (("get", "../secret"), "no such network"),
+        (("run", "fashion-resnet8", "--dies", "-1"), "-1"),
+        (("find",), "No such command"),
+    ],
+)
+def test_bad_input(pimc, here: Path, arguments, message: str) -> None:
+    done = pimc("zoo", *arguments)
+    assert done.code == 2
+    assert message in done.err
+
+
+def test_update_writes_into_the_record(pimc, here: Path, monkeypatch) -> None:
+    from pimc.zoo import record
+    from pimc.zoo import run as running
+
+    source = record._folder() / "fashion-resnet8.toml"
+    copied = here / "networks"
+    copied.mkdir()
+    head = source.read_text().partition("\n[measured]")[0]
+    (copied / source.name).write_text(head + "\n")
+    monkeypatch.setattr(record, "_folder", lambda: copied)
+    small = running.Limits(calib=16, samples=40)
+    monkeypatch.setattr(running, "Limits", lambda *_: small)
+    found = pimc("zoo", "run", "fashion-resnet8", "--folder", "zoo", "--dies", "0", "--update",
+                 "--json").json  # fmt: skip
+    assert found["record"] == str(copied / source.name)
+    measured = network("fashion-resnet8").measured
+    assert measured is not None
+    assert measured.samples == 40
+    assert measured.in_float == pytest.approx(found["in_float"], rel=1e-5)

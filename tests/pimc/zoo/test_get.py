@@ -1,0 +1,67 @@
+"""Networks brought to a folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from pimc.errors import UsageError
+from pimc.zoo.get import cache_folder, get
+from pimc.zoo.record import network
+
+FASHION = network("fashion-resnet8")
+
+
+def test_files_are_made_once_and_again_when_they_were_changed(tmp_path: Path) -> None:
+    found = get(FASHION, tmp_path)
+    assert found.made
+    assert found.folder == tmp_path / "fashion-resnet8"
+    names = {"model.onnx", "calib.npz", "test.npz", "chip.toml", "data.toml", "README.md"}
+    assert names <= {path.name for path in found.folder.iterdir()}
+    assert not get(FASHION, tmp_path).made
+    first = found.path("calib.npz").read_bytes()
+    found.path("calib.npz").write_bytes(b"damaged")
+    assert get(FASHION, tmp_path).made
+    assert found.path("calib.npz").read_bytes() == first
+    assert get(FASHION, tmp_path, force=True).made
+
+
+def test_another_record_makes_another_network_and_other_runs_do_not(tmp_path: Path) -> None:
+    get(FASHION, tmp_path)
+    assert not get(dataclasses.replace(FASHION, measured=None, samples=7), tmp_path).made
+    assert get(dataclasses.replace(FASHION, chip="ihp"), tmp_path).made
+
+
+def test_a_damaged_stamp_is_no_stamp(tmp_path: Path) -> None:
+    stamp = get(FASHION, tmp_path).path("zoo.json")
+    for content in (b"{", b"[]", json.dumps({"files": 3}).encode()):
+        stamp.write_bytes(content)
+        assert get(FASHION, tmp_path).made
+
+
+def test_the_commands_of_the_folder_name_its_task(tmp_path: Path) -> None:
+    text = get(FASHION, tmp_path).path("README.md").read_text()
+    assert "pimc eval model.pimc --data test.npz --task classification" in text
+    assert "Apache-2.0" in text
+
+
+def test_a_missing_package_is_named(tmp_path: Path) -> None:
+    needy = dataclasses.replace(FASHION, needs=("no_such_package",))
+    with pytest.raises(UsageError, match="needs the package no_such_package"):
+        get(needy, tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot be made"):
+        get(FASHION, tmp_path / "file")
+
+
+def test_the_cache_is_where_the_system_has_it(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "pimc" / "zoo"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_folder() == Path.home() / ".cache" / "pimc" / "zoo"
