@@ -13,6 +13,8 @@ from pimc.progress import Beat, Loop, Progress, listening
 
 __all__ = ["beating", "told_of"]
 
+#: Options about the output.
+_ABOUT = frozenset({"json", "quiet", "log_format", "verbose"})
 _beat: Beat | None = None
 
 
@@ -33,7 +35,11 @@ def told_of(log: Log, given: Mapping[str, Any], *, bars: bool) -> Iterator[list[
     """
     global _beat
     name, start, quiet = log.command, time.perf_counter(), log.least == "warning"
-    options = {key: _plain(value) for key, value in given.items() if value not in (None, (), False)}
+    options = {
+        key: _plain(value)
+        for key, value in given.items()
+        if key not in _ABOUT and value not in (None, (), False)
+    }
     log.trace("started", f"{name}: " + "  ".join(f"{k} {v}" for k, v in options.items()), **options)
 
     def tell(loops: Sequence[Loop], took_s: float) -> None:
