@@ -68,18 +68,23 @@ class Hashes:
         except ModelError:
             return self.file(path)  # what is wrong with it is said when it is read
 
-    def data(self, path: Path, without: Collection[Path]) -> str | None:
+    def data(self, path: Path, role: str, without: Collection[Path]) -> str | None:
         """SHA-256 of everything that a DATA argument may mean; None where there is nothing.
 
-        A ``.npz`` stands for itself and its ``data.toml``. Other files are read together with what
+        A ``.npz`` stands for itself and its ``data.toml``; so does a folder with ``calib.npz`` or
+        ``test.npz``, whichever is meant, and its captures. Other files are read together with what
         lies beside them (labels, texts), and folders with all that they hold. Hidden files, those
         of other kinds of a project's (images, dies, models, scripts) and outputs do not count.
 
         Args:
+            role: what the data are for: ``calib`` or ``test``.
             without: outputs of steps, resolved.
         """
-        if path.is_file() and path.suffix == ".npz":
-            found = {path.name: path, _DATA_TOML: path.parent / _DATA_TOML}
+        archive = path / f"{role}.npz" if path.is_dir() else path
+        if archive.is_file() and archive.suffix == ".npz":
+            names = [archive.name, _DATA_TOML]
+            names += [one.name for one in path.glob("*.pimccap")] if path.is_dir() else []
+            found = {name: archive.parent / name for name in names}
         elif path.exists():
             folder = path if path.is_dir() else path.parent
             found = {name: folder / name for name in _data_files(folder, without)}
