@@ -1,4 +1,4 @@
-"""What lies in examples/ runs: Makefile, DVC's stages, the workflow, the service, the Dockerfile."""
+"""What lies in examples/ runs: Makefile, stages of DVC, workflow, service, Dockerfile."""
 
 from __future__ import annotations
 
