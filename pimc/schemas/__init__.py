@@ -1,7 +1,8 @@
-"""JSON Schemas of what commands print with ``--json``: a file a command, and ``error``.
+"""JSON Schemas of commands' outputs.
 
-Each has an ``$id`` and a ``version``. A key that is added leaves the version as it is; a key that
-goes, or means something else, raises it.
+A file a command, of what it prints with ``--json``; and ``error``. Each has an ``$id`` and a
+``version``. A key that is added leaves the version as it is; a key that goes, or means something
+else, raises it.
 """
 
 from __future__ import annotations
