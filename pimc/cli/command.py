@@ -12,7 +12,6 @@ import click
 
 from pimc.cli.log import Form, Level, Log, begin, current
 from pimc.cli.options.fields import filled, flag, option, parameters, several
-from pimc.cli.project.given import Use, used
 from pimc.cli.project.keys import STEPS
 from pimc.cli.project.parsing import ProjectCommand
 from pimc.cli.telling import beating, told_of
@@ -20,6 +19,8 @@ from pimc.progress import Progress, progress
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+    from pimc.cli.project.given import Use
 
 __all__ = ["Report", "Settings", "command", "note", "warned"]
 
@@ -114,6 +115,8 @@ def command(
     """
 
     def call(**given: Any) -> int:
+        from pimc.cli.project.given import used
+
         settings = filled(Settings, given)
         use = used(click.get_current_context())
         least: Level = "warning" if settings.quiet else "debug" if settings.verbose else "info"

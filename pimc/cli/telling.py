@@ -8,7 +8,6 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from pimc.cli.log import Log
-from pimc.files.writing.atomic import written_files
 from pimc.progress import Beat, Loop, Progress, listening
 
 __all__ = ["beating", "told_of"]
@@ -33,6 +32,8 @@ def told_of(log: Log, given: Mapping[str, Any], *, bars: bool) -> Iterator[list[
         given: its options by parameter.
         bars: progress is shown otherwise.
     """
+    from pimc.files.writing.atomic import written_files
+
     global _beat
     name, start, quiet = log.command, time.perf_counter(), log.least == "warning"
     options = {
