@@ -154,6 +154,11 @@ def _done_once(
     run: Callable[[], Report],
 ) -> Report:
     """The report of a command; of a step of a project that is up to date that of the last time."""
+    if name not in STEPS and settings.metrics:
+        from pimc.errors import UsageError
+
+        hint = f"leave it out; metrics are those of {', '.join(sorted(STEPS))}"
+        raise UsageError(f"{name} has no metrics", where="--metrics", hint=hint)
     if name not in STEPS or (use is None and not settings.metrics):
         return run() if use is None else _told_of_project(run(), use, up_to_date=False)
     from pimc.cli.project.measured import measuring

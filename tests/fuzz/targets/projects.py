@@ -22,6 +22,7 @@ from tests.released import write_samples
 __all__ = ["MAKERS"]
 
 _USAGE = frozenset({2})
+_FILES = Path(write_samples.__file__).parent / "0.1.0"
 _PROJECT = b"""model = "model.onnx"
 chip = "generic-128"
 seed = 7
@@ -100,8 +101,8 @@ def _metrics_target() -> Target:
         [sample],
         {"raw": damaged, "cells": cells_changed},
         lambda path: CsvSink(path).log(done),
-        lambda path: ["check", "model.onnx", "--metrics", path],
-        beside={"model.onnx": write_samples.model().SerializeToString(deterministic=True)},
+        lambda path: ["verify", "tiny.pimc", "--metrics", path],
+        beside={"tiny.pimc": (_FILES / "tiny.pimc").read_bytes()},
     )
 
 

@@ -46,3 +46,9 @@ def test_a_missing_package_is_told_before_the_work(pimc, project: Path, monkeypa
     assert done.code == 2
     assert "pip install 'pimc[mlflow]'" in done.err
     assert not Path("a.die").exists()
+
+
+def test_a_command_without_metrics_says_so(pimc, project: Path) -> None:
+    done = pimc("info", "--metrics", "m.csv")
+    assert done.code == 2
+    assert "info has no metrics" in done.err
