@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from pimc.cli.log import Form, Level, Log, begin, current
-from pimc.cli.options.fields import filled, flag, option, parameters
-from pimc.cli.project.given import Use, used
+from pimc.cli.options.fields import filled, flag, option, parameters, several
 from pimc.cli.project.keys import STEPS
 from pimc.cli.project.parsing import ProjectCommand
 from pimc.cli.telling import beating, told_of
@@ -20,6 +19,8 @@ from pimc.progress import Progress, progress
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+    from pimc.cli.project.given import Use
 
 __all__ = ["Report", "Settings", "command", "note", "warned"]
 
@@ -54,6 +55,13 @@ class Settings:
         type=click.Choice(["text", "json"]),
         default="text",
         help="Messages on stderr as text, or as one JSON object a line.",
+    )
+    metrics: tuple[str, ...] = several(
+        "--metrics",
+        type=click.STRING,
+        metavar="WHERE",
+        help="Where metrics of steps go: FILE.csv, mlflow:URI, tensorboard:DIR; may be given"
+        " again.",
     )
     verbose: bool = flag("--verbose", "-v", help="Also say what is read, written and decided.")
 
@@ -107,13 +115,15 @@ def command(
     """
 
     def call(**given: Any) -> int:
+        from pimc.cli.project.given import used
+
         settings = filled(Settings, given)
         use = used(click.get_current_context())
         least: Level = "warning" if settings.quiet else "debug" if settings.verbose else "info"
         log = begin(Log(name, settings.log_format, least))
         with told_of(log, given, bars=settings.bars) as ended:
             report = _done_once(
-                use, settings, given, lambda: function(settings, filled(arguments, given))
+                name, use, settings, given, lambda: function(settings, filled(arguments, given))
             )
             ended.append(report.exit_code)
         if settings.json:
@@ -137,25 +147,38 @@ def command(
 
 
 def _done_once(
-    use: Use | None, settings: Settings, given: Mapping[str, Any], run: Callable[[], Report]
+    name: str,
+    use: Use | None,
+    settings: Settings,
+    given: Mapping[str, Any],
+    run: Callable[[], Report],
 ) -> Report:
     """The report of a command; of a step of a project that is up to date that of the last time."""
-    if use is None:
-        return run()
+    if name not in STEPS and settings.metrics:
+        from pimc.errors import UsageError
+
+        hint = f"leave it out; metrics are those of {', '.join(sorted(STEPS))}"
+        raise UsageError(f"{name} has no metrics", where="--metrics", hint=hint)
+    if name not in STEPS or (use is None and not settings.metrics):
+        return run() if use is None else _told_of_project(run(), use, up_to_date=False)
+    from pimc.cli.project.measured import measuring
     from pimc.cli.project.once import step_of
 
+    measured = measuring(name, use, settings.metrics, given)
+    if use is None:
+        return measured(run)
     step = step_of(use, given)
     if step is None:
-        return _told_of_project(run(), use, up_to_date=False)
+        return _told_of_project(measured(run), use, up_to_date=False)
     kept, why = step.up_to_date()
     if kept is not None and not given[_FORCE]:
-        note(f"{use.command} is up to date, since {kept.finished}; --force does it again", settings)
+        note(f"{name} is up to date, since {kept.finished}; --force does it again", settings)
         warned(kept.data.get("warnings", ()))
         last = Report(kept.data, kept.text if kept.answer else "", 0, answer=kept.answer)
         return _told_of_project(last, use, up_to_date=True)
     if why:
-        note(f"{use.command} is done again: {why}", settings)
-    return _told_of_project(step.done(run), use, up_to_date=False)
+        note(f"{name} is done again: {why}", settings)
+    return _told_of_project(measured(lambda: step.done(run)), use, up_to_date=False)
 
 
 def _told_of_project(report: Report, use: Use, *, up_to_date: bool) -> Report:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any, Literal
 
 __all__ = ["Form", "Level", "Log", "begin", "current", "form_of"]
@@ -81,9 +82,8 @@ def current() -> Log:
 
 def form_of(words: Sequence[str]) -> Form:
     """The form that a command line asks for, also one that is not understood."""
-    pairs = zip(words, [*words[1:], ""], strict=True)
     json_asked = any(
         word == "--log-format=json" or (word, after) == ("--log-format", "json")
-        for word, after in pairs
+        for word, after in pairwise([*words, ""])
     )
     return "json" if json_asked else "text"

@@ -8,11 +8,12 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from pimc.cli.log import Log
-from pimc.files.writing.atomic import written_files
 from pimc.progress import Beat, Loop, Progress, listening
 
 __all__ = ["beating", "told_of"]
 
+#: Options about the output.
+_ABOUT = frozenset({"json", "quiet", "log_format", "verbose"})
 _beat: Beat | None = None
 
 
@@ -31,9 +32,15 @@ def told_of(log: Log, given: Mapping[str, Any], *, bars: bool) -> Iterator[list[
         given: its options by parameter.
         bars: progress is shown otherwise.
     """
+    from pimc.files.writing.atomic import written_files
+
     global _beat
     name, start, quiet = log.command, time.perf_counter(), log.least == "warning"
-    options = {key: _plain(value) for key, value in given.items() if value not in (None, (), False)}
+    options = {
+        key: _plain(value)
+        for key, value in given.items()
+        if key not in _ABOUT and value not in (None, (), False)
+    }
     log.trace("started", f"{name}: " + "  ".join(f"{k} {v}" for k, v in options.items()), **options)
 
     def tell(loops: Sequence[Loop], took_s: float) -> None:

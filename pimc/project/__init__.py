@@ -1,1 +1,1 @@
-"""Projects: what ``pimc.toml`` says, which steps are up to date, and where metrics go."""
+"""The project file, what is up to date, and where metrics go."""

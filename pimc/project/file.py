@@ -34,7 +34,10 @@ class Shared:
     die: str | None = setting(None, "str", "the die that is programmed, captured and recovered")
     device: str | None = setting(None, "str", "the driver of the chip")
     metrics: tuple[str, ...] = setting(
-        (), "strs", "where metrics go besides `.pimc/metrics.csv`: `mlflow:URI`, `tensorboard:DIR`"
+        (),
+        "strs",
+        "where [metrics](#metrics) go besides `.pimc/metrics.csv`: `FILE.csv`, `mlflow:URI`,"
+        " `tensorboard:DIR`",
     )
 
     @property

@@ -31,13 +31,16 @@ _DATA_TOML = "data.toml"
 class Hashes:
     """Fingerprints of files, kept by size and time of change beside the records of steps.
 
+    Attributes:
+        kept: size, time of change, number and SHA-256 of files, by path.
+
     Args:
         file: where they are kept.
     """
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._kept = _read(file)
+        self.kept = _read(file)
         self._new: dict[str, list[Any]] = {}
 
     def file(self, path: Path) -> str | None:
@@ -51,7 +54,7 @@ class Hashes:
         stat = path.stat()
         state = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
         name = os.path.abspath(path)
-        kept = self._kept.get(name)
+        kept = self.kept.get(name)
         if kept is not None and kept[:3] == state:
             return str(kept[3])
         digest = sha256_file(path)
@@ -68,18 +71,23 @@ class Hashes:
         except ModelError:
             return self.file(path)  # what is wrong with it is said when it is read
 
-    def data(self, path: Path, without: Collection[Path]) -> str | None:
+    def data(self, path: Path, role: str, without: Collection[Path]) -> str | None:
         """SHA-256 of everything that a DATA argument may mean; None where there is nothing.
 
-        A ``.npz`` stands for itself and its ``data.toml``. Other files are read together with what
+        A ``.npz`` stands for itself and its ``data.toml``; so does a folder with ``calib.npz`` or
+        ``test.npz``, whichever is meant, and its captures. Other files are read together with what
         lies beside them (labels, texts), and folders with all that they hold. Hidden files, those
         of other kinds of a project's (images, dies, models, scripts) and outputs do not count.
 
         Args:
+            role: what the data are for: ``calib`` or ``test``.
             without: outputs of steps, resolved.
         """
-        if path.is_file() and path.suffix == ".npz":
-            found = {path.name: path, _DATA_TOML: path.parent / _DATA_TOML}
+        archive = path / f"{role}.npz" if path.is_dir() else path
+        if archive.is_file() and archive.suffix == ".npz":
+            names = [archive.name, _DATA_TOML]
+            names += [one.name for one in path.glob("*.pimccap")] if path.is_dir() else []
+            found = {name: archive.parent / name for name in names}
         elif path.exists():
             folder = path if path.is_dir() else path.parent
             found = {name: folder / name for name in _data_files(folder, without)}
@@ -94,7 +102,7 @@ class Hashes:
         """Keep what was found out; that it cannot be kept costs time and nothing else."""
         if not self._new:
             return
-        kept = {name: entry for name, entry in self._kept.items() if os.path.exists(name)}
+        kept = {name: entry for name, entry in self.kept.items() if os.path.exists(name)}
         try:
             with replacing(self._file) as stream:
                 stream.write(json.dumps(kept | self._new, indent=0).encode())
@@ -116,7 +124,7 @@ def _data_files(folder: Path, without: Collection[Path]) -> Iterator[str]:
 def _read(file: Path) -> dict[str, list[Any]]:
     try:
         kept = json.loads(file.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(kept, dict):
         return {}

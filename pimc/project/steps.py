@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -154,12 +154,51 @@ class Steps:
 
 
 def _record(path: Path) -> Record | None:
+    """The record in a file; None where it is not one of ours, as a whole."""
     try:
-        told = json.loads(path.read_bytes())
-        if not isinstance(told, dict) or told.pop("format") != _FORMAT:
-            return None
-        dies = {name: (pair[0], pair[1]) for name, pair in told["dies"].items()}
-        values = {one.name: told[one.name] for one in fields(Record)}
-        return Record(**values | {"dies": dies})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
+        told = json.loads(path.read_bytes(), parse_constant=_refused)
+    except (OSError, ValueError, RecursionError):
         return None
+    if not isinstance(told, dict) or told.pop("format", None) != _FORMAT:
+        return None
+    if told.keys() != _FIELDS.keys() or not all(_FIELDS[one](told[one]) for one in told):
+        return None
+    dies = {label: (before, after) for label, (before, after) in told["dies"].items()}
+    return Record(**told | {"dies": dies})
+
+
+def _refused(text: str) -> None:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_digest(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_digest, value))
+
+
+def _table_of(sound: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, dict) and all(map(sound, value.values()))
+
+
+#: What each field of a record must be.
+_FIELDS: Mapping[str, Callable[[object], bool]] = {
+    "version": _is_text,
+    "command": _is_text,
+    "options": _table_of(_is_text),
+    "defaults": _table_of(_is_text),
+    "inputs": _table_of(_is_digest),
+    "outputs": _table_of(_is_digest),
+    "dies": _table_of(_is_pair),
+    "data": lambda value: isinstance(value, dict),
+    "text": _is_text,
+    "answer": lambda value: isinstance(value, bool),
+    "finished": _is_text,
+    "seconds": lambda value: isinstance(value, int | float),
+}

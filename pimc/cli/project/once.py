@@ -144,6 +144,7 @@ class Step:
         found = [
             self._label(kind, one) for kind, names in kinds.items() for one in self._paths(names)
         ]
+        # `verify` takes its inputs from calibration data.
         others = frozenset(self._given) - _MODELS - _DATA - OUTPUTS - DIES - NEVER
         found += [self._label("file", one) for one in self._paths(others)]
         chip = self._given.get("chip")
@@ -168,7 +169,9 @@ class Step:
         path = self._use.project.folder / name
         if kind == "model":
             return self._hashes.model(path)
-        return self._hashes.data(path, self._written) if kind == "data" else self._hashes.file(path)
+        if kind in ("calib", "test"):
+            return self._hashes.data(path, kind, self._written)
+        return self._hashes.file(path)
 
     def _fresh(self, label: str) -> str | None:
         return self._now(label)

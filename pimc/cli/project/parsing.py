@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import click
 
-from pimc.cli.project.given import using
-from pimc.project.file import find_project, read_project
-
 __all__ = ["ProjectCommand"]
 
 #: Options that may stand before the command, too.
@@ -27,6 +24,10 @@ class ProjectCommand(click.Command):
         asked = self.get_help_option(ctx)
         if asked is not None and asked.name in opts:
             return
+        # Not before, so that help waits for nothing.
+        from pimc.cli.project.given import using
+        from pimc.project.file import find_project, read_project
+
         # Of a missing argument the parser has a mark of its own.
         named = {name for name, value in opts.items() if isinstance(value, str | bool | list)}
         root = ctx.find_root()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,14 +15,17 @@ from pimc.cli.options.fields import flag, option
 from pimc.cli.options.values import FILE
 from pimc.cli.text import facts
 
+if TYPE_CHECKING:
+    from pimc.data.dataset import Role
+
 __all__ = ["COMMAND", "InitArguments", "init"]
 
 #: Folders that may hold data, those looked at first.
-_DATA_FOLDERS = ("data", "dataset", ".")
-#: What a folder of data holds, by what it is for; as docs/data.md says.
-_ROLES = {
-    "calib": ("calib.npz", "calib.jsonl", "train-images-idx3-ubyte.gz", "calib", "train"),
-    "data": ("test.npz", "test.jsonl", "t10k-images-idx3-ubyte.gz", "test", "val", "validation"),
+_DATA_FOLDERS = ("data", "dataset")
+#: What the current folder holds where it is itself the folder of data, by what that is for.
+_HERE = {
+    "calib": ("calib.npz", "calib.jsonl", "train-images-idx3-ubyte.gz"),
+    "test": ("test.npz", "test.jsonl", "t10k-images-idx3-ubyte.gz"),
 }
 
 
@@ -82,8 +85,13 @@ def _found(settings: Settings, arguments: InitArguments) -> Iterator[tuple[str, 
     chip = arguments.chip or ("chip.toml" if Path("chip.toml").is_file() else None)
     if chip is not None:
         yield "chip", chip
-    for key, given in (("calib", arguments.calib), ("data", arguments.data)):
-        place = given or _data_folder(_ROLES[key])
+    calib, data = _data("calib"), _data("test")
+    if data == calib:
+        data = None  # what is calibrated on tells no accuracy
+    for key, place in (
+        ("calib", arguments.calib or (calib and calib[0])),
+        ("data", arguments.data or (data and data[0])),
+    ):
         if place is not None:
             yield key, place.as_posix()
     if arguments.task is not None:
@@ -106,12 +114,18 @@ def _model() -> Path | None:
     return found[0] if found else None
 
 
-def _data_folder(names: Sequence[str]) -> Path | None:
-    """The first folder that holds one of these."""
+def _data(role: Role) -> tuple[Path, Path] | None:
+    """The folder that holds data for a role, and the file or folder that is meant by it."""
+    from pimc.data.kinds.find import find_source
+    from pimc.errors import DataError
+
     for folder in map(Path, _DATA_FOLDERS):
-        if any((folder / name).exists() for name in names):
-            return folder
-    return None
+        if folder.is_dir():
+            try:
+                return folder, find_source(folder, role).path
+            except DataError:
+                continue
+    return next(((Path(), Path(name)) for name in _HERE[role] if Path(name).is_file()), None)
 
 
 def _toml(found: dict[str, Any]) -> str:

@@ -25,6 +25,10 @@ TARGETS: Mapping[str, Sequence[str]] = {
     "chip": ("raw", "values"),
     "faults": ("raw", "cells"),
     "data-toml": ("raw", "values"),
+    "project": ("raw", "values"),
+    "step": ("raw", "values"),
+    "hashes": ("raw", "values"),
+    "metrics": ("raw", "cells"),
     "npy": ("raw", "head"),
     "npz": ("raw", "members"),
     "idx": ("raw", "content"),
@@ -42,9 +46,10 @@ TARGETS: Mapping[str, Sequence[str]] = {
 @cache
 def target_named(name: str) -> Target:
     """The target of a name, with its samples."""
-    from tests.fuzz.targets import containers, data, kinds, models, tables
+    from tests.fuzz.targets import containers, data, kinds, models, projects, tables
 
     makers: Mapping[str, Callable[[], Target]] = {
         **containers.MAKERS, **tables.MAKERS, **data.MAKERS, **kinds.MAKERS, **models.MAKERS,
+        **projects.MAKERS,
     }  # fmt: skip
     return makers[name]()

@@ -33,7 +33,7 @@ from tests.fuzz.raw import damaged
 from tests.fuzz.values import DEEP, changed, text_of
 from tests.released import write_samples
 
-__all__ = ["MAKERS"]
+__all__ = ["MAKERS", "cells_changed", "toml_changed"]
 
 _USAGE = frozenset({2})
 _FILES = Path(write_samples.__file__).parent / "0.1.0"
@@ -69,7 +69,7 @@ def _toml(value: Any) -> bytes:
     return "\n".join(lines).encode()
 
 
-def _toml_changed(rng: Random, data: bytes) -> bytes:
+def toml_changed(rng: Random, data: bytes) -> bytes:
     return _toml(changed(rng, tomllib.loads(data.decode())))
 
 
@@ -98,7 +98,7 @@ def _chip_target() -> Target:
         "mine.toml",
         _USAGE,
         shipped,
-        {"raw": damaged, "values": _toml_changed},
+        {"raw": damaged, "values": toml_changed},
         _read_chip,
         lambda path: ["chips", path],
         _use_chip,
@@ -150,7 +150,7 @@ def _data_toml_target() -> Target:
         "data.toml",
         _USAGE,
         [_DATA_TOML, _KINDS_TOML, b'scale = 255\nmean = 0.5\nlayout = "NHWC"\n'],
-        {"raw": damaged, "values": _toml_changed},
+        {"raw": damaged, "values": toml_changed},
         _read_data,
         lambda path: ["verify", "tiny.pimc", "--data", "x.npy"],
         beside={"x.npy": _npy(), "tiny.pimc": (_FILES / "tiny.pimc").read_bytes()},
@@ -160,7 +160,7 @@ def _data_toml_target() -> Target:
 # --- CSV --------------------------------------------------------------------------------------
 
 
-def _cells_changed(rng: Random, data: bytes) -> bytes:
+def cells_changed(rng: Random, data: bytes) -> bytes:
     """A CSV file with other cells, lines or columns."""
     rows = list(csv.reader(io.StringIO(data.decode())))
     rows = changed(rng, rows)
@@ -185,7 +185,7 @@ def _faults_target() -> Target:
         "known.csv",
         _USAGE,
         [_FAULTS],
-        {"raw": damaged, "cells": _cells_changed},
+        {"raw": damaged, "cells": cells_changed},
         _read_faults,
         lambda path: ["check", "model.onnx", "--faults", path],
         beside={"model.onnx": write_samples.model().SerializeToString(deterministic=True)},
@@ -228,7 +228,7 @@ def _sweep_target() -> Target:
         "s.csv",
         _USAGE,
         [_written(".csv")],
-        {"raw": damaged, "cells": _cells_changed},
+        {"raw": damaged, "cells": cells_changed},
         _read_sweep,
         lambda path: _sweep_command("s.csv"),
         beside=_sweep_files(),
@@ -302,7 +302,7 @@ def _recoveries_target() -> Target:
         "d.csv",
         _USAGE,
         [_recoveries_written()],
-        {"raw": damaged, "cells": _cells_changed},
+        {"raw": damaged, "cells": cells_changed},
         _read_recoveries,
         lambda path: [
             "recover", "tiny.pimc", "--calib", "x.npy", "--dies", "2", "--table", "d.csv",

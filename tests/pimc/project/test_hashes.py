@@ -46,7 +46,12 @@ def test_a_file_of_this_moment_is_read_again(here: Path) -> None:
 
 def test_what_does_not_exist_has_none(here: Path) -> None:
     found = Hashes(here / "kept.json")
-    assert found.file(here / "a") is found.data(here / "a", ()) is found.model(here / "a") is None
+    assert (
+        found.file(here / "a")
+        is found.data(here / "a", "test", ())
+        is found.model(here / "a")
+        is None
+    )
 
 
 def test_a_damaged_store_is_begun_anew(here: Path) -> None:
@@ -64,18 +69,36 @@ def test_a_damaged_store_is_begun_anew(here: Path) -> None:
 )  # fmt: skip
 def test_what_counts_of_a_folder(here: Path, name: str, counts: bool) -> None:
     (here / "sub").mkdir()
-    (here / "calib.npz").write_text("x")
+    (here / "a.png").write_text("x")
     without = {(here / "out.csv").resolve()}
-    before = Hashes(here / ".kept").data(here, without)
+    before = Hashes(here / ".kept").data(here, "calib", without)
     (here / name).write_text("new")
-    assert (Hashes(here / ".kept").data(here, without) != before) == counts
+    assert (Hashes(here / ".kept").data(here, "calib", without) != before) == counts
 
 
 def test_an_archive_counts_with_its_settings_alone(here: Path) -> None:
     data = here / "calib.npz"
     data.write_text("x")
-    before = Hashes(here / ".kept").data(data, ())
+    before = Hashes(here / ".kept").data(data, "test", ())
     (here / "test.npz").write_text("y")
-    assert Hashes(here / ".kept").data(data, ()) == before
+    assert Hashes(here / ".kept").data(data, "test", ()) == before
     (here / "data.toml").write_text("scale = 2")
-    assert Hashes(here / ".kept").data(data, ()) != before
+    assert Hashes(here / ".kept").data(data, "test", ()) != before
+
+
+def test_a_folder_of_archives_counts_with_the_one_that_is_meant(here: Path) -> None:
+    for name in ("calib.npz", "test.npz"):
+        (here / name).write_text("x")
+
+    def now() -> tuple[str | None, str | None]:
+        found = Hashes(here / ".kept")
+        return found.data(here, "calib", ()), found.data(here, "test", ())
+
+    calib, test = now()
+    (here / "report.json").write_text("{}")
+    assert now() == (calib, test)
+    (here / "test.npz").write_text("y")
+    assert now()[0] == calib
+    assert now()[1] != test
+    (here / "bench.pimccap").write_text("z")
+    assert now()[0] != calib

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pimc.cli.main import _pimc
 from pimc.cli.project.keys import COMMON, DIES, NEVER, OUTPUTS, RIVALS, SHARED, STEPS
 from pimc.cli.registry import commands
 from pimc.project.file import Shared
@@ -99,6 +100,27 @@ def test_another_model_gets_another_image(pimc, model: Path) -> None:
     say(PROJECT.replace("ihp", "generic-128"))
     done = pimc("compile", "other.onnx", "--json")
     assert done.json["output"] == "other.pimc"
+
+
+@pytest.mark.parametrize("name", sorted(set(SHARED) - {"age", "run"}))
+def test_no_options_are_needed(here: Path, name: str) -> None:
+    say(
+        'model = "m.onnx"\nchip = "ihp"\ncalib = "c"\ndata = "d"\ntask = "audio"\ndie = "x.die"\n'
+        'device = "sim"\nseed = 9\n[sweep]\nover = ["levels=2,4", "sigma=0.1"]\n'
+    )
+    root = _pimc.make_context("pimc", [name])
+    context = commands()[name].load().make_context(name, [], parent=root)
+    assert context.params["seed"] == 9
+    keys = {
+        key: context.params[parameter]
+        for parameter, key in SHARED[name].items()
+        if key not in ("chip", "task", "device")
+    }
+    paths = {"model": "m.onnx", "image": "m.pimc", "calib": "c", "data": "d", "die": "x.die"}
+    assert keys == {
+        key: (Path(paths[key]),) if name == "recover" and key == "die" else Path(paths[key])
+        for key in keys
+    }
 
 
 def test_the_tables_name_parameters_that_there_are(called) -> None:

@@ -25,11 +25,23 @@ def test_what_lies_there(pimc, model: Path) -> None:
     assert pimc("check").code == 0  # the model comes from the file
 
 
-def test_folders_of_data(pimc, here: Path) -> None:
-    (here / "data" / "val").mkdir(parents=True)
-    (here / "data" / "calib.npz").touch()
+@pytest.mark.parametrize(
+    ("files", "keys"),
+    [
+        (["data/calib.npz", "data/test.npz"], {"calib": "data", "data": "data"}),
+        (["data/calib.npz", "data/val/cat/a.png"], {"calib": "data", "data": "data"}),
+        (["dataset/train/cat/a.png", "test.npz"], {"calib": "dataset", "data": "."}),
+        # The same pictures would be calibrated and measured on.
+        (["data/cat/a.png", "data/dog/b.png"], {"calib": "data"}),
+        (["data/notes.txt", "x.npy"], {}),
+    ],
+)
+def test_folders_of_data(pimc, here: Path, files: list[str], keys: dict[str, str]) -> None:
+    for name in files:
+        (here / name).parent.mkdir(parents=True, exist_ok=True)
+        (here / name).touch()
     assert pimc("init").code == 0
-    assert read() == {"calib": "data", "data": "data", "seed": 0}
+    assert read() == {**keys, "seed": 0}
 
 
 def test_what_is_given_comes_first(pimc, model: Path) -> None:
