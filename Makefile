@@ -37,7 +37,7 @@ clean:
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) setuptools
-	$(PIP) --no-build-isolation --editable .
+	$(PIP) --no-build-isolation --editable ".[recover]"
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed

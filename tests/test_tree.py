@@ -133,6 +133,7 @@ ELSEWHERE: dict[str, str] = {
     "runtime/die/site.py": "tests/runtime/physics/test_ir_drop.py",
     "runtime/door/device.py": "a protocol; tests/runtime/door/test_sim.py holds a device to it",
     "runtime/door/sim_driver.py": "tests/runtime/door/test_drivers.py",
+    "runtime/door/sim_reads.py": "tests/runtime/door/test_sim.py",
     "runtime/graph/fallback.py": "tests/runtime/graph/test_executor.py",
     "runtime/graph/functions.py": "tests/runtime/graph/test_executor.py",
     "runtime/graph/gradient.py": "tests/runtime/graph/test_executor.py",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from pimc.cli.options.fields import filled, flag, option, parameters
+from pimc.extras import require
 from pimc.progress import Progress, listening, progress
 
 if TYPE_CHECKING:
@@ -69,12 +70,14 @@ def command(
     function: Callable[[Settings, Arguments], Report],
     *,
     example: str,
+    needs: tuple[str, ...] = (),
 ) -> click.Command:
     """A click command of a function; its docstring is the help text.
 
     Args:
         arguments: a dataclass of options (:mod:`pimc.cli.options.fields`).
         example: a line that a user may type; the help ends with it.
+        needs: libraries of an extra (:mod:`pimc.extras`) that it does nothing without.
 
     Raises:
         TypeError: ``arguments`` declares something twice, or what is no option.
@@ -82,6 +85,7 @@ def command(
 
     def call(**given: Any) -> int:
         settings = filled(Settings, given)
+        require(*needs, what=f"pimc {name}")
         with listening(quiet=settings.quiet):
             report = function(settings, filled(arguments, given))
         if settings.json:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import click
 
 from pimc.errors import PimcError
+from pimc.extras import missing
 
 __all__ = ["INTERRUPTED", "TERMINATED", "Failure", "TerminatedError", "failure_of"]
 
@@ -105,6 +106,11 @@ def _from_memory(cause: BaseException) -> Failure:
     )
 
 
+def _from_import(cause: ModuleNotFoundError) -> Failure:
+    told = missing(cause)
+    return _from_anything(cause) if told is None else _from_pimc(told)
+
+
 def _from_anything(cause: Exception) -> Failure:
     interrupt = _interrupt_behind(cause)
     if interrupt is not None:
@@ -132,5 +138,6 @@ _FAILURES: tuple[tuple[type[BaseException], Callable[..., Failure]], ...] = (
     (TerminatedError, _from_termination),
     (KeyboardInterrupt, _from_interrupt),
     (OSError, _from_os),
+    (ModuleNotFoundError, _from_import),
     (Exception, _from_anything),
 )

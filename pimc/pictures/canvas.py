@@ -6,6 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pimc.extras import require
 from pimc.files.writing.atomic import replacing
 
 if TYPE_CHECKING:
@@ -19,7 +20,12 @@ _DPI = 150
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, inches."""
+    """An empty figure, inches.
+
+    Raises:
+        MissingLibraryError: matplotlib is not installed.
+    """
+    require("matplotlib", what="a picture")
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
