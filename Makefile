@@ -6,13 +6,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench man clean
 
 help:
 	@echo "make demo    the whole loop on the shipped model, a few minutes"
 	@echo "make test    the tests, JOBS=$(JOBS) at a time"
 	@echo "make lint    style, types, import rules"
 	@echo "make bench   the benchmarks"
+	@echo "make man     man pages of all commands, in build/man"
 	@echo "make clean   remove .venv and what building left behind"
 
 demo: $(VENV)/installed
@@ -29,6 +30,9 @@ lint: $(VENV)/installed-dev
 
 bench: $(VENV)/installed-dev
 	set -e; for script in tests/bench/bench_*.py tests/bench/*/bench_*.py; do $(BIN)/python "$$script"; done
+
+man: $(VENV)/installed
+	$(BIN)/python -m pimc.cli.manpages build/man
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -12,7 +12,7 @@ import click
 
 from pimc.cli.options.fields import filled, flag, option, parameters
 from pimc.extras import require
-from pimc.progress import Progress, listening, progress
+from pimc.progress import Progress, listening, progress, waiting
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -71,6 +71,7 @@ def command(
     *,
     example: str,
     needs: tuple[str, ...] = (),
+    slow: bool = False,
 ) -> click.Command:
     """A click command of a function; its docstring is the help text.
 
@@ -78,6 +79,7 @@ def command(
         arguments: a dataclass of options (:mod:`pimc.cli.options.fields`).
         example: a line that a user may type; the help ends with it.
         needs: libraries of an extra (:mod:`pimc.extras`) that it does nothing without.
+        slow: it takes seconds before it has anything to tell; what needs torch does anyway.
 
     Raises:
         TypeError: ``arguments`` declares something twice, or what is no option.
@@ -87,6 +89,8 @@ def command(
         settings = filled(Settings, given)
         require(*needs, what=f"pimc {name}")
         with listening(quiet=settings.quiet):
+            if slow or "torch" in needs:
+                waiting(f"pimc {name}: getting ready …")
             report = function(settings, filled(arguments, given))
         if settings.json:
             print(json.dumps(report.data, allow_nan=False, ensure_ascii=False))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 
@@ -57,7 +58,20 @@ def failure_of(cause: BaseException) -> Failure | None:
 
 
 def _from_pimc(cause: PimcError) -> Failure:
-    return Failure(cause.exit_code, cause.message, cause.where, cause.hint)
+    message = cause.message + _nearest(cause.where) * (cause.message == "no such file")
+    return Failure(cause.exit_code, message, cause.where, cause.hint)
+
+
+def _nearest(where: str | None) -> str:
+    """The file that was meant instead, where its folder holds one of nearly this name."""
+    from pimc.files.strict import did_you_mean
+
+    path = Path(where or "")
+    try:
+        beside = sorted(other.name for other in path.parent.iterdir())
+    except (OSError, ValueError):  # no folder, or no path at all
+        return ""
+    return did_you_mean(path.name, beside)
 
 
 def _from_click(cause: click.ClickException) -> Failure:
@@ -78,6 +92,8 @@ def _from_os(cause: OSError) -> Failure:
     full = cause.errno in (errno.ENOSPC, errno.EDQUOT)
     hint = "free space or choose another disk" if full else "check the path and its permissions"
     where = None if cause.filename is None else str(cause.filename)
+    if cause.errno == errno.ENOENT and _nearest(where):
+        return Failure(2, f"no such file{_nearest(where)}", where, hint)
     return Failure(2, cause.strerror or str(cause) or type(cause).__name__, where, hint)
 
 

@@ -15,6 +15,7 @@ from types import FrameType
 import click
 
 from pimc.cli.failures import Failure, TerminatedError, failure_of
+from pimc.cli.listing.completion import VARIABLE
 from pimc.cli.registry import ROOMS, commands
 
 __all__ = ["main", "run"]
@@ -67,6 +68,9 @@ def _pimc() -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command and exit with its code."""
     words = sys.argv[1:] if argv is None else argv
+    asked = os.environ.get(VARIABLE)
+    if asked:
+        sys.exit(_complete(asked))
     try:
         _heed_sigterm()
         # Imports make a million objects that stay; the collector would look at them over and over.
@@ -79,6 +83,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Else the interpreter looks for garbage in every imported module once more, for 0.15 s.
     gc.freeze()
     sys.exit(code)
+
+
+def _complete(asked: str) -> int:
+    """Answer a shell that completes a line; to what makes no sense there is nothing to add."""
+    from click.shell_completion import shell_complete
+
+    try:
+        return shell_complete(_pimc, {}, "pimc", VARIABLE, asked)
+    except Exception:
+        return 1
 
 
 def _heed_sigterm() -> None:

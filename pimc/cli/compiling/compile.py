@@ -199,6 +199,7 @@ COMMAND = command(
     CompileArguments,
     compile_,
     example="pimc compile model.onnx --array 128x128 --calib data",
+    slow=True,
 )
 
 

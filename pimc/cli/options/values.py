@@ -12,6 +12,7 @@ import click
 
 __all__ = [
     "ADC_RANGE",
+    "CHIP",
     "DURATION",
     "FILE",
     "FLOATS",
@@ -83,6 +84,24 @@ class _Size(_ParamType[tuple[int, int]]):
         if match is None or 0 in (int(match[1]), int(match[2])):
             self.fail(f"{value!r} is not two whole numbers such as 128x64", param, ctx)
         return int(match[1]), int(match[2])
+
+
+class _Chip(_ParamType[str]):
+    """A shipped chip's name or a chip file; whether there is one is asked when it is loaded."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        return str(value)
+
+    def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[Any]:
+        """Names that begin so; a shell shows files where there are none."""
+        from click.shell_completion import CompletionItem
+
+        from pimc.chip.design import Chip
+
+        names = [name for name in Chip.shipped() if name.startswith(incomplete)]
+        return [CompletionItem(incomplete, type="file"), *map(CompletionItem, names)]
 
 
 class _Duration(_ParamType[float]):
@@ -189,6 +208,7 @@ _SECONDS: Mapping[str, float] = {
 }  # fmt: skip
 
 ADC_RANGE = _OfLayers("range", _require_range)
+CHIP = _Chip()
 DURATION = _Duration()
 FILE = click.Path(path_type=Path)
 FLOATS = _Floats()
