@@ -69,7 +69,6 @@ ELSEWHERE: dict[str, str] = {
     "pimc/cli/recovering/arguments.py": "tests/pimc/cli/recovering/test_recover.py",
     "pimc/cli/recovering/dies.py": "tests/pimc/cli/recovering/test_capture.py",
     "pimc/cli/recovering/named.py": "tests/pimc/cli/recovering/test_together.py",
-    "pimc/cli/recovering/results.py": "tests/pimc/cli/recovering/test_recover.py",
     "pimc/cli/recovering/together_text.py": "tests/pimc/cli/recovering/test_together.py",
     "pimc/cli/running/arrays.py": "tests/pimc/cli/running/test_run.py",
     "pimc/cli/running/limits.py": "tests/pimc/cli/running/test_eval_tasks.py",

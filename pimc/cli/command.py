@@ -17,10 +17,12 @@ from pimc.progress import Progress, listening, progress, waiting
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-__all__ = ["Report", "Settings", "command", "note", "warned"]
+__all__ = ["COMPLETE_VARIABLE", "Report", "Settings", "command", "note", "warned"]
 
 Arguments = TypeVar("Arguments", bound="DataclassInstance")
 
+#: The environment variable by which a shell asks for completions.
+COMPLETE_VARIABLE = "_PIMC_COMPLETE"
 _SEED_LIMIT = 2**63 - 1
 
 

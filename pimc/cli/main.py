@@ -14,8 +14,8 @@ from types import FrameType
 
 import click
 
+from pimc.cli.command import COMPLETE_VARIABLE
 from pimc.cli.failures import Failure, TerminatedError, failure_of
-from pimc.cli.listing.completion import VARIABLE
 from pimc.cli.registry import ROOMS, commands
 
 __all__ = ["main", "run"]
@@ -68,7 +68,7 @@ def _pimc() -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command and exit with its code."""
     words = sys.argv[1:] if argv is None else argv
-    asked = os.environ.get(VARIABLE)
+    asked = os.environ.get(COMPLETE_VARIABLE)
     if asked:
         sys.exit(_complete(asked))
     try:
@@ -90,7 +90,7 @@ def _complete(asked: str) -> int:
     from click.shell_completion import shell_complete
 
     try:
-        return shell_complete(_pimc, {}, "pimc", VARIABLE, asked)
+        return shell_complete(_pimc, {}, "pimc", COMPLETE_VARIABLE, asked)
     except Exception:
         return 1
 

@@ -6,13 +6,10 @@ from dataclasses import dataclass
 
 import click
 
-from pimc.cli.command import Report, Settings, command
+from pimc.cli.command import COMPLETE_VARIABLE, Report, Settings, command
 from pimc.cli.options.fields import argument
 
-__all__ = ["COMMAND", "VARIABLE", "CompletionArguments", "completion"]
-
-#: The environment variable by which a shell asks for completions.
-VARIABLE = "_PIMC_COMPLETE"
+__all__ = ["COMMAND", "CompletionArguments", "completion"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,7 @@ def completion(settings: Settings, arguments: CompletionArguments) -> Report:
     found = get_completion_class(arguments.shell)
     assert found is not None  # click knows all three
     # Not the class's own: of bash it would run bash to see which version it is.
-    script = ShellComplete.source(found(click.Group(), {}, "pimc", VARIABLE)).strip()
+    script = ShellComplete.source(found(click.Group(), {}, "pimc", COMPLETE_VARIABLE)).strip()
     return Report({"shell": arguments.shell, "script": script}, script)
 
 

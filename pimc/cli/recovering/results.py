@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pimc.tasks.metric import Metric
     from pimc.tasks.task import Task
 
-__all__ = ["report_of", "result_of", "write_files"]
+__all__ = ["outcome", "report_of", "result_of", "write_files"]
 
 
 def result_of(
@@ -161,7 +161,7 @@ def report_of(
     if digital:
         body += f"\n{digital:,} weights are added digitally, a multiply-add each an input vector"
     note = "" if results[0]["measured_on_chip"] else "\nprogram the cells, capture again, recover"
-    end = _outcome(results, in_float, task.metric)
+    end = outcome(results, in_float, task.metric)
     return Report(data, f"{head}\n\n{_stages(results)}{body}{note}\n\n{end}", answer=False)
 
 
@@ -234,7 +234,7 @@ def _stages(results: list[dict[str, Any]]) -> str:
     return table(header, rows) + "\n\n"
 
 
-def _outcome(results: Sequence[dict[str, Any]], in_float: float | None, metric: Metric) -> str:
+def outcome(results: Sequence[dict[str, Any]], in_float: float | None, metric: Metric) -> str:
     """What the recovery brought in a user's words, and the next step.
 
     Args:
@@ -256,9 +256,8 @@ def _gained(results: Sequence[dict[str, Any]], in_float: float | None, metric: M
         )
         return f"result: {dies} {metric.name} {after}, {before} before{float_text}"
     if len(results) > 1:
-        return (
-            f"result: {better} of {len(results)} dies are closer to the float network than before"
-        )
+        of = f"{better} of {len(results)} dies"
+        return f"result: {of} answer more like the float network than before"
     if not better:
         return "result: the die answers no more like the float network than before"
     stages = results[0]["stages"]

@@ -86,8 +86,9 @@ def test_no_color_takes_the_colours_of_bars_away() -> None:
         (["info", "elsewhere/model.pimc"], "elsewhere/model.pimc: no such file\n"),
     ],
 )
-def test_a_mistyped_name_is_met_with_the_nearest(pimc, here, words, told) -> None:
-    for name in ("model.pimc", "model.onnx", "inputs.npy"):
+def test_a_mistyped_name_is_met_with_the_nearest(pimc, tiny_image, here, words, told) -> None:
+    tiny_image.save("model.pimc")
+    for name in ("model.onnx", "inputs.npy"):
         (here / name).touch()
     done = pimc(*words)
     assert done.code == 2
