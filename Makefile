@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint docs bench clean
+.PHONY: help demo test lint docs bench man clean
 
 help:
 	@echo "make demo    the whole loop on the shipped model, a few minutes"
@@ -14,6 +14,7 @@ help:
 	@echo "make lint    style, types, import rules"
 	@echo "make docs    the site of the documentation, in site/"
 	@echo "make bench   the benchmarks"
+	@echo "make man     man pages of all commands, in build/man"
 	@echo "make clean   remove .venv and what building left behind"
 
 demo: $(VENV)/installed
@@ -37,6 +38,9 @@ docs: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev
 	set -e; for script in tests/bench/bench_*.py tests/bench/*/bench_*.py; do $(BIN)/python "$$script"; done
 
+man: $(VENV)/installed
+	$(BIN)/python -m pimc.cli.manpages build/man
+
 clean:
 	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
@@ -44,7 +48,7 @@ clean:
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) setuptools
-	$(PIP) --no-build-isolation --editable .
+	$(PIP) --no-build-isolation --editable ".[recover]"
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed

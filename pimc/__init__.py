@@ -85,7 +85,15 @@ def __getattr__(name: str) -> Any:
         return version("pimc")
     if name not in _HOME:
         raise AttributeError(f"module 'pimc' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    try:
+        return getattr(import_module(_HOME[name]), name)
+    except ModuleNotFoundError as cause:
+        from pimc.extras import missing
+
+        told = missing(cause, f"pimc.{name}")
+        if told is None:
+            raise
+        raise told from cause
 
 
 def __dir__() -> list[str]:

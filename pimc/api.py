@@ -17,6 +17,7 @@ from pimc.data.dataset import Dataset, Feed, Preprocess
 from pimc.data.inputs import fixed_batch, named_inputs
 from pimc.data.preparation import Statistics
 from pimc.errors import UsageError
+from pimc.extras import require
 from pimc.files.writing.atomic import sha256_array
 from pimc.image.format.notes import CalibrationNote, InputNote
 from pimc.image.format.sections import compile_options
@@ -73,6 +74,10 @@ def plan(
     ``stop_after`` names no pass.
     """
     options = options or Options()
+    if calib is not None:
+        require("torch", what="calibration data")
+    if dump_dir is not None:
+        require("networkx", what="a folder of dumps")
     first = read(model, example_inputs, calib, follow_links=follow_links)
     calib = None if calib is None else without_states(first, calib, progress)
     calibration = None if calib is None else calibration_on(first, calib, options, progress)
@@ -135,6 +140,8 @@ def compile(
         PlanError: a pass of one's own failed, or broke a rule of the stages before it.
     """
     options, chip = options or Options(), _chip(chip)
+    if calib is not None:
+        require("torch", what="calibration data")
     first = read(model, example_inputs, calib, follow_links=follow_links)
     calib = None if calib is None else without_states(first, calib, progress)
     finished = plan(

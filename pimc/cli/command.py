@@ -15,17 +15,20 @@ from pimc.cli.options.fields import filled, flag, option, parameters, several
 from pimc.cli.project.keys import STEPS
 from pimc.cli.project.parsing import ProjectCommand
 from pimc.cli.telling import beating, told_of
-from pimc.progress import Progress, progress
+from pimc.extras import require
+from pimc.progress import Progress, progress, waiting
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
     from pimc.cli.project.given import Use
 
-__all__ = ["Report", "Settings", "command", "note", "warned"]
+__all__ = ["COMPLETE_VARIABLE", "Report", "Settings", "command", "note", "warned"]
 
 Arguments = TypeVar("Arguments", bound="DataclassInstance")
 
+#: The environment variable by which a shell asks for completions.
+COMPLETE_VARIABLE = "_PIMC_COMPLETE"
 _SEED_LIMIT = 2**63 - 1
 #: The parameter that does a step again.
 _FORCE = "force"
@@ -103,12 +106,16 @@ def command(
     function: Callable[[Settings, Arguments], Report],
     *,
     example: str,
+    needs: tuple[str, ...] = (),
+    slow: bool = False,
 ) -> click.Command:
     """A click command of a function; its docstring is the help text.
 
     Args:
         arguments: a dataclass of options (:mod:`pimc.cli.options.fields`).
         example: a line that a user may type; the help ends with it.
+        needs: libraries of an extra (:mod:`pimc.extras`) that it does nothing without.
+        slow: it takes seconds before it has anything to tell; what needs torch does anyway.
 
     Raises:
         TypeError: ``arguments`` declares something twice, or what is no option.
@@ -118,10 +125,13 @@ def command(
         from pimc.cli.project.given import used
 
         settings = filled(Settings, given)
+        require(*needs, what=f"pimc {name}")
         use = used(click.get_current_context())
         least: Level = "warning" if settings.quiet else "debug" if settings.verbose else "info"
         log = begin(Log(name, settings.log_format, least))
         with told_of(log, given, bars=settings.bars) as ended:
+            if slow or "torch" in needs:
+                waiting(f"pimc {name}: getting ready …")
             report = _done_once(
                 name, use, settings, given, lambda: function(settings, filled(arguments, given))
             )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 
 from pimc.errors import PimcError
+from pimc.extras import missing
 
 __all__ = ["INTERRUPTED", "TERMINATED", "Failure", "TerminatedError", "failure_of"]
 
@@ -62,7 +64,20 @@ def failure_of(cause: BaseException) -> Failure | None:
 
 
 def _from_pimc(cause: PimcError) -> Failure:
-    return Failure(cause.exit_code, cause.message, cause.where, cause.hint)
+    message = cause.message + _nearest(cause.where) * (cause.message == "no such file")
+    return Failure(cause.exit_code, message, cause.where, cause.hint)
+
+
+def _nearest(where: str | None) -> str:
+    """The file that was meant instead, where its folder holds one of nearly this name."""
+    from pimc.files.strict import did_you_mean
+
+    path = Path(where or "")
+    try:
+        beside = sorted(other.name for other in path.parent.iterdir())
+    except (OSError, ValueError):  # no folder, or no path at all
+        return ""
+    return did_you_mean(path.name, beside)
 
 
 def _from_click(cause: click.ClickException) -> Failure:
@@ -83,6 +98,8 @@ def _from_os(cause: OSError) -> Failure:
     full = cause.errno in (errno.ENOSPC, errno.EDQUOT)
     hint = "free space or choose another disk" if full else "check the path and its permissions"
     where = None if cause.filename is None else str(cause.filename)
+    if cause.errno == errno.ENOENT and _nearest(where):
+        return Failure(2, f"no such file{_nearest(where)}", where, hint)
     return Failure(2, cause.strerror or str(cause) or type(cause).__name__, where, hint)
 
 
@@ -109,6 +126,11 @@ def _from_memory(cause: BaseException) -> Failure:
         hint="use less data at a time (--batch-size or --limit where the command has them), "
         "or a machine with more memory",
     )
+
+
+def _from_import(cause: ModuleNotFoundError) -> Failure:
+    told = missing(cause)
+    return _from_anything(cause) if told is None else _from_pimc(told)
 
 
 def _from_anything(cause: Exception) -> Failure:
@@ -138,5 +160,6 @@ _FAILURES: tuple[tuple[type[BaseException], Callable[..., Failure]], ...] = (
     (TerminatedError, _from_termination),
     (KeyboardInterrupt, _from_interrupt),
     (OSError, _from_os),
+    (ModuleNotFoundError, _from_import),
     (Exception, _from_anything),
 )

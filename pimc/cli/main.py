@@ -14,6 +14,7 @@ from types import FrameType
 
 import click
 
+from pimc.cli.command import COMPLETE_VARIABLE
 from pimc.cli.failures import Failure, TerminatedError, failure_of
 from pimc.cli.log import Log, begin, current, form_of
 from pimc.cli.registry import ROOMS, commands
@@ -75,6 +76,9 @@ def _pimc(**options: object) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command and exit with its code."""
     words = sys.argv[1:] if argv is None else argv
+    asked = os.environ.get(COMPLETE_VARIABLE)
+    if asked:
+        sys.exit(_complete(asked))
     try:
         _heed_sigterm()
         # Imports make a million objects that stay; the collector would look at them over and over.
@@ -87,6 +91,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Else the interpreter looks for garbage in every imported module once more, for 0.15 s.
     gc.freeze()
     sys.exit(code)
+
+
+def _complete(asked: str) -> int:
+    """Answer a shell that completes a line; to what makes no sense there is nothing to add."""
+    from click.shell_completion import shell_complete
+
+    try:
+        return shell_complete(_pimc, {}, "pimc", COMPLETE_VARIABLE, asked)
+    except Exception:
+        return 1
 
 
 def _heed_sigterm() -> None:

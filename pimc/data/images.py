@@ -16,6 +16,7 @@ from pimc.data import rows
 from pimc.data.layout import Preprocess
 from pimc.data.rows import LazyRows, Rows
 from pimc.errors import DataError, PimcError
+from pimc.extras import require
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -171,6 +172,7 @@ def size_of(file: Path) -> tuple[int, int]:
 @contextmanager
 def _opened(file: Path) -> Iterator[ImageFile]:
     """A picture; one of a size that the library warns of is an error."""
+    require("PIL", what="a folder of images")
     from PIL import Image
 
     with warnings.catch_warnings():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
@@ -17,7 +17,9 @@ from pimc.runtime.die.die import Die
 from pimc.runtime.door.device import Device
 from pimc.runtime.door.drivers import opened, require_programmed
 from pimc.runtime.physics.ir_drop import Method
-from pimc.runtime.session import Session, inputs_of
+
+if TYPE_CHECKING:
+    from pimc.runtime.session import Session
 
 __all__ = [
     "AnyData",
@@ -42,9 +44,9 @@ def image_of(given: Image | Session | str | Path) -> Image:
     Raises:
         ImageError: the file is no image.
     """
-    if isinstance(given, Session):
-        return given.image
-    return given if isinstance(given, Image) else Image.load(given)
+    if isinstance(given, str | Path):
+        return Image.load(given)
+    return given if isinstance(given, Image) else given.image
 
 
 def data_of(given: AnyData, image: Image, role: Role = "calib") -> Dataset:
@@ -53,6 +55,8 @@ def data_of(given: AnyData, image: Image, role: Role = "calib") -> Dataset:
     Raises:
         DataError: they cannot be read, or do not fit the network.
     """
+    from pimc.runtime.session import inputs_of  # and torch with it, which programming needs not
+
     inputs = inputs_of(image)
     if isinstance(given, str | Path):
         return load_data(given, inputs=inputs, role=role, states=image.states)
@@ -113,6 +117,8 @@ def session_of(
     Raises:
         UsageError: a session and a chip, which it has.
     """
+    from pimc.runtime.session import Session
+
     if isinstance(given, Session):
         if chip is not None:
             raise UsageError(

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 from pimc.errors import UsageError
+from pimc.extras import require
 from pimc.files.writing.atomic import replacing
 
 if TYPE_CHECKING:
@@ -89,7 +90,12 @@ def marks(count: int) -> list[str]:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, inches."""
+    """An empty figure, inches.
+
+    Raises:
+        MissingLibraryError: matplotlib is not installed.
+    """
+    require("matplotlib", what="a picture")
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")

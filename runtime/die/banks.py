@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from pimc.chip.converters import dac_limits
 from pimc.errors import RecoveryError
@@ -21,6 +20,9 @@ from pimc.runtime.die.region import Region
 from pimc.runtime.die.site import Ints, Site, site_of
 from pimc.runtime.physics.disturb import disturbs, stress_of, stress_table
 from pimc.runtime.physics.ir_drop import Method, require_method
+
+if TYPE_CHECKING:
+    import torch
 
 Loaded = TypeVar("Loaded")
 
@@ -223,6 +225,8 @@ class Banks(Generic[Loaded]):
 
     def _stressed(self, region: Region, reader: _Reader[Loaded], codes: torch.Tensor) -> None:
         """Add what reading ``codes`` does to the wordlines they drive."""
+        import torch
+
         chip, site = self._die.attached(), self._site(region, reader)
         table = torch.from_numpy(stress_table(chip, dac_limits(chip, region.signed)[1]))
         of_rows = stress_of(table.to(codes.device), codes)[:, :, None]

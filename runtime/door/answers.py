@@ -6,19 +6,22 @@ An answer that is as it should be comes back as it is, without a copy.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from pimc.image.image import ImageLayer
 from pimc.plan.vectors import output_size
 from pimc.runtime.die.region import Region
 from pimc.runtime.door.device import Saturation
 from pimc.runtime.door.foreign import AnswerError
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = [
     "age",
@@ -157,9 +160,9 @@ def codes(
             f"gave codes of {region.name} from {low:g} to {high:g}, and the converter's are "
             f"{limits[0]} to {limits[1]}"
         )
-    if limits is not None and not torch.equal(values, values.round()):
+    if limits is not None and not bool((values == values.round()).all()):
         raise AnswerError(f"gave codes of {region.name} that are no whole numbers")
-    return values.to(inputs.device, torch.float32)
+    return values.to(inputs.device).float()
 
 
 def outputs(found: object, layer: ImageLayer, x: torch.Tensor) -> torch.Tensor:
@@ -175,7 +178,7 @@ def outputs(found: object, layer: ImageLayer, x: torch.Tensor) -> torch.Tensor:
     shape = (samples, layer.groups * layer.bitlines, math.prod(places))
     values = _numbers(found, shape)
     _range(values, f"outputs of {layer.name}")
-    return values.to(x.device, torch.float32)
+    return values.to(x.device).float()
 
 
 def saturation(found: object) -> dict[str, Saturation]:
@@ -227,6 +230,8 @@ def _storable(value: object) -> bool:
 
 def _numbers(found: object, shape: tuple[int, ...]) -> torch.Tensor:
     """A dense tensor of this shape, float32 or float64; arrays and integers are converted."""
+    import torch
+
     wanted = f"float32 {list(shape)}"
     if isinstance(found, torch.Tensor):
         kind, dense = str(found.dtype).removeprefix("torch."), found.layout is torch.strided
@@ -247,7 +252,7 @@ def _range(values: torch.Tensor, what: str) -> tuple[float, float]:
     """The smallest and the largest value; 0, 0 where there is none."""
     if not values.numel():
         return 0.0, 0.0
-    low, high = (float(end) for end in torch.aminmax(values))
+    low, high = (float(end) for end in values.aminmax())
     if not (math.isfinite(low) and math.isfinite(high)):  # one NaN makes both ends NaN
         raise AnswerError(f"gave {what} that are not finite")
     return low, high
@@ -257,9 +262,15 @@ def _described(found: object) -> str:
     """What something is, in a few words."""
     if isinstance(found, np.ndarray):
         return f"{found.dtype.name} {list(found.shape)}"
-    if isinstance(found, torch.Tensor):
-        layout = "" if found.layout is torch.strided else f"{found.layout} "
+    if _is_tensor(found):
+        layout = f"{found.layout} ".removeprefix("torch.strided ")
         return f"{layout}{found.dtype} {list(found.shape)}".replace("torch.", "")
     if found is None or isinstance(found, bool | int | float):
         return str(found)
     return f"a value of type {type(found).__name__}"
+
+
+def _is_tensor(found: object) -> TypeGuard[torch.Tensor]:
+    """Whether it is a tensor; nothing is one where torch is not even loaded."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(found, torch.Tensor)

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from pimc.chip.converters import code_limits
 from pimc.chip.design import Chip
@@ -23,6 +22,9 @@ from pimc.runtime.door import abilities, answers
 from pimc.runtime.door.device import Device, Saturation
 from pimc.runtime.door.foreign import Calls
 from pimc.runtime.read.digital_side import DigitalSide
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["checked"]
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from pimc.errors import DeviceError
 from pimc.image.image import Image
 from pimc.runtime.die.region import Region
 from pimc.runtime.door.capture_file import Capture, Codes
+
+if TYPE_CHECKING:
+    import torch
 
 
 class ReplayDevice:
@@ -65,6 +68,8 @@ class ReplayDevice:
         Raises:
             DeviceError: these inputs were not recorded.
         """
+        import torch
+
         record = self._capture.layers.get(self._index[region.name])
         if record is None or not len(record.codes):
             raise DeviceError("codes of this layer were not recorded", where=region.name)

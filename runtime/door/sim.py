@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from pimc.chip.converters import plane_weights
 from pimc.chip.design import Chip
 from pimc.errors import DeviceError, RecoveryError
 from pimc.files.schema import TensorSpec, require
@@ -21,16 +20,18 @@ from pimc.runtime.die.banks import Banks
 from pimc.runtime.die.die import Die
 from pimc.runtime.die.die_file import require_cells
 from pimc.runtime.die.region import Region
-from pimc.runtime.die.site import curves
 from pimc.runtime.door.device import Saturation
 from pimc.runtime.physics.disturb import disturbs
 from pimc.runtime.physics.ir_drop import Method
-from pimc.runtime.read.dac import driven_planes
+from pimc.runtime.physics.streams import read_key
 from pimc.runtime.read.digital_side import DigitalSide
-from pimc.runtime.read.fused import Draws, FusedLayer
-from pimc.runtime.read.loaded import Loaded, Loader, can_fuse
-from pimc.runtime.read.noise import read_key, vector_keys
-from pimc.runtime.read.own import Vectors
+
+if TYPE_CHECKING:
+    import torch
+
+    from pimc.runtime.die.bank import Bank
+    from pimc.runtime.door.sim_reads import SimReads
+    from pimc.runtime.read.loaded import Loaded, Loader
 
 #: How often arrays were read, in a kept state.
 _READS = TensorSpec(("int64",), (1,), "array reads so far", values="not negative")
@@ -47,8 +48,30 @@ def stamp(path: Path) -> Stamp | None:
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
+@dataclass
+class Tally:
+    """What is counted while a die is read.
+
+    Attributes:
+        reads: array reads so far.
+        conversions: by layer.
+        clipped: those of them that lay outside the converter's range.
+    """
+
+    reads: int = 0
+    conversions: dict[str, int] = field(default_factory=dict)
+    clipped: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def add(self, layer: str, conversions: int, clipped: torch.Tensor) -> None:
+        """Count conversions of a layer."""
+        self.conversions[layer] = self.conversions.get(layer, 0) + conversions
+        self.clipped[layer] = self.clipped.get(layer, clipped.new_zeros(())) + clipped
+
+
 class SimDevice:
     """A die with its converters.
+
+    Torch is imported when it is first read: to write, age and save a die needs none.
 
     Args:
         die: the specimen; writing changes it.
@@ -90,23 +113,39 @@ class SimDevice:
         self.die = die
         self.chip = chip
         self.converters = converters
-        self.reads = 0
-        self.device = torch.device(device)
+        self._device = device
         self._ir_drop: Method = ir_drop
+        self._may_fuse = fused
+        self._tally = Tally()
         self._key = read_key(die.seed, read_seed)
         self._banks: Banks[Loaded] = Banks(
             die,
-            Loader(die, converters, self.device, read_seed),
+            _LoadsLate(die, converters, device, read_seed),
             noise_seed=self._key[0] | self._key[1] << 32,
             ir_drop=ir_drop,
             wears=wears,
         )
         self._file: tuple[Path, Stamp | None] | None = None
-        fuses = fused and converters and self.device.type == "cpu"
-        self._fuses = fuses and can_fuse(die) and not curves(die, ir_drop)
-        self._fused: WeakKeyDictionary[Region, FusedLayer] = WeakKeyDictionary()
-        self._conversions: dict[str, int] = {}
-        self._clipped: dict[str, torch.Tensor] = {}
+
+    @cached_property
+    def _reading(self) -> SimReads:
+        from pimc.runtime.door.sim_reads import SimReads
+
+        return SimReads(
+            self.die,
+            self._banks,
+            self._tally,
+            key=self._key,
+            converters=self.converters,
+            device=self._device,
+            ir_drop=self._ir_drop,
+            fused=self._may_fuse,
+        )
+
+    @property
+    def reads(self) -> int:
+        """See :class:`~pimc.runtime.door.abilities.CountsReads`."""
+        return self._tally.reads
 
     @property
     def name(self) -> str:
@@ -136,7 +175,7 @@ class SimDevice:
             arrays,
             read_seed=read_seed,
             converters=self.converters,
-            device=self.device,
+            device=self._device,
             ir_drop=self._ir_drop,
             wears=False,
         )
@@ -203,28 +242,24 @@ class SimDevice:
                 ranges={}, named="device.{}".format)  # fmt: skip
         for name, value in vars(self.die.cells).items():
             value[...] = held[name]
-        self.reads = int(state["reads"][0])
+        self._tally.reads = int(state["reads"][0])
         self._banks.restore(state)
 
     @property
     def saturation(self) -> dict[str, Saturation]:
         """What the converters of each layer met so far."""
         return {
-            name: Saturation(count, int(self._clipped[name]))
-            for name, count in self._conversions.items()
+            name: Saturation(count, int(self._tally.clipped[name]))
+            for name, count in self._tally.conversions.items()
         }
 
     def read(self, region: Region, inputs: torch.Tensor) -> torch.Tensor:
         """ADC codes for DAC codes; see :class:`~pimc.runtime.door.device.Device`."""
-        parts = [
-            self._read(region, bank, part, first)
-            for bank, part, first in self._banks.over(region, inputs, inputs.shape[3])
-        ]
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        return self._reading.read(region, inputs)
 
     def reads_whole(self, layer: ImageLayer) -> bool:
         """See :class:`~pimc.runtime.door.abilities.ReadsLayers`."""
-        return self._fuses and not self._banks.disturbs and FusedLayer.fits(self.chip, layer)
+        return self._reading.reads_whole(layer)
 
     @property
     def rectifies(self) -> bool:
@@ -235,68 +270,27 @@ class SimDevice:
         self, region: Region, layer: ImageLayer, x: torch.Tensor, side: DigitalSide | None = None
     ) -> torch.Tensor:
         """See :class:`~pimc.runtime.door.abilities.ReadsLayers`."""
-        fused = self._fused.get(region)
-        if fused is None:
-            fused = self._fused[region] = FusedLayer(self.chip, layer)
-        planes, parts = len(plane_weights(self.chip, region.signed)), []
-        vectors = fused.phases * fused.vectors(x)
-        for bank, part, first in self._banks.over(region, x, vectors):
-            assert bank.fused is not None  # that is what reads_whole asked
-            draws = Draws(self._key, region.number, first)
-            codes, clipped = fused.read(bank.fused, part, draws, side)
-            parts.append(codes)
-            count = planes * len(part) * vectors
-            self.reads += bank.reads * count
-            self._count(region, count * bank.read_of_column.numel(), torch.tensor(clipped))
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        return self._reading.read_layer(region, layer, x, side)
 
-    def _read(self, region: Region, bank: Loaded, inputs: torch.Tensor, first: int) -> torch.Tensor:
-        """Codes of inputs that all meet the same bank, shifted and added over bit planes."""
-        if inputs.shape[3] == 1:
-            # One vector a sample: side by side they are one product instead of many.
-            turned = inputs.transpose(0, 3)
-            return self._read_planes(region, bank, turned, first).transpose(0, 3)
-        return self._read_planes(region, bank, inputs, first)
 
-    def _read_planes(
-        self, region: Region, bank: Loaded, inputs: torch.Tensor, first: int
-    ) -> torch.Tensor:
-        weights = plane_weights(self.chip, region.signed)
-        keys = None
-        if bank.noises:
-            count = inputs.shape[0] * inputs.shape[3]
-            keys = vector_keys(self._key, region.number, first, count).to(self.device)
-        if self.chip.dac.mode != "bit_serial":
-            return self._read_once(region, bank, inputs, keys, Vectors(first, 0))
-        batch, blocks, _, positions = inputs.shape
-        total = torch.zeros(batch, blocks, bank.g.shape[1], positions, device=self.device)
-        for plane, (weight, bits) in enumerate(driven_planes(inputs, weights)):
-            codes = self._read_once(region, bank, bits, keys, Vectors(first, plane))
-            total.add_(codes, alpha=weight)
-        return total
+class _LoadsLate:
+    """Makes banks ready for torch, which is imported with the first.
 
-    def _read_once(
-        self,
-        region: Region,
-        bank: Loaded,
-        inputs: torch.Tensor,
-        keys: torch.Tensor | None,
-        at: Vectors,
-    ) -> torch.Tensor:
-        """One read and its conversion."""
-        self.reads += bank.reads * inputs.shape[0] * inputs.shape[3]
-        current = bank.currents(inputs, keys, at)
-        if not self.converters:
-            return current.mul_(bank.adc.nominal)
-        own = bank.own
-        if own is None:
-            codes, clipped = bank.adc.convert(current)
-        else:
-            codes, clipped = bank.adc.convert(current, lambda values: own.converted(values, at))
-        self._count(region, codes.numel(), clipped)
-        return codes
+    No method of the device: banks that know their device would go only with the next collection.
+    """
 
-    def _count(self, region: Region, conversions: int, clipped: torch.Tensor) -> None:
-        name = region.name
-        self._conversions[name] = self._conversions.get(name, 0) + conversions
-        self._clipped[name] = self._clipped.get(name, clipped.new_zeros(())) + clipped
+    def __init__(
+        self, die: Die, converters: bool, device: str | torch.device, read_seed: int
+    ) -> None:
+        self._made: Loader | None = None
+        self._of = die, converters, device, read_seed
+
+    def __call__(self, region: Region, bank: Bank) -> Loaded:
+        if self._made is None:
+            import torch
+
+            from pimc.runtime.read.loaded import Loader
+
+            die, converters, device, read_seed = self._of
+            self._made = Loader(die, converters, torch.device(device), read_seed)
+        return self._made(region, bank)

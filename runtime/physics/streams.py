@@ -68,3 +68,9 @@ READ_NOISE = 0x52454144
 READ_STRETCH = 1 << 10
 #: Columns' numbers from here on are those of reference columns, below those of columns of cells.
 READ_REFERENCE = 1 << 30
+
+
+def read_key(die_seed: int, read_seed: int) -> tuple[int, int]:
+    """The two key words of a die's read noise."""
+    key = (die_seed * 0x9E3779B97F4A7C15 + read_seed + 1) % 2**64
+    return key & 0xFFFFFFFF, key >> 32

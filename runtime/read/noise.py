@@ -23,17 +23,11 @@ _WORD = 0xFFFFFFFF
 _QUARTER, _EIGHTH = 1 << 30, 1 << 29
 
 
-def read_key(die_seed: int, read_seed: int) -> tuple[int, int]:
-    """The two key words of a die's read noise."""
-    key = (die_seed * 0x9E3779B97F4A7C15 + read_seed + 1) % 2**64
-    return key & _WORD, key >> 32
-
-
 def vector_keys(key: tuple[int, int], region: int, first: int, count: int) -> torch.Tensor:
     """Keys of the input vectors ``first`` to ``first + count`` of a region: (2, count) int64.
 
     Args:
-        key: from :func:`read_key`.
+        key: from :func:`~pimc.runtime.physics.streams.read_key`.
         region: number of the region, below 2**32.
         first: how many vectors it has read before.
         count: how many keys.

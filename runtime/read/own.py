@@ -15,10 +15,10 @@ from pimc.chip.plugins.protocols import Floats
 from pimc.chip.plugins.terms import CheckedConverter
 from pimc.runtime.die.die import Die
 from pimc.runtime.die.region import Region
-from pimc.runtime.physics.streams import Stream, own_seed
+from pimc.runtime.physics.streams import Stream, own_seed, read_key
 from pimc.runtime.physics.streams import normals as fixed_normals
 from pimc.runtime.read.adc import columns_of
-from pimc.runtime.read.noise import normals, read_key, vector_keys
+from pimc.runtime.read.noise import normals, vector_keys
 
 __all__ = ["OwnConverters", "Vectors"]
 

@@ -199,6 +199,7 @@ COMMAND = command(
     CompileArguments,
     compile_,
     example="pimc compile model.onnx --array 128x128 --calib data",
+    slow=True,
 )
 
 
@@ -233,7 +234,12 @@ def _output(model: Path, given: Path | None) -> Path:
 
 def _check_preprocess(arguments: CompileArguments) -> None:
     from pimc.errors import UsageError
+    from pimc.extras import require
 
+    if arguments.calib is not None:
+        require("torch", what="--calib")
+    if arguments.within.front is not None:
+        require("matplotlib", what="--front")
     given = arguments.preprocess.given
     if arguments.calib is None and given:
         names = ", ".join(f"--{name}" for name in given)

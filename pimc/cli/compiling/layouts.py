@@ -62,7 +62,6 @@ def layouts(settings: Settings, arguments: LayoutsArguments) -> Report:
     from pimc.passes.layout.copies import pipeline_layers, share_out
     from pimc.passes.layout.packings import pareto_front
     from pimc.passes.layout.tile import Tiling
-    from pimc.studies.spending.weigh import weighed
 
     chip, partition = arguments.chip.load(), arguments.partition
     options = api.Options(
@@ -92,6 +91,8 @@ def layouts(settings: Settings, arguments: LayoutsArguments) -> Report:
         data["pipeline"] = _pipeline(every, chosen)
         parts.append(_pipeline_text(every, chosen, taken=len(rows) + 6))
     if arguments.calib is not None:
+        from pimc.studies.spending.weigh import weighed
+
         calib = arguments.preprocess.load(arguments.calib, first.graph.graph.inputs)
         calib = api.without_states(first, calib, settings.progress)
         found_front = weighed(
@@ -118,6 +119,7 @@ def _check(arguments: LayoutsArguments) -> None:
         UsageError: it is.
     """
     from pimc.errors import UsageError
+    from pimc.extras import require
 
     given = [
         *(f"--{name}" for name in arguments.preprocess.given),
@@ -126,6 +128,8 @@ def _check(arguments: LayoutsArguments) -> None:
     ]
     if arguments.calib is None and given:
         raise UsageError(f"{', '.join(given)} given without --calib")
+    if arguments.calib is not None:
+        require("torch", what="--calib")
 
 
 def _pipeline(every: list[PipelineLayer], chosen: Copies) -> dict[str, Any]:

@@ -11,9 +11,12 @@ import click
 from pimc.cli.command import Report, Settings, command
 from pimc.cli.listing import chips_import
 from pimc.cli.options.fields import argument, flag
+from pimc.cli.options.values import CHIP
 from pimc.cli.text import engineering, facts, percent, table
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from pimc.chip.design import Chip
 
 __all__ = ["COMMAND", "ShowArguments", "show"]
@@ -25,7 +28,7 @@ _SHOW, _IMPORT = "show", "import"
 class ShowArguments:
     """What ``pimc chips`` takes where no other word stands first."""
 
-    name: str | None = argument(type=click.STRING, required=False, metavar="[NAME|FILE]")
+    name: str | None = argument(type=CHIP, required=False, metavar="[NAME|FILE]")
     toml: bool = flag("--toml", help="Print the chip file, to start an own one from.")
 
 
@@ -57,9 +60,14 @@ class _Chips(click.Group):
     """``import`` is a command; anything else is what ``show`` is asked."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args or args[0] not in (_SHOW, _IMPORT):
+        completing = ctx.resilient_parsing and not args  # any of the three may come
+        if not completing and (not args or args[0] not in (_SHOW, _IMPORT)):
             args = [_SHOW, *args]
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        names = CHIP.shell_complete(ctx, None, incomplete)
+        return [*names, *super().shell_complete(ctx, incomplete)]
 
 
 COMMAND = _Chips(

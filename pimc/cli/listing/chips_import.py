@@ -65,5 +65,9 @@ def import_(settings: Settings, arguments: ImportArguments) -> Report:
 
 
 COMMAND = command(
-    "import", ImportArguments, import_, example="pimc chips import measured.csv -o mychip.toml"
+    "import",
+    ImportArguments,
+    import_,
+    example="pimc chips import measured.csv -o mychip.toml",
+    needs=("matplotlib",),
 )

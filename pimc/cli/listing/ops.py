@@ -40,4 +40,4 @@ def ops(settings: Settings, arguments: OpsArguments) -> Report:
     return Report(data, "\n".join(lines))
 
 
-COMMAND = command("ops", OpsArguments, ops, example="pimc ops --markdown")
+COMMAND = command("ops", OpsArguments, ops, example="pimc ops --markdown", needs=("torch",))

@@ -107,7 +107,11 @@ def verify(settings: Settings, arguments: VerifyArguments) -> Report:
 
 
 COMMAND = command(
-    "verify", VerifyArguments, verify, example="pimc verify model.pimc --model model.onnx"
+    "verify",
+    VerifyArguments,
+    verify,
+    example="pimc verify model.pimc --model model.onnx",
+    needs=("torch",),
 )
 
 

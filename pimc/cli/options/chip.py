@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pimc.cli.options.fields import option, several
-from pimc.cli.options.values import MAPPING, SIZE
+from pimc.cli.options.values import CHIP, MAPPING, SIZE
 
 if TYPE_CHECKING:
     from pimc.chip.design import Chip
@@ -24,7 +24,7 @@ class ChipOptions:
         "--array", type=SIZE, metavar="RxC", help="Wordlines × bitlines of one array."
     )
     chip: str | None = option(
-        "--chip", type=click.STRING, metavar="NAME|FILE", help="A shipped chip or a chip file."
+        "--chip", type=CHIP, metavar="NAME|FILE", help="A shipped chip or a chip file."
     )
     levels: int | None = option("--levels", type=click.INT, help="Conductance levels of a cell.")
     mapping: tuple[tuple[str, str], ...] = several(

@@ -13,6 +13,7 @@ import click
 __all__ = [
     "ADC_RANGE",
     "BYTES",
+    "CHIP",
     "DURATION",
     "FILE",
     "FLOATS",
@@ -99,6 +100,24 @@ class _Bytes(_ParamType[int]):
             return bytes_of(value)
         except UsageError:
             self.fail(f"{value!r} is no size such as 512M or 4G", param, ctx)
+
+
+class _Chip(_ParamType[str]):
+    """A shipped chip's name or a chip file; whether there is one is asked when it is loaded."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        return str(value)
+
+    def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[Any]:
+        """Names that begin so; a shell shows files where there are none."""
+        from click.shell_completion import CompletionItem
+
+        from pimc.chip.design import Chip
+
+        names = [name for name in Chip.shipped() if name.startswith(incomplete)]
+        return [CompletionItem(incomplete, type="file"), *map(CompletionItem, names)]
 
 
 class _Duration(_ParamType[float]):
@@ -206,6 +225,7 @@ _SECONDS: Mapping[str, float] = {
 
 ADC_RANGE = _OfLayers("range", _require_range)
 BYTES = _Bytes()
+CHIP = _Chip()
 DURATION = _Duration()
 FILE = click.Path(path_type=Path)
 FLOATS = _Floats()

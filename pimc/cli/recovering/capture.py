@@ -116,4 +116,5 @@ COMMAND = command(
     CaptureArguments,
     capture,
     example="pimc capture model.pimc --calib data --die chip7.die",
+    needs=("torch",),
 )

@@ -94,6 +94,7 @@ COMMAND = command(
     CompensateArguments,
     compensate,
     example="pimc compensate model.r1.pimc --calib data",
+    needs=("torch",),
 )
 
 

@@ -90,6 +90,7 @@ COMMAND = command(
     RecoverArguments,
     recover,
     example="pimc recover model.pimc --calib data --data data --die chip7.die",
+    needs=("torch",),
 )
 
 

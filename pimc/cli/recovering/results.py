@@ -15,9 +15,10 @@ from pimc.cli.text import facts, percent, table
 if TYPE_CHECKING:
     from pimc.image.image import Image
     from pimc.passes.recover.recovery import Recovery
+    from pimc.tasks.metric import Metric
     from pimc.tasks.task import Task
 
-__all__ = ["report_of", "result_of", "write_files"]
+__all__ = ["outcome", "report_of", "result_of", "write_files"]
 
 
 def result_of(
@@ -168,7 +169,8 @@ def report_of(
     if digital:
         body += f"\n{digital:,} weights are added digitally, a multiply-add each an input vector"
     note = "" if results[0]["measured_on_chip"] else "\nprogram the cells, capture again, recover"
-    return Report(data, f"{head}\n\n{_stages(results)}{body}{note}", answer=False)
+    end = outcome(results, in_float, task.metric)
+    return Report(data, f"{head}\n\n{_stages(results)}{body}{note}\n\n{end}", answer=False)
 
 
 _RECORDS = {
@@ -203,9 +205,9 @@ def _found(result: dict[str, Any]) -> Iterator[str]:
     if not found:
         return
     yield (
-        f"{die}: cells lie {found['away_us']:.2f} µS from their targets, known to within "
-        f"{found['known_us']:.2f} µS ({found['before_us']:.2f} µS before) from "
-        f"{_RECORDS[result['record']]}"
+        f"{die}: cells differ from what was asked of them by {found['away_us']:.2f} µS; what each "
+        f"holds is known to within {found['known_us']:.2f} µS, from {_RECORDS[result['record']]} "
+        f"(without looking at the die: {found['before_us']:.2f} µS)"
     )
     if missed := sum(found["unspanned"].values()):
         yield f"{die}: no known input reached {missed:,} directions of rows: cells stay unknown"
@@ -238,3 +240,57 @@ def _stages(results: list[dict[str, Any]]) -> str:
     ]
     header = ["step", "held-out loss", "agrees with float", "cells written", "time"]
     return table(header, rows) + "\n\n"
+
+
+def outcome(results: Sequence[dict[str, Any]], in_float: float | None, metric: Metric) -> str:
+    """What the recovery brought in a user's words, and the next step.
+
+    Args:
+        results: the entries of the dies (``result_of``).
+        in_float: the metric of the float network; None without labelled data.
+    """
+    return f"{_gained(results, in_float, metric)}\n{_next(results)}"
+
+
+def _gained(results: Sequence[dict[str, Any]], in_float: float | None, metric: Metric) -> str:
+    better = sum(result["verdict"]["gained"] for result in results)
+    befores = [result[f"{metric.key}_before"] for result in results]
+    afters = [result[f"{metric.key}_after"] for result in results]
+    if None not in befores and None not in afters:
+        before, after = (metric.text(sum(v) / len(results)) for v in (befores, afters))
+        dies = f"{len(results)} dies reach on average" if len(results) > 1 else "the die reaches"
+        float_text = (
+            "" if in_float is None else f"; the float network reaches {metric.text(in_float)}"
+        )
+        return f"result: {dies} {metric.name} {after}, {before} before{float_text}"
+    if len(results) > 1:
+        of = f"{better} of {len(results)} dies"
+        return f"result: {of} answer more like the float network than before"
+    if not better:
+        return "result: the die answers no more like the float network than before"
+    stages = results[0]["stages"]
+    first, last = stages[0]["agreement"], _kept(stages)["agreement"]
+    if first is None or last is None:
+        return "result: the die's outputs are closer to those of the float network than before"
+    return (
+        f"result: the die chooses the float network's class for {100 * last:.1f} % of inputs, "
+        f"{100 * first:.1f} % before"
+    )
+
+
+def _kept(stages: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The step whose digital side the result has; the last where none is marked."""
+    return next((stage for stage in reversed(stages) if stage["kept"]), stages[-1])
+
+
+def _next(results: Sequence[dict[str, Any]]) -> str:
+    first = results[0]
+    output, die = first["output"], first["die_file"]
+    if not first["measured_on_chip"]:
+        return f"next: write the cells with `pimc program {output}` and capture again"
+    if not any(result["verdict"]["gained"] for result in results):
+        return "next: give more calibration data with --calib, or another --strategy"
+    if len(results) > 1:
+        return "next: run each die with its own next image, named in the table above"
+    at = f" --die {die}" if die else ""
+    return f"next: use {output} from now on, as in `pimc run {output}{at} --input DATA`"

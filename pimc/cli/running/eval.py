@@ -106,7 +106,11 @@ def evaluate(settings: Settings, arguments: EvalArguments) -> Report:
 
 
 COMMAND = command(
-    "eval", EvalArguments, evaluate, example="pimc eval model.pimc --data data --dies 5"
+    "eval",
+    EvalArguments,
+    evaluate,
+    example="pimc eval model.pimc --data data --dies 5",
+    needs=("torch",),
 )
 
 

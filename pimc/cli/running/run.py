@@ -121,4 +121,6 @@ def _class_text(found: dict[str, Any] | None) -> str:
     return f"{named}number {found['class']}, value {found['value']:.4g}"
 
 
-COMMAND = command("run", RunArguments, run, example="pimc run model.pimc --input x.npy -o y.npz")
+COMMAND = command(
+    "run", RunArguments, run, example="pimc run model.pimc --input x.npy -o y.npz", needs=("torch",)
+)

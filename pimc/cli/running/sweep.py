@@ -139,6 +139,7 @@ COMMAND = command(
     SweepArguments,
     sweep,
     example="pimc sweep model.onnx --calib data --data data --over levels=8,16 --dies 2",
+    needs=("torch",),
 )
 
 

@@ -39,6 +39,9 @@ def test_with_a_capture_and_no_die_writes_are_proposed(pimc, job, noisy) -> None
     done = pimc("recover", "--calib", "data", "--data", "data", *QUICK)
     assert done.code == 0, done.err
     assert "program the cells, capture again" in done.out
+    end = done.out.splitlines()[-2:]
+    assert end[0].startswith("result: ")
+    assert end[1] == "next: write the cells with `pimc program tiny.r1.pimc` and capture again"
     assert names(job) == [
         "chip.die", "data", "tiny.onnx", "tiny.pimc",
         "tiny.r1.cells.csv", "tiny.r1.pimc", "tiny.r1.report.json",

@@ -1,0 +1,77 @@
+"""``pimc completion``: what a shell gets when a line is completed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CODE = "from pimc.cli import main; main()"
+
+
+def answered(folder: Path, *words: str) -> list[str]:
+    """What bash is told for a line whose last word is being typed."""
+    asked = {"COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
+    done = subprocess.run(
+        [sys.executable, "-c", CODE],
+        env={**os.environ, **asked, "_PIMC_COMPLETE": "bash_complete"},
+        capture_output=True, text=True, check=False, cwd=folder,
+    )  # fmt: skip
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["pimc", "re"], ["plain,recover"]),
+        (["pimc", "chips", "im"], ["file,im", "plain,import"]),
+        (["pimc", "compile", "--cali"], ["plain,--calib"]),
+        (["pimc", "compile", "--chip", "neu"], ["file,neu", "plain,neurram"]),
+        (["pimc", "chips", "ih"], ["file,ih", "plain,ihp"]),
+        (["pimc", "compile", "--pair", "ro"], ["plain,rows"]),
+        (["pimc", "compile", "mod"], ["file,mod"]),
+        (["pimc", "completion", "f"], ["plain,fish"]),
+        (["pimc", "nothing", "--x"], []),
+    ],
+)
+def test_a_word_is_completed(tmp_path, words, told) -> None:
+    assert answered(tmp_path, *words) == told
+
+
+def test_bash_completes_with_the_script(pimc, tmp_path) -> None:
+    (tmp_path / "model.onnx").touch()
+    program = tmp_path / "pimc"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{CODE}" "$@"\n')
+    program.chmod(0o755)
+    lines = """
+eval "$SCRIPT"
+complete -p pimc >/dev/null || exit 1
+COMP_WORDS=(pimc comp); COMP_CWORD=1; _pimc_completion pimc; echo "${COMPREPLY[@]}"
+compopt() { :; }  # bash has it only while it completes
+COMP_WORDS=(pimc compile --chip neu); COMP_CWORD=3; _pimc_completion pimc; echo "${COMPREPLY[@]}"
+"""
+    done = subprocess.run(
+        ["bash", "-c", lines],
+        env={**os.environ, "SCRIPT": pimc("completion", "bash").out,
+             "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.stdout.split("\n")[:2] == ["compile compensate completion", "neurram"], done.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script_is_one_of_its_shell(pimc, tmp_path, shell) -> None:
+    done = pimc("completion", shell)
+    assert done.code == 0
+    assert f"_PIMC_COMPLETE={shell}_complete" in done.out
+    assert pimc("completion", shell, "--json").json == {"shell": shell, "script": done.out.strip()}
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed to look at the syntax")
+    script = tmp_path / "script"
+    script.write_text(done.out)
+    subprocess.run([shell, "-n", str(script)], check=True)
