@@ -7,7 +7,7 @@ import gc
 import os
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import ClassVar
@@ -118,9 +118,11 @@ class Memory:
 
     Attributes:
         limit: bytes; None for as many as there are.
+        asked: somebody asked for it; else work that needs more is done all the same.
     """
 
     limit: int | None = None
+    asked: bool = field(default=True, compare=False)
     #: Part of what a machine has that a process takes where nobody says otherwise.
     USUAL: ClassVar[float] = 0.5
 
@@ -134,7 +136,7 @@ class Memory:
         if isinstance(size, Memory):
             return size
         whole = int(machine_bytes() * Memory.USUAL) if size is None else bytes_of(size)
-        return Memory(max(whole // processes, 1))
+        return Memory(max(whole // processes, 1), asked=size is not None)
 
     def has_room(self, count: int) -> bool:
         """Whether so many bytes more may be held."""
@@ -149,11 +151,11 @@ class Memory:
 
     def tidy(self, count: int = 0) -> None:
         """Hand memory that was freed back to the system, where so many bytes find no room."""
-        if self.limit is not None and not (count and self.has_room(count)):
+        if self.limit is not None and (not count or taken_bytes() + count > self.limit):
             give_back()
 
     def require(self, count: int, what: str) -> None:
-        """Make sure that the smallest step of some work fits.
+        """Make sure that the smallest step of some work fits into what was asked for.
 
         Args:
             count: bytes that it needs beside what is held now.
@@ -163,7 +165,7 @@ class Memory:
             UsageError: it does not.
         """
         needed = taken_bytes() + count
-        if self.limit is not None and needed > self.limit:
+        if self.asked and self.limit is not None and needed > self.limit:
             raise UsageError(
                 f"{size_text(self.limit)} are too little: {what} needs {size_text(needed)}",
                 "memory",
