@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -23,6 +24,7 @@ from pimc.runtime.door.abilities import saturation_of
 from pimc.runtime.door.device import Saturation
 from pimc.runtime.feeds import Feed, tensors
 from pimc.runtime.graph.executor import ArrayCall
+from pimc.runtime.sequences import samples_first
 from pimc.runtime.session import Session
 from pimc.runtime.teacher import teacher_array
 
@@ -30,6 +32,8 @@ __all__ = ["floor_of", "outputs_noise", "with_perfect_cells"]
 
 #: Least variance of an output: nothing is without rounding.
 _LEAST = 1e-12
+#: Samples that layers' costs are worked out for at once.
+_AT_ONCE = 64
 #: Samples that the noise of the network's outputs is measured on.
 _NOISE_IMAGES = 64
 
@@ -82,39 +86,51 @@ def _costs(bench: Bench, image: Image, session: Session) -> tuple[LayerCost, ...
     count = bench.compared.cost.used
     if not count:
         return ()
-    teacher = teacher_array(image)
-    feed = tensors(bench.held_out.feed(0, count))
-    noiseless = Session(image)
-    noise: dict[str, float] = {}
+    teacher, noiseless = teacher_array(image), Session(image)
+    errors: dict[str, float] = defaultdict(float)
+    lasting: dict[str, float] = defaultdict(float)
 
     def read(node: ir.Node, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         name = layer_of(node)
         found = read_in_parts(session.layers[name], x)
-        error = (found - y).square().mean()
-        lasting = (read_in_parts(noiseless.layers[name], x) - y).square().mean()
-        noise[name] = max(0.0, 1 - float(lasting / error.clamp_min(1e-30)))
+        errors[name] += float((found - y).square_().mean()) * len(x)
+        settled = read_in_parts(noiseless.layers[name], x).sub_(y).square_()
+        lasting[name] += float(settled.mean()) * len(x)
         return found
 
     names = [arg.name for arg in session.get_outputs()]
-    values, shelf = outputs_beside(session, teacher, feed, read, names)
-    wanted = [values[name] for name in names]
+    parts, runs, order = [], [], list[str]()
+    for start in range(0, count, _AT_ONCE):
+        feed = tensors(bench.held_out.feed(start, min(start + _AT_ONCE, count)))
+        values, shelf = outputs_beside(session, teacher, feed, read, names)
+        parts.append(values)
+        runs.append(_each_alone(session, teacher, feed, shelf, names))
+        order = list(dict.fromkeys(name for name, _ in shelf.places))
+    wanted = _together(bench, parts, names)
     met = saturation_of(session.device)
     costs: dict[str, LayerCost] = {}
-    order = list(dict.fromkeys(name for name, _ in shelf.places))
-    runs = _each_alone(session, teacher, feed, shelf, names)
     for name in bench.progress(order, "weighing the floor by layer"):
-        alone = next(runs)
-        found = [alone[output] for output in names]
+        found = _together(bench, [next(run) for run in runs], names)
         same = bench.goal.agreement(found, wanted)
         costs[name] = LayerCost(
             name,
             float(bench.goal.loss(found, wanted)),
             None if same is None else 1 - same,
             met.get(name, Saturation()).share,
-            noise[name],
+            max(0.0, 1 - lasting[name] / max(errors[name], 1e-30)),
         )
     known = (costs[layer.name] for layer in image.layers if layer.name in costs)
     return tuple(sorted(known, key=lambda cost: -cost.loss))
+
+
+def _together(
+    bench: Bench, parts: Sequence[dict[str, torch.Tensor]], names: Sequence[str]
+) -> list[torch.Tensor]:
+    """The network's outputs of samples one part after the other, samples first."""
+    return [
+        torch.cat([samples_first(part[name], bench.held_out, name) for part in parts])
+        for name in names
+    ]
 
 
 def _each_alone(

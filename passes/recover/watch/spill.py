@@ -10,8 +10,7 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import FileIO
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,7 +27,7 @@ class _File:
     """A file without a name, which goes when this does."""
 
     def __init__(self) -> None:
-        self.raw = cast(FileIO, tempfile.TemporaryFile(buffering=0))  # noqa: SIM115
+        self.raw = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
         weakref.finalize(self, self.raw.close)
 
 
@@ -89,7 +88,7 @@ class _Run:
 
 def _order(value: torch.Tensor) -> tuple[int, ...] | None:
     """The order of its axes in which a tensor lies without gaps; None if there is none."""
-    order = tuple(sorted(range(value.dim()), key=lambda axis: -value.stride(axis)))
+    order = tuple(sorted(range(value.dim()), key=lambda axis: -value.stride()[axis]))
     plain = value.is_contiguous()
     order = tuple(range(value.dim())) if plain else order
     return order if plain or value.permute(order).is_contiguous() else None

@@ -90,6 +90,7 @@ def test_what_is_held_takes_room() -> None:
 def test_too_little_is_refused_with_what_it_takes() -> None:
     Memory(taken_bytes() + (64 << 20)).require(1 << 20, "this step")
     UNLIMITED.require(1 << 60, "this step")
+    Memory.of(None).require(1 << 60, "this step")  # nobody asked for it
     with pytest.raises(UsageError, match="1 MiB are too little: this step needs") as caught:
         Memory(1 << 20).require(1 << 30, "this step")
     assert caught.value.hint is not None
