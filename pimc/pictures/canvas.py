@@ -67,11 +67,12 @@ def styled(draw: Callable[P, T]) -> Callable[P, T]:
     return drawn
 
 
-def _style() -> dict[str, Any]:
-    from matplotlib import cycler
+def _style() -> Any:
+    """The parameters of matplotlib that make the style."""
+    from matplotlib.rcsetup import cycler
 
     return {
-        "axes.prop_cycle": cycler(color=_SERIES),
+        "axes.prop_cycle": cycler("color", _SERIES),
         "axes.spines.right": False,
         "axes.spines.top": False,
         "axes.titlesize": 10,

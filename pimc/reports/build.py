@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pimc.errors import ImageError, UsageError
@@ -52,7 +52,7 @@ def brief_part(source: Source) -> Part:
     """What a notebook shows of a source: the first blocks of its chapter."""
     from pimc.reports.chapters.die import brief_of_die
 
-    builders = {
+    builders: Mapping[str, Callable[[Any], list[Block]]] = {
         "image": lambda image: brief_of_image(image, most=_NOTEBOOK_ROWS),
         "die": brief_of_die,
         "recovery": brief_of_recovery,
