@@ -155,7 +155,7 @@ class Step:
         found: list[Path] = []
         for path in self._paths(DIES):
             fitting = sorted(glob.glob(str(path))) if glob.has_magic(str(path)) else []
-            found += map(Path, fitting or [path])
+            found += [Path(one) for one in fitting] or [path]
         return [self._label("file", path) for path in dict.fromkeys(found)]
 
     def _label(self, kind: str, path: Path) -> str:

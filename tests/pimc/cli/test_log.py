@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -96,7 +97,8 @@ def test_a_loop_that_is_left_is_told_no_more() -> None:
     next(steps)
     next(steps)
     assert list(map(str, beat._loops)) == ["samples 1 of 1,500"]
-    steps.close()  # type: ignore[attr-defined]
+    assert isinstance(steps, Generator)
+    steps.close()
     assert beat._loops == []
     assert str(Loop("dies", None, 3)) == "dies 3"
 

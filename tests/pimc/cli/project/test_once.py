@@ -22,7 +22,7 @@ def made(tmp_path_factory, tiny_image: Image, tiny_inputs) -> Path:
     folder: Path = tmp_path_factory.mktemp("project")
     tiny_image.save(folder / "tiny.pimc")
     (folder / "data").mkdir()
-    labels = np.arange(len(tiny_inputs)) % 4
+    labels: np.ndarray = np.arange(len(tiny_inputs)) % 4
     for name in ("calib", "test"):
         np.savez(folder / "data" / f"{name}.npz", x=tiny_inputs, y=labels)
     (folder / "pimc.toml").write_text(TEXT + TABLES)
