@@ -80,7 +80,7 @@ class Step:
             self._hashes.save()
             return None, ""
         present = Present(_version(), self._now, self._defaults)
-        why = self._steps.changed(record, self._inputs, present)
+        why = self._steps.changed(record, self._inputs, self._dies, present)
         self._hashes.save()
         return (None, why) if why else (record, "")
 
