@@ -58,7 +58,7 @@ def test_the_example_is_a_project_file(here: Path) -> None:
 @pytest.fixture
 def folder(here: Path, tiny_model, tiny_inputs: np.ndarray) -> Path:
     onnx.save(tiny_model(), "tiny.onnx")
-    labels = np.arange(16) % 4
+    labels: np.ndarray = np.arange(16) % 4
     for name in ("calib", "test"):
         np.savez(f"{name}.npz", x=tiny_inputs[:16], y=labels)
     return here

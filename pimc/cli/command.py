@@ -183,7 +183,8 @@ def _done_once(
     kept, why = step.up_to_date()
     if kept is not None and not given[_FORCE]:
         note(f"{name} is up to date, since {kept.finished}; --force does it again", settings)
-        warned(kept.data.get("warnings", ()))
+        said = kept.data.get("warnings")
+        warned([str(text) for text in said] if isinstance(said, list) else [])
         last = Report(kept.data, kept.text if kept.answer else "", 0, answer=kept.answer)
         return _told_of_project(last, use, up_to_date=True)
     if why:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,13 @@ class Steps:
         with replacing(self._folder / f"{key}.json") as stream:
             stream.write((json.dumps(told, ensure_ascii=False) + "\n").encode())
 
-    def changed(self, record: Record, inputs: Mapping[str, str | None], present: Present) -> str:
+    def changed(
+        self,
+        record: Record,
+        inputs: Mapping[str, str | None],
+        dies: Collection[str],
+        present: Present,
+    ) -> str:
         """Why a step is not up to date; empty where it is.
 
         A die is up to date where its file holds what the step left, or what later steps made of
@@ -120,12 +126,15 @@ class Steps:
 
         Args:
             inputs: what the step would read now.
+            dies: labels of the dies that it would read or write.
         """
         if record.version != present.version:
             return f"pimc is {present.version}, it was {record.version}"
         for label in sorted({*inputs, *record.inputs}):
             if inputs.get(label) != record.inputs.get(label):
                 return f"{label.partition(':')[2]} has changed"
+        if set(dies) != set(record.dies):
+            return "there are other dies"
         left = {**record.outputs, **{label: after for label, (_, after) in record.dies.items()}}
         for label, digest in sorted(left.items()):
             found = present.of(label)

@@ -80,7 +80,7 @@ class Step:
             self._hashes.save()
             return None, ""
         present = Present(_version(), self._now, self._defaults)
-        why = self._steps.changed(record, self._inputs, present)
+        why = self._steps.changed(record, self._inputs, self._dies, present)
         self._hashes.save()
         return (None, why) if why else (record, "")
 
@@ -140,13 +140,13 @@ class Step:
 
     def _read(self) -> list[str]:
         """What is read, as labels."""
-        kinds = {"model": _MODELS, "data": _DATA}
-        found = [
-            self._label(kind, one) for kind, names in kinds.items() for one in self._paths(names)
-        ]
         # `verify` takes its inputs from calibration data.
+        tests = frozenset[str]() if self._use.command == "verify" else frozenset({"data"})
         others = frozenset(self._given) - _MODELS - _DATA - OUTPUTS - DIES - NEVER
-        found += [self._label("file", one) for one in self._paths(others)]
+        kinds = {"model": _MODELS, "test": tests, "calib": _DATA - tests, "file": others}
+        found = [
+            self._label(kind, path) for kind, names in kinds.items() for path in self._paths(names)
+        ]
         chip = self._given.get("chip")
         return [*found, self._label("file", Path(chip))] if chip and Path(chip).is_file() else found
 
@@ -155,7 +155,7 @@ class Step:
         found: list[Path] = []
         for path in self._paths(DIES):
             fitting = sorted(glob.glob(str(path))) if glob.has_magic(str(path)) else []
-            found += map(Path, fitting or [path])
+            found += [Path(one) for one in fitting] or [path]
         return [self._label("file", path) for path in dict.fromkeys(found)]
 
     def _label(self, kind: str, path: Path) -> str:
@@ -172,9 +172,6 @@ class Step:
         if kind in ("calib", "test"):
             return self._hashes.data(path, kind, self._written)
         return self._hashes.file(path)
-
-    def _fresh(self, label: str) -> str | None:
-        return self._now(label)
 
     @cached_property
     def _written(self) -> frozenset[Path]:

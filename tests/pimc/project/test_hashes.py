@@ -23,7 +23,12 @@ def old(path: Path, text: str) -> Path:
 def test_a_file_is_read_once_and_again_when_it_changes(here: Path, monkeypatch) -> None:
     reads: list[Path] = []
     real = hashes.sha256_file
-    monkeypatch.setattr(hashes, "sha256_file", lambda path: reads.append(path) or real(path))
+
+    def counted(path: Path) -> str:
+        reads.append(path)
+        return real(path)
+
+    monkeypatch.setattr(hashes, "sha256_file", counted)
     path = old(here / "a.npy", "one")
     first = Hashes(here / "kept.json")
     one = first.file(path)

@@ -40,7 +40,8 @@ def why(
 ) -> str:
     """Why a step is to be done, with these files at hand."""
     present = Present(version, files.get, lambda command: {} if defaults is None else defaults)
-    return steps.changed(one, {label: files.get(label) for label in one.inputs}, present)
+    inputs = {label: files.get(label) for label in one.inputs}
+    return steps.changed(one, inputs, one.dies, present)
 
 
 def test_a_record_comes_back(tmp_path: Path) -> None:
@@ -71,7 +72,9 @@ def test_what_changes_is_named(tmp_path: Path) -> None:
     assert why(steps, RECOVER, files, version="2") == "pimc is 2, it was 1"
     present = Present("1", files.get, lambda command: {})
     added = {**RECOVER.inputs, "file:f.csv": "f"}
-    assert steps.changed(RECOVER, added, present) == "f.csv has changed"
+    assert steps.changed(RECOVER, added, RECOVER.dies, present) == "f.csv has changed"
+    more = [DIE, "file:another.die"]
+    assert steps.changed(RECOVER, RECOVER.inputs, more, present) == "there are other dies"
 
 
 def test_a_die_may_be_what_later_steps_made_of_it(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def made(tmp_path_factory, tiny_image: Image, tiny_inputs) -> Path:
     folder: Path = tmp_path_factory.mktemp("project")
     tiny_image.save(folder / "tiny.pimc")
     (folder / "data").mkdir()
-    labels = np.arange(len(tiny_inputs)) % 4
+    labels: np.ndarray = np.arange(len(tiny_inputs)) % 4
     for name in ("calib", "test"):
         np.savez(folder / "data" / f"{name}.npz", x=tiny_inputs, y=labels)
     (folder / "pimc.toml").write_text(TEXT + TABLES)
@@ -47,6 +47,12 @@ def fresh(pimc) -> Callable[..., bool]:
         return not done.json["project"]["up_to_date"]
 
     return call
+
+
+def rewrite(path: str) -> None:
+    with np.load(path) as data:
+        half = {name: data[name][: len(data[name]) // 2] for name in data.files}
+    np.savez(path, **half)
 
 
 def test_a_step_that_is_asked_again_tells_the_last_report(pimc, project: Path) -> None:
@@ -157,6 +163,19 @@ def test_data_count_without_what_steps_wrote(fresh, project: Path) -> None:
     assert fresh("eval")
     assert fresh("program")
     assert not fresh("eval")
-    with np.load("test.npz") as data:
-        np.savez("test.npz", x=data["x"][:32], y=data["y"][:32])
+    rewrite("test.npz")
+    assert fresh("eval")
+
+
+def test_the_data_that_are_meant_count(fresh, project: Path) -> None:
+    assert fresh("verify", "--data", "data")
+    assert fresh("eval")
+    rewrite("data/test.npz")
+    assert not fresh("verify", "--data", "data")
+    assert fresh("eval")
+    rewrite("data/calib.npz")
+    assert fresh("verify", "--data", "data")
+    assert not fresh("eval")
+    Path("data/data.toml").write_text("scale = 2.0\n")
+    assert fresh("verify", "--data", "data")
     assert fresh("eval")
