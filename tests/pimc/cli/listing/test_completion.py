@@ -43,11 +43,17 @@ def test_a_word_is_completed(tmp_path, words, told) -> None:
     assert answered(tmp_path, *words) == told
 
 
-def test_bash_completes_with_the_script(pimc, tmp_path) -> None:
-    (tmp_path / "model.onnx").touch()
-    program = tmp_path / "pimc"
+@pytest.fixture
+def program(tmp_path) -> Path:
+    """A folder with a program called pimc."""
+    program = tmp_path / "bin" / "pimc"
+    program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{CODE}" "$@"\n')
     program.chmod(0o755)
+    return program.parent
+
+
+def test_bash_completes_with_the_script(pimc, program, tmp_path) -> None:
     lines = """
 eval "$SCRIPT"
 complete -p pimc >/dev/null || exit 1
@@ -58,7 +64,7 @@ COMP_WORDS=(pimc compile --chip neu); COMP_CWORD=3; _pimc_completion pimc; echo 
     done = subprocess.run(
         ["bash", "-c", lines],
         env={**os.environ, "SCRIPT": pimc("completion", "bash").out,
-             "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+             "PATH": f"{program}:{os.environ['PATH']}"},
         capture_output=True, text=True, check=False, cwd=tmp_path,
     )  # fmt: skip
     assert done.stdout.split("\n")[:2] == ["compile compensate completion", "neurram"], done.stderr
@@ -75,3 +81,16 @@ def test_the_script_is_one_of_its_shell(pimc, tmp_path, shell) -> None:
     script = tmp_path / "script"
     script.write_text(done.out)
     subprocess.run([shell, "-n", str(script)], check=True)
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+def test_fish_completes_with_the_script(pimc, program, tmp_path) -> None:
+    (tmp_path / "script.fish").write_text(pimc("completion", "fish").out)
+    line = 'source script.fish; complete -C "pimc comp"; complete -C "pimc compile --chip neu"'
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", line],
+        env={**os.environ, "PATH": f"{program}:{os.environ['PATH']}", "HOME": str(tmp_path)},
+        capture_output=True, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    words = [line.partition("\t")[0] for line in done.stdout.splitlines()]
+    assert words == ["compensate", "compile", "completion", "neurram"], done.stderr
