@@ -24,7 +24,9 @@ __all__ = ["Obtained", "cache_folder", "get"]
 
 _STAMP = "zoo.json"
 #: What a record says that its files do not depend on.
-_OF_RUNS = {"measured", "calib", "samples", "dies", "strategy", "digital"}
+_OF_RUNS = {
+    "measured", "calib", "samples", "dies", "strategy", "compiled_on", "batch", "digital",
+}  # fmt: skip
 _README = """\
 # {title}
 

@@ -8,12 +8,16 @@ from pimc.tasks.find import task_named
 from pimc.tasks.metric import Metric
 from pimc.zoo.record import Measured, Network
 
-__all__ = ["HEADER", "markdown", "row"]
+__all__ = ["BRIEF", "HEADER", "brief", "markdown", "row"]
 
 #: The columns of :func:`row`.
 HEADER = (
     "network", "task", "metric", "float", "perfect cells", "as programmed", "recovered",
     "dies", "samples", "weights", "cells a weight", "arrays", "energy",
+)  # fmt: skip
+#: Those that fit a terminal, of :func:`brief`.
+BRIEF = (
+    "network", "task", "float", "perfect cells", "as programmed", "recovered", "dies", "samples",
 )  # fmt: skip
 _DASH = "–"
 _JOULES = ((1e6, "µJ"), (1e3, "nJ"), (1.0, "pJ"))
@@ -43,6 +47,12 @@ def row(network: Network, measured: Measured | None = None) -> tuple[str, ...]:
         f"{found.arrays:,}",
         _energy(found.energy_pj),
     )
+
+
+def brief(network: Network) -> tuple[str, ...]:
+    """What the record says, under :data:`BRIEF`; of dies the means alone."""
+    found = dict(zip(HEADER, row(network), strict=True))
+    return tuple(found[name].partition(" (")[0] for name in BRIEF)
 
 
 def markdown(networks: Iterable[Network]) -> str:

@@ -20,6 +20,7 @@ from pimc.passes.options import Options
 from pimc.passes.recover.options import RecoverOptions
 from pimc.progress import Progress, silent
 from pimc.runtime.die.die import Die
+from pimc.studies.evaluate import Batches
 from pimc.tasks.find import task_named
 from pimc.zoo.get import Obtained, require
 from pimc.zoo.record import Measured
@@ -63,7 +64,7 @@ def run(
         obtained.path("model.onnx"),
         obtained.path("chip.toml"),
         calib=calib,
-        options=Options(digital=network.digital),
+        options=Options(digital=network.digital, calibration_images=network.compiled_on),
         progress=progress,
     )
     image.save(obtained.path("model.pimc"))
@@ -74,18 +75,18 @@ def run(
         "samples": len(test),
         **_figures_of(image),
     }
+    judged = Batches(test, network.batch, task)
     if not dies:
-        perfect = evaluate(image, test, die=Die.ideal(), task=task, progress=progress)
+        perfect = evaluate(image, judged, die=Die.ideal(), progress=progress)
         return Measured(**common, in_float=_known(perfect.float_accuracy), perfect=perfect.accuracy)
     done = recover_dies(
         image,
         calib,
-        test,
+        judged,
         dies=list(dies),
         seed=dies[0],
         strategy=network.strategy,
-        options=RecoverOptions(task=task.name),
-        task=task,
+        options=RecoverOptions(task=network.task),
         progress=progress,
     )
     for die, why in done.failed.items():

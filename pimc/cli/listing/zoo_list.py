@@ -23,14 +23,14 @@ def list_(settings: Settings, arguments: ListArguments) -> Report:
 
     Nothing is fetched. A dash stands for what was not measured.
     """
-    from pimc.zoo.page import HEADER, markdown, row
+    from pimc.zoo.page import BRIEF, brief, markdown
     from pimc.zoo.record import networks
 
     known = list(networks())
     data = {"networks": [one.to_dict() for one in known]}
     if arguments.markdown:
         return Report(data, markdown(known).rstrip("\n"))
-    return Report(data, table(HEADER, [row(one) for one in known]))
+    return Report(data, table(BRIEF, [brief(one) for one in known]))
 
 
 COMMAND = command("list", ListArguments, list_, example="pimc zoo list")

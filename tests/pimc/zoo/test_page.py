@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from pimc.zoo.page import HEADER, markdown, row
+from pimc.zoo.page import BRIEF, HEADER, brief, markdown, row
 from pimc.zoo.record import Measured, network, networks
 
 ROOT = Path(__file__).parents[3]
@@ -40,6 +40,13 @@ def test_what_was_not_measured_is_a_dash() -> None:
     found = told(dies=(), programmed=(), recovered=(), energy_pj=None)
     assert [found[name] for name in ("as programmed", "recovered", "dies", "energy")] == ["–"] * 4
     assert found["float"] == "90.00 %"
+
+
+def test_in_a_terminal_there_are_means_alone() -> None:
+    found = brief(dataclasses.replace(FASHION, measured=FOUND))
+    shown = dict(zip(BRIEF, found, strict=True))
+    assert shown["recovered"] == "82.50 %"
+    assert sum(max(map(len, pair)) + 2 for pair in shown.items()) < 100
 
 
 def test_of_one_die_there_are_no_ends() -> None:

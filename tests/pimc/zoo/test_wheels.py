@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from pimc.errors import UsageError
-from pimc.zoo import wheels
 from pimc.zoo.record import Wheel
 from pimc.zoo.wheels import Wheels, fetch
 
@@ -32,6 +31,23 @@ def test_what_lies_there_is_read_and_not_fetched(tmp_path: Path, monkeypatch) ->
     assert found.read("some-net", "some_net/model.onnx") == b"hello"
     with pytest.raises(UsageError, match=r"holds no some_net/other\.onnx"):
         found.read("some-net", "some_net/other.onnx")
+
+
+def test_files_of_other_names_do_no_harm(tmp_path: Path) -> None:
+    wheel = packed(tmp_path)
+    (tmp_path / "odd.whl").write_bytes(b"")
+    (tmp_path / "some_net_more-1.0-py3-none-any.whl").write_bytes(b"")
+    assert fetch(wheel, tmp_path).name.startswith("Some_Net-1.0")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(UsageError, match="cannot be made"):
+        fetch(wheel, tmp_path / "file" / "wheels")
+
+
+def test_what_is_no_wheel_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "some_net-1.0-py3-none-any.whl"
+    path.write_bytes(b"no zip")
+    with pytest.raises(UsageError, match="is no wheel"):
+        Wheels({"some-net": path}).names("some-net")
 
 
 def test_another_file_than_the_record_says_is_refused(tmp_path: Path) -> None:
@@ -66,7 +82,7 @@ def test_pip_is_told_the_hash_and_fetches_nothing_else(tmp_path: Path, monkeypat
         there.replace(Path(command[command.index("--dest") + 1]) / there.name)
         return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr(wheels.subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run)
     found = fetch(wheel, elsewhere)
     assert found == elsewhere / there.name
     assert seen[:4] == [sys.executable, "-m", "pip", "download"]

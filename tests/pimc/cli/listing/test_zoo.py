@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -79,3 +81,35 @@ def test_update_writes_into_the_record(pimc, here: Path, monkeypatch) -> None:
     assert measured is not None
     assert measured.samples == 40
     assert measured.in_float == pytest.approx(found["in_float"], rel=1e-5)
+
+
+#: What is added to lines to type, so that they take seconds.
+SMALL = {
+    "zoo run": "--dies 0 --limit 40 --calib-limit 16", "eval": "--limit 40",
+    "recover": "--strategy none",
+}  # fmt: skip
+
+
+def typed(page: Path) -> list[str]:
+    return re.findall(r"^    pimc (.+?)(?: +#.*)?$", page.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def run_all(pimc, lines: list[str]) -> None:
+    for line in lines:
+        more = next((words for begin, words in SMALL.items() if line.startswith(begin)), "")
+        done = pimc(*shlex.split(f"{line} {more}"))
+        assert done.code == 0, f"{line}: {done.err}"
+
+
+def test_the_lines_of_the_page_run(pimc, here: Path) -> None:
+    lines = typed(Path(__file__).parents[4] / "docs" / "zoo.md")
+    assert len(lines) == 3
+    run_all(pimc, lines)
+
+
+def test_the_lines_of_the_folder_run(pimc, here: Path, monkeypatch) -> None:
+    found = pimc("zoo", "get", "fashion-resnet8", "--folder", ".", "--json").json
+    monkeypatch.chdir(found["folder"])
+    lines = typed(Path("README.md"))
+    assert [line.split()[0] for line in lines] == ["compile", "eval", "recover"]
+    run_all(pimc, lines)
