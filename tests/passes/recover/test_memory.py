@@ -31,7 +31,6 @@ OPTIONS = RecoverOptions(
     rounds=1,
     budget=0.3,
     residual=0.05,
-    train=("gain", "bias", "levels"),
     capture=CaptureOptions(vectors=96, repeats=2, images=32),
     distill=DistillOptions(epochs=2),
 )
