@@ -149,7 +149,7 @@ def test_cut_at_any_step_of_writing_a_state_is_left(
         with monkeypatch.context() as patch:
             for name in ("replace", "unlink"):
                 patch.setattr(Path, name, cutting(getattr(Path, name)))
-            patch.setattr(parts.container, "save", cutting(container.save))
+            patch.setattr(container, "save", cutting(container.save))
             try:
                 checkpoint.save(bench, state, 2)
             except CutError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -40,7 +42,7 @@ def test_gradients_are_the_same_bit_by_bit(layout: torch.memory_format) -> None:
 
 
 def test_what_finds_room_stays_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spill.tempfile, "TemporaryFile", None)  # no file is asked for
+    monkeypatch.setattr(tempfile, "TemporaryFile", None)  # no file is asked for
     gradients(Memory(1 << 60), torch.contiguous_format)
     with pytest.raises(TypeError):
         gradients(FULL, torch.contiguous_format)
@@ -58,7 +60,7 @@ def test_a_disk_that_is_full_costs_memory(monkeypatch: pytest.MonkeyPatch) -> No
             raise OSError(28, "No space left on device")
 
     whole = gradients(Memory(), torch.contiguous_format)
-    monkeypatch.setattr(spill.tempfile, "TemporaryFile", lambda **options: Full())
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **options: Full())
     found = gradients(FULL, torch.contiguous_format)
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(whole, found, strict=True))
 
@@ -70,10 +72,10 @@ def test_values_in_memory_are_no_longer_held() -> None:
     with spilling(FULL):
         y = x.exp()
         held.append(y.detach())
-        storage = y.untyped_storage()._weak_ref()  # type: ignore[attr-defined]
+        storage = y.untyped_storage()._weak_ref()
         total = y.sum()
         del y, held
-    assert torch.UntypedStorage._expired(storage)  # type: ignore[attr-defined]
+    assert torch.UntypedStorage._expired(storage)
     total.backward()
     assert x.grad is not None
     assert torch.equal(x.grad, x.detach().exp())
