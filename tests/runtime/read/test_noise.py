@@ -7,10 +7,9 @@ import pytest
 import torch
 from scipy import stats
 
-from pimc.runtime.physics.streams import READ_STRETCH
+from pimc.runtime.physics.streams import READ_STRETCH, read_key
 from pimc.runtime.read.noise import (
     normals,
-    read_key,
     torch_normals,
     vector_keys,
 )
