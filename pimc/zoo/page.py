@@ -20,7 +20,7 @@ BRIEF = (
     "network", "task", "float", "perfect cells", "as programmed", "recovered", "dies", "samples",
 )  # fmt: skip
 _DASH = "–"
-_JOULES = ((1e6, "µJ"), (1e3, "nJ"), (1.0, "pJ"))
+_JOULES = ((1e9, "mJ"), (1e6, "µJ"), (1e3, "nJ"), (1.0, "pJ"))
 
 
 def row(network: Network, measured: Measured | None = None) -> tuple[str, ...]:

@@ -53,3 +53,4 @@ def test_of_one_die_there_are_no_ends() -> None:
     found = told(dies=(0,), programmed=(0.5,), recovered=(0.8,), energy_pj=2500.0)
     assert found["recovered"] == "80.00 %"
     assert found["energy"] == "2.5 nJ"
+    assert told(energy_pj=3.74e9)["energy"] == "3.74 mJ"
