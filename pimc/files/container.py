@@ -73,7 +73,7 @@ def seal(
     contiguous = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
     hashes = {name: digest for name, digest in (known or {}).items() if name in contiguous}
     new = [name for name in contiguous if name not in hashes]
-    hashes |= zip(new, _hashes(contiguous[name] for name in new), strict=True)
+    hashes |= zip(new, digests(contiguous[name] for name in new), strict=True)
     return _complete(fmt, version, manifest, hashes), contiguous
 
 
@@ -89,10 +89,6 @@ def _complete(
 
 def digests(tensors: Iterable[Tensor]) -> list[str]:
     """SHA-256 of every tensor, as a manifest has them."""
-    return _hashes(tensors)
-
-
-def _hashes(tensors: Iterable[Tensor]) -> list[str]:
     # Hashing lets go of the interpreter.
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         return list(pool.map(sha256_array, tensors))
@@ -217,7 +213,7 @@ def load(
         raise error(message, where=where, hint=again) from cause
     if not intact or not complete:
         raise error("the manifest was altered", where=where, hint=again)
-    for name, digest in zip(tensors, _hashes(tensors.values()), strict=True):
+    for name, digest in zip(tensors, digests(tensors.values()), strict=True):
         let_go(tensors[name])
         if digest != hashes[name]:
             raise error(f"tensor {name} was altered", where=where, hint=again)

@@ -181,14 +181,14 @@ def test_what_is_none_is_left_out() -> None:
 
 def test_only_what_changes_is_hashed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     image, hashed = tiny(), []
-    hashes = container._hashes
+    hashes = container.digests
 
     def counted(tensors: Any) -> list[str]:
         found = [*tensors]
         hashed.append(len(found))
         return hashes(found)
 
-    monkeypatch.setattr(container, "_hashes", counted)
+    monkeypatch.setattr(container, "digests", counted)
     image.with_layers([replace(image.layers[0], bias=np.zeros(2, np.float32))])
     image.with_chip(image.chip)
     image.updated(levels=image.levels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +145,7 @@ def test_series_differ_by_their_marks_and_colours(drawn: list[Figure], tmp_path:
     names = [f"s{number}" for number in range(8)]
     lines: dict[str, dict[Any, list[float]]] = {name: {4: [0.5], 8: [0.6]} for name in names}
     plots.lines_picture(tmp_path / "a.png", "levels", lines, 100)
-    shown = [one.lines[0] for one in drawn[0].axes[0].containers]
+    shown: list[Any] = [one[0] for one in drawn[0].axes[0].containers]
     assert len({line.get_marker() for line in shown}) == len(names)
     assert len({line.get_color() for line in shown}) == len(names)
 
@@ -153,9 +154,14 @@ def test_tiles_of_an_array_bear_the_names_of_their_layers(
     tiny_image: Image, tmp_path: Path
 ) -> None:
     figures: list[Figure] = []
-    save = cells.save_figure
+    save: Callable[[Figure, Path], None] = vars(cells)["save_figure"]
+
+    def kept(figure: Figure, path: Path) -> None:
+        figures.append(figure)
+        save(figure, path)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cells, "save_figure", lambda f, p: (figures.append(f), save(f, p)))
+        patch.setattr(cells, "save_figure", kept)
         cells.level_map_picture(tmp_path / "a.svg", tiny_image, 0)
     texts = {text.get_text() for text in figures[0].axes[0].texts} - {""}
     on_array = {

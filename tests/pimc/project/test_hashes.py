@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ def old(path: Path, text: str) -> Path:
 
 def test_a_file_is_read_once_and_again_when_it_changes(here: Path, monkeypatch) -> None:
     reads: list[Path] = []
-    real = hashes.sha256_file
+    real: Callable[[Path], str] = vars(hashes)["sha256_file"]
 
     def counted(path: Path) -> str:
         reads.append(path)

@@ -52,6 +52,7 @@ def test_mlflow_gets_a_run_a_step(tmp_path: Path, monkeypatch) -> None:
     open_sink(f"mlflow:{uri}", tmp_path).log(DONE)
     client = mlflow.MlflowClient(uri)
     experiment = client.get_experiment_by_name("pimc")
+    assert experiment is not None
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.data.metrics == {"accuracy": 0.75, "seconds": 1.5, "ok": 1.0}
     assert run.data.params == {"command": "eval", "seed": "900"}

@@ -31,7 +31,7 @@ def next_image(tiny_image: Image) -> Image:
     import numpy as np
 
     cells = np.flatnonzero(tiny_image.used)[[0, 40]]
-    levels = tiny_image.levels.reshape(-1)[cells] ^ 1
+    levels = tiny_image.levels.reshape(-1)[cells] ^ np.uint16(1)
     changed = tiny_image.updated(levels=levels, cells=cells)
     return changed.with_recovery(RecoveryNote(tiny_image.sha256, "sim:900", "selective", 2, 1))
 

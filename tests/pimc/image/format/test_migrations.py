@@ -67,14 +67,14 @@ def test_what_no_step_changes_is_not_hashed_again(
     old: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hashed: list[int] = []
-    hashes: Callable[..., list[str]] = container._hashes
+    hashes: Callable[..., list[str]] = container.digests
 
     def counted(tensors: Any) -> list[str]:
         found = [*tensors]
         hashed.append(len(found))
         return hashes(found)
 
-    monkeypatch.setattr(container, "_hashes", counted)
+    monkeypatch.setattr(container, "digests", counted)
     image = Image.load(old)
     # All that is in the file when it is verified, then what the step made.
     assert hashed == [len(image.tensors), len(image.layers)]

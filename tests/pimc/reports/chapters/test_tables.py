@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def test_points_of_a_sweep(sweep: Path) -> None:
 
 
 def test_a_sweep_in_memory_is_shown_like_its_file(sweep: Path) -> None:
-    rows = [point(8, 0.7), point(16, 0.9)]
+    rows: list[Mapping[str, Any]] = [point(8, 0.7), point(16, 0.9)]
     (part,) = pimc.report(Swept(rows, 2)).parts
     assert texts(part, "Mean accuracy") == ["70.00 %", "90.00 %"]
 
