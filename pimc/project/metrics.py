@@ -71,6 +71,15 @@ class CsvSink:
 
     path: Path
 
+    def require(self) -> None:
+        """Make sure, before long work, that a row can be added to what is there.
+
+        Raises:
+            UsageError: the file is no such table.
+        """
+        for _ in self._rows():
+            pass
+
     def log(self, done: Done) -> None:
         """Add a row.
 
