@@ -89,7 +89,7 @@ def test_the_workflow(folder: Path) -> None:
     workflow = yaml.safe_load((EXAMPLES / "github-actions.yml").read_text())
     (job,) = workflow["jobs"].values()
     lines = [step["run"] for step in job["steps"] if "run" in step]
-    assert lines[0] == "pip install pimc"
+    assert lines[0] == 'pip install "pimc[recover]"'
     assert all({"uses", "run"} & step.keys() for step in job["steps"])
     for line in [one for text in lines[1:] for one in text.splitlines()]:
         said = shell(line, folder).stderr.splitlines()
@@ -114,7 +114,7 @@ def test_the_dockerfile(folder: Path) -> None:
     copied = [one for word, rest in found if word == "COPY" for one in rest.split()[:-1]]
     assert all((folder / path).exists() for path in copied)
     runs = [rest for word, rest in found if word == "RUN"]
-    assert runs[0].startswith("pip install --no-cache-dir pimc")
+    assert runs[0].startswith('pip install --no-cache-dir "pimc[recover]"')
     for line in runs[1:]:
         shell(line, folder)
     assert (folder / "chip.die").exists()

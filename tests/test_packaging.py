@@ -125,3 +125,19 @@ def test_rooms_below_the_runtime_do_not_import_torch(tmp_path: Path) -> None:
     code = f"import sys, pimc, {', '.join(modules)}\nassert 'torch' not in sys.modules"
     result = python(code, tmp_path)
     assert result.returncode == 0, result.stderr
+
+
+def test_pages_and_examples_install_what_runs_networks() -> None:
+    """`pip install pimc` alone cannot calibrate; docs/install.md says what it is for."""
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").iterdir()]
+    lines = [
+        line
+        for page in pages
+        if page.is_file() and page.name != "install.md"
+        for line in page.read_text(encoding="utf-8").splitlines()
+        if "pip install" in line
+    ]
+    assert len(lines) > 5
+    for line in lines:
+        words = line.partition("pip install")[2].split()
+        assert not {".", "pimc"} & set(words), line

@@ -112,6 +112,7 @@ def command(
     """A click command of a function; its docstring is the help text.
 
     Args:
+        name: as it is typed behind ``pimc``: ``compile``, ``chips import``.
         arguments: a dataclass of options (:mod:`pimc.cli.options.fields`).
         example: a line that a user may type; the help ends with it.
         needs: libraries of an extra (:mod:`pimc.extras`) that it does nothing without.
@@ -147,7 +148,7 @@ def command(
         help = "In a project: also do what is up to date."
         declared.append(click.Option(["--force", _FORCE], is_flag=True, help=help))
     return ProjectCommand(
-        name,
+        name.rpartition(" ")[2],
         callback=call,
         params=declared,
         help=function.__doc__,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pimc.errors import UsageError
 from pimc.reports.build import brief_part, built
 from pimc.reports.page import fragment
 from pimc.reports.sources import source_of, sources_of
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from pimc.reports.sources import Thing, What
 
 __all__ = ["brief", "report"]
+
+_SUFFIXES = (".html", ".htm")
 
 
 def report(*what: What, output: str | Path | None = None, title: str | None = None) -> Page:
@@ -28,9 +31,11 @@ def report(*what: What, output: str | Path | None = None, title: str | None = No
 
     Raises:
         UsageError: nothing that a report shows, a page beyond 3 MB, or a file that cannot be
-            written.
+            written or is not called ``.html``.
         PimcError: a file is damaged.
     """
+    if output is not None and Path(output).suffix.lower() not in _SUFFIXES:
+        raise UsageError("a page is called .html", str(output), "another file may be in its place")
     sources, notes = sources_of(what)
     page = built(sources, title or _title(what, sources[0].name), notes)
     if output is not None:

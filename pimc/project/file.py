@@ -113,7 +113,7 @@ def read_project(path: Path, commands: Collection[str]) -> Project:
         if name in known:
             problems.append(f"{name}: must be a value, not a table")
         elif name not in commands:
-            problems.append(f"[{name}]: no such command{did_you_mean(name, commands)}")
+            problems.append(f"[{name}]: no command with a table{did_you_mean(name, commands)}")
     if problems:
         raise UsageError("; ".join(problems), where=str(path), hint=HINT)
     return Project(path, Shared(**values), tables)

@@ -19,6 +19,8 @@ __all__ = ["CsvSink", "Done", "figures_of"]
 
 #: Columns that every row has.
 _FIRST = ("time", "command", "ok", "seconds")
+#: How names of intervals end.
+_INTERVAL = "_interval_95"
 #: Seconds that a row waits for another process's.
 _PATIENCE_S = 20.0
 
@@ -43,9 +45,17 @@ class Done:
 
 
 def figures_of(data: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a report: those at its top, and means of lists of numbers."""
+    """The numbers of a report: those at its top, means of lists, and the ends of intervals."""
     found = {}
-    for name, value in data.items():
+    ends = {
+        f"{name}_{end}": one
+        for name, value in data.items()
+        if name.endswith(_INTERVAL) and isinstance(value, list | tuple)
+        for end, one in zip(("low", "high"), value, strict=False)
+    }
+    for name, value in {**data, **ends}.items():
+        if f"{name}_low" in ends:
+            continue  # the middle of an interval is no figure
         numbers = value if isinstance(value, list) else [value]
         known = [float(one) for one in numbers if isinstance(one, int | float)]
         if known and len(known) == sum(one is not None for one in numbers):
@@ -60,6 +70,15 @@ class CsvSink:
     """A table with a row a step; columns that are new are added to all rows."""
 
     path: Path
+
+    def require(self) -> None:
+        """Make sure, before long work, that a row can be added to what is there.
+
+        Raises:
+            UsageError: the file is no such table.
+        """
+        for _ in self._rows():
+            pass
 
     def log(self, done: Done) -> None:
         """Add a row.

@@ -87,11 +87,17 @@ def _missing(extra: str) -> UsageError:
     )
 
 
+def _csv(where: str) -> CsvSink:
+    sink = CsvSink(Path(where))
+    sink.require()
+    return sink
+
+
 _KINDS = Extensions(
     group="pimc.metrics",
     noun="kind of metrics",
     built_in={
-        "csv": lambda where: CsvSink(Path(where)),
+        "csv": _csv,
         "mlflow": MlflowSink,
         "tensorboard": TensorBoardSink,
     },
@@ -107,7 +113,8 @@ def open_sink(where: str, folder: Path) -> Sink:
         folder: what files and folders are relative to.
 
     Raises:
-        UsageError: there is no such kind, or what it needs is not installed.
+        UsageError: there is no such kind, what it needs is not installed, or a file is no table of
+            metrics.
     """
     found = _KIND.fullmatch(where)
     if found is None and not where.endswith(".csv"):

@@ -107,7 +107,7 @@ def _file(path: Path) -> list[Source]:
     """The sources of a file; of a recovery's report also the images that lie beside it."""
     kind = kind_of(path)
     if kind is None and not path.exists():
-        raise UsageError("there is no such file", where=str(path))
+        raise UsageError("no such file", where=str(path))
     reader = None if kind is None else _READERS.get(kind.key)
     if reader is None:
         called = "nothing that a report shows" if kind is None else kind.name

@@ -73,7 +73,7 @@ class _Chips(click.Group):
 COMMAND = _Chips(
     "chips",
     commands={
-        _SHOW: command(_SHOW, ShowArguments, show, example="pimc chips ihp --toml"),
+        _SHOW: command(f"chips {_SHOW}", ShowArguments, show, example="pimc chips ihp --toml"),
         _IMPORT: chips_import.COMMAND,
     },
     help="List the shipped chips, show one, or make a chip file from measured data.",

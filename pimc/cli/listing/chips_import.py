@@ -65,7 +65,7 @@ def import_(settings: Settings, arguments: ImportArguments) -> Report:
 
 
 COMMAND = command(
-    "import",
+    "chips import",
     ImportArguments,
     import_,
     example="pimc chips import measured.csv -o mychip.toml",

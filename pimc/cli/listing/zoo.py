@@ -15,7 +15,9 @@ class _Zoo(click.Group):
     """Without a word the networks are listed."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help")):
+        completing = ctx.resilient_parsing and not args  # any of the three may come
+        options = not args or (args[0].startswith("-") and args[0] not in ("-h", "--help"))
+        if options and not completing:
             args = [_LIST, *args]
         return super().parse_args(ctx, args)
 

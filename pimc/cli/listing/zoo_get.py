@@ -54,4 +54,4 @@ def get(settings: Settings, arguments: GetArguments) -> Report:
     return Report(data, facts(pairs), answer=False)
 
 
-COMMAND = command("get", GetArguments, get, example="pimc zoo get fashion-resnet8 --folder zoo")
+COMMAND = command("zoo get", GetArguments, get, example="pimc zoo get fashion-resnet8 --folder zoo")

@@ -33,4 +33,4 @@ def list_(settings: Settings, arguments: ListArguments) -> Report:
     return Report(data, table(BRIEF, [brief(one) for one in known]))
 
 
-COMMAND = command("list", ListArguments, list_, example="pimc zoo list")
+COMMAND = command("zoo list", ListArguments, list_, example="pimc zoo list")

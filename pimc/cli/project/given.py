@@ -17,7 +17,7 @@ from pimc.errors import UsageError
 from pimc.files.strict import did_you_mean
 from pimc.project.file import HINT, Project
 
-__all__ = ["SIMULATED", "Use", "defaults", "used", "using"]
+__all__ = ["SIMULATED", "Use", "defaults", "name_of", "used", "using"]
 
 _META = "pimc.project"
 #: Samples that a function yields: MODULE:FUNCTION.
@@ -71,7 +71,7 @@ def using(
     Raises:
         UsageError: the project says something of the command that it does not take.
     """
-    name = _name(context)
+    name = name_of(context)
     found = defaults(context.command, name, project)
     dropped = {
         rival for names, rivals in RIVALS.get(name, ()) if names & set(named) for rival in rivals
@@ -82,6 +82,11 @@ def using(
             _require(context, parameter, left[parameter.name], project)
     context.default_map = left
     context.meta[_META] = Use(project, name, commands)
+
+
+def name_of(context: click.Context) -> str:
+    """The command as it is typed behind ``pimc``: that of a group is no command of its own name."""
+    return context.command_path.partition(" ")[2]
 
 
 def used(context: click.Context) -> Use | None:
@@ -162,7 +167,7 @@ def _resolved(parameter: click.Parameter, value: Any, project: Project, device: 
         return value
     values = [str(one) for one in (value if isinstance(value, list | tuple) else [value])]
     values = [_placed(parameter, one, project.folder, device) for one in values]
-    return values if parameter.multiple else ",".join(values)
+    return values if parameter.multiple or parameter.nargs == -1 else ",".join(values)
 
 
 def _placed(parameter: click.Parameter, value: str, folder: Path, device: str) -> str:
@@ -203,7 +208,3 @@ def _text(value: Any) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ",".join(_text(one) for one in value)
     return str(value)
-
-
-def _name(context: click.Context) -> str:
-    return str(context.command.name)

@@ -10,13 +10,15 @@ __all__ = ["COMMON", "DIES", "NEVER", "OUTPUTS", "RIVALS", "SHARED", "STEPS"]
 _ON_CHIP = {"die": "die", "device": "device"}
 _IMAGE = {"image": "image"}
 
-#: By command the parameters that keys of the file fill: parameter → key.
+#: By command the parameters that keys of the file fill: parameter → key. Other commands take
+#: nothing from the file: what they print, a script or a chip file, is the same everywhere.
 SHARED: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "compile": {"model": "model", "chip": "chip", "calib": "calib", "output": "image"},
         "layouts": {"model": "model", "chip": "chip"},
         "check": {"model": "model"},
         "info": _IMAGE,
+        "report": {"what": "image"},
         "verify": _IMAGE | {"model": "model"},
         "program": _IMAGE | _ON_CHIP,
         "run": _IMAGE,
@@ -80,7 +82,7 @@ STEPS = frozenset(
 )  # fmt: skip
 
 #: Parameters that change nothing about the result.
-NEVER = COMMON | {"jobs", "cluster"}
+NEVER = COMMON | {"jobs", "cluster", "memory"}
 
 #: Parameters that name what is written.
 OUTPUTS = frozenset({"output", "table", "dump_dir", "front"})

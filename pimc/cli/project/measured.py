@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from pimc.cli.project.given import Use
 from pimc.cli.project.keys import NEVER
-from pimc.project.metrics import CsvSink, Done, figures_of
+from pimc.project.metrics import Done, figures_of
 from pimc.project.sinks import Sink, open_sink
 
 __all__ = ["measuring"]
@@ -31,7 +31,8 @@ def measuring(
 ) -> Callable[[Callable[[], Told]], Told]:
     """What runs a command and sends its figures to the sinks.
 
-    Sinks are opened before the work begins, so that a missing package is told at once.
+    Sinks are opened before the work begins, so that a missing package and a file that is no table
+    of metrics are told at once.
 
     Raises:
         UsageError: a sink cannot be opened.
@@ -67,4 +68,4 @@ def _sinks(use: Use | None, given: Sequence[str]) -> list[Sink]:
     named = [open_sink(one, Path()) for one in given] or [
         open_sink(one, use.project.folder) for one in use.project.shared.metrics
     ]
-    return [CsvSink(use.project.records / "metrics.csv"), *named]
+    return [open_sink("metrics.csv", use.project.records), *named]

@@ -25,7 +25,8 @@ class ProjectCommand(click.Command):
         if asked is not None and asked.name in opts:
             return
         # Not before, so that help waits for nothing.
-        from pimc.cli.project.given import using
+        from pimc.cli.project.given import name_of, using
+        from pimc.cli.project.keys import SHARED
         from pimc.project.file import find_project, read_project
 
         # Of a missing argument the parser has a mark of its own.
@@ -34,9 +35,9 @@ class ProjectCommand(click.Command):
         before = {name: root.params[name] for name in _BEFORE if root.params.get(name)}
         ctx.default_map = before
         path = find_project(opts.get("project", before.get("project")))
-        if path is None or not isinstance(root.command, click.Group):
+        if path is None or not isinstance(root.command, click.Group) or name_of(ctx) not in SHARED:
             return
         group = root.command
-        project = read_project(path, group.list_commands(root))
+        project = read_project(path, SHARED)
         using(ctx, project, named, lambda name: group.get_command(root, name))
         ctx.default_map = {**ctx.default_map, **before}

@@ -19,7 +19,7 @@ from pimc.cli.options.model import ModelOptions
 from pimc.cli.options.samples import SampleOptions
 from pimc.cli.options.single import ir_drop_option
 from pimc.cli.options.task import keyed, task_of, task_option, told_of
-from pimc.cli.options.values import DURATION, FILE
+from pimc.cli.options.values import CHIP, DURATION, FILE
 from pimc.cli.options.workers import WorkerOptions
 from pimc.cli.running.dies import DRAWN
 from pimc.cli.text import engineering, facts, room, table
@@ -56,7 +56,7 @@ class SweepArguments:
     )
     chip: str | None = option(
         "--chip",
-        type=click.STRING,
+        type=CHIP,
         metavar="NAME|FILE",
         help="The chip whose parameters are varied.",
     )

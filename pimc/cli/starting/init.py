@@ -12,7 +12,7 @@ import click
 
 from pimc.cli.command import Report, Settings, command
 from pimc.cli.options.fields import flag, option
-from pimc.cli.options.values import FILE
+from pimc.cli.options.values import CHIP, FILE
 from pimc.cli.text import facts
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class InitArguments:
         "--model", type=FILE, metavar="MODEL.onnx", help="The network; else the only one there."
     )
     chip: str | None = option(
-        "--chip", type=click.STRING, metavar="NAME|FILE", help="A shipped chip or a chip file."
+        "--chip", type=CHIP, metavar="NAME|FILE", help="A shipped chip or a chip file."
     )
     calib: Path | None = option("--calib", type=FILE, metavar="DATA", help="Calibration data.")
     data: Path | None = option("--data", type=FILE, metavar="DATA", help="Labelled data.")

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from pimc.extras import require
 from pimc.files.weights.packing import bits_per_cell, unpack_levels
 from pimc.image.image import Image
 from pimc.reports.blocks import Map, Maps, Tile
@@ -56,7 +57,11 @@ def array_maps(image: Image, budget: int, rewritten: npt.NDArray[np.int64] | Non
     Args:
         budget: bytes that pictures of levels may take; arrays beyond show their tiles alone.
         rewritten: addresses of cells that a recovery rewrote.
+
+    Raises:
+        MissingLibraryError: Pillow is not installed.
     """
+    require("PIL", what="a report of an image")
     maps = list(_maps(image, budget, rewritten))
     table = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in _palette(image).tolist()]
     bare = sum(not one.levels for one in maps)

@@ -30,7 +30,7 @@ def test_what_it_says(here: Path) -> None:
     ("text", "told"),
     [
         ('modle = "x"', "modle: unknown key (did you mean model?)"),
-        ("[recver]\nbudget = 1", "[recver]: no such command (did you mean recover?)"),
+        ("[recver]\nbudget = 1", "[recver]: no command with a table (did you mean recover?)"),
         ("seed = -1", "seed: must be a whole number, 0 or more, not -1"),
         ("[model]\nx = 1", "model: must be a value, not a table"),
         ('seed = 0\nmodel = "x\n', "line 2"),

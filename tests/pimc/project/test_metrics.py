@@ -28,6 +28,13 @@ def test_numbers_at_the_top_and_means_of_lists() -> None:
     assert figures_of(told) == {"a": 1.0, "b": 0.5, "ok": 1.0, "each": 1.5}
 
 
+def test_of_an_interval_the_ends_are_figures() -> None:
+    told = {"accuracy_interval_95": [0.25, None], "loss_interval_95": [1.0, 2.0]}
+    assert figures_of(told) == {
+        "accuracy_interval_95_low": 0.25, "loss_interval_95_low": 1.0, "loss_interval_95_high": 2.0,
+    }  # fmt: skip
+
+
 def test_a_row_a_step_and_new_columns_for_all(tmp_path: Path) -> None:
     path = tmp_path / "sub" / "m.csv"
     CsvSink(path).log(done(a=1.0))

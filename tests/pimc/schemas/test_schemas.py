@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import click
 import numpy as np
 import onnx
 import pytest
@@ -59,6 +60,12 @@ chips neurram
 chips import measured.csv
 ops
 devices
+completion zsh
+report model.pimc model.r1.report.json chip.die
+zoo
+zoo list
+zoo get fashion-resnet8 --folder zoo
+zoo run fashion-resnet8 --folder zoo --dies 0 --limit 8 --calib-limit 16
 ? info no.pimc
 ? compile
 ? eval model.pimc
@@ -87,6 +94,8 @@ def folder(tmp_path_factory, tiny_model, tiny_image: Image, tiny_inputs) -> Path
 
 def name_of(words: list[str]) -> str:
     """The schema of a line."""
+    if words[0] == "zoo":
+        return f"zoo-{words[1] if len(words) > 1 else 'list'}"
     return "chips-import" if words[:2] == ["chips", "import"] else words[0]
 
 
@@ -96,7 +105,7 @@ def test_every_command_prints_what_its_schema_says(pimc, folder: Path, monkeypat
     for line in LINES:
         code = {"!": 1, "?": 2}.get(line[0], 0)
         words = line.lstrip("!? ").split()
-        in_project = words[0] in ("init", "check")
+        in_project = words[0] in ("init", "check", "report")
         done = pimc(*words, *([] if in_project else ["--project", "-"]), "--json")
         assert done.code == code, f"{line}\n{done.err}"
         name = "error" if code == 2 else name_of(words)
@@ -108,7 +117,9 @@ def test_every_command_prints_what_its_schema_says(pimc, folder: Path, monkeypat
 
 
 def test_there_is_one_for_every_command() -> None:
-    assert set(schema_names()) == {*commands(), "chips-import", "error"}
+    single = {name for name, one in commands().items() if not isinstance(one.load(), click.Group)}
+    below = {"chips", "chips-import", "zoo-get", "zoo-list", "zoo-run"}
+    assert set(schema_names()) == {*single, *below, "error"}
     with pytest.raises(UsageError, match="did you mean eval"):
         load_schema("evl")
 

@@ -28,11 +28,15 @@ def answered(folder: Path, *words: str) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["pimc", "re"], ["plain,recover"]),
+        (["pimc", "rec"], ["plain,recover"]),
         (["pimc", "chips", "im"], ["file,im", "plain,import"]),
         (["pimc", "compile", "--cali"], ["plain,--calib"]),
         (["pimc", "compile", "--chip", "neu"], ["file,neu", "plain,neurram"]),
         (["pimc", "chips", "ih"], ["file,ih", "plain,ihp"]),
+        (["pimc", "sweep", "--chip", "neu"], ["file,neu", "plain,neurram"]),
+        (["pimc", "init", "--chip", "neu"], ["file,neu", "plain,neurram"]),
+        (["pimc", "zoo", "l"], ["plain,list"]),
+        (["pimc", "zoo", ""], ["plain,get", "plain,list", "plain,run"]),
         (["pimc", "compile", "--pair", "ro"], ["plain,rows"]),
         (["pimc", "compile", "mod"], ["file,mod"]),
         (["pimc", "completion", "f"], ["plain,fish"]),

@@ -35,3 +35,17 @@ def test_what_a_report_does_not_show_is_called_by_its_name(pimc, model) -> None:
 def test_a_folder_that_is_missing_is_told_before_work(pimc, model) -> None:
     done = pimc("report", "tiny.onnx", "-o", "nowhere/report.html")
     assert "there is no such folder" in done.err
+
+
+def test_a_page_takes_the_place_of_no_other_kind_of_file(pimc, tiny_image, here) -> None:
+    tiny_image.save("tiny.pimc")
+    before = Path("tiny.pimc").read_bytes()
+    done = pimc("report", "tiny.pimc", "-o", "tiny.pimc")
+    assert done.code == 2
+    assert "tiny.pimc: a page is called .html" in done.err
+    assert Path("tiny.pimc").read_bytes() == before
+
+
+def test_a_mistyped_file_is_met_with_the_nearest(pimc, tiny_image, here) -> None:
+    tiny_image.save("tiny.pimc")
+    assert "no such file (did you mean tiny.pimc?)" in pimc("report", "tiny.pimic").err

@@ -16,6 +16,8 @@ def say(text: str) -> None:
     Path("pimc.toml").write_text(text)
 
 
+#: Commands and keys whose parameters take several values.
+SEVERAL = {("recover", "die"), ("report", "image")}
 PROJECT = 'model = "tiny.onnx"\nchip = "ihp"\nseed = 901\n'
 
 
@@ -118,14 +120,14 @@ def test_no_options_are_needed(here: Path, name: str) -> None:
     }
     paths = {"model": "m.onnx", "image": "m.pimc", "calib": "c", "data": "d", "die": "x.die"}
     assert keys == {
-        key: (Path(paths[key]),) if name == "recover" and key == "die" else Path(paths[key])
-        for key in keys
+        key: (Path(paths[key]),) if (name, key) in SEVERAL else Path(paths[key]) for key in keys
     }
 
 
 def test_the_tables_name_parameters_that_there_are(called) -> None:
     keys = set(Shared.__dataclass_fields__)
-    found = {name: {str(one.name) for one in called(name)[name].params} for name in commands()}
+    every = {name: one for group in commands() for name, one in called(group).items()}
+    found = {name: {str(one.name) for one in command.params} for name, command in every.items()}
     for name, table in SHARED.items():
         assert table.keys() <= found[name], name
         assert set(table.values()) <= keys
@@ -134,3 +136,38 @@ def test_the_tables_name_parameters_that_there_are(called) -> None:
     every = set().union(*found.values())
     assert every >= NEVER | COMMON | OUTPUTS | DIES
     assert set(found) >= STEPS
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["completion", "bash"], ["chips", "ihp", "--toml"], ["zoo", "list", "--markdown"], ["ops"]],
+    ids=" ".join,
+)
+def test_what_is_the_same_everywhere_takes_nothing_from_a_project(pimc, model, words) -> None:
+    plain = pimc(*words)
+    say(PROJECT)
+    assert pimc(*words).out == plain.out
+    say("model = ")
+    assert pimc(*words).out == plain.out
+
+
+def test_a_broken_file_can_be_replaced(pimc, model: Path) -> None:
+    say("model = ")
+    assert pimc("init", "--force").code == 0
+    assert pimc("check").code == 0
+
+
+def test_a_command_of_a_group_is_not_the_one_of_its_name(pimc, model: Path, called) -> None:
+    say(PROJECT + '[run]\ninput = "x.npy"\n')
+    assert "no such network" in pimc("zoo", "run", "nothing").err
+    assert not any(one.name == "force" for one in called("zoo")["zoo run"].params)
+    say(PROJECT + '[zoo]\nfolder = "zoo"\n')
+    assert "[zoo]: no command with a table" in pimc("check").err
+
+
+def test_a_report_is_of_the_image(pimc, tiny_image, here: Path) -> None:
+    tiny_image.save("tiny.pimc")
+    say('image = "tiny.pimc"\n[report]\ntitle = "Ours"\n')
+    told = pimc("report", "--json").json
+    assert (told["title"], told["chapters"][0]["title"]) == ("Ours", "tiny.pimc")
+    assert told["project"]["options"] == {"what": "tiny.pimc", "--title": "Ours"}

@@ -52,3 +52,13 @@ def test_a_command_without_metrics_says_so(pimc, project: Path) -> None:
     done = pimc("info", "--metrics", "m.csv")
     assert done.code == 2
     assert "info has no metrics" in done.err
+
+
+@pytest.mark.parametrize("name", ["m.csv", ".pimc/metrics.csv"])
+def test_another_file_is_told_before_the_work(pimc, project: Path, name: str) -> None:
+    Path(".pimc").mkdir()
+    Path(name).write_text("a,b\n1,2\n")
+    done = pimc("program", "--die", "a.die", *(["--metrics", name] if name == "m.csv" else []))
+    assert done.code == 2
+    assert f"{name}: cannot be read as a table of metrics" in done.err
+    assert not Path("a.die").exists()

@@ -125,6 +125,12 @@ def test_steps_of_one_die(pimc, fresh, project: Path) -> None:
     assert fresh("program")
 
 
+def test_what_changes_no_result_does_nothing_again(fresh, project: Path) -> None:
+    assert fresh("program")
+    assert fresh("recover", "--memory", "4G")
+    assert not fresh("recover", "--memory", "5G", "--jobs", "1")
+
+
 def test_a_drawn_die_is_an_output(pimc, fresh, project: Path) -> None:
     (project / "pimc.toml").write_text(TEXT.replace('die = "chip.die"\n', "") + TABLES)
     assert fresh("recover")
