@@ -49,12 +49,8 @@ def run(settings: Settings, arguments: RunArguments) -> Report:
     as `pimc zoo list` shows them; weights that are trained here vary a little between machines.
     """
     from pimc.errors import UsageError
-    from pimc.tasks.find import task_named
     from pimc.zoo.get import get
-    from pimc.zoo.page import HEADER, row
     from pimc.zoo.record import network, update
-    from pimc.zoo.run import Limits
-    from pimc.zoo.run import run as measure
 
     known = network(arguments.name)
     partial = arguments.calib is not None or arguments.limit is not None
@@ -64,6 +60,12 @@ def run(settings: Settings, arguments: RunArguments) -> Report:
             where="--update",
             hint="leave --limit and --calib-limit out",
         )
+    # Torch takes its time: what is wrong with the arguments is said before.
+    from pimc.tasks.find import task_named
+    from pimc.zoo.page import HEADER, row
+    from pimc.zoo.run import Limits
+    from pimc.zoo.run import run as measure
+
     obtained = get(known, arguments.folder)
     note(f"{known.title}: {obtained.folder}", settings)
     count = known.dies if arguments.dies is None else arguments.dies
