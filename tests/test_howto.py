@@ -105,6 +105,13 @@ def test_what_a_page_says_can_be_done(
     assert follow(page, place, pimc)
 
 
+def test_what_is_installed_is_enough_for_what_follows() -> None:
+    """Without an extra nothing runs a network, which all pages for beginners do."""
+    pages = [DOCS.parent / "README.md", *DOCS.rglob("*.md")]
+    bare = re.compile(r"^pip install \.(?!\[)", re.M)
+    assert [page.name for page in pages if bare.search(page.read_text(encoding="utf-8"))] == []
+
+
 #: Enough images to run every step; the shown figures come from all of them.
 IMAGES = 200
 

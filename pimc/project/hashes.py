@@ -21,8 +21,8 @@ _TICK_NS = 2_000_000_000
 #: Suffixes of files of a project that are no data.
 _NO_DATA = frozenset(
     {
-        ".pimc", ".die", ".recovery", ".journal", ".onnx", ".py", ".md", ".html", ".yaml", ".yml",
-        ".sh", ".lock", ".log",
+        ".pimc", ".die", ".recovery", ".part", ".journal", ".onnx", ".py", ".md", ".html", ".yaml",
+        ".yml", ".sh", ".lock", ".log",
     }
 )  # fmt: skip
 _DATA_TOML = "data.toml"

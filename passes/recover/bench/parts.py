@@ -8,6 +8,7 @@ cut, the checkpoint finds its tensors.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -59,6 +60,7 @@ def lay(
         manifest, sealed = container.seal(FORMAT, VERSION, {}, new, known)
         file = manifest["sha256"][:16]
         container.save(_file(path, file), manifest, sealed)
+        _settle(path.parent)
         there |= dict.fromkeys(new, file)
     small = {name: value for name, value in tensors.items() if name not in large}
     return small, {name: (digest, there[digest]) for name, digest in digests.items()}
@@ -86,10 +88,12 @@ def take(path: Path, places: Mapping[str, tuple[str, str]]) -> dict[str, Tensor]
 def sweep(path: Path, used: Iterable[str]) -> None:
     """Remove the files beside a checkpoint that it does not use."""
     keep = {_file(path, file) for file in used}
-    for file in _files(path):
-        if file not in keep:
-            with suppress(OSError):
-                file.unlink()
+    gone = [file for file in _files(path) if file not in keep]
+    if gone:
+        _settle(path.parent)
+    for file in gone:
+        with suppress(OSError):
+            file.unlink()
 
 
 def discard(path: Path) -> None:
@@ -106,6 +110,16 @@ def _in_use(path: Path, there: dict[str, str], contents: Mapping[str, Tensor]) -
         held[file] = held.get(file, 0) + contents[digest].nbytes
     kept = {file for file, size in held.items() if size >= _IN_USE * _size(_file(path, file))}
     return {digest: file for digest, file in live.items() if file in kept}
+
+
+def _settle(folder: Path) -> None:
+    """Have the names of files on the disk before what comes next: power may fail between."""
+    with suppress(OSError):  # Windows opens no folder
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _size(path: Path) -> float:

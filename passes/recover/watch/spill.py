@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from pimc.errors import UsageError
 from pimc.work.memory import Memory
 
 __all__ = ["spilling"]
@@ -108,6 +109,11 @@ def _take(kept: torch.Tensor | _Laid) -> torch.Tensor:
         return kept
     value = torch.empty([kept.shape[axis] for axis in kept.order], dtype=kept.dtype)
     kept.file.raw.seek(kept.place)
-    kept.file.raw.readinto(_bytes(value))
+    if kept.file.raw.readinto(_bytes(value)) != value.nbytes:
+        raise UsageError(
+            "what lay there did not come back",
+            where=tempfile.gettempdir(),
+            hint="look after the disk, or set TMPDIR to a folder on another",
+        )
     back = np.argsort(kept.order).tolist()
     return value.permute(back)

@@ -25,7 +25,7 @@ class GetArguments:
         help="Where networks lie, each in a folder of its name [default: pimc/zoo in the user's "
         "cache].",
     )  # fmt: skip
-    force: bool = flag("--force", help="Make it again, also where it is there.")
+    force: bool = flag("--force", help="Make it again, over what is there.")
 
 
 def get(settings: Settings, arguments: GetArguments) -> Report:

@@ -49,6 +49,7 @@ def run(settings: Settings, arguments: RunArguments) -> Report:
     as `pimc zoo list` shows them; weights that are trained here vary a little between machines.
     """
     from pimc.errors import UsageError
+    from pimc.zoo.get import get
     from pimc.zoo.record import network, update
 
     known = network(arguments.name)
@@ -59,9 +60,8 @@ def run(settings: Settings, arguments: RunArguments) -> Report:
             where="--update",
             hint="leave --limit and --calib-limit out",
         )
-    # Only now what takes long to load: what can be refused without it has been.
+    # Torch takes its time: what is wrong with the arguments is said before.
     from pimc.tasks.find import task_named
-    from pimc.zoo.get import get
     from pimc.zoo.page import HEADER, row
     from pimc.zoo.run import Limits
     from pimc.zoo.run import run as measure

@@ -84,6 +84,12 @@ KINDS: tuple[Kind, ...] = (
         marks.container("pimc-recovery"),
     ),
     Kind(
+        "checkpoint",
+        "a part of the state of a recovery that was cut",
+        "`pimc recover` with `--resume` reads it where it lies, beside the state",
+        marks.container("pimc-recovery-part"),
+    ),
+    Kind(
         "plan",
         "part of a plan that --dump-dir wrote",
         "docs/passes.md says how a pass is run on it",

@@ -78,6 +78,7 @@ def test_what_is_wrong_is_told_before_anything_slow_is_imported(tiny_image, tmp_
         ["eval", str(tmp_path / "gone.pimc"), "--data", str(other)],
         ["program", str(tmp_path / "gone.pimc"), "--die", "a.die"],
         ["verify", str(tmp_path / "gone.pimc")],
+        ["zoo", "run", "no-such-network"],
     ]  # fmt: skip
     done = python(
         "import sys; from pimc.cli.main import run\n"

@@ -69,6 +69,7 @@ def test_a_damaged_store_is_begun_anew(here: Path) -> None:
     ("name", "counts"),
     [
         ("sub/b.png", True), ("data.toml", True), ("bench.pimccap", True), ("labels.txt", True),
+        ("x.recovery", False), ("x.recovery.0123456789abcdef.part", False),
         ("pimc.toml", False), (".hidden", False), ("x.pimc", False), ("x.die", False),
         ("run.py", False), ("out.csv", False),
     ],

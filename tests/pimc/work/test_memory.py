@@ -95,3 +95,17 @@ def test_too_little_is_refused_with_what_it_takes() -> None:
         Memory(1 << 20).require(1 << 30, "this step")
     assert caught.value.hint is not None
     assert bytes_of(caught.value.hint.split()[2]) >= taken_bytes() + (1 << 29)
+
+
+def test_workers_are_told_what_all_of_them_need_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "taken_bytes", lambda: 100 << 20)
+    with pytest.raises(UsageError) as caught:
+        Memory.of("2G", 4).require(700 << 20, "this step")
+    assert caught.value.message == (
+        "512 MiB for each of 4 workers are too little: this step needs 800 MiB"
+    )
+    assert caught.value.hint == "give --memory 3200M or more, or fewer --jobs"
+
+
+def test_what_is_left_of_what_nobody_asked_for_was_asked_for_by_nobody() -> None:
+    Memory(1 << 20, asked=False).less(1 << 10).require(1 << 60, "this step")

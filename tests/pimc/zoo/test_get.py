@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from pimc.errors import UsageError
+from pimc.files.writing.atomic import replacing
+from pimc.zoo import get as module
 from pimc.zoo.get import cache_folder, get
 from pimc.zoo.record import network
 
@@ -65,3 +70,32 @@ def test_the_cache_is_where_the_system_has_it(tmp_path: Path, monkeypatch) -> No
     assert cache_folder() == tmp_path / "pimc" / "zoo"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache_folder() == Path.home() / ".cache" / "pimc" / "zoo"
+
+
+def test_files_of_somebody_else_stay(tmp_path: Path) -> None:
+    own = tmp_path / FASHION.name / "README.md"
+    own.parent.mkdir()
+    own.write_text("mine")
+    with pytest.raises(UsageError, match=r"holds README\.md, which `pimc zoo get` did not make"):
+        get(FASHION, tmp_path)
+    assert own.read_text() == "mine"
+    assert get(FASHION, tmp_path, force=True).made
+
+
+def test_what_was_cut_is_made_again(tmp_path: Path, monkeypatch) -> None:
+    whole = get(FASHION, tmp_path / "whole").path("test.npz").read_bytes()
+
+    @contextmanager
+    def cut(path: Path) -> Iterator[BinaryIO]:
+        if path.name == "test.npz":
+            raise KeyboardInterrupt
+        with replacing(path) as stream:
+            yield stream
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "replacing", cut)
+        with pytest.raises(KeyboardInterrupt):
+            get(FASHION, tmp_path)
+    found = get(FASHION, tmp_path)
+    assert found.made
+    assert found.path("test.npz").read_bytes() == whole

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import stat
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -119,6 +122,37 @@ def test_a_part_that_is_not_what_it_was_is_refused(tiny_image, bench, tmp_path, 
     with pytest.raises(RecoveryError) as caught:
         Checkpoint(path, tiny_image, "selective").load(bench, State.first(tiny_image, 0))
     assert "\n" not in caught.value.message
+
+
+def test_names_are_on_the_disk_before_what_relies_on_them(
+    tiny_image, bench, tmp_path, monkeypatch
+) -> None:
+    """Parts before the checkpoint that names them, and that before others are removed."""
+    path, told = tmp_path / "a.recovery", list[str]()
+    checkpoint = Checkpoint(path, tiny_image, "selective")
+    checkpoint.save(bench, rich(tiny_image), 1)
+    (tmp_path / "a.recovery.0123456789abcdef.part").write_bytes(b"of a run that was cut")
+    bench.device.program(np.arange(3), np.full(3, 1))
+    sync, replace, unlink = os.fsync, Path.replace, Path.unlink
+
+    def noting(what: Callable[[Any], str], call: Callable[..., Any]) -> Callable[..., Any]:
+        def done(*given: Any, **options: Any) -> Any:
+            found = call(*given, **options)
+            told.append(what(given))
+            return found
+
+        return done
+
+    def kind(given: Any) -> str:
+        return "folder" if stat.S_ISDIR(os.fstat(given[0]).st_mode) else "content"
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", noting(kind, sync))
+        patch.setattr(Path, "replace", noting(lambda given: Path(given[1]).suffix, replace))
+        patch.setattr(Path, "unlink", noting(lambda given: "removed", unlink))
+        checkpoint.save(bench, rich(tiny_image), 2)
+    order = [one for one in told if one != "content"]
+    assert order == [".part", "folder", ".recovery", "folder", "removed"]
 
 
 def test_cut_at_any_step_of_writing_a_state_is_left(

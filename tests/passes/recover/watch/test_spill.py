@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from pimc.errors import UsageError
 from pimc.passes.recover.twin.straight import driven, mean_square
 from pimc.passes.recover.watch import spill
 from pimc.passes.recover.watch.spill import spilling
@@ -79,3 +80,16 @@ def test_values_in_memory_are_no_longer_held() -> None:
     total.backward()
     assert x.grad is not None
     assert torch.equal(x.grad, x.detach().exp())
+
+
+def test_what_does_not_come_back_whole_is_no_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = spill._written
+
+    def cut_short(laid: spill._Laid, value: torch.Tensor) -> bool:
+        done = written(laid, value)
+        laid.file.raw.truncate(laid.place + value.nbytes // 2)
+        return done
+
+    monkeypatch.setattr(spill, "_written", cut_short)
+    with pytest.raises(UsageError, match="did not come back"):
+        gradients(FULL, torch.contiguous_format)

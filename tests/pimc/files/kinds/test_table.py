@@ -42,6 +42,10 @@ def recovery(path: Path) -> None:
     container.save(path, *container.seal("pimc-recovery", 3, {}, {"a": np.zeros(1)}))
 
 
+def part(path: Path) -> None:
+    container.save(path, *container.seal("pimc-recovery-part", 1, {}, {"a": np.zeros(1)}))
+
+
 def dumped(path: Path) -> None:
     plan(build_tiny_model(), dump_dir=path.parent / "dump", stop_after="partition")
     found = sorted((path.parent / "dump").glob("*/plan.safetensors"))
@@ -83,6 +87,7 @@ MADE: Mapping[str, tuple[str, Callable[[Path], object]]] = {
     "die": ("die", die),
     "capture": ("capture", lambda path: Capture("0" * 64, "lab", {}, {}).save(path)),
     "checkpoint": ("checkpoint", recovery),
+    "part of a checkpoint": ("checkpoint", part),
     "plan": ("plan", dumped),
     "weights": ("weights", lambda path: save_file({"w": np.zeros(2)}, path)),
     "torch": ("torch", saved(STATE)),
