@@ -205,9 +205,8 @@ def _by_part(summary: Summary, key: str) -> str:
 
 def _provenance(image: Image, summary: Summary) -> list[Block]:
     """What the manifest says of where the image comes from."""
-    note = image.manifest.get("recovery") or {}
     told = {"sha256", "model", "chip", "layers", "tensors", "provenance", "phases", "version"}
-    calibration = image.manifest.get("calibration") or {}
+    calibration = {} if image.calibration is None else image.calibration.entry()
     further = {
         name: value
         for name, value in image.manifest.items()
@@ -217,7 +216,7 @@ def _provenance(image: Image, summary: Summary) -> list[Block]:
         ("Image", image.sha256),
         ("Format", f"version {summary['format_version']}"),
         ("Model", f"{image.model.name}, {image.model.sha256}"),
-        ("Recovered from", note.get("parent", "")),
+        ("Recovered from", "" if image.recovery is None else image.recovery.parent),
         ("Calibration data", calibration.get("sha256", "")),
         *((f"Calibration: {name}", plain(value)) for name, value in calibration.items()
           if name != "sha256"),

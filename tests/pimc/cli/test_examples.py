@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 from pathlib import Path
@@ -28,7 +29,10 @@ def folder(tmp_path_factory, tiny_model, tiny_image: Image, tiny_inputs) -> Path
     tiny_image.save(folder / "model.pimc")
     levels = tiny_image.levels.copy()
     levels[tuple(np.argwhere(tiny_image.used)[0])] ^= 1
-    tiny_image.updated(levels=levels).save(folder / "model.r1.pimc")
+    recovered = tiny_image.updated(levels=levels)
+    recovered.save(folder / "model.r1.pimc")
+    report = {"die": "sim:7", "strategy": "selective", "sha256": recovered.sha256, "stages": []}
+    (folder / "model.r1.report.json").write_text(json.dumps(report))
     die = Die.simulated(7)
     Session(tiny_image, die=die)
     die.save(folder / "chip7.die")
