@@ -171,7 +171,10 @@ class Checkpoint:
         places = self._places(entry.get("parts", {}))
         self._laid.clear()
         self._laid.update(places)
-        return entry, {**tensors, **take(self.path, places)}
+        try:
+            return entry, {**tensors, **take(self.path, places)}
+        except RecoveryError as cause:
+            raise RecoveryError(cause.message, cause.where, _HINT) from cause
 
     def _places(self, parts: Mapping[str, Any]) -> Places:
         """Where large tensors lie."""

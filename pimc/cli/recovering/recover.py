@@ -102,8 +102,7 @@ def _memory_text(arguments: RecoverArguments) -> str:
     if arguments.workers.cluster is not None:
         return whole if arguments.memory else "half of what the machine of a worker has"
     usual = "" if arguments.memory else ", half of what there is"
-    jobs = arguments.workers.jobs
-    return whole + usual + (f", shared by {jobs} workers" if jobs > 1 else "")
+    return whole + usual + (", shared by the workers" if arguments.workers.jobs > 1 else "")
 
 
 def _warnings(image: Image, calib: Dataset, labelled: Batches | None) -> list[str]:
@@ -196,14 +195,14 @@ def _alone(
     if labelled is not None:
         in_float = accuracy(float_session(image), labelled, progress=progress, description="float")
         ideal = accuracy(Session(image), labelled, progress=progress, description="perfect cells")
-    with _resumable(settings) as begun:
+    with _resumable(settings) as (begun, going_on):
         job = job_of(image, path, found, settings.seed, arguments)
         checkpoint = Checkpoint(job.output.with_suffix(SUFFIX), image, strategy)
         goes_on = arguments.resume and checkpoint.path.exists()
         # A recovery that goes on says itself what the chip must hold by now.
         if job.device is not None and not goes_on:
             require_begins(image, job.device, checkpoint)
-        begun.append(checkpoint)
+        (going_on if goes_on else begun).append(checkpoint)
         if goes_on:
             # What was before is gone where the chip stayed as the cut left it.
             checkpoint = checkpoint.as_told()
@@ -248,26 +247,28 @@ def _mark(labelled: Batches | None) -> str:
 
 
 @contextmanager
-def _resumable(settings: Settings) -> Iterator[list[Checkpoint]]:
+def _resumable(settings: Settings) -> Iterator[tuple[list[Checkpoint], list[Checkpoint]]]:
     """Keeps the checkpoints of dies that were begun while the command was cut, and no others.
 
     Where cells may have been written by then the checkpoint stays whatever went wrong: without it
-    nobody knows what the chip holds.
+    nobody knows what the chip holds. One that a run goes on from stays, too: what the run could not
+    do, another may.
     """
     from pimc.errors import DeviceError, PimcError, RecoveryError
 
     begun: list[Checkpoint] = []
+    going_on: list[Checkpoint] = []
     try:
-        yield begun
+        yield begun, going_on
     except RecoveryError:
         raise
     except (PimcError, KeyboardInterrupt) as cause:
         if not isinstance(cause, DeviceError | KeyboardInterrupt):
             _remove([checkpoint for checkpoint in begun if not checkpoint.wrote])
-        if any(checkpoint.path.exists() for checkpoint in begun):
+        if any(checkpoint.path.exists() for checkpoint in [*begun, *going_on]):
             note("recovery was cut; go on with --resume", settings)
         raise
-    _remove(begun)
+    _remove([*begun, *going_on])
 
 
 def _remove(checkpoints: list[Checkpoint]) -> None:

@@ -181,10 +181,11 @@ class _Run:
         tasks = (
             (job, (*shared, job, _content(job, given), _stale(job, resume=resume))) for job in todo
         )
+        cut = {job.source for job in todo if resume and job.checkpoint.exists()}
         results = completed(self.pool, recover_one, tasks)
         for job, done in progress(results, "dies", len(todo)):
             if isinstance(done, Failed):
-                yield job, self._failed(job, done)
+                yield job, self._failed(job, done, went_on=job.source in cut)
             else:
                 yield job, self._done(job, done)
 
@@ -200,10 +201,12 @@ class _Run:
         discard(job.checkpoint)
         return row
 
-    def _failed(self, job: DieJob, failed: Failed) -> Row:
+    def _failed(self, job: DieJob, failed: Failed, *, went_on: bool) -> Row:
+        """Its row; a checkpoint that it went on from stays for another run."""
         error = failed.error
         self.tell(job, error)
-        if not isinstance(error, DeviceError | RecoveryError) and not self._wrote(job):
+        lasting = went_on or isinstance(error, DeviceError | RecoveryError)
+        if not lasting and not self._wrote(job):
             discard(job.checkpoint)
         return {
             **self.wafer.unrecovered(job),

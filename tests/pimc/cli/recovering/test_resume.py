@@ -114,6 +114,45 @@ def test_too_little_memory_is_refused(pimc, job) -> None:
     assert pimc("recover", "--calib", "data", "--memory", "much").code == 2
 
 
+@pytest.mark.parametrize("several", [(), ("--dies", 1)])
+def test_what_a_run_could_not_go_on_with_another_goes_on_with(
+    pimc, job, monkeypatch, several
+) -> None:
+    """A state that was cut before any cell was written stays where the memory is too little."""
+    from pimc.passes.recover.bench import parts
+
+    monkeypatch.setattr(parts, "_LARGE_BYTES", 1 << 10)
+    dies = several or ("--die", "chip.die")
+    arguments = ("recover", "tiny.pimc", "--calib", "data", *dies, *QUICK)
+    saves: list[int] = []
+    save = Checkpoint.save
+
+    def first_alone(self: Checkpoint, *given: Any) -> None:
+        save(self, *given)
+        saves.append(1)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "save", first_alone)
+        assert pimc(*arguments).code == 130
+    assert saves == [1]
+    held = {n: sha256_file(n) for n in names(job) if ".recovery" in n}
+    assert len(held) > 1
+    done = pimc(*arguments, "--memory", "20M", "--resume")
+    assert (done.code, "too little" in done.err) == (2, True), done.err
+    assert {n: sha256_file(n) for n in names(job) if ".recovery" in n} == held
+    # A part that is gone is told with what can be done.
+    part = next(Path(n) for n in held if n.endswith(".part"))
+    content = part.read_bytes()
+    part.unlink()
+    done = pimc(*arguments, "--resume")
+    assert (done.code, part.name in done.err) == (2, True), done.err
+    assert "recover without --resume to start again" in done.err
+    part.write_bytes(content)
+    assert pimc(*arguments, "--resume").code == 0
+    assert not [n for n in names(job) if ".recovery" in n]
+
+
 @pytest.mark.parametrize("command", ["capture", "recover"])
 @pytest.mark.parametrize("when", range(4))
 def test_ctrl_c_while_writing_leaves_no_half_file(
