@@ -74,7 +74,7 @@ def _nearest(where: str | None) -> str:
 
     path = Path(where or "")
     try:
-        beside = sorted(other.name for other in path.parent.iterdir())
+        beside = sorted(one.name for one in path.parent.iterdir() if one.name[:1] != ".")
     except (OSError, ValueError):  # no folder, or no path at all
         return ""
     return did_you_mean(path.name, beside)

@@ -8,6 +8,8 @@ sink.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -58,7 +60,7 @@ class MlflowSink:
         where: a tracking URI; empty for what the environment says.
 
     Raises:
-        UsageError: the extra is not installed.
+        UsageError: the extra is not installed, or there is no such place.
     """
 
     def __init__(self, where: str) -> None:
@@ -67,16 +69,38 @@ class MlflowSink:
         except ImportError as cause:
             raise _missing("mlflow") from cause
         self._mlflow, self._where = mlflow, where
+        with self._heard():
+            self._begin()
 
     def log(self, done: Done) -> None:
-        """Add a run, with options as parameters."""
+        """Add a run, with options as parameters.
+
+        Raises:
+            UsageError: MLflow does not take it.
+        """
+        with self._heard():
+            self._begin()
+            with self._mlflow.start_run(run_name=done.command):
+                self._mlflow.log_params({"command": done.command, **done.options})
+                self._mlflow.log_metrics({"seconds": done.seconds, "ok": float(done.ok)})
+                self._mlflow.log_metrics(dict(done.figures))
+
+    def _begin(self) -> None:
         if self._where:
             self._mlflow.set_tracking_uri(self._where)
         self._mlflow.set_experiment("pimc")
-        with self._mlflow.start_run(run_name=done.command):
-            self._mlflow.log_params({"command": done.command, **done.options})
-            self._mlflow.log_metrics({"seconds": done.seconds, "ok": float(done.ok)})
-            self._mlflow.log_metrics(dict(done.figures))
+
+    @contextmanager
+    def _heard(self) -> Iterator[None]:
+        """What MLflow refuses, in its words."""
+        try:
+            yield
+        except self._mlflow.exceptions.MlflowException as cause:
+            raise UsageError(
+                f"MLflow does not take metrics: {cause}",
+                where=f"mlflow:{self._where}",
+                hint="name a server or a database, such as mlflow:sqlite:///runs.db",
+            ) from cause
 
 
 def _missing(extra: str) -> UsageError:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from random import Random
 
-from pimc.cli.registry import commands
+from pimc.cli.project.keys import SHARED
 from pimc.errors import UsageError
 from pimc.project.file import read_project
 from pimc.project.hashes import Hashes
@@ -44,7 +44,7 @@ def _project_target() -> Target:
         _USAGE,
         [_PROJECT, b"", b'model = "model.onnx"\n'],
         {"raw": damaged, "values": toml_changed},
-        lambda path: read_project(path, commands()),
+        lambda path: read_project(path, SHARED),
         lambda path: ["check", "--project", path],
         beside={"model.onnx": write_samples.model().SerializeToString(deterministic=True)},
     )

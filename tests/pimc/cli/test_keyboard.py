@@ -95,3 +95,8 @@ def test_a_mistyped_name_is_met_with_the_nearest(pimc, tiny_image, here, words, 
     done = pimc(*words)
     assert done.code == 2
     assert told in done.err
+
+
+def test_hidden_files_are_not_what_was_meant(pimc, here) -> None:
+    (here / ".pimc").mkdir()
+    assert "did you mean" not in pimc("info", "a.pimc").err
