@@ -32,7 +32,9 @@ def man_pages() -> dict[str, str]:
     }
     for name, entry in entries.items():
         for title, found in _with_parts(f"pimc {name}", entry.load()):
-            pages[f"{title.replace(' ', '-')}.1"] = _of_command(title, found, entry.summary)
+            part = (found.help or "").strip().partition("\n")[0].rstrip(".")
+            summary = entry.summary if title == f"pimc {name}" else part
+            pages[f"{title.replace(' ', '-')}.1"] = _of_command(title, found, summary)
     return pages
 
 

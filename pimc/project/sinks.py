@@ -95,11 +95,12 @@ class MlflowSink:
         """What MLflow refuses, in its words."""
         try:
             yield
-        except self._mlflow.exceptions.MlflowException as cause:
+        except (self._mlflow.exceptions.MlflowException, ImportError) as cause:
             raise UsageError(
                 f"MLflow does not take metrics: {cause}",
                 where=f"mlflow:{self._where}",
-                hint="name a server or a database, such as mlflow:sqlite:///runs.db",
+                hint="name a server; a database needs `pip install mlflow`, a folder the variable"
+                " MLFLOW_ALLOW_FILE_STORE=true",
             ) from cause
 
 

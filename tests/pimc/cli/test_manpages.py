@@ -23,6 +23,10 @@ def test_every_command_has_a_page_and_the_first_lists_them() -> None:
         assert example.replace("-", "\\-") in PAGES[f"pimc-{name}.1"]
 
 
+def test_a_part_of_a_command_says_what_it_does_itself() -> None:
+    assert "pimc\\-zoo\\-run - Measure a network of the zoo" in PAGES["pimc-zoo-run.1"]
+
+
 def test_every_option_is_on_its_page() -> None:
     for name, entry in commands().items():
         for parameter in entry.load().params:

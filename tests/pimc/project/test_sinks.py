@@ -59,13 +59,16 @@ def test_mlflow_gets_a_run_a_step(tmp_path: Path, monkeypatch) -> None:
     assert run.info.run_name == "eval"
 
 
-def test_what_mlflow_refuses_is_told_when_it_is_opened(tmp_path: Path) -> None:
+def test_what_mlflow_refuses_is_told_when_it_is_opened(tmp_path: Path, monkeypatch) -> None:
     try:
         import mlflow  # noqa: F401
     except ImportError as cause:
         pytest.skip(f"mlflow cannot be imported: {cause}")
-    with pytest.raises(UsageError, match="MLflow does not take metrics"):
-        open_sink("mlflow:nowhere://x", tmp_path)
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
+    monkeypatch.setitem(sys.modules, "alembic", None)
+    for where in ("nowhere://x", f"sqlite:///{tmp_path / 'runs.db'}"):
+        with pytest.raises(UsageError, match="MLflow does not take metrics"):
+            open_sink(f"mlflow:{where}", tmp_path)
 
 
 @pytest.mark.parametrize(
