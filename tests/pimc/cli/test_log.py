@@ -27,18 +27,14 @@ def test_json_lines_tell_of_a_run(pimc, model: Path, before: bool) -> None:
     words = ["compile", "tiny.onnx", "--seed", "900"]
     done = pimc(*options, *words) if before else pimc(*words, *options)
     told = events(done.err)
-    assert [line["event"] for line in told] == [
-        "started",
-        "waiting",
-        "note",
-        "written",
-        "finished",
-    ]
+    names = ["started", "waiting", "note", "written", "finished"]
+    assert [line["event"] for line in told] == names
     assert {line["command"] for line in told} == {"compile"}
-    assert told[0]["fields"]["model"] == "tiny.onnx"
-    assert told[3]["fields"]["bytes"] == Path("tiny.pimc").stat().st_size
-    assert told[4]["fields"]["exit_code"] == 0
-    assert told[2]["fields"]["message"].startswith("note: compiled without --calib")
+    begun, _, noted, written, ended = (line["fields"] for line in told)
+    assert begun["model"] == "tiny.onnx"
+    assert written["bytes"] == Path("tiny.pimc").stat().st_size
+    assert ended["exit_code"] == 0
+    assert noted["message"].startswith("note: compiled without --calib")
     assert "arrays" in done.out
 
 
