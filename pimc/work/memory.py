@@ -152,8 +152,14 @@ class Memory:
         return self if self.limit is None else replace(self, limit=max(self.limit - count, 1))
 
     def tidy(self, count: int = 0) -> None:
-        """Hand memory that was freed back to the system, where so many bytes find no room."""
-        if self.limit is not None and (not count or taken_bytes() + count > self.limit):
+        """Hand memory that was freed back to the system, where so many bytes find no room.
+
+        Without a number: where the process has grown since that was done last.
+        """
+        if self.limit is None:
+            return
+        taken = taken_bytes()
+        if taken + count > self.limit if count else taken > _kept_bytes + _WORTH_BYTES:
             give_back()
 
     def require(self, count: int, what: str) -> None:
@@ -182,14 +188,19 @@ class Memory:
 
 #: As much as there is.
 UNLIMITED = Memory()
+#: To look through all objects takes tenths of a second: a process that grew by less does not.
+_WORTH_BYTES = 64 << 20
+_kept_bytes = 0
 
 
 def give_back() -> None:
     """Hand memory that nobody refers to back to the system."""
+    global _kept_bytes
     gc.collect()  # what refers to itself
     trim = _trim()  # what the C library keeps
     if trim is not None:
         trim(0)
+    _kept_bytes = taken_bytes()
 
 
 @cache
