@@ -139,6 +139,7 @@ def test_a_wide_network_stays_within_its_budget(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         return int(done.stdout)
 
+    peak(0)  # Numba compiles what it has to; the process holds more than what is asked for then
     free, bound = peak(0), peak(400)
     assert (tmp_path / "0.pimc").read_bytes() == (tmp_path / "400.pimc").read_bytes()
     assert bound <= 400
