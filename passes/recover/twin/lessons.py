@@ -70,7 +70,7 @@ class _Plan(NamedTuple):
 def lessons(student: Student, data: Dataset) -> Lessons:
     """The float network's lessons for ``data``; they depend on no twin, and keep none."""
     # Closed with the lessons, which several trainings may share.
-    file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
+    file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115, it lives as long
     kept = np.zeros(len(data), np.bool_)
     found = Lessons(replace(student, twin=Twin({})), _plan(student, data), kept, file)
     weakref.finalize(found, file.close)

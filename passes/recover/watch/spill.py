@@ -28,7 +28,7 @@ class _File:
     """A file without a name, which goes when this does."""
 
     def __init__(self) -> None:
-        self.raw = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
+        self.raw = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115, it lives as long
         weakref.finalize(self, self.raw.close)
 
 

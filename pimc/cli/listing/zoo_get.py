@@ -12,7 +12,16 @@ from pimc.cli.options.fields import argument, flag, option
 from pimc.cli.options.values import FILE
 from pimc.cli.text import facts
 
-__all__ = ["COMMAND", "GetArguments", "get"]
+__all__ = ["COMMAND", "GetArguments", "get", "networks_folder"]
+
+
+def networks_folder() -> Path | None:
+    """The option of where networks lie."""
+    return option(
+        "--folder", type=FILE, metavar="DIR",
+        help="Where networks lie, each in a folder of its name [default: pimc/zoo in the user's "
+        "cache].",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -20,11 +29,7 @@ class GetArguments:
     """What ``pimc zoo get`` takes."""
 
     name: str = argument(type=click.STRING, metavar="NETWORK")
-    folder: Path | None = option(
-        "--folder", type=FILE, metavar="DIR",
-        help="Where networks lie, each in a folder of its name [default: pimc/zoo in the user's "
-        "cache].",
-    )  # fmt: skip
+    folder: Path | None = networks_folder()
     force: bool = flag("--force", help="Make it again, over what is there.")
 
 

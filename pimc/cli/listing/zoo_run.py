@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from pimc.cli.command import Report, Settings, command, note
+from pimc.cli.listing.zoo_get import networks_folder
 from pimc.cli.options.fields import argument, flag, option
 from pimc.cli.options.task import told_of
-from pimc.cli.options.values import FILE
 from pimc.cli.text import facts
 
 __all__ = ["COMMAND", "RunArguments", "run"]
@@ -34,11 +34,7 @@ class RunArguments:
         "--limit", type=click.IntRange(1),
         help="Judge on the first samples only [default: as the record says].",
     )  # fmt: skip
-    folder: Path | None = option(
-        "--folder", type=FILE, metavar="DIR",
-        help="Where networks lie, each in a folder of its name [default: pimc/zoo in the user's "
-        "cache].",
-    )  # fmt: skip
+    folder: Path | None = networks_folder()
     update: bool = flag("--update", help="Write what was measured into the network's record.")
 
 

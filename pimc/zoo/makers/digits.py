@@ -95,7 +95,7 @@ def _exported(net: nn.Module, example: torch.Tensor) -> bytes:
 
     import torch
 
-    stream = io.BytesIO()
+    stream = io.BytesIO()  # the exporter takes one, though its types name paths alone
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of itself
         torch.onnx.export(
