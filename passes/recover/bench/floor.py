@@ -16,7 +16,7 @@ from pimc.passes.recover.bench.bench import Bench
 from pimc.passes.recover.recovery import Floor, LayerCost
 from pimc.passes.recover.twin.goal import error_of_mean
 from pimc.passes.recover.twin.twin import Twin
-from pimc.passes.recover.watch.layers import Shelf, outputs_beside, read_in_parts
+from pimc.passes.recover.watch.layers import Shelf, outputs_beside
 from pimc.passes.recover.watch.network import network_outputs
 from pimc.plan.records import layer_of, repeated_layers
 from pimc.runtime.die.die import Die
@@ -24,8 +24,9 @@ from pimc.runtime.door.abilities import saturation_of
 from pimc.runtime.door.device import Saturation
 from pimc.runtime.feeds import Feed, tensors
 from pimc.runtime.graph.executor import ArrayCall
+from pimc.runtime.ops.parts import by_samples
 from pimc.runtime.sequences import samples_first
-from pimc.runtime.session import Session
+from pimc.runtime.session import BATCH_SIZE, Session
 from pimc.runtime.teacher import teacher_array
 
 __all__ = ["floor_of", "outputs_noise", "with_perfect_cells"]
@@ -92,9 +93,9 @@ def _costs(bench: Bench, image: Image, session: Session) -> tuple[LayerCost, ...
 
     def read(node: ir.Node, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         name = layer_of(node)
-        found = read_in_parts(session.layers[name], x)
+        found = by_samples(session.layers[name], x, BATCH_SIZE)
         errors[name] += float((found - y).square_().mean()) * len(x)
-        settled = read_in_parts(noiseless.layers[name], x).sub_(y).square_()
+        settled = by_samples(noiseless.layers[name], x, BATCH_SIZE).sub_(y).square_()
         lasting[name] += float(settled.mean()) * len(x)
         return found
 

@@ -16,11 +16,12 @@ import onnx_ir as ir
 import torch
 
 from pimc.image.image import Image, ImageLayer
-from pimc.passes.recover.watch.layers import Shelf, layer_outputs, read_in_parts
+from pimc.passes.recover.watch.layers import Shelf, layer_outputs
 from pimc.plan.records import layer_of
 from pimc.runtime.feeds import Feed
 from pimc.runtime.graph.executor import ArrayCall
-from pimc.runtime.session import Session
+from pimc.runtime.ops.parts import by_samples
+from pimc.runtime.session import BATCH_SIZE, Session
 
 __all__ = [
     "Fit",
@@ -129,7 +130,7 @@ def _one_by_one(
     def on_chip(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
         name = layer_of(node)
         layer = session.layers[name].layer
-        y = read_in_parts(partial(chip, node), x)
+        y = by_samples(partial(chip, node), x, BATCH_SIZE)
         line = shared.get(name) or fitted_line(layer, [y], [wanted.take((name, 0))], fit)
         slope, offset = line
         # What is fitted stands in front of the values the layer had: y = gain · raw + bias.
@@ -164,7 +165,7 @@ def _shared_lines(
     def both(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
         y, name = teacher(node, x), layer_of(node)
         if name in names:
-            found.setdefault(name, []).append(read_in_parts(partial(chip, node), x))
+            found.setdefault(name, []).append(by_samples(partial(chip, node), x, BATCH_SIZE))
             wanted.setdefault(name, []).append(y)
         return y
 

@@ -17,12 +17,13 @@ import torch
 
 from pimc.image.image import Image, ImageLayer
 from pimc.passes.recover.digital.calibrate import along, fitted_line
-from pimc.passes.recover.watch.layers import Shelf, layer_outputs, read_in_parts
+from pimc.passes.recover.watch.layers import Shelf, layer_outputs
 from pimc.plan.records import layer_of
 from pimc.runtime.crossbar import CrossbarLayer
 from pimc.runtime.feeds import Feed
 from pimc.runtime.graph.executor import ArrayCall
-from pimc.runtime.session import Session
+from pimc.runtime.ops.parts import by_samples
+from pimc.runtime.session import BATCH_SIZE, Session
 
 __all__ = ["fit_ranges"]
 
@@ -74,7 +75,7 @@ def _fitted(
 ) -> tuple[torch.Tensor, float]:
     """What the chip gives with the ranges of ``layer``, columns fitted, and how far off it is."""
     bound = CrossbarLayer.of(session.image, layer, session.device, "cpu")
-    y = read_in_parts(bound, x)
+    y = by_samples(bound, x, BATCH_SIZE)
     y = along(layer, y, fitted_line(layer, [y], [wanted]))
     return y, float((y - wanted).square().mean())
 

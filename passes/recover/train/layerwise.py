@@ -21,6 +21,7 @@ from pimc.passes.recover.twin.noisy import NoisyLayer, parameters_of
 from pimc.passes.recover.twin.student import Student, distance
 from pimc.plan.records import layer_of
 from pimc.runtime.crossbar import CrossbarLayer
+from pimc.runtime.ops.parts import by_samples
 from pimc.runtime.session import BATCH_SIZE
 
 __all__ = ["LayerwiseOptions", "train_rest"]
@@ -69,7 +70,7 @@ def train_rest(
         if name in rest:
             return rest[name](x)
         with torch.no_grad():
-            return torch.cat([chip[name](part) for part in x.split(BATCH_SIZE)])
+            return by_samples(chip[name], x, BATCH_SIZE)
 
     def loss_of(batch: Batch) -> torch.Tensor:
         for layer in rest.values():

@@ -16,9 +16,9 @@ from pimc.passes.recover.watch.calls import Call, next_call
 from pimc.plan.records import layer_of
 from pimc.runtime.feeds import Feed
 from pimc.runtime.graph.executor import ArrayCall
-from pimc.runtime.session import BATCH_SIZE, Session
+from pimc.runtime.session import Session
 
-__all__ = ["Room", "Shelf", "Taught", "layer_outputs", "outputs_beside", "read_in_parts"]
+__all__ = ["Room", "Shelf", "Taught", "layer_outputs", "outputs_beside"]
 
 #: Of a node, its input and its output.
 Beside: TypeAlias = Callable[[ir.Node, torch.Tensor, torch.Tensor], torch.Tensor]
@@ -98,20 +98,6 @@ class Taught:
         if self._shelf is None:
             self._shelf = layer_outputs(session, teacher, inputs)
         return self._shelf
-
-
-def read_in_parts(read: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-    """What ``read`` gives for ``x``: all images at once would not fit a processor's caches."""
-    if len(x) <= BATCH_SIZE:
-        return read(x)
-    first, *others = x.split(BATCH_SIZE)
-    y = read(first)
-    whole = y.new_empty((len(x), *y.shape[1:]))
-    whole[: len(first)] = y
-    for number, part in enumerate(others, 1):
-        start = number * BATCH_SIZE
-        whole[start : start + len(part)] = read(part)
-    return whole
 
 
 class Room(NamedTuple):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pimc.runtime.ops.parts import by_samples
 from pimc.runtime.ops.registry import NotNative, op
 
 _CONV: dict[int, Callable[..., Tensor]] = {
@@ -21,6 +22,8 @@ _CONV_TRANSPOSE: dict[int, Callable[..., Tensor]] = {
     2: functional.conv_transpose2d,
     3: functional.conv_transpose3d,
 }
+#: Inputs that a convolution takes at a time: it makes copies of them.
+_AT_ONCE = 4_000_000
 
 
 @op("MatMul")
@@ -126,9 +129,16 @@ def conv(
     steps = list(strides or [1] * rank)
     spread = list(dilations or [1] * rank)
     begins, ends = window_pads(auto_pad, pads, x.shape[2:], weight.shape[2:], steps, spread)
-    if begins != ends:
-        x, begins = pad_ends(x, begins, ends), [0] * rank
-    return _CONV[rank](x, weight, bias, steps, begins, spread, group)
+
+    def some(x: Tensor) -> Tensor:
+        if begins == ends:
+            return _CONV[rank](x, weight, bias, steps, begins, spread, group)
+        padded = pad_ends(x, begins, ends)
+        return _CONV[rank](padded, weight, bias, steps, [0] * rank, spread, group)
+
+    # Gradients need all padded and reordered copies anyhow.
+    step = len(x) if torch.is_grad_enabled() else max(1, _AT_ONCE // max(1, x[:1].numel()))
+    return by_samples(some, x, step)
 
 
 @op("ConvTranspose")
