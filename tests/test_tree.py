@@ -17,6 +17,7 @@ ELSEWHERE: dict[str, str] = {
     "passes/quantize/learn.py": "tests/passes/recover/learn/test_learn.py",
     "passes/quantize/outputs.py": "tests/passes/quantize/test_quantize.py",
     "passes/rotate/carried.py": "tests/passes/rotate/test_streams.py",
+    "passes/recover/bench/bench.py": "tests/passes/recover/test_loop.py",
     "passes/recover/bench/judge.py": "tests/passes/recover/test_loop.py",
     "passes/recover/know/clipping.py": "tests/passes/recover/know/test_codes.py",
     "passes/recover/know/outputs.py": "tests/passes/recover/test_coarse.py",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from pimc.image.image import Image
-from pimc.passes.recover.bench.bench import MIN_HELD_OUT
+from pimc.passes.recover.bench.known import MIN_HELD_OUT
 from pimc.passes.recover.know.findings import Findings
 from pimc.passes.recover.options import RecoverOptions
 from pimc.passes.recover.recovery import Basis, Floor, Stage, Verdict

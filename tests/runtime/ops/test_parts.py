@@ -21,7 +21,8 @@ def test_parts_are_put_together_in_order(step: int, count: int) -> None:
 
     y = by_samples(doubled, x, step)
     assert torch.equal(y, 2 * x[:, None])
-    assert max(met) <= step and sum(met) == count
+    assert max(met) <= step
+    assert sum(met) == count
 
 
 def test_a_large_convolution_gives_what_its_samples_give_alone(monkeypatch) -> None:

@@ -14,8 +14,8 @@ from pimc.api import compile as compile_model
 from pimc.chip.design import Chip
 from pimc.data.dataset import Dataset
 from pimc.image.image import Image
-from pimc.passes.recover.bench.bench import held_out_part
 from pimc.passes.recover.bench.floor import with_perfect_cells
+from pimc.passes.recover.bench.known import held_out_part
 from pimc.passes.recover.loop import recover
 from pimc.passes.recover.options import RecoverOptions
 from pimc.passes.recover.recovery import Floor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pimc.passes.recover import DistillOptions, RecoverOptions, recover
-from pimc.passes.recover.bench.bench import held_out_part
+from pimc.passes.recover.bench.known import held_out_part
 from pimc.passes.recover.recovery import Basis, Limit
 from pimc.passes.recover.watch import layers
 from pimc.runtime.capture import CaptureOptions
