@@ -22,7 +22,7 @@ from pimc.runtime.door.abilities import ReadsLayers, Resumable, age_of
 from pimc.runtime.door.device import Device
 from pimc.runtime.door.program import program
 from pimc.runtime.door.sim_driver import simulated
-from pimc.runtime.graph.executor import ArrayCall, Executor
+from pimc.runtime.graph.executor import ArrayCall, Executor, JointCall
 from pimc.runtime.interface import NodeArg, inputs_of, node_arg, outputs_of
 from pimc.runtime.ort.arguments import fitting
 from pimc.runtime.ort.methods import ModelMetadata, OrtMethods
@@ -216,6 +216,22 @@ class Session(OrtMethods):
         self._follow_age()
         with torch.inference_mode(), at_most(self._threads_allowed), self._threads():
             return self.executor.run(inputs, want=want, array=array or _Reads(self))
+
+    def evaluate_together(self, inputs: Mapping[str, torch.Tensor], array: JointCall) -> None:
+        """Run the network for all samples, :data:`BATCH_SIZE` at a time between the layers.
+
+        Args:
+            array: told of a layer's inputs for all samples, part by part; gives its outputs.
+        """
+        count = max((len(value) for value in inputs.values() if value.dim()), default=1)
+        step = count if self.executor.layers_in_bodies else BATCH_SIZE
+        parts = [
+            {n: v[start : start + step] if v.dim() else v for n, v in inputs.items()}
+            for start in range(0, count, max(1, step))
+        ]
+        self._follow_age()
+        with torch.inference_mode(), at_most(self._threads_allowed), self._threads():
+            self.executor.run_together(parts, array)
 
     def array(self, node: ir.Node, x: torch.Tensor) -> torch.Tensor:
         """What an array layer gives on the chip."""

@@ -15,21 +15,23 @@ import onnx_ir as ir
 import torch
 
 from pimc.errors import ModelError
-from pimc.plan.records import bodies
+from pimc.plan.records import bodies, is_array_node
 from pimc.runtime.graph.native import Setting
 from pimc.runtime.graph.resolve import build
 from pimc.runtime.graph.steps import (
     ArrayCall,
+    JointCall,
     Plan,
     Scheduled,
     Scope,
     broken_between,
     execute,
+    execute_together,
     schedule,
 )
 from pimc.runtime.ops.values import float_or, from_numpy
 
-__all__ = ["ArrayCall", "Executor"]
+__all__ = ["ArrayCall", "Executor", "JointCall"]
 
 #: Types of inputs that are numbers of something: tokens, places.
 _WHOLE = {ir.DataType.INT32: torch.int32, ir.DataType.INT64: torch.int64}
@@ -110,13 +112,43 @@ class Executor:
         """
         wanted = self._plan.outputs if want is None else tuple(want)
         entries = self._schedule(frozenset(inputs), wanted)
+        values = self._values(inputs)
+        execute(entries, Scope(values, array or self._array))
+        return {name: values[name] for name in wanted}
+
+    @property
+    def layers_in_bodies(self) -> bool:
+        """Whether a layer on the array lies in a body of control flow."""
+        return any(
+            is_array_node(node)
+            for step in self._plan.steps
+            for body in bodies(step.node)
+            for node in body.all_nodes()
+        )
+
+    def run_together(self, parts: Sequence[Mapping[str, torch.Tensor]], array: JointCall) -> None:
+        """Run the graph to its outputs for several parts of the samples, layer by layer together.
+
+        Args:
+            parts: the graph's inputs for some samples, then for others.
+            array: computes a node ``pimc.Array`` for all parts; in a body of control flow for one
+                part at a time.
+
+        Raises:
+            ModelError: as of :meth:`run`.
+        """
+        entries = self._schedule(frozenset(parts[0]), self._plan.outputs)
+        scopes = [Scope(self._values(part), lambda node, x: array(node, [x])[0]) for part in parts]
+        execute_together(entries, scopes, array)
+
+    def _values(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+        """What is known before the first step: constants and inputs, of the types they have."""
         values = dict(self._plan.constants)
         values.update({name: self._prepared(value) for name, value in inputs.items()})
         for name in self._whole.keys() & inputs.keys():
             if isinstance(values[name], torch.Tensor) and values[name].is_floating_point():
                 values[name] = values[name].to(self._whole[name])
-        execute(entries, Scope(values, array or self._array))
-        return {name: values[name] for name in wanted}
+        return values
 
     def known_at(self, value: str, inputs: Iterable[str], want: Sequence[str]) -> tuple[str, ...]:
         """Names of the values that are there once ``value`` is made, and needed for ``want``.

@@ -15,6 +15,8 @@ from pimc.errors import ModelError, PimcError
 from pimc.plan.records import is_array_node
 
 ArrayCall = Callable[[ir.Node, torch.Tensor], torch.Tensor]
+#: Of a node and its inputs for some samples, then for others, the outputs for the same.
+JointCall = Callable[[ir.Node, Sequence[torch.Tensor]], Sequence[torch.Tensor]]
 
 
 @runtime_checkable
@@ -202,6 +204,35 @@ def execute(scheduled: Sequence[Scheduled], scope: Scope) -> None:
         del arguments, results
         for name in entry.frees:
             del values[name]
+
+
+def execute_together(
+    scheduled: Sequence[Scheduled], scopes: Sequence[Scope], array: JointCall
+) -> None:
+    """Run the steps on several scopes, which meet at every layer on the array.
+
+    What lies between two layers runs for one scope after the other, so that only what goes into
+    layers, and what is still needed behind them, is held for all.
+
+    Raises:
+        ModelError: when a step fails, naming it.
+    """
+    start = 0
+    for place, entry in enumerate(scheduled):
+        if not is_array_node(entry.step.node):
+            continue
+        for scope in scopes:
+            execute(scheduled[start:place], scope)
+        source = entry.step.inputs[0] or ""
+        found = array(entry.step.node, [scope.values[source] for scope in scopes])
+        for scope, y in zip(scopes, found, strict=True):
+            scope.values.update((name, y) for name in entry.keep if name is not None)
+            for name in entry.frees:
+                del scope.values[name]
+        del found
+        start = place + 1
+    for scope in scopes:
+        execute(scheduled[start:], scope)
 
 
 _OPERATOR_ERRORS = (RuntimeError, ValueError, IndexError, TypeError, OverflowError)

@@ -147,13 +147,14 @@ def _each_alone(
     for name in dict.fromkeys(name for name, _ in shelf.places):
         if name in repeated:
             uses = [call for call in shelf.places if call[0] == name]
-            replayed = _replaying(name, map(shelf.take, uses), teacher)
+            replayed = _replaying(name, (one for use in uses for one in shelf.take(use)), teacher)
             yield session.evaluate(feed, want=want, array=replayed)
             continue
         output = made[name]
         needed = session.executor.known_at(output, at, want)
         at = session.evaluate(at, want=needed, array=teacher)
-        given = {**at, output: shelf.take((name, 0))}
+        (read,) = shelf.take((name, 0))
+        given = {**at, output: read}
         yield session.evaluate(given, want=want, array=teacher)
 
 

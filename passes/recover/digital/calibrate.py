@@ -127,11 +127,11 @@ def _one_by_one(
     """The layers fitted in the order in which they run; ``shared`` are known before."""
     fitted: dict[int, ImageLayer] = {}
 
-    def on_chip(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
+    def on_chip(node: ir.Node, parts: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         name = layer_of(node)
         layer = session.layers[name].layer
-        y = by_samples(partial(chip, node), x, BATCH_SIZE)
-        line = shared.get(name) or fitted_line(layer, [y], [wanted.take((name, 0))], fit)
+        found = [by_samples(partial(chip, node), x, BATCH_SIZE) for x in parts]
+        line = shared.get(name) or fitted_line(layer, found, wanted.take((name, 0)), fit)
         slope, offset = line
         # What is fitted stands in front of the values the layer had: y = gain · raw + bias.
         fitted[layer.index] = replace(
@@ -139,9 +139,9 @@ def _one_by_one(
             gain=(layer.gain * slope.numpy()).astype(np.float32),
             bias=(layer.bias * slope.numpy() + offset.numpy()).astype(np.float32),
         )
-        return along(layer, y, line)
+        return [along(layer, y, line) for y in found]
 
-    session.evaluate(inputs, array=on_chip)
+    session.evaluate_together(inputs, on_chip)
     return fitted.values()
 
 

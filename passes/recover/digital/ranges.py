@@ -8,7 +8,7 @@ them costs nothing when the network runs.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -49,35 +49,44 @@ def _tried(session: Session, inputs: Feed, features: Shelf) -> Collection[ImageL
     """The layers whose ranges are better now."""
     found: dict[int, ImageLayer] = {}
 
-    def on_chip(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
+    def on_chip(node: ir.Node, parts: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         name = layer_of(node)
         if (name, 1) in features.places or (name, 0) not in features.places:
-            return session.layers[name](x)  # several uses of a layer share its ranges
+            # Several uses of a layer share its ranges.
+            return [by_samples(session.layers[name], x, BATCH_SIZE) for x in parts]
         wanted = features.take((name, 0))
         best = session.layers[name].layer
-        y, least = _fitted(session, best, x, wanted)
+        y, least = _fitted(session, best, parts, wanted)
         start = best
         for candidates in (_adc_ranges, _dac_ranges):
             for candidate in candidates(session.image, best):
-                tried, error = _fitted(session, candidate, x, wanted)
+                tried, error = _fitted(session, candidate, parts, wanted)
                 if error < (1 - _WORTH) * least:
                     best, y, least = candidate, tried, error
         if best is not start:
             found[best.index] = best
         return y
 
-    session.evaluate(inputs, array=on_chip)
+    session.evaluate_together(inputs, on_chip)
     return found.values()
 
 
 def _fitted(
-    session: Session, layer: ImageLayer, x: torch.Tensor, wanted: torch.Tensor
-) -> tuple[torch.Tensor, float]:
+    session: Session,
+    layer: ImageLayer,
+    parts: Sequence[torch.Tensor],
+    wanted: Sequence[torch.Tensor],
+) -> tuple[list[torch.Tensor], float]:
     """What the chip gives with the ranges of ``layer``, columns fitted, and how far off it is."""
     bound = CrossbarLayer.of(session.image, layer, session.device, "cpu")
-    y = by_samples(bound, x, BATCH_SIZE)
-    y = along(layer, y, fitted_line(layer, [y], [wanted]))
-    return y, float((y - wanted).square().mean())
+    found = [by_samples(bound, x, BATCH_SIZE) for x in parts]
+    line = fitted_line(layer, found, wanted)
+    found = [along(layer, y, line) for y in found]
+    away = sum(
+        float((y - w).square_().sum(dtype=torch.float64))
+        for y, w in zip(found, wanted, strict=True)
+    )
+    return found, away / sum(y.numel() for y in found)
 
 
 def _adc_ranges(image: Image, layer: ImageLayer) -> list[ImageLayer]:

@@ -51,7 +51,7 @@ class Noted:
         """What the layer gives."""
         y, name = self.array(node, x), layer_of(node)
         if self._done[name] < self.calls:
-            self._shelf.put((name, self._done[name]), y)
+            self._shelf.put((name, self._done[name]), [y])
             self._done[name] += 1
         return y
 
@@ -66,7 +66,7 @@ class Noted:
         """Standard deviation of all that some calls gave, call by call."""
         sizes, means, squares = [], [], []
         for call in calls:
-            value = self._shelf.take(call)
+            (value,) = self._shelf.take(call)
             mean = float(value.mean(dtype=torch.float64))
             sizes.append(value.numel())
             means.append(mean)
@@ -92,7 +92,8 @@ class Watch:
         name = layer_of(node)
         call: Call = name, self._done[name]
         if call in self.features.shelf.places:
-            away = y - self.features.shelf.take(call)
+            (kept,) = self.features.shelf.take(call)
+            away = y - kept
             self._squares[name] += float(away.square_().mean()) * away.numel()
             self._values[name] += away.numel()
             self._done[name] += 1

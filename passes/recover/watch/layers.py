@@ -29,12 +29,20 @@ _VALUES = 64_000_000
 _SHELF_BYTES = 1 << 24
 
 
+class _Place(NamedTuple):
+    """Where a value lies in a file, and what it is."""
+
+    start: int
+    shape: torch.Size
+    dtype: torch.dtype
+
+
 @dataclass(frozen=True, eq=False)
 class Shelf:
     """What uses of layers gave; what is much lies on the disk."""
 
     _file: tempfile.SpooledTemporaryFile[bytes] = field(repr=False)
-    places: dict[Call, tuple[int, torch.Size, torch.dtype]] = field(default_factory=dict)
+    places: dict[Call, list[_Place]] = field(default_factory=dict)
 
     @staticmethod
     def empty() -> Shelf:
@@ -44,23 +52,35 @@ class Shelf:
         weakref.finalize(found, file.close)
         return found
 
-    def put(self, call: Call, value: torch.Tensor) -> None:
-        """Keep what a use of a layer gave."""
-        self.places[call] = self._file.seek(0, 2), value.shape, value.dtype
-        self._file.write(value.contiguous().numpy().data)
+    def put(self, call: Call, parts: Sequence[torch.Tensor]) -> None:
+        """Keep what a use of a layer gave, for some samples and then for others."""
+        self.places[call] = []
+        for part in parts:
+            self.places[call].append(_Place(self._file.seek(0, 2), part.shape, part.dtype))
+            self._file.write(part.contiguous().numpy().data)
 
-    def take(self, call: Call) -> torch.Tensor:
-        """What a use of a layer gave."""
-        place, shape, dtype = self.places[call]
-        value = torch.empty(shape, dtype=dtype)
-        self._file.seek(place)
+    def take(self, call: Call) -> list[torch.Tensor]:
+        """What a use of a layer gave, part by part."""
+        return [self._value(place) for place in self.places[call]]
+
+    def _value(self, place: _Place) -> torch.Tensor:
+        value = torch.empty(place.shape, dtype=place.dtype)
+        self._file.seek(place.start)
         self._file.readinto(value.numpy().reshape(-1).view(np.uint8).data)
         return value
 
 
 def layer_outputs(session: Session, array: ArrayCall, inputs: Feed) -> Shelf:
-    """What every layer gives for ``inputs``, use by use."""
-    return outputs_beside(session, array, inputs, lambda node, x, y: y)[1]
+    """What every layer gives for ``inputs``, use by use, as :meth:`Session.evaluate_together`."""
+    found = Shelf.empty()
+
+    def noted(node: ir.Node, parts: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        given = [array(node, x) for x in parts]
+        found.put(next_call(layer_of(node), found.places), given)
+        return given
+
+    session.evaluate_together(inputs, noted)
+    return found
 
 
 def outputs_beside(
@@ -81,7 +101,7 @@ def outputs_beside(
 
     def noted(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
         y = array(node, x)
-        found.put(next_call(layer_of(node), found.places), other(node, x, y))
+        found.put(next_call(layer_of(node), found.places), [other(node, x, y)])
         return y
 
     return session.evaluate(inputs, want=want, array=noted), found

@@ -39,7 +39,8 @@ def test_outputs_are_kept_to_be_taken_in_any_order(
     found = layer_outputs(session, teacher, given)
     assert {name for name, _ in found.places} == set(direct)
     for name in (*reversed(direct), *direct):
-        torch.testing.assert_close(found.take((name, 0)), direct[name], rtol=0, atol=0)
+        kept = torch.cat(found.take((name, 0)))
+        torch.testing.assert_close(kept, direct[name], rtol=0, atol=0)
 
 
 def test_the_float_network_is_run_once(session: Session, tiny_inputs) -> None:
@@ -50,8 +51,10 @@ def test_the_float_network_is_run_once(session: Session, tiny_inputs) -> None:
         return teacher(node, x)
 
     taught = Taught()
-    assert taught.of(session, counted, given) is taught.of(session, counted, given)
-    assert len(runs) == len(session.image.layers)
+    shelf, count = taught.of(session, counted, given), len(runs)
+    assert set(runs) == {layer.name for layer in session.image.layers}
+    assert taught.of(session, counted, given) is shelf
+    assert len(runs) == count
 
 
 def test_room_is_that_of_the_outputs(
@@ -70,3 +73,26 @@ def test_room_is_that_of_the_outputs(
     assert Room.of(session, teacher, one) == (3, (3 * sum(sizes) + 1) // max(sizes))
     monkeypatch.setattr(watched, "_VALUES", 1)
     assert Room.of(session, teacher, one) == (1, 1)
+
+
+def test_layers_of_many_samples_meet_and_keep_the_order_of_samples(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = teacher_array(session.image)
+    (arg,) = session.get_inputs()
+    x = torch.randn(7, 2, 8, 8, generator=torch.Generator().manual_seed(3))
+    whole = layer_outputs(session, teacher, {arg.name: x})
+    met: list[tuple[str, list[int]]] = []
+
+    def doubled(node, parts):
+        met.append((layer_of(node), [len(part) for part in parts]))
+        return [teacher(node, part) for part in parts]
+
+    monkeypatch.setattr("pimc.runtime.session.BATCH_SIZE", 3)
+    session.evaluate_together({arg.name: x}, doubled)
+    assert [name for name, _ in met] == [name for name, _ in whole.places]
+    assert all(sizes == [3, 3, 1] for _, sizes in met)
+    parts = layer_outputs(session, teacher, {arg.name: x})
+    for call, places in parts.places.items():
+        assert len(places) == 3
+        torch.testing.assert_close(torch.cat(parts.take(call)), whole.take(call)[0])
