@@ -20,6 +20,7 @@ __all__ = [
     "explain_option",
     "image_argument",
     "ir_drop_option",
+    "picture_option",
 ]
 
 
@@ -56,6 +57,11 @@ def ir_drop_option() -> Method | None:
         type=click.Choice(["first", "exact"]),
         help="Wires of a simulated chip: to first order [default], or by nodal analysis.",
     )
+
+
+def picture_option(help: str) -> Path | None:
+    """``--picture``: a picture that stands beside what is written where nobody says otherwise."""
+    return option("--picture", type=FILE, metavar="FILE.png|FILE.svg", help=help)
 
 
 def batch_size_option() -> int:

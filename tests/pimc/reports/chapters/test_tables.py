@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 import pimc
+from pimc import extras
 from pimc.reports.blocks import Dots, Part
 from pimc.studies.recoveries.columns import empty_row
 from pimc.studies.recoveries.columns import write_rows as write_recoveries
@@ -24,10 +26,10 @@ def point(levels: int, mean: float | None, error: str = "") -> dict[str, Any]:
     figures = {} if mean is None else {
         "accuracy_mean": mean, "accuracy_std": 0.01, "accuracy_low": mean - 0.02,
         "accuracy_high": mean + 0.02, "float_accuracy": 0.95, "arrays": 1024, "cells": 1000,
-        "energy_pj": 2.5e6,
+        "energy_pj": 2.5e6, "accuracy_per_die": [mean - 0.01, mean, mean + 0.01],
     }  # fmt: skip
     return {
-        "levels": levels, **empty, "accuracy_per_die": [], **figures, "error": error, "dies": 3,
+        "levels": levels, **empty, **figures, "error": error, "dies": 3,
         "seed": 900, "samples": 200, "age_s": 0.0, "point_sha256": f"p{levels}",
     }  # fmt: skip
 
@@ -59,6 +61,7 @@ def test_points_of_a_sweep(sweep: Path) -> None:
     assert [label for label, _ in dots.rows] == ["levels = 8", "levels = 16"]
     assert dots.note.startswith("A point: 3 dies, 200 samples.")
     assert dict(blocks(part, "facts")[0].told)["Points"] == "3, 1 not compiled"
+    assert [one.title for one in blocks(part, "picture")] == ["Accuracy against levels"]
 
 
 def test_a_sweep_in_memory_is_shown_like_its_file(sweep: Path) -> None:
@@ -92,6 +95,39 @@ def test_dies_of_a_table_of_recoveries(tmp_path: Path) -> None:
     assert texts(part, "accuracy after") == ["90.00 %", "92.00 %", "–"]
     assert texts(part, "Share") == ["10.0 %", "10.0 %", "–"]
     assert texts(part, "Why not recovered")[2] == "does not answer"
+    assert [one.title for one in blocks(part, "picture")] == ["Accuracy that dies reach"]
+
+
+def test_dies_whose_places_are_known_are_shown_on_the_wafer(tmp_path: Path) -> None:
+    rows = [
+        {**die(900 + n, 0.5 + 0.1 * n, 0.9), "x": float(n % 2), "y": float(n // 2)}
+        for n in range(4)
+    ]
+    write_recoveries(tmp_path / "net.r1.dies.csv", rows, CLASSIFICATION)
+    page = pimc.report(tmp_path / "net.r1.dies.csv")
+    yields, wafer = blocks(page.parts[0], "picture")
+    assert wafer.title == "Accuracy on the wafer"
+    assert wafer.svg.startswith('<svg role="img" aria-label="Accuracy on the wafer" ')
+    # Names within a picture are its own, and nothing of it reaches the rest of the page.
+    assert not set(re.findall(r'id="([^"]+)"', yields.svg)) & set(
+        re.findall(r'id="([^"]+)"', wafer.svg)
+    )
+    for svg in (yields.svg, wafer.svg):
+        assert "<style" not in svg
+        assert "#000000" not in svg
+        assert "currentColor" in svg
+        assert svg in page.html
+
+
+def test_without_matplotlib_the_page_says_what_to_install(
+    sweep: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extras, "_there", lambda module: module != "matplotlib")
+    (part,) = pimc.report(sweep).parts
+    told = [dict(one.told) for one in blocks(part, "facts")]
+    (text,) = [one["Pictures"] for one in told if "Pictures" in one]
+    assert text.endswith("pip install 'pimc[pictures]'")
+    assert texts(part, "levels") == ["8", "16", "64"]
 
 
 def test_what_an_evaluation_told_with_what_costs_what(tmp_path: Path) -> None:
