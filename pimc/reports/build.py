@@ -22,8 +22,8 @@ __all__ = ["MOST_BYTES", "brief_part", "built"]
 
 #: No page is larger.
 MOST_BYTES = 3_000_000
-#: What pictures of arrays may take in all, one try after the other.
-_BUDGETS = (1_400_000, 400_000, 0)
+#: What arrays may take in all, one try after the other.
+_BUDGETS = (1_900_000, 600_000, 0)
 _AS_TYPED = "As they were typed, in the order in which they were run."
 #: Layers that a notebook shows.
 _NOTEBOOK_ROWS = 100

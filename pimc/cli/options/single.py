@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pimc.cli.options.fields import argument, flag, option
-from pimc.cli.options.values import FILE
+from pimc.cli.options.values import DEVICE, FILE
 
 if TYPE_CHECKING:
     from pimc.runtime.physics.ir_drop import Method
@@ -36,7 +36,7 @@ def explain_option() -> bool:
 
 def device_option(help: str = "See `pimc devices`.") -> str:
     """``--device``: the driver of a chip."""
-    return option("--device", type=click.STRING, default="sim", help=help)
+    return option("--device", type=DEVICE, default="sim", help=help)
 
 
 def die_option() -> Path | None:

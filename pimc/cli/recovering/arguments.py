@@ -12,7 +12,7 @@ from pimc.cli.options.data import DataOptions
 from pimc.cli.options.fields import flag, group, named_by_user, option, several
 from pimc.cli.options.single import device_option, image_argument, picture_option
 from pimc.cli.options.task import task_option
-from pimc.cli.options.values import BYTES, FILE, NUMBER, within
+from pimc.cli.options.values import BYTES, FILE, NUMBER, STRATEGY, within
 from pimc.cli.options.workers import WorkerOptions
 from pimc.cli.recovering.dies import CALIB_HELP
 
@@ -134,7 +134,7 @@ class RecoverArguments:
     )
     strategy: tuple[str, ...] = several(
         "--strategy",
-        type=click.STRING,
+        type=STRATEGY,
         metavar="NAME",
         help="What is done [default: selective]; with --compare any number of times.",
     )

@@ -26,6 +26,8 @@ _VIRIDIS = np.array(
         (39, 173, 129), (92, 200, 99), (170, 220, 50), (253, 231, 37),
     ]
 )  # fmt: skip
+#: What a tile takes on the page, with its name.
+_TILE_BYTES = 190
 _UNUSED = (236, 236, 238)
 _REWRITTEN = (213, 94, 0)
 
@@ -49,7 +51,8 @@ def array_maps(image: Image, budget: int, rewritten: npt.NDArray[np.int64] | Non
     """The arrays of an image.
 
     Args:
-        budget: bytes that pictures of levels may take; arrays beyond show their tiles alone.
+        budget: bytes that arrays may take. Half of them are for pictures of levels: arrays beyond
+            show their tiles alone. What is beyond the whole is not drawn, but for the first array.
         rewritten: addresses of cells that a recovery rewrote.
 
     Raises:
@@ -64,7 +67,8 @@ def array_maps(image: Image, budget: int, rewritten: npt.NDArray[np.int64] | Non
         "grey cells hold no weight."
     ]
     if bare and _fits(image):
-        notes.append(f"{bare:,} arrays are drawn without the levels of their cells, for size.")
+        are = "arrays are" if bare > 1 else "array is"
+        notes.append(f"{bare:,} {are} drawn without the levels of the cells, for size.")
     if image.arrays > len(maps):
         notes.append(f"The first {len(maps):,} of {image.arrays:,} arrays are drawn.")
     return Maps(maps=maps, colours=table, title="Where weights sit", note=" ".join(notes))
@@ -74,13 +78,17 @@ def _maps(image: Image, budget: int, rewritten: npt.NDArray[np.int64] | None) ->
     rows, cols = image.chip.array.rows, image.chip.array.cols
     order = np.argsort(image.tiles.array, kind="stable")
     bounds = np.searchsorted(image.tiles.array[order], np.arange(image.arrays + 1))
-    suffix = suffix_of(image)
+    suffix, pictures = suffix_of(image), budget // 2
     for array in range(min(image.arrays, MOST_ARRAYS)):
         part = slice(bounds[array], bounds[array + 1])
         tiles = [tile_of(image, int(number), suffix) for number in order[part]]
-        levels = _levels(image, array, order[part]) if budget > 0 and _fits(image) else ""
         changed = "" if rewritten is None else _changed(rewritten, array, rows, cols)
-        budget -= len(levels) + len(changed)
+        budget -= _TILE_BYTES * len(tiles) + len(changed)
+        if array and budget < 0:
+            return
+        levels = _levels(image, array, order[part]) if pictures > 0 and _fits(image) else ""
+        pictures -= len(levels)
+        budget -= len(levels)
         names = list(dict.fromkeys(tile.layer for tile in tiles))
         used = sum(tile.rows * tile.cols for tile in tiles) / (rows * cols)
         text = f"Array {array}: {', '.join(names)}; {100 * used:.1f} % of {rows}×{cols} cells used"
@@ -106,7 +114,8 @@ def _levels(image: Image, array: int, tiles: npt.NDArray[np.int64]) -> str:
     for number in tiles.tolist():
         where = np.ix_(*image.lines(number))
         shown[where] = held[where]
-    return _png(shown, _palette(image))
+    # Unused cells are seen through: the page has a ground for light and for dark.
+    return _png(shown, _palette(image), clear=levels)
 
 
 def _changed(rewritten: npt.NDArray[np.int64], array: int, rows: int, cols: int) -> str:

@@ -177,6 +177,15 @@ def test_nothing_is_wider_than_a_phone(opened: Any) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 375
 
 
+def test_the_network_is_seen_from_its_input_on(opened: Any) -> None:
+    page = opened(PHONE)
+    box, first = (
+        page.locator(selector).first.bounding_box() for selector in (".graph", ".graph .node rect")
+    )
+    assert box["x"] <= first["x"]
+    assert first["x"] + first["width"] <= box["x"] + box["width"]
+
+
 def test_colours_follow_the_reader(opened: Any) -> None:
     ground = "getComputedStyle(document.body).backgroundColor"
     assert opened(color_scheme="light").evaluate(ground) == "rgb(255, 255, 255)"

@@ -61,6 +61,16 @@ def test_one_row_a_point_and_what_it_says(pimc, files, tiny_inputs) -> None:
     assert data["pictures"] == ["tiny.sweep.levels.png", "tiny.sweep.array.png"]
     for name in data["pictures"]:
         assert (files / name).read_bytes().startswith(b"\x89PNG")
+    again = pimc(*ALWAYS, *grid, "--seed", "4", "--picture", "pictures.svg", "--json").json
+    assert (again["measured"], again["pictures"]) == (
+        0,
+        ["pictures.levels.svg", "pictures.array.svg"],
+    )
+    for name in again["pictures"]:
+        assert "<svg" in (files / name).read_text()
+    refused = pimc(*ALWAYS, *grid, "--picture", "pictures.pdf")
+    assert refused.code == 2
+    assert "a picture is called .png or .svg" in refused.err
     assert [(row["levels"], row["array"]) for row in rows()] == [
         ("8", "16x8"), ("8", "32x32"), ("16", "16x8"), ("16", "32x32"),
     ]  # fmt: skip
