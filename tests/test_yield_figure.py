@@ -1,4 +1,4 @@
-"""The picture of docs/recovery.md is drawn from the table beside it, whose figures the page tells."""
+"""The yield of docs/recovery.md is drawn from a table, whose figures the page tells."""
 
 from __future__ import annotations
 

@@ -61,6 +61,8 @@ def latest_recovery(image: Path) -> Path | None:
 
     It is looked for in the image's folder. None where there is none.
     """
+    if not image.is_file():
+        return None
     parents = {
         told.get("sha256"): (told.get("recovery") or {}).get("parent")
         for told in map(_manifest, image.parent.glob(f"*{SUFFIX}"))
@@ -80,8 +82,8 @@ def latest_recovery(image: Path) -> Path | None:
 
 def _came_of(start: str | None, began: str | None, parents: Mapping[Any, Any]) -> bool:
     """Whether an image is another one, or was recovered from it, step by step."""
-    for _ in range(len(parents) + 1):
-        if began is None or began == start:
+    for _ in range(len(parents) + 1):  # whatever files say of each other, it ends
+        if began in (start, None):
             break
         began = parents.get(began)
     return began is not None and began == start

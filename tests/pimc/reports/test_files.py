@@ -56,7 +56,7 @@ def test_the_latest_recovery_is_the_newest_that_began_from_the_image(
     assert latest_recovery(image) == first
     assert latest_recovery(folder / "tiny.r1.pimc") == path
     assert latest_recovery(folder / "tiny.r2.pimc") is None
-    assert latest_recovery(folder / "nowhere.pimc") is None
+    assert latest_recovery(folder / "nowhere" / "nowhere.pimc") is None
     other = tiny_image.with_options(packing="else")
     other.save(folder / "other.pimc")
     assert latest_recovery(folder / "other.pimc") is None
@@ -74,6 +74,13 @@ def project(here: Path, tiny_image: Image, tiny_inputs: Any) -> Path:
         np.savez(f"data/{name}.npz", x=tiny_inputs, y=np.arange(len(tiny_inputs)) % 4)
     Path("pimc.toml").write_text(PROJECT + "[recover]\nrounds = 1\nepochs = 0\n")
     return here
+
+
+def test_a_project_without_an_image_says_what_is_missing(pimc: Any, here: Path) -> None:
+    Path("pimc.toml").write_text('image = "out/tiny.pimc"\n')
+    done = pimc("report")
+    assert (done.code, done.out) == (2, "")
+    assert "out/tiny.pimc: no such file" in done.err
 
 
 def test_a_project_shows_its_image_with_the_latest_recovery(pimc: Any, project: Path) -> None:
