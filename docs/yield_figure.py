@@ -1,8 +1,9 @@
 """Draws docs/images/yield.png from the table of a recovery of eight dies, which lies beside it.
 
-The table is what these lines write, with 400 calibration and 1,000 test images of Fashion-MNIST:
+The table is what these lines wrote; ``data`` holds 400 calibration and 1,000 test images of
+``models/fashion``:
 
-    pimc compile models/fashion/resnet8.onnx --array 128x128 --calib data -o model.pimc
+    pimc compile models/fashion/resnet8.onnx --calib models/fashion -o model.pimc
     pimc recover model.pimc --calib data --data data --dies 8 --seed 900 --max-drop 1 --map map.csv
 """
 

@@ -67,7 +67,7 @@ def brief_of_sweep(rows: Sequence[Row]) -> list[Block]:
             ("Seed of the first die", plain(first["seed"])),
             ("Samples a die", plain(first["samples"])),
             ("Age of the cells", age_text(first["age_s"]) if first["age_s"] else "fresh"),
-            (f"{metric.name} of the float network", metric.text(first.get(f"float_{key}"))),
+            (f"{named(metric)} of the float network", metric.text(first.get(f"float_{key}"))),
         ]
     )
     table = Table(
