@@ -161,7 +161,7 @@ def _settings(network: Network) -> dict[str, bytes]:
 
 def _project(network: Network) -> str:
     """``pimc.toml``: what the commands in the folder need to know."""
-    tables: dict[str, dict[str, Any]] = {
+    tables: dict[str, dict[str, object]] = {
         "compile": {"digital": list(network.digital)},
         "eval": {"dies": max(network.dies, 1), "limit": network.samples},
         "recover": {"strategy": [network.strategy]},
