@@ -13,25 +13,11 @@ import pytest
 import pimc
 from pimc import extras
 from pimc.reports.blocks import Dots, Part
-from pimc.studies.recoveries.columns import empty_row
 from pimc.studies.recoveries.columns import write_rows as write_recoveries
 from pimc.studies.sweep import Swept
-from pimc.studies.sweep_columns import COLUMNS
 from pimc.studies.sweep_table import write_rows as write_sweep
 from pimc.tasks.classification import CLASSIFICATION
-
-
-def point(levels: int, mean: float | None, error: str = "") -> dict[str, Any]:
-    empty = {name: "" if kind is str else None for name, kind in COLUMNS.items()}
-    figures = {} if mean is None else {
-        "accuracy_mean": mean, "accuracy_std": 0.01, "accuracy_low": mean - 0.02,
-        "accuracy_high": mean + 0.02, "float_accuracy": 0.95, "arrays": 1024, "cells": 1000,
-        "energy_pj": 2.5e6, "accuracy_per_die": [mean - 0.01, mean, mean + 0.01],
-    }  # fmt: skip
-    return {
-        "levels": levels, **empty, **figures, "error": error, "dies": 3,
-        "seed": 900, "samples": 200, "age_s": 0.0, "point_sha256": f"p{levels}",
-    }  # fmt: skip
+from tests.pimc.reports.rows import die, point, wafer
 
 
 @pytest.fixture
@@ -70,18 +56,6 @@ def test_a_sweep_in_memory_is_shown_like_its_file(sweep: Path) -> None:
     assert texts(part, "Mean accuracy") == ["70.00 %", "90.00 %"]
 
 
-def die(number: int, before: float | None, after: float | None, error: str = "") -> dict[str, Any]:
-    known = {} if after is None else {
-        "accuracy_before": before, "accuracy_after": after, "float_accuracy": 0.95,
-        "quantized_accuracy": 0.94, "loss_before": 1.5, "loss_after": 0.1, "cells_total": 1000,
-        "cells_rewritten": 100, "rounds": 3, "samples": 200, "held_out": 16,
-        "strategy": "selective",
-    }  # fmt: skip
-    name = f"sim:{number}"
-    return {**empty_row(CLASSIFICATION), "die": name, "source": name, "seed": number,
-            "exit_code": 3 if error else 0, "error": error, **known}  # fmt: skip
-
-
 def test_dies_of_a_table_of_recoveries(tmp_path: Path) -> None:
     rows = [die(900, 0.5, 0.9), die(901, 0.6, 0.92), die(902, None, None, "does not answer")]
     write_recoveries(tmp_path / "net.r1.dies.csv", rows, CLASSIFICATION)
@@ -99,20 +73,16 @@ def test_dies_of_a_table_of_recoveries(tmp_path: Path) -> None:
 
 
 def test_dies_whose_places_are_known_are_shown_on_the_wafer(tmp_path: Path) -> None:
-    rows = [
-        {**die(900 + n, 0.5 + 0.1 * n, 0.9), "x": float(n % 2), "y": float(n // 2)}
-        for n in range(4)
-    ]
-    write_recoveries(tmp_path / "net.r1.dies.csv", rows, CLASSIFICATION)
+    write_recoveries(tmp_path / "net.r1.dies.csv", wafer(), CLASSIFICATION)
     page = pimc.report(tmp_path / "net.r1.dies.csv")
-    yields, wafer = blocks(page.parts[0], "picture")
-    assert wafer.title == "Accuracy on the wafer"
-    assert wafer.svg.startswith('<svg role="img" aria-label="Accuracy on the wafer" ')
+    yields, places = blocks(page.parts[0], "picture")
+    assert places.title == "Accuracy on the wafer"
+    assert places.svg.startswith('<svg role="img" aria-label="Accuracy on the wafer" ')
     # Names within a picture are its own, and nothing of it reaches the rest of the page.
     assert not set(re.findall(r'id="([^"]+)"', yields.svg)) & set(
-        re.findall(r'id="([^"]+)"', wafer.svg)
+        re.findall(r'id="([^"]+)"', places.svg)
     )
-    for svg in (yields.svg, wafer.svg):
+    for svg in (yields.svg, places.svg):
         assert "<style" not in svg
         assert "#000000" not in svg
         assert "currentColor" in svg
