@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from pimc.chip.grid import Axis, parse_axis
@@ -9,7 +11,10 @@ from pimc.pictures import sweep
 
 
 def test_parameters_are_the_columns_that_are_no_figures() -> None:
-    rows = [{"levels": 8, "adc.bits": 4, "accuracy_mean": 0.5}, {"levels": 8, "adc.bits": 6}]
+    rows: list[dict[str, Any]] = [
+        {"levels": 8, "adc.bits": 4, "accuracy_mean": 0.5},
+        {"levels": 8, "adc.bits": 6},
+    ]
     assert sweep.axes_of(rows) == [Axis("levels", (8,)), Axis("adc.bits", (4, 6))]
 
 

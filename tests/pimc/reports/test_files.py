@@ -13,14 +13,15 @@ import pytest
 import pimc as library
 from pimc.image.format.notes import RecoveryNote
 from pimc.image.image import Image
+from pimc.reports.blocks import Facts
 from pimc.reports.files import latest_recovery
 from pimc.reports.page import Page
 
 
 def lines(page: Page, chapter: int) -> list[str]:
     """What a chapter says of the command lines."""
-    blocks = page.parts[chapter].blocks
-    return [text for one in blocks if one.title == "Command lines" for _, text in one.told]
+    facts = [one for one in page.parts[chapter].blocks if isinstance(one, Facts)]
+    return [text for one in facts if one.title == "Command lines" for _, text in one.told]
 
 
 def test_a_report_tells_the_line_that_was_typed_and_so_does_its_image(
