@@ -17,6 +17,7 @@ import click
 from pimc.cli.command import COMPLETE_VARIABLE
 from pimc.cli.failures import Failure, TerminatedError, failure_of
 from pimc.cli.log import Log, begin, current, form_of
+from pimc.cli.project.typed import keep_line
 from pimc.cli.registry import ROOMS, commands
 
 __all__ = ["main", "run"]
@@ -153,7 +154,9 @@ def _reported(cause: BaseException, argv: Sequence[str]) -> int:
 def _invoke(argv: list[str]) -> int:
     # Not click's own main(): it would turn a broken pipe into exit code 1, which here says
     # that a check failed.
+    line = list(argv)  # click takes the words out of its own
     with _pimc.make_context("pimc", argv) as context:
+        keep_line(context, line)
         return int(_pimc.invoke(context) or 0)
 
 

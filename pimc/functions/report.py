@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from pimc.errors import UsageError
 from pimc.reports.build import brief_part, built
+from pimc.reports.files import sources_of
 from pimc.reports.page import fragment
-from pimc.reports.sources import source_of, sources_of
+from pimc.reports.sources import source_of
 
 if TYPE_CHECKING:
     from pimc.reports.page import Page

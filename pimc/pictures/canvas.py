@@ -8,12 +8,16 @@ same bytes.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import math
+import re
 from collections.abc import Callable, Collection, Mapping
 from functools import wraps
+from html import escape
 from itertools import cycle, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, ParamSpec, TypeAlias, TypeVar
 
 from pimc.errors import UsageError
 from pimc.extras import require
@@ -29,7 +33,9 @@ __all__ = [
     "FAINT",
     "MARK",
     "REFERENCE",
+    "Place",
     "caption",
+    "inline",
     "marks",
     "new_figure",
     "on_chip",
@@ -39,6 +45,9 @@ __all__ = [
     "styled",
     "tell_break",
 ]
+
+#: Where a picture goes: a file called ``.png`` or ``.svg``, or a stream, which gets an SVG.
+Place: TypeAlias = str | Path | BinaryIO
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -52,6 +61,10 @@ _MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _DPI = 150
 _SUFFIXES = (".png", ".svg")
 _LETTERS_A_INCH = 17
+#: What a page that holds an SVG has itself, or has no use for: the head, notes, common styles.
+_OF_FILES = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<!--.*?-->|<metadata>.*?</metadata>|"
+                       r"<style.*?</style>", re.DOTALL)  # fmt: skip
+_NAMES = re.compile(r'(id="|href="#|url\(#)')
 
 
 def styled(draw: Callable[P, T]) -> Callable[P, T]:
@@ -173,15 +186,42 @@ def require_picture(path: str | Path | None) -> None:
         )
 
 
-def save_figure(figure: Figure, path: str | Path) -> None:
+def save_figure(figure: Figure, path: Place) -> None:
     """Write a figure as PNG or SVG, as the name says, whole or not at all.
+
+    A stream gets an SVG without a ground.
 
     Raises:
         UsageError: the name says neither, or the file cannot be written.
     """
+    if not isinstance(path, str | Path):
+        figure.savefig(path, format="svg", transparent=True)
+        return
     require_picture(path)
     kind = Path(path).suffix.lower()[1:]
     # Without name and version of the software and the time the bytes depend on the picture alone.
     told = {"png": ("Software",), "svg": ("Creator", "Date")}[kind]
     with replacing(path) as stream:
         figure.savefig(stream, format=kind, dpi=_DPI, metadata=dict.fromkeys(told))
+
+
+def inline(draw: Callable[[BinaryIO], None], text: str) -> str:
+    """A picture as an SVG that stands in a page: its ink is that of the text, light or dark.
+
+    Args:
+        draw: draws it into a stream.
+        text: what it shows, for those who do not see it.
+
+    Raises:
+        MissingLibraryError: matplotlib is not installed.
+    """
+    require("matplotlib", what="a picture")
+    stream = io.BytesIO()
+    draw(stream)
+    svg = _OF_FILES.sub("", stream.getvalue().decode()).strip()
+    for ink in ("#000000", REFERENCE):
+        svg = svg.replace(ink, "currentColor")
+    # Of several pictures on a page each has names of its own.
+    own = f"p{hashlib.sha256(svg.encode()).hexdigest()[:8]}-"
+    svg = _NAMES.sub(rf"\g<1>{own}", svg)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(text)}" ', 1)

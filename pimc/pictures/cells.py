@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,13 +13,14 @@ from pimc.pictures.canvas import (
     AFTER,
     BEFORE,
     MARK,
+    Place,
     caption,
     new_figure,
     on_chip,
     save_figure,
     styled,
 )
-from pimc.reports.chapters.maps import tiles_of
+from pimc.pictures.tiles import tiles_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +34,7 @@ _AXES_POINTS = 330.0
 
 @styled
 def level_map_picture(
-    path: str | Path, image: Image, array: int, rewritten: npt.NDArray[np.int64] | None = None
+    path: Place, image: Image, array: int, rewritten: npt.NDArray[np.int64] | None = None
 ) -> None:
     """The levels of one array's cells, with the layers' names; unused cells stay blank.
 
@@ -78,7 +78,7 @@ def level_map_picture(
 
 
 @styled
-def measured_picture(path: str | Path, found: Measurement, chip: str = "") -> None:
+def measured_picture(path: Place, found: Measurement, chip: str = "") -> None:
     """Measured conductances by level, with the mean and the standard deviation fitted to them.
 
     Args:

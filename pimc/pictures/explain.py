@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +12,7 @@ from pimc.pictures.canvas import (
     FAINT,
     MARK,
     REFERENCE,
+    Place,
     caption,
     new_figure,
     on_chip,
@@ -33,7 +33,7 @@ _NAMED = 40
 
 
 @styled
-def explain_picture(path: str | Path, found: Explanation, chip: str = "") -> None:
+def explain_picture(path: Place, found: Explanation, chip: str = "") -> None:
     """What each element costs, with 95 % intervals over dies and samples; the layers' noise.
 
     Args:

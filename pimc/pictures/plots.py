@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from pimc.pictures.canvas import (
     AFTER,
     BEFORE,
     REFERENCE,
+    Place,
     caption,
     marks,
     new_figure,
@@ -31,7 +31,7 @@ __all__ = ["accuracy_picture", "around", "lines_picture"]
 
 @styled
 def accuracy_picture(
-    path: str | Path,
+    path: Place,
     dies: Sequence[str],
     before: Sequence[float],
     after: Sequence[float],
@@ -85,7 +85,7 @@ def accuracy_picture(
 
 @styled
 def lines_picture(
-    path: str | Path,
+    path: Place,
     name: str,
     lines: Mapping[str, Mapping[Any, Sequence[float]]],
     samples: int,

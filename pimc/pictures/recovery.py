@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from pimc.pictures.canvas import (
     REFERENCE,
+    Place,
     caption,
     marks,
     new_figure,
@@ -30,7 +30,7 @@ _NAMED = 60
 
 @styled
 def strategies_picture(
-    path: str | Path,
+    path: Place,
     points: Mapping[str, Sequence[tuple[float, float]]],
     in_float: float,
     samples: int,
@@ -90,7 +90,7 @@ def strategies_picture(
 
 @styled
 def layers_picture(
-    path: str | Path,
+    path: Place,
     before: Mapping[str, float],
     after: Mapping[str, Mapping[str, float]],
     text: str,

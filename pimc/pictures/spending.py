@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from pimc.pictures.canvas import (
     BEFORE,
     MARK,
     REFERENCE,
+    Place,
     caption,
     new_figure,
     save_figure,
@@ -26,7 +26,7 @@ __all__ = ["front_picture"]
 
 @styled
 def front_picture(
-    path: str | Path,
+    path: Place,
     points: Sequence[tuple[float, float | None]],
     measured: Sequence[tuple[float, float, tuple[float, ...]]],
     *,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +14,7 @@ from pimc.pictures.canvas import (
     BEFORE,
     MARK,
     REFERENCE,
+    Place,
     caption,
     new_figure,
     on_chip,
@@ -22,13 +23,15 @@ from pimc.pictures.canvas import (
     styled,
     tell_break,
 )
+from pimc.studies.recoveries.summary import figures_of
+from pimc.studies.tables.row_file import Row
 from pimc.tasks.metric import Metric
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.collections import PatchCollection
 
-__all__ = ["wafer_picture", "yield_picture"]
+__all__ = ["pictures_of_dies", "wafer_picture", "yield_picture"]
 
 #: Part of the distance to its neighbour that a die fills.
 _FILLED = 0.9
@@ -38,7 +41,7 @@ _MARKED = 30
 
 @styled
 def yield_picture(
-    path: str | Path,
+    path: Place,
     before: Sequence[float],
     after: Sequence[float],
     metric: Metric,
@@ -92,7 +95,7 @@ def yield_picture(
 
 @styled
 def wafer_picture(
-    path: str | Path,
+    path: Place,
     places: Sequence[tuple[float, float]],
     before: Sequence[float | None],
     after: Sequence[float | None],
@@ -131,6 +134,41 @@ def wafer_picture(
     save_figure(figure, path)
 
 
+def pictures_of_dies(
+    rows: Sequence[Row],
+    metric: Metric,
+    *,
+    in_float: float | None,
+    target: float | None = None,
+    chip: str = "",
+) -> Iterator[tuple[str, Callable[[Place], None]]]:
+    """What draws the yield, and the wafer where it is known where dies lie, with a name of each.
+
+    There is nothing to draw without labelled data.
+
+    Args:
+        rows: of the table of recoveries.
+        in_float: of the float network.
+        target: the worst value that is good enough.
+        chip: name of the chip.
+    """
+    sound = [row for row in rows if not row["error"]]
+    before, after = figures_of(sound, metric.key)
+    if not before:
+        return
+    told = {"metric": metric, "samples": sound[0]["samples"], "chip": chip, "target": target}
+    yield "", partial(yield_picture, before=before, after=after, in_float=in_float, **told)
+    placed = [row for row in rows if row["x"] is not None and row["y"] is not None]
+    if placed:
+        yield ".wafer", partial(
+            wafer_picture,
+            places=[(row["x"], row["y"]) for row in placed],
+            before=[row[f"{metric.key}_before"] for row in placed],
+            after=[row[f"{metric.key}_after"] for row in placed],
+            **told,
+        )  # fmt: skip
+
+
 def _dies(
     axes: Axes,
     places: Sequence[tuple[float, float]],
@@ -156,8 +194,8 @@ def _dies(
     ]
     missed = [target is not None and metric.worse_by(value, target) > 0 for _, value in known]
     drawn = PatchCollection(
-        boxes, cmap="viridis", linewidths=1.5,
-        edgecolors=[MARK if one else "none" for one in missed] or "none",
+        boxes, cmap="viridis", linewidths=[1.5 if one else 0.5 for one in missed] or 1,
+        edgecolors=[MARK if one else REFERENCE for one in missed] or "none",
     )  # fmt: skip
     drawn.set_array(metric.scale * np.asarray([value for _, value in known]))
     drawn.set_clim(*span)

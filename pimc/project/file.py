@@ -10,9 +10,20 @@ from typing import Any
 from pimc.errors import UsageError
 from pimc.files.strict import did_you_mean, read_table, read_toml, setting
 
-__all__ = ["HINT", "NAME", "NO_PROJECT", "Project", "Shared", "find_project", "read_project"]
+__all__ = [
+    "HINT",
+    "NAME",
+    "NO_PROJECT",
+    "RECORDS",
+    "Project",
+    "Shared",
+    "find_project",
+    "read_project",
+]
 
 NAME = "pimc.toml"
+#: The folder of what is noted of steps, beside the file.
+RECORDS = ".pimc"
 #: What ``--project`` says where none is to be used.
 NO_PROJECT = "-"
 HINT = "the keys are in docs/projects.md"
@@ -68,7 +79,7 @@ class Project:
     @property
     def records(self) -> Path:
         """The folder of what is noted of steps."""
-        return self.folder / ".pimc"
+        return self.folder / RECORDS
 
     @property
     def image(self) -> str | None:

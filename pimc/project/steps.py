@@ -14,7 +14,7 @@ from pimc.files.writing.atomic import replacing
 __all__ = ["Present", "Record", "Steps", "key_of"]
 
 #: Of this form are records; others are not understood, and what they tell is done again.
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Record:
         dies: SHA-256 of dies' files before (None: there was none) and after, by label.
         data, text, answer: the report.
         finished: when, in ISO 8601.
+        line: the command line, as it was typed; None where none was.
     """
 
     version: str
@@ -44,6 +45,7 @@ class Record:
     answer: bool
     finished: str
     seconds: float
+    line: str | None = None
 
 
 @dataclass(frozen=True)
@@ -184,12 +186,12 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
-def _is_digest(value: object) -> bool:
+def _is_text_or_none(value: object) -> bool:
     return value is None or isinstance(value, str)
 
 
 def _is_pair(value: object) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(map(_is_digest, value))
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_text_or_none, value))
 
 
 def _table_of(sound: Callable[[object], bool]) -> Callable[[object], bool]:
@@ -202,12 +204,13 @@ _FIELDS: Mapping[str, Callable[[object], bool]] = {
     "command": _is_text,
     "options": _table_of(_is_text),
     "defaults": _table_of(_is_text),
-    "inputs": _table_of(_is_digest),
-    "outputs": _table_of(_is_digest),
+    "inputs": _table_of(_is_text_or_none),
+    "outputs": _table_of(_is_text_or_none),
     "dies": _table_of(_is_pair),
     "data": lambda value: isinstance(value, dict),
     "text": _is_text,
     "answer": lambda value: isinstance(value, bool),
     "finished": _is_text,
     "seconds": lambda value: isinstance(value, int | float),
+    "line": _is_text_or_none,
 }

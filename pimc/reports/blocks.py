@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from pimc.pictures.tiles import Tile
+
 __all__ = [
     "Bar",
     "Bars",
@@ -25,9 +27,9 @@ __all__ = [
     "Maps",
     "Node",
     "Part",
+    "Picture",
     "Scale",
     "Table",
-    "Tile",
 ]
 
 
@@ -173,28 +175,6 @@ class Dots(Block):
 
 
 @dataclass(frozen=True)
-class Tile:
-    """A block of a layer's matrix on an array: its place in cells, and how it is written there.
-
-    Attributes:
-        colour: number of the colour of its layer.
-        shown: as much of the name as there is room for.
-        turned: the name runs from top to bottom.
-        size: height of the letters, in cells.
-    """
-
-    row: int
-    col: int
-    rows: int
-    cols: int
-    layer: str
-    colour: int
-    shown: str
-    turned: bool
-    size: float
-
-
-@dataclass(frozen=True)
 class Map:
     """One array.
 
@@ -261,6 +241,14 @@ class Graph(Block):
     nodes: Sequence[Node]
     edges: Sequence[Edge]
     text: str
+
+
+@dataclass(frozen=True)
+class Picture(Block):
+    """A picture of :mod:`pimc.pictures`, as SVG that stands in the page as it is."""
+
+    kind = "picture"
+    svg: str
 
 
 @dataclass(frozen=True)

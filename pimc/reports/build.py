@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pimc.errors import ImageError, UsageError
@@ -21,8 +22,9 @@ __all__ = ["MOST_BYTES", "brief_part", "built"]
 
 #: No page is larger.
 MOST_BYTES = 3_000_000
-#: What pictures of arrays may take in all, one try after the other.
-_BUDGETS = (1_400_000, 400_000, 0)
+#: What arrays may take in all, one try after the other.
+_BUDGETS = (1_900_000, 600_000, 0)
+_AS_TYPED = "As they were typed, in the order in which they were run."
 #: Layers that a notebook shows.
 _NOTEBOOK_ROWS = 100
 
@@ -64,7 +66,16 @@ def brief_part(source: Source) -> Part:
 def _parts(sources: Sequence[Source], budget: int) -> list[Part]:
     images: list[Image] = [source.content for source in sources if source.kind == "image"]
     share = budget // max(len(images), 1)
-    return [_part(source, images, share) for source in sources]
+    return [_with_lines(_part(source, images, share), source) for source in sources]
+
+
+def _with_lines(part: Part, source: Source) -> Part:
+    """A chapter that ends with the command lines that made what it is of."""
+    if not source.lines:
+        return part
+    rows = [(f"{number}", line) for number, line in enumerate(source.lines, 1)]
+    lines = Facts(rows=rows, wide=True, title="Command lines", note=_AS_TYPED)
+    return replace(part, blocks=[*part.blocks, lines])
 
 
 def _part(source: Source, images: Sequence[Image], budget: int) -> Part:
@@ -81,7 +92,7 @@ def _part(source: Source, images: Sequence[Image], budget: int) -> Part:
     if not source.sha256:
         return part
     file: Block = Facts(rows=[("SHA-256 of the file", source.sha256)], wide=True)
-    return Part(part.what, part.title, part.brief, [*part.blocks, file])
+    return replace(part, blocks=[*part.blocks, file])
 
 
 def _image(source: Source, images: Sequence[Image], budget: int) -> Part:

@@ -6,12 +6,11 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module, resources
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from pimc.errors import UsageError
 from pimc.files.writing.alone import alone
@@ -25,7 +24,9 @@ __all__ = ["Obtained", "cache_folder", "get"]
 
 _STAMP = "zoo.json"
 #: What it may write.
-_FILES = ("model.onnx", "calib.npz", "test.npz", "data.toml", "chip.toml", "README.md")
+_FILES = (
+    "model.onnx", "calib.npz", "test.npz", "data.toml", "chip.toml", "pimc.toml", "README.md",
+)  # fmt: skip
 #: What a record says that its files do not depend on.
 _OF_RUNS = {
     "measured", "calib", "samples", "dies", "strategy", "compiled_on", "batch", "digital",
@@ -42,10 +43,19 @@ Made by `pimc zoo get {name}`; it can be removed and made again.
 | licence | {licence} |
 | data | {data_from} |
 
-    pimc compile model.onnx --chip chip.toml --calib calib.npz
-    pimc eval model.pimc --data test.npz --task {task} --dies 1
-    pimc recover model.pimc --calib calib.npz --data test.npz --task {task} --dies 1
+`pimc.toml` says what the commands need to know:
+
+    pimc compile
+    pimc recover
+    pimc eval
+    pimc report
+
+`chip.toml` and `pimc.toml` may be changed; what was changed is used, and never written over.
 """
+_PROJECT = "# Made by `pimc zoo get {name}`; docs/projects.md lists the keys."
+#: The keys of ``pimc.toml`` that are the same for every network.
+_SHARED = {"model": "model.onnx", "chip": "chip.toml", "calib": "calib.npz", "data": "test.npz",
+           "seed": 0}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,11 +64,13 @@ class Obtained:
 
     Attributes:
         made: it was made now; else it was there.
+        edited: files that a user changed (``chip.toml``, ``pimc.toml``, ``README.md``): they stay.
     """
 
     network: Network
     folder: Path
     made: bool
+    edited: tuple[str, ...] = ()
 
     def path(self, name: str) -> Path:
         """One of its files: ``model.onnx``, ``calib.npz``, ``test.npz``, ``chip.toml``."""
@@ -74,8 +86,9 @@ def cache_folder() -> Path:
 def get(network: Network, folder: Path | None = None, *, force: bool = False) -> Obtained:
     """Bring a network and its data to a folder.
 
-    What is there and was made from the same record is left as it is. Files that this did not make
-    are never written over unless ``force`` says so.
+    What is there and was made from the same record is left as it is; a network or data that were
+    damaged are made again. Files that this did not make are never written over unless ``force``
+    says so, nor are a chip file and a project file that the user changed.
 
     Args:
         folder: gets a folder of the network's name, and one of wheels; the user's cache if None.
@@ -94,15 +107,26 @@ def get(network: Network, folder: Path | None = None, *, force: bool = False) ->
             f"cannot be made: {cause.strerror or cause}", str(target), "choose another --folder"
         ) from cause
     with alone(target / _STAMP, UsageError):
-        if not force and _stands(network, target):
-            return Obtained(network, target, made=False)
         if not force:
             _require_ours(target)
-        require(network)
-        wheels = Wheels.of(network.files, place / "wheels")
-        waiting(f"making {network.name}")
-        _write(network, _maker(network)(wheels), target)
-    return Obtained(network, target, made=True)
+        stamp = _Stamp() if force else _Stamp.of(target)
+        record, settings = _fingerprint(network), _settings(network)
+        other = [name for name, content in settings.items() if not _is(target / name, content)]
+        edited = [] if force else [
+            name for name in other if (target / name).exists() and not stamp.holds(target, name)
+        ]  # fmt: skip
+        files = {name: settings[name] for name in other if name not in edited}
+        made = stamp.record != record or not all(
+            stamp.holds(target, name) for name in stamp.files if name not in settings
+        )
+        if made:
+            require(network)
+            wheels = Wheels.of(network.files, place / "wheels")
+            waiting(f"making {network.name}")
+            files |= _maker(network)(wheels).files()
+        if files:
+            _write(files, target, replace(stamp, record=record))
+    return Obtained(network, target, made=made, edited=tuple(edited))
 
 
 def require(network: Network) -> None:
@@ -124,22 +148,75 @@ def _maker(network: Network) -> Callable[[Wheels], Made]:
     return found
 
 
-def _write(network: Network, made: Made, target: Path) -> None:
+def _settings(network: Network) -> dict[str, bytes]:
+    """The files that follow from the record alone; a user may change them."""
     chip = resources.files("pimc.chip.shipped").joinpath(f"{network.chip}.toml").read_bytes()
     readme = _README.format(**vars(network))
-    files = {**made.files(), "chip.toml": chip, "README.md": readme.encode()}
-    # Whatever cuts this, the folder is known as ours.
-    _stamp(target, {"record": "", "files": {}})
+    return {
+        "chip.toml": chip,
+        "pimc.toml": _project(network).encode(),
+        "README.md": readme.encode(),
+    }
+
+
+def _project(network: Network) -> str:
+    """``pimc.toml``: what the commands in the folder need to know."""
+    tables: dict[str, dict[str, object]] = {
+        "compile": {"digital": list(network.digital)},
+        "eval": {"dies": max(network.dies, 1), "limit": network.samples},
+        "recover": {"strategy": [network.strategy]},
+    }
+    lines = [f"{key} = {json.dumps(value)}" for key, value in _SHARED.items()]
+    lines.append(f"task = {json.dumps(network.task)}")
+    for name, table in tables.items():
+        known = [f"{key} = {json.dumps(value)}" for key, value in table.items() if value]
+        lines += ["", f"[{name}]", *known] if known else []
+    return "\n".join([_PROJECT.format(name=network.name), *lines, ""])
+
+
+def _write(files: Mapping[str, bytes], target: Path, stamp: _Stamp) -> None:
+    """Write files and the stamp that knows them; those of the old stamp stay known."""
+    # Whatever cuts this, the folder is known as ours, and nothing in it as whole.
+    _Stamp("", stamp.files).save(target)
     for name, content in files.items():
         with replacing(target / name) as stream:
             stream.write(content)
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    _stamp(target, {"record": _fingerprint(network), "files": hashes})
+    _Stamp(stamp.record, {**stamp.files, **hashes}).save(target)
 
 
-def _stamp(target: Path, told: Mapping[str, Any]) -> None:
-    with replacing(target / _STAMP) as stream:
-        stream.write(json.dumps(told, indent=1).encode())
+@dataclass(frozen=True)
+class _Stamp:
+    """What is known of the files of a folder.
+
+    Attributes:
+        record: fingerprint of the record that they were made from; empty where they are not whole.
+        files: SHA-256 by name, as they were written.
+    """
+
+    record: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, target: Path) -> _Stamp:
+        """The stamp of a folder; an empty one where there is none that can be read."""
+        try:
+            told = json.loads((target / _STAMP).read_bytes())
+            return cls(str(told["record"]), {str(k): str(v) for k, v in told["files"].items()})
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return cls()
+
+    def save(self, target: Path) -> None:
+        with replacing(target / _STAMP) as stream:
+            stream.write(json.dumps(asdict(self), indent=1).encode())
+
+    def holds(self, target: Path, name: str) -> bool:
+        """Whether a file is as it was written."""
+        return (target / name).is_file() and sha256_file(target / name) == self.files.get(name)
+
+
+def _is(path: Path, content: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == content
 
 
 def _require_ours(target: Path) -> None:
@@ -157,19 +234,6 @@ def _require_ours(target: Path) -> None:
             where=str(target),
             hint="choose another --folder, or add --force to write over them",
         )
-
-
-def _stands(network: Network, target: Path) -> bool:
-    """Whether the files are those that were made from this record."""
-    try:
-        stamp = json.loads((target / _STAMP).read_bytes())
-        files = dict(stamp["files"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-    return stamp.get("record") == _fingerprint(network) and all(
-        (target / name).is_file() and sha256_file(target / name) == sha256
-        for name, sha256 in files.items()
-    )
 
 
 def _fingerprint(network: Network) -> str:

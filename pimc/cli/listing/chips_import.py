@@ -9,6 +9,7 @@ import click
 
 from pimc.cli.command import Report, Settings, command
 from pimc.cli.options.fields import argument, option
+from pimc.cli.options.single import picture_option
 from pimc.cli.options.values import FILE
 from pimc.cli.text import facts
 
@@ -23,6 +24,7 @@ class ImportArguments:
     output: Path | None = option(
         "-o", "--output", type=FILE, help="Chip file [default: MEASURED.toml]."
     )
+    picture: Path | None = picture_option("The picture of the fit [default: OUTPUT.png].")
     name: str | None = option(
         "--name", type=click.STRING, help="Name of the chip [default: that of the file]."
     )
@@ -36,15 +38,18 @@ def import_(settings: Settings, arguments: ImportArguments) -> Report:
     """
     from pimc.chip.measured import Measurement
     from pimc.errors import UsageError
-    from pimc.files.writing.atomic import replacing
+    from pimc.files.writing.atomic import replacing, require_folder
+    from pimc.pictures.canvas import require_picture
     from pimc.pictures.cells import measured_picture
 
     target = arguments.output or Path(f"{arguments.csv.stem}.toml")
     if target.suffix != ".toml":
         raise UsageError("a chip file is called .toml", str(target), "give -o NAME.toml")
+    picture = arguments.picture or target.with_suffix(".png")
+    require_picture(picture)
+    require_folder(picture)
     found = Measurement.load(arguments.csv)
     text = found.toml(arguments.name or target.stem)
-    picture = target.with_suffix(".png")
     with replacing(target) as stream:
         stream.write(text.encode())
         measured_picture(picture, found, arguments.name or target.stem)

@@ -20,7 +20,9 @@ class CompletionArguments:
 
 
 def completion(settings: Settings, arguments: CompletionArguments) -> Report:
-    """Print the script that teaches SHELL to complete commands, options, files and chips.
+    """Print the script that teaches SHELL to complete commands, options, files and names.
+
+    Names are those of chips, tasks, strategies, devices and networks of the zoo.
 
     The shell must run it when it starts. bash: add the line eval "$(pimc completion bash)" to
     ~/.bashrc. zsh: add eval "$(pimc completion zsh)" to ~/.zshrc, after compinit. fish: write it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,7 +12,11 @@ from pimc.cli.command import Report, Settings, command, note
 from pimc.cli.listing.zoo_get import networks_folder
 from pimc.cli.options.fields import argument, flag, option
 from pimc.cli.options.task import told_of
+from pimc.cli.options.values import NETWORK
 from pimc.cli.text import facts
+
+if TYPE_CHECKING:
+    from pimc.zoo.get import Obtained
 
 __all__ = ["COMMAND", "RunArguments", "run"]
 
@@ -20,7 +25,7 @@ __all__ = ["COMMAND", "RunArguments", "run"]
 class RunArguments:
     """What ``pimc zoo run`` takes."""
 
-    name: str = argument(type=click.STRING, metavar="NETWORK")
+    name: str = argument(type=NETWORK, metavar="NETWORK")
     dies: int | None = option(
         "--dies", type=click.IntRange(0),
         help="Dies, drawn from --seed on; 0: float and perfect cells alone [default: as the "
@@ -42,7 +47,8 @@ def run(settings: Settings, arguments: RunArguments) -> Report:
     """Measure a network of the zoo: float, perfect cells, dies as programmed and recovered.
 
     It is fetched first where it is not there. With the same seed and samples the figures come out
-    as `pimc zoo list` shows them; weights that are trained here vary a little between machines.
+    as `pimc zoo list` shows them; weights that are trained here vary a little between machines. A
+    chip.toml that was changed in the network's folder is used, and the summary says so.
     """
     from pimc.errors import UsageError
     from pimc.zoo.get import get
@@ -64,6 +70,9 @@ def run(settings: Settings, arguments: RunArguments) -> Report:
 
     obtained = get(known, arguments.folder)
     note(f"{known.title}: {obtained.folder}", settings)
+    own_chip = "chip.toml" in obtained.edited
+    if own_chip:
+        _tell_own_chip(obtained, settings, recorded=arguments.update)
     count = known.dies if arguments.dies is None else arguments.dies
     measured = measure(
         obtained,
@@ -77,12 +86,29 @@ def run(settings: Settings, arguments: RunArguments) -> Report:
         "folder": str(obtained.folder),
         **told_of(task_named(known.task)),
         **asdict(measured),
+        "own_chip": own_chip,
         "record": None if written is None else str(written),
     }
     pairs = list(zip(HEADER, row(known, measured), strict=True))
+    pairs += [("chip", "chip.toml of the folder, as edited" if own_chip else known.chip)]
     pairs += [("calibrated on", f"{measured.calib:,} samples")]
     pairs += [("record", "" if written is None else str(written))]
     return Report(data, facts(pairs))
+
+
+def _tell_own_chip(obtained: Obtained, settings: Settings, *, recorded: bool) -> None:
+    """Say that the chip is not that of the record, whose figures are not to be compared.
+
+    Raises:
+        UsageError: the figures were to be recorded.
+    """
+    from pimc.errors import UsageError
+
+    chip, path = obtained.network.chip, obtained.path("chip.toml")
+    back = f"to have {chip} again, remove this file"
+    if recorded:
+        raise UsageError(f"was edited; the record holds figures of {chip}", str(path), back)
+    note(f"{path} was edited and is used as it is; {back}", settings)
 
 
 COMMAND = command(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pimc.cli.options.fields import argument, flag, option
-from pimc.cli.options.values import FILE
+from pimc.cli.options.values import DEVICE, FILE
 
 if TYPE_CHECKING:
     from pimc.runtime.physics.ir_drop import Method
@@ -20,6 +20,7 @@ __all__ = [
     "explain_option",
     "image_argument",
     "ir_drop_option",
+    "picture_option",
 ]
 
 
@@ -35,7 +36,7 @@ def explain_option() -> bool:
 
 def device_option(help: str = "See `pimc devices`.") -> str:
     """``--device``: the driver of a chip."""
-    return option("--device", type=click.STRING, default="sim", help=help)
+    return option("--device", type=DEVICE, default="sim", help=help)
 
 
 def die_option() -> Path | None:
@@ -56,6 +57,11 @@ def ir_drop_option() -> Method | None:
         type=click.Choice(["first", "exact"]),
         help="Wires of a simulated chip: to first order [default], or by nodal analysis.",
     )
+
+
+def picture_option(help: str) -> Path | None:
+    """``--picture``: a picture that stands beside what is written where nobody says otherwise."""
+    return option("--picture", type=FILE, metavar="FILE.png|FILE.svg", help=help)
 
 
 def batch_size_option() -> int:

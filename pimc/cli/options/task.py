@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from pimc.cli.options.fields import option
+from pimc.cli.options.values import TASK
 
 if TYPE_CHECKING:
     from pimc.tasks.metric import Metric
@@ -18,7 +17,7 @@ __all__ = ["keyed", "stored", "task_of", "task_option", "told_of"]
 
 def task_option(help: str) -> str | None:
     """``--task``; None where it was not given."""
-    return option("--task", type=click.STRING, metavar="NAME|MODULE:NAME", help=help)
+    return option("--task", type=TASK, metavar="NAME|MODULE:NAME", help=help)
 
 
 def task_of(name: str | None) -> Task:

@@ -14,14 +14,18 @@ __all__ = [
     "ADC_RANGE",
     "BYTES",
     "CHIP",
+    "DEVICE",
     "DURATION",
     "FILE",
     "FLOATS",
     "MAPPING",
+    "NETWORK",
     "NUMBER",
     "PACKING",
     "SIZE",
     "STATE",
+    "STRATEGY",
+    "TASK",
     "states_of",
     "within",
 ]
@@ -102,10 +106,18 @@ class _Bytes(_ParamType[int]):
             self.fail(f"{value!r} is no size such as 512M or 4G", param, ctx)
 
 
-class _Chip(_ParamType[str]):
-    """A shipped chip's name or a chip file; whether there is one is asked when it is loaded."""
+class _Named(_ParamType[str]):
+    """A name that there is a list of; whether it is in there is asked when it is looked up.
+
+    Args:
+        known: all names.
+        files: a file may be named, too.
+    """
 
     name = "text"
+
+    def __init__(self, known: Callable[[], Iterable[str]], *, files: bool = False) -> None:
+        self._known, self._files = known, files
 
     def convert(self, value: Any, param: Any, ctx: Any) -> str:
         return str(value)
@@ -114,10 +126,39 @@ class _Chip(_ParamType[str]):
         """Names that begin so; a shell shows files where there are none."""
         from click.shell_completion import CompletionItem
 
-        from pimc.chip.design import Chip
+        names = [name for name in self._known() if name.startswith(incomplete)]
+        files = [CompletionItem(incomplete, type="file")] if self._files else []
+        return [*files, *map(CompletionItem, names)]
 
-        names = [name for name in Chip.shipped() if name.startswith(incomplete)]
-        return [CompletionItem(incomplete, type="file"), *map(CompletionItem, names)]
+
+def _chips() -> Iterable[str]:
+    from pimc.chip.design import Chip
+
+    return Chip.shipped()
+
+
+def _devices() -> Iterable[str]:
+    from pimc.runtime.door.drivers import devices
+
+    return (one.name for one in devices())
+
+
+def _networks() -> Iterable[str]:
+    from pimc.zoo.record import names
+
+    return names()
+
+
+def _strategies() -> Iterable[str]:
+    from pimc.passes.recover.strategies import strategies
+
+    return (one.name for one in strategies())
+
+
+def _tasks() -> Iterable[str]:
+    from pimc.tasks.find import tasks
+
+    return tasks()
 
 
 class _Duration(_ParamType[float]):
@@ -225,15 +266,19 @@ _SECONDS: Mapping[str, float] = {
 
 ADC_RANGE = _OfLayers("range", _require_range)
 BYTES = _Bytes()
-CHIP = _Chip()
+CHIP = _Named(_chips, files=True)
+DEVICE = _Named(_devices)
 DURATION = _Duration()
 FILE = click.Path(path_type=Path)
 FLOATS = _Floats()
 MAPPING = _OfLayers("mapping", _require_mapping)
+NETWORK = _Named(_networks)
 NUMBER = _Number()
 PACKING = _Packing()
 SIZE = _Size()
 STATE = _State()
+STRATEGY = _Named(_strategies)
+TASK = _Named(_tasks)
 
 
 def within(low: float, high: float = math.inf) -> _Number:

@@ -52,7 +52,7 @@ RIVALS: Mapping[str, tuple[tuple[frozenset[str], frozenset[str]], ...]] = Mappin
             (frozenset({"die", "ideal", "device"}), frozenset({"die", "ideal"})),
             (frozenset({"image", "source"}), frozenset({"output"})),
         ),
-        "sweep": ((frozenset({"model"}), frozenset({"output"})),),
+        "sweep": ((frozenset({"model"}), frozenset({"output", "picture"})),),
         "capture": ((frozenset({"image"}), frozenset({"output"})),),
         "compensate": (
             (frozenset({"off"}), frozenset({"calib", "since"})),
@@ -63,7 +63,7 @@ RIVALS: Mapping[str, tuple[tuple[frozenset[str], frozenset[str]], ...]] = Mappin
             (frozenset({"dies", "compare"}), frozenset({"named"})),
             (frozenset({"target"}), frozenset({"max_drop"})),
             (frozenset({"max_drop"}), frozenset({"target"})),
-            (frozenset({"image", "compare"}), frozenset({"output"})),
+            (frozenset({"image", "compare"}), frozenset({"output", "picture"})),
         ),
     }
 )
@@ -85,7 +85,7 @@ STEPS = frozenset(
 NEVER = COMMON | {"jobs", "cluster", "memory"}
 
 #: Parameters that name what is written.
-OUTPUTS = frozenset({"output", "table", "dump_dir", "front"})
+OUTPUTS = frozenset({"output", "table", "dump_dir", "front", "picture"})
 
 #: Parameters that name dies, whose files may change when they are read or written.
 DIES = frozenset({"die", "named"})

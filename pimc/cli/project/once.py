@@ -14,6 +14,7 @@ from typing import Any
 
 from pimc.cli.project.given import SIMULATED, Use
 from pimc.cli.project.keys import DIES, NEVER, OUTPUTS, STEPS
+from pimc.cli.project.typed import typed_line
 from pimc.files.writing.atomic import written_files
 from pimc.project.hashes import Hashes
 from pimc.project.steps import Present, Record, Steps, key_of
@@ -113,6 +114,7 @@ class Step:
                 answer=report.answer,
                 finished=datetime.now(UTC).isoformat(timespec="seconds"),
                 seconds=round(time.perf_counter() - start, 3),
+                line=typed_line(),
             )
             self._steps.save(self._key, record)
             self._hashes.save()

@@ -10,9 +10,9 @@ import click
 
 from pimc.cli.options.data import DataOptions
 from pimc.cli.options.fields import flag, group, named_by_user, option, several
-from pimc.cli.options.single import device_option, image_argument
+from pimc.cli.options.single import device_option, image_argument, picture_option
 from pimc.cli.options.task import task_option
-from pimc.cli.options.values import BYTES, FILE, NUMBER, within
+from pimc.cli.options.values import BYTES, FILE, NUMBER, STRATEGY, within
 from pimc.cli.options.workers import WorkerOptions
 from pimc.cli.recovering.dies import CALIB_HELP
 
@@ -134,7 +134,7 @@ class RecoverArguments:
     )
     strategy: tuple[str, ...] = several(
         "--strategy",
-        type=click.STRING,
+        type=STRATEGY,
         metavar="NAME",
         help="What is done [default: selective]; with --compare any number of times.",
     )
@@ -164,6 +164,9 @@ class RecoverArguments:
     together: TogetherOptions = group(TogetherOptions)
     output: Path | None = option(
         "-o", "--output", type=FILE, help="Default: IMAGE.r1.pimc, then .r2 and so on."
+    )
+    picture: Path | None = picture_option(
+        "The picture of several dies or of --compare [default: .png beside the table]."
     )
 
     @property

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pimc.cli.command import Report, Settings
 from pimc.cli.options.task import keyed, told_of
+from pimc.cli.project.typed import typed_line
 from pimc.cli.recovering.arguments import RecoverArguments
 from pimc.cli.text import facts, percent, table
 
@@ -95,6 +96,7 @@ def compared(
             progress=settings.progress,
         )
     output = arguments.output or path.with_suffix(".compare.json")
+    picture = arguments.picture or output.with_suffix(".png")
     total = int(image.used.sum())
     by_name = {name: [one for one in outcomes if one.strategy == name] for name in names}
     samples = 0 if labelled is None else len(labelled.data)
@@ -103,6 +105,7 @@ def compared(
     rows = [_row(found, total, task) for found in by_name.values()]
     data = {
         "output": str(output),
+        "command_line": typed_line(),
         **told_of(task),
         f"float_{metric.key}": in_float,
         f"quantized_{metric.key}": ideal,
@@ -122,9 +125,9 @@ def compared(
     with replacing(output.with_suffix(".md")) as stream:
         stream.write(f"{counts}{in_brackets}\n\n{_markdown(rows, metric)}".encode())
     if in_float is not None:
-        _picture(output.with_suffix(".png"), by_name, total, samples, (in_float, floor), task, chip)
+        _picture(picture, by_name, total, samples, (in_float, floor), task, chip)
     layers_picture(
-        output.with_suffix(".layers.png"),
+        picture.with_suffix(f".layers{picture.suffix}"),
         *_layer_errors(names, outcomes),
         f"means over {stands_on(len(seeds))}; {len(calib):,} calibration samples, chip {chip}",
     )

@@ -37,6 +37,13 @@ def checked(arguments: RecoverArguments) -> RecoverArguments:
     arguments = replace(arguments, named=named)
     shared_out = arguments.workers.jobs > 1 or arguments.workers.cluster is not None
     of_several = ["--jobs and --cluster"] * shared_out + arguments.together.given
+    if arguments.picture is not None:
+        from pimc.pictures.canvas import require_picture
+
+        require_picture(arguments.picture)
+        of_several.append("--picture")
+        if arguments.several and arguments.data is None:
+            raise UsageError("a picture needs labelled data", "--picture", "name some with --data")
     if arguments.compare and arguments.together.given:
         raise UsageError("is not for a comparison", arguments.together.given[0], "leave it out")
     if of_several and not (arguments.compare or arguments.several):

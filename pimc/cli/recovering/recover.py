@@ -55,7 +55,7 @@ def recover(settings: Settings, arguments: RecoverArguments) -> Report:
     arguments = checked(arguments)
     if arguments.calib is None:
         raise UsageError("--calib is missing", hint="name calibration data")
-    for file in filter(None, (arguments.output, arguments.together.table)):
+    for file in filter(None, (arguments.output, arguments.picture, arguments.together.table)):
         require_folder(file)
     task = task_of(arguments.task)
     target_of(arguments, task, labelled=arguments.data is not None)

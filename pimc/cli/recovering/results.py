@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pimc.cli.command import Report
 from pimc.cli.options.task import told_of
+from pimc.cli.project.typed import typed_line
 from pimc.cli.recovering.figures import agreement_text, basis_lines, intervals_of, loss_text
 from pimc.cli.text import facts, percent, table
 
@@ -51,6 +52,7 @@ def result_of(
         "die": note.die,
         "strategy": recovery.strategy,
         "sha256": recovery.image.sha256,
+        "command_line": typed_line(),
         "output": str(output),
         "die_file": None if die_file is None else str(die_file),
         f"{key}_before": before,

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from pimc.studies.recoveries.one_die import DieJob, Recovered
     from pimc.studies.recoveries.summary import Target
     from pimc.studies.tables.row_file import Row
-    from pimc.tasks.metric import Metric
     from pimc.tasks.task import Task
 
 __all__ = ["recovered_together", "target_of"]
@@ -85,6 +84,7 @@ def recovered_together(
         notes: what was left out of what the user gave.
     """
     from pimc.functions.recover_dies import die_jobs, recover_dies
+    from pimc.pictures.wafer import pictures_of_dies
     from pimc.studies.recoveries.summary import reached
     from pimc.studies.tables.row_file import require_suffix
     from pimc.tasks.classification import CLASSIFICATION
@@ -131,6 +131,18 @@ def recovered_together(
         )
     summary = found.summary(target)
     entries = [_entry(row, task) for row in found.rows]
+    picture = arguments.picture or rows_file.with_suffix(".png")
+    pictures = []
+    for name, draw in pictures_of_dies(
+        found.rows,
+        task.metric,
+        in_float=found.float_metric,
+        target=summary["within"] and summary["within"]["target"],
+        chip=image.chip.name,
+    ):
+        path = picture.with_suffix(f"{name}{picture.suffix}")
+        draw(path)
+        pictures.append(str(path))
     data = {
         **told_of(task),
         f"float_{task.metric.key}": found.float_metric,
@@ -139,9 +151,7 @@ def recovered_together(
         "took_seconds": round(time.perf_counter() - start, 3),
         "summary": summary,
         "table": str(rows_file),
-        "pictures": [
-            str(path) for path in _pictures(rows_file, found, summary, task.metric, image.chip.name)
-        ],
+        "pictures": pictures,
         "notes": list(notes),
     }
     kept = asked.min_yield is None or reached(summary["within"], asked.min_yield)
@@ -217,46 +227,3 @@ def _of_all(
         "failed": found.failed,
         "dies": list(entries),
     }
-
-
-def _pictures(
-    rows_file: Path,
-    found: RecoveredDies,
-    summary: Mapping[str, Any],
-    metric: Metric,
-    chip: str,
-) -> list[Path]:
-    """The yield, and the wafer where it is known where dies lie; none without labelled data."""
-    from pimc.pictures.wafer import wafer_picture, yield_picture
-    from pimc.studies.recoveries.summary import figures_of
-
-    sound = [row for row in found.rows if not row["error"]]
-    before, after = figures_of(sound, metric.key)
-    if not before:
-        return []
-    target = summary["within"] and summary["within"]["target"]
-    samples, written = sound[0]["samples"], [rows_file.with_suffix(".png")]
-    yield_picture(
-        written[0],
-        before,
-        after,
-        metric,
-        samples,
-        in_float=found.float_metric,
-        target=target,
-        chip=chip,
-    )
-    placed = [row for row in found.rows if row["x"] is not None and row["y"] is not None]
-    if placed:
-        written.append(rows_file.with_suffix(".wafer.png"))
-        wafer_picture(
-            written[1],
-            [(row["x"], row["y"]) for row in placed],
-            [row[f"{metric.key}_before"] for row in placed],
-            [row[f"{metric.key}_after"] for row in placed],
-            metric,
-            samples,
-            target=target,
-            chip=chip,
-        )
-    return written

@@ -18,6 +18,7 @@ from pimc.cli.options.single import image_argument
 from pimc.cli.options.task import keyed, task_of, task_option, told_of
 from pimc.cli.options.values import FILE
 from pimc.cli.options.workers import WorkerOptions
+from pimc.cli.project.typed import typed_line
 from pimc.cli.running.dies import DRAWN, DieOptions, one_of, session
 from pimc.cli.running.limits import LimitOptions
 from pimc.cli.text import clipping_layers, facts, states_text, told_of_states
@@ -121,6 +122,7 @@ def _result(found: Evaluation, arguments: EvalArguments) -> dict[str, Any]:
     return {
         **told_of(found.task),
         "samples": found.samples,
+        "command_line": typed_line(),
         "judged": found.judged,
         "float_accuracy": found.float_accuracy,
         "accuracy_mean": found.accuracy,

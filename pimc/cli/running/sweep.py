@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from pimc.cli.options.data import DataOptions
 from pimc.cli.options.fields import argument, group, option, several
 from pimc.cli.options.model import ModelOptions
 from pimc.cli.options.samples import SampleOptions
-from pimc.cli.options.single import ir_drop_option
+from pimc.cli.options.single import ir_drop_option, picture_option
 from pimc.cli.options.task import keyed, task_of, task_option, told_of
 from pimc.cli.options.values import CHIP, DURATION, FILE
 from pimc.cli.options.workers import WorkerOptions
@@ -31,13 +30,9 @@ if TYPE_CHECKING:
     from pimc.plan.records import Plan
     from pimc.runtime.physics.ir_drop import Method
     from pimc.studies.evaluate import Batches
-    from pimc.studies.sweep_table import Row
     from pimc.tasks.metric import Metric
 
 __all__ = ["COMMAND", "SweepArguments", "sweep"]
-
-#: Lines in one picture; where there would be more, they are drawn for one parameter only.
-LINES = 8
 
 
 @dataclass(frozen=True)
@@ -80,6 +75,9 @@ class SweepArguments:
     output: Path | None = option(
         "-o", "--output", type=FILE, help="A .csv or .parquet [default: MODEL.sweep.csv]."
     )
+    picture: Path | None = picture_option(
+        "Pictures, one a parameter: FILE.levels.svg and so on [default: OUTPUT.png]."
+    )
 
 
 def sweep(settings: Settings, arguments: SweepArguments) -> Report:
@@ -90,17 +88,23 @@ def sweep(settings: Settings, arguments: SweepArguments) -> Report:
     """
     from pimc.chip.design import Chip
     from pimc.chip.grid import parse_axis, points
+    from pimc.files.writing.atomic import require_folder
+    from pimc.pictures.canvas import require_picture
     from pimc.studies.sweep_table import require_suffix
 
     start = time.perf_counter()
     output = arguments.output or Path(f"{arguments.model.stem}.sweep.csv")
     require_suffix(output)
+    picture = arguments.picture or output.with_suffix(".png")
+    require_picture(picture)
+    require_folder(picture)
     axes = [parse_axis(text) for text in arguments.over]
     base = Chip.load(arguments.chip) if arguments.chip else Chip.default()
     points(base, axes)  # refuses a grid without any chip before the data are read
     model, calib, batches = _given(base, arguments)
     # Only now what takes long to load: what can be refused without it has been.
     from pimc.functions.explore import sweep as run
+    from pimc.pictures.sweep import in_float, sweep_pictures
     from pimc.studies.drawn import Reading
 
     done = run(
@@ -115,19 +119,21 @@ def sweep(settings: Settings, arguments: SweepArguments) -> Report:
         pool=arguments.workers.open,
         progress=settings.progress,
     )
-    task = batches.task
+    task, pictures = batches.task, []
+    for name, draw in sweep_pictures(axes, done.rows, task.metric, base.name):
+        path = picture.with_suffix(f".{name}{picture.suffix}")
+        draw(path)
+        pictures.append(str(path))
     data = {
         **told_of(task),
         "output": str(output),
-        "pictures": [
-            str(path) for path in _pictures(output, axes, done.rows, task.metric, base.name)
-        ],
+        "pictures": pictures,
         "dies": arguments.dies,
         "samples": len(batches.data),
         "points": len(done.rows),
         "measured": done.measured,
         "failed": sum(bool(row["error"]) for row in done.rows),
-        "float_accuracy": _in_float(done.rows, task.metric),
+        "float_accuracy": in_float(done.rows, task.metric),
         "seconds": round(time.perf_counter() - start, 3),
         "rows": done.rows,
     }
@@ -160,57 +166,6 @@ def _given(base: Chip, arguments: SweepArguments) -> tuple[Plan, Dataset | None,
     task = task_of(arguments.task)
     batches = arguments.samples.of(preprocess.load(arguments.data, inputs, "test"), task)
     return loaded, calib, batches
-
-
-def _pictures(
-    output: Path, axes: Sequence[Axis], rows: Sequence[Row], metric: Metric, chip: str
-) -> list[Path]:
-    """One picture a parameter that takes several values, beside the output."""
-    from pimc.pictures.plots import lines_picture
-
-    written = []
-    for number, axis in enumerate(axes):
-        others = _others(number, axes)
-        lines = _lines(axis, others, rows, metric.key)
-        if len(axis.values) > 1 and lines:
-            path = output.with_name(f"{output.stem}.{axis.name}.png")
-            title = ", ".join(other.name for other in others)
-            samples, in_float = rows[0]["samples"], _in_float(rows, metric)
-            pooled = any(len(one.values) > 1 for one in axes if one not in (axis, *others))
-            among = ", means over the other parameters" if pooled else ""
-            lines_picture(path, axis.name, lines, samples, title, in_float, among, metric, chip)
-            written.append(path)
-    return written
-
-
-def _others(number: int, axes: Sequence[Axis]) -> list[Axis]:
-    """The parameters that tell the lines of a picture apart: all others, or the next one."""
-    others = [axis for axis in (*axes[number + 1 :], *axes[:number]) if len(axis.values) > 1]
-    return others if prod(len(axis.values) for axis in others) <= LINES else others[:1]
-
-
-def _lines(
-    axis: Axis, others: Sequence[Axis], rows: Sequence[Row], key: str = "accuracy"
-) -> dict[str, dict[Any, list[float]]]:
-    """What the dies reach by line and value of a parameter; means over points of both."""
-    import numpy as np
-
-    from pimc.chip.grid import as_text
-
-    found: dict[str, dict[Any, list[list[float]]]] = {}
-    for row in rows:
-        if not row["error"]:
-            label = ", ".join(as_text(row[other.name]) for other in others)
-            line = found.setdefault(label, {})
-            line.setdefault(row[axis.name], []).append(row[f"{key}_per_die"])
-    return {
-        label: {value: np.mean(points, axis=0).tolist() for value, points in line.items()}
-        for label, line in found.items()
-    }
-
-
-def _in_float(rows: Sequence[Row], metric: Metric) -> float | None:
-    return next((row[f"float_{metric.key}"] for row in rows if not row["error"]), None)
 
 
 def _text(data: Mapping[str, Any], axes: Sequence[Axis], metric: Metric) -> str:

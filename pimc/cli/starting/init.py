@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from pimc.cli.command import Report, Settings, command
 from pimc.cli.options.fields import flag, option
-from pimc.cli.options.values import CHIP, FILE
+from pimc.cli.options.values import CHIP, FILE, TASK
 from pimc.cli.text import facts
 
 if TYPE_CHECKING:
@@ -41,9 +39,7 @@ class InitArguments:
     )
     calib: Path | None = option("--calib", type=FILE, metavar="DATA", help="Calibration data.")
     data: Path | None = option("--data", type=FILE, metavar="DATA", help="Labelled data.")
-    task: str | None = option(
-        "--task", type=click.STRING, metavar="NAME", help="What the outputs mean."
-    )
+    task: str | None = option("--task", type=TASK, metavar="NAME", help="What the outputs mean.")
     force: bool = flag("--force", help="Replace a pimc.toml that is there.")
 
 

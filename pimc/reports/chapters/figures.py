@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from pimc.reports.blocks import Dots
+from pimc.extras import MissingLibraryError
+from pimc.pictures.canvas import Place, inline
+from pimc.reports.blocks import Block, Dots, Facts, Picture
 from pimc.reports.charts import dot, scale_of
 from pimc.studies.intervals import wilson_interval
 from pimc.tasks.classification import CLASSIFICATION
 from pimc.tasks.metric import Metric
 
-__all__ = ["before_and_after", "metric_of", "named"]
+__all__ = ["before_and_after", "drawn", "metric_of", "named"]
 
 
 def metric_of(told: Mapping[str, Any]) -> Metric:
@@ -96,3 +98,14 @@ def _scaled(value: float | None, scale: float) -> float | None:
 def named(metric: Metric) -> str:
     """The metric's name as a heading."""
     return f"{metric.name[:1].upper()}{metric.name[1:]}"
+
+
+def drawn(pictures: Iterable[tuple[str, Callable[[Place], None]]]) -> list[Block]:
+    """Pictures by their titles; without matplotlib what there is to install.
+
+    The page is written all the same: its tables tell what they show.
+    """
+    try:
+        return [Picture(svg=inline(draw, title), title=title) for title, draw in pictures]
+    except MissingLibraryError as cause:
+        return [Facts(rows=[("Pictures", f"{cause.message}; {cause.hint}")])]

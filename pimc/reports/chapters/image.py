@@ -22,7 +22,7 @@ __all__ = ["brief_of_image", "part_of_image"]
 #: Rows of a table that a page holds; the rest are counted.
 MOST_ROWS = 1_500
 #: Bars that are read one by one.
-_MOST_BARS = 40
+_MOST_BARS = 20
 
 Summary = Mapping[str, Any]
 

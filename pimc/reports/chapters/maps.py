@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,9 +12,10 @@ import numpy.typing as npt
 from pimc.extras import require
 from pimc.files.weights.packing import bits_per_cell, unpack_levels
 from pimc.image.image import Image
-from pimc.reports.blocks import Map, Maps, Tile
+from pimc.pictures.tiles import suffix_of, tile_of
+from pimc.reports.blocks import Map, Maps
 
-__all__ = ["array_maps", "colours", "tiles_of"]
+__all__ = ["array_maps", "colours"]
 
 #: Arrays that are drawn; more would make a page that nobody scrolls through.
 MOST_ARRAYS = 256
@@ -26,14 +26,10 @@ _VIRIDIS = np.array(
         (39, 173, 129), (92, 200, 99), (170, 220, 50), (253, 231, 37),
     ]
 )  # fmt: skip
+#: What a tile takes on the page, with its name.
+_TILE_BYTES = 190
 _UNUSED = (236, 236, 238)
 _REWRITTEN = (213, 94, 0)
-#: Width of a letter, as a part of its height.
-_LETTER = 0.56
-#: How high letters are, as parts of an array: at most, and at least.
-_HIGHEST, _LOWEST = 1 / 32, 1 / 72
-#: A name of fewer letters says nothing.
-_SHORTEST = 4
 
 
 def colours(levels: int) -> npt.NDArray[np.uint8]:
@@ -55,7 +51,8 @@ def array_maps(image: Image, budget: int, rewritten: npt.NDArray[np.int64] | Non
     """The arrays of an image.
 
     Args:
-        budget: bytes that pictures of levels may take; arrays beyond show their tiles alone.
+        budget: bytes that arrays may take. Half of them are for pictures of levels: arrays beyond
+            show their tiles alone. What is beyond the whole is not drawn, but for the first array.
         rewritten: addresses of cells that a recovery rewrote.
 
     Raises:
@@ -70,30 +67,28 @@ def array_maps(image: Image, budget: int, rewritten: npt.NDArray[np.int64] | Non
         "grey cells hold no weight."
     ]
     if bare and _fits(image):
-        notes.append(f"{bare:,} arrays are drawn without the levels of their cells, for size.")
+        are = "arrays are" if bare > 1 else "array is"
+        notes.append(f"{bare:,} {are} drawn without the levels of the cells, for size.")
     if image.arrays > len(maps):
         notes.append(f"The first {len(maps):,} of {image.arrays:,} arrays are drawn.")
     return Maps(maps=maps, colours=table, title="Where weights sit", note=" ".join(notes))
-
-
-def tiles_of(image: Image, array: int) -> list[Tile]:
-    """The tiles on one array."""
-    suffix = _suffix(image)
-    numbers = np.flatnonzero(image.tiles.array == array)
-    return [_tile(image, int(number), suffix) for number in numbers]
 
 
 def _maps(image: Image, budget: int, rewritten: npt.NDArray[np.int64] | None) -> Iterator[Map]:
     rows, cols = image.chip.array.rows, image.chip.array.cols
     order = np.argsort(image.tiles.array, kind="stable")
     bounds = np.searchsorted(image.tiles.array[order], np.arange(image.arrays + 1))
-    suffix = _suffix(image)
+    suffix, pictures = suffix_of(image), budget // 2
     for array in range(min(image.arrays, MOST_ARRAYS)):
         part = slice(bounds[array], bounds[array + 1])
-        tiles = [_tile(image, int(number), suffix) for number in order[part]]
-        levels = _levels(image, array, order[part]) if budget > 0 and _fits(image) else ""
+        tiles = [tile_of(image, int(number), suffix) for number in order[part]]
         changed = "" if rewritten is None else _changed(rewritten, array, rows, cols)
-        budget -= len(levels) + len(changed)
+        budget -= _TILE_BYTES * len(tiles) + len(changed)
+        if array and budget < 0:
+            return
+        levels = _levels(image, array, order[part]) if pictures > 0 and _fits(image) else ""
+        pictures -= len(levels)
+        budget -= len(levels)
         names = list(dict.fromkeys(tile.layer for tile in tiles))
         used = sum(tile.rows * tile.cols for tile in tiles) / (rows * cols)
         text = f"Array {array}: {', '.join(names)}; {100 * used:.1f} % of {rows}×{cols} cells used"
@@ -109,34 +104,6 @@ def _palette(image: Image) -> npt.NDArray[np.uint8]:
     return colours(min(image.chip.cell.levels, 255))
 
 
-def _tile(image: Image, number: int, suffix: str) -> Tile:
-    tile, place = image.tiles.tile(number), image.tiles.place(number)
-    row, col, rows, cols = place.row, place.col, tile.rows, tile.cols
-    if image.moves_lines:
-        # Its lines need not lie side by side: the box is round all of them.
-        lines = image.lines(number)
-        (row, rows), (col, cols) = ((int(x.min()), int(np.ptp(x)) + 1) for x in lines)
-    name = image.layers[tile.layer].name
-    turned = rows > cols
-    long, high = (rows, cols) if turned else (cols, rows)
-    side = max(image.chip.array.rows, image.chip.array.cols)
-    shown = name.removesuffix(suffix)
-    fitting = 0.94 * long / (_LETTER * max(len(shown), 1))
-    size = min(max(fitting, _LOWEST * side), _HIGHEST * side, 0.8 * high)
-    room = int(0.94 * long / (_LETTER * size))
-    if len(shown) > room:
-        # The end of a name tells more than its beginning, which many layers share.
-        shown = f"…{shown[1 - room :]}" if room > _SHORTEST else ""
-    return Tile(row, col, rows, cols, name, tile.layer % 8, shown, turned, round(size, 2))
-
-
-def _suffix(image: Image) -> str:
-    """``.weight`` or the like, where the names of all layers end so."""
-    ends = {re.search(r"[./][A-Za-z_]+$", layer.name) for layer in image.layers}
-    found = {match[0] if match else "" for match in ends}
-    return found.pop() if len(found) == 1 and len(image.layers) > 1 else ""
-
-
 def _levels(image: Image, array: int, tiles: npt.NDArray[np.int64]) -> str:
     """The levels of one array's cells; only its own are unpacked."""
     chip = image.chip
@@ -147,7 +114,8 @@ def _levels(image: Image, array: int, tiles: npt.NDArray[np.int64]) -> str:
     for number in tiles.tolist():
         where = np.ix_(*image.lines(number))
         shown[where] = held[where]
-    return _png(shown, _palette(image))
+    # Unused cells are seen through: the page has a ground for light and for dark.
+    return _png(shown, _palette(image), clear=levels)
 
 
 def _changed(rewritten: npt.NDArray[np.int64], array: int, rows: int, cols: int) -> str:

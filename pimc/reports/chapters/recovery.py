@@ -19,8 +19,8 @@ _RECORDS = {
     "sums": "the outputs of whole layers",
     "outputs": "the network's outputs alone",
 }
-#: Losses and agreement are drawn for so many steps at most.
-_MOST_STEPS = 40
+#: Layers whose cost is drawn.
+_MOST_BARS = 20
 
 
 def part_of_recovery(report: Report, name: str) -> Part:
@@ -193,11 +193,12 @@ def _floor(report: Report) -> list[Block]:
             f"{layer['loss']:.3g}"
             + ("" if not layer["clipped"] else f", {percent(layer['clipped'])} clipped"),
         )
-        for layer in layers[:_MOST_STEPS]
+        for layer in layers[:_MOST_BARS]
         if layer["loss"] > 0
     ]
     if not entries:
         return []
+    more = f" The {_MOST_BARS} costliest of {len(layers):,} layers." * (len(layers) > _MOST_BARS)
     return [
         Bars(
             bars=bars_of(entries),
@@ -205,7 +206,7 @@ def _floor(report: Report) -> list[Block]:
             title="What costs what, with perfect cells",
             note=f"Held-out loss with this layer alone read as the chip reads it, all others in "
             f"float; {floor['layer_samples']:,} samples. All layers together: {floor['loss']:.3g} "
-            f"({floor['samples']:,} samples).",
+            f"({floor['samples']:,} samples).{more}",
         )
     ]
 

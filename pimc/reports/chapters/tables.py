@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pimc.pictures.sweep import axes_of, sweep_pictures
+from pimc.pictures.wafer import pictures_of_dies
 from pimc.reports.blocks import Block, Cell, Dot, Dots, Facts, Part, Table
-from pimc.reports.chapters.figures import before_and_after, metric_of, named
+from pimc.reports.chapters.figures import before_and_after, drawn, metric_of, named
 from pimc.reports.charts import dot, scale_of
 from pimc.reports.numbers import age_text, engineering, percent, plain
 from pimc.studies.recoveries.summary import summary_of
@@ -19,6 +21,8 @@ Row = Mapping[str, Any]
 #: Rows that are drawn one by one; the table has all.
 _MOST_DRAWN = 200
 _MOST_ROWS = 2_000
+#: Titles of the pictures of dies.
+_OF_DIES = {"": "{} that dies reach", ".wafer": "{} on the wafer"}
 
 
 def part_of_sweep(rows: Sequence[Row], name: str) -> Part:
@@ -41,7 +45,12 @@ def part_of_sweep(rows: Sequence[Row], name: str) -> Part:
         title="Provenance",
         wide=True,
     )  # fmt: skip
-    return Part("sweep", name, brief_of_sweep(rows), [*_drawn_points(rows, metric), shared])
+    lines = drawn(
+        (f"{named(metric)} against {parameter}", draw)
+        for parameter, draw in sweep_pictures(axes_of(rows), rows, metric)
+    )
+    blocks = [*lines, *_drawn_points(rows, metric), shared]
+    return Part("sweep", name, brief_of_sweep(rows), blocks)
 
 
 def brief_of_sweep(rows: Sequence[Row]) -> list[Block]:
@@ -58,7 +67,7 @@ def brief_of_sweep(rows: Sequence[Row]) -> list[Block]:
             ("Seed of the first die", plain(first["seed"])),
             ("Samples a die", plain(first["samples"])),
             ("Age of the cells", age_text(first["age_s"]) if first["age_s"] else "fresh"),
-            (f"{metric.name} of the float network", metric.text(first.get(f"float_{key}"))),
+            (f"{named(metric)} of the float network", metric.text(first.get(f"float_{key}"))),
         ]
     )
     table = Table(
@@ -119,13 +128,13 @@ def _drawn_points(rows: Sequence[Row], metric: Metric) -> list[Block]:
     values += [] if in_float is None else [in_float]
     top = 100.0 if metric.unit == "%" else None
     axis = scale_of([scale * value for value in values], metric.unit, top)
-    drawn: list[tuple[str, list[Dot]]] = []
+    shown: list[tuple[str, list[Dot]]] = []
     for row in known:
         mean, low, high = (row[f"{key}_{x}"] for x in fields)
         ends = tuple(None if end is None else scale * end for end in (low, high))
         text = f"{metric.text(mean)} ({metric.texts(low, high)})"
         label = ", ".join(f"{name} = {_as_given(row.get(name))}" for name in varied)
-        drawn.append((label, [dot(axis, 1, scale * mean, (ends[0], ends[1]), text)]))
+        shown.append((label, [dot(axis, 1, scale * mean, (ends[0], ends[1]), text)]))
     lines = [] if in_float is None else [
         (axis.at(scale * in_float), f"float {metric.text(in_float)}")
     ]  # fmt: skip
@@ -135,7 +144,7 @@ def _drawn_points(rows: Sequence[Row], metric: Metric) -> list[Block]:
         "Lines: 95 % interval over dies and samples."
     )
     title = f"{named(metric)} by point"
-    return [Dots(scale=axis, rows=drawn, legend=(), lines=lines, title=title, note=note)]
+    return [Dots(scale=axis, rows=shown, legend=(), lines=lines, title=title, note=note)]
 
 
 def part_of_recoveries(rows: Sequence[Row], name: str) -> Part:
@@ -158,7 +167,7 @@ def part_of_recoveries(rows: Sequence[Row], name: str) -> Part:
             ("Held-out calibration samples", plain(first["held_out"])),
         ]
     )
-    drawn = before_and_after(
+    by_die = before_and_after(
         [(row["die"], row[f"{key}_before"], row[f"{key}_after"]) for row in sound[:_MOST_DRAWN]],
         metric, first["samples"], first[f"float_{key}"], first[f"quantized_{key}"],
     )  # fmt: skip
@@ -173,7 +182,11 @@ def part_of_recoveries(rows: Sequence[Row], name: str) -> Part:
         title="Provenance (SHA-256)",
         wide=True,
     )  # fmt: skip
-    blocks = [*([] if drawn is None else [drawn]), _dies(rows, metric), shared]
+    pictures = drawn(
+        (_OF_DIES[kind].format(named(metric)), draw)
+        for kind, draw in pictures_of_dies(rows, metric, in_float=first[f"float_{key}"])
+    )
+    blocks = [*([] if by_die is None else [by_die]), *pictures, _dies(rows, metric), shared]
     return Part("recoveries", name, [facts], blocks)
 
 

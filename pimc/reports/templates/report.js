@@ -188,6 +188,12 @@
   };
   document.querySelectorAll(".maps").forEach((box) => box.querySelector(".thumbs li") && viewer(box));
 
+  // A wide network begins where its input is.
+  for (const box of document.querySelectorAll(".graph")) {
+    const first = box.querySelector(".node rect");
+    if (first) box.scrollLeft = first.x.baseVal.value + first.width.baseVal.value / 2 - box.clientWidth / 2;
+  }
+
   // Printed pages show what is folded.
   let folded = [];
   addEventListener("beforeprint", () => {

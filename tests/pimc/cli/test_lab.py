@@ -24,9 +24,9 @@ def image(noisy_reads: Image) -> Image:
 
 
 def timeless(report: Path) -> dict[str, Any]:
-    """A report without what tells how long it took."""
+    """A report without what tells how it was called and how long it took."""
     found = json.loads(report.read_text())
-    del found["seconds"]
+    del found["seconds"], found["command_line"]
     for stage in found["stages"]:
         del stage["seconds"]
     return found

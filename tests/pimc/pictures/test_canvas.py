@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -170,3 +171,22 @@ def test_tiles_of_an_array_bear_the_names_of_their_layers(
     assert texts
     assert texts <= on_array
     assert tiny_image.chip.name in caption_of(figures[0])
+
+
+def test_a_picture_in_a_page_takes_its_ink(tmp_path: Path) -> None:
+    def draw(place: canvas.Place) -> None:
+        lines = {"": {8: [0.7, 0.8], 16: [0.9, 0.9]}}
+        plots.lines_picture(place, "levels", lines, 100, in_float=0.95)
+
+    svg = canvas.inline(draw, 'a "line" & more')
+    assert svg == canvas.inline(draw, 'a "line" & more')
+    assert svg.startswith('<svg role="img" aria-label="a &quot;line&quot; &amp; more" ')
+    for left_out in ("<?xml", "<!--", "<style", "<metadata", "#000000", canvas.REFERENCE):
+        assert left_out not in svg
+    ids = re.findall(r'id="([^"]+)"', svg)
+    assert len(set(ids)) == len(ids)
+    used = re.findall(r'(?:href="|url\()#([^")]+)', svg)
+    assert used
+    assert set(used) <= set(ids)
+    draw(tmp_path / "a.svg")
+    assert "#000000" in (tmp_path / "a.svg").read_text(encoding="utf-8")

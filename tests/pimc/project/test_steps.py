@@ -55,7 +55,9 @@ def test_a_record_comes_back(tmp_path: Path) -> None:
 
 def test_a_damaged_record_is_none(tmp_path: Path) -> None:
     steps = Steps(tmp_path)
-    for number, text in enumerate(("", "[]", "{}", '{"format": 1}', '{"format": 2}')):
+    for number, text in enumerate(
+        ("", "[]", "{}", '{"format": 1}', '{"format": 2}', '{"format": 3}')
+    ):
         (tmp_path / f"{number}.json").write_text(text)
     assert list(steps.all()) == []
 

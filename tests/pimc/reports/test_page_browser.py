@@ -15,6 +15,10 @@ import pytest
 
 import pimc
 from pimc.image.image import Image
+from pimc.studies.recoveries.columns import write_rows as write_recoveries
+from pimc.studies.sweep_table import write_rows as write_sweep
+from pimc.tasks.classification import CLASSIFICATION
+from tests.pimc.reports.rows import point, wafer
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 BROWSER = next(
@@ -35,6 +39,8 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def file(folder: Path) -> Path:
+    write_sweep(folder / "net.sweep.csv", [point(8, 0.7), point(16, 0.9)])
+    write_recoveries(folder / "net.r1.dies.csv", wafer(), CLASSIFICATION)
     pimc.report(folder, output=folder / "report.html")
     return folder / "report.html"
 
@@ -175,6 +181,27 @@ def test_nothing_is_wider_than_a_phone(opened: Any) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 375
     page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
     assert page.evaluate("document.documentElement.scrollWidth") <= 375
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pictures_have_the_ink_of_the_page(opened: Any, scheme: str) -> None:
+    page = opened(color_scheme=scheme)
+    assert page.locator(".picture svg").count() == 3
+    ink = page.evaluate("getComputedStyle(document.body).color")
+    strokes = page.locator(".picture svg path").evaluate_all(
+        "paths => paths.map(path => getComputedStyle(path).stroke)"
+    )
+    assert ink in strokes
+    assert "rgb(0, 0, 0)" not in strokes
+
+
+def test_the_network_is_seen_from_its_input_on(opened: Any) -> None:
+    page = opened(PHONE)
+    box, first = (
+        page.locator(selector).first.bounding_box() for selector in (".graph", ".graph .node rect")
+    )
+    assert box["x"] <= first["x"]
+    assert first["x"] + first["width"] <= box["x"] + box["width"]
 
 
 def test_colours_follow_the_reader(opened: Any) -> None:

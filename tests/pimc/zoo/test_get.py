@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +26,9 @@ def test_files_are_made_once_and_again_when_they_were_changed(tmp_path: Path) ->
     found = get(FASHION, tmp_path)
     assert found.made
     assert found.folder == tmp_path / "fashion-resnet8"
-    names = {"model.onnx", "calib.npz", "test.npz", "chip.toml", "data.toml", "README.md"}
+    names = {
+        "model.onnx", "calib.npz", "test.npz", "chip.toml", "data.toml", "pimc.toml", "README.md",
+    }  # fmt: skip
     assert names <= {path.name for path in found.folder.iterdir()}
     assert not get(FASHION, tmp_path).made
     first = found.path("calib.npz").read_bytes()
@@ -48,9 +52,49 @@ def test_a_damaged_stamp_is_no_stamp(tmp_path: Path) -> None:
 
 
 def test_the_commands_of_the_folder_name_its_task(tmp_path: Path) -> None:
-    text = get(FASHION, tmp_path).path("README.md").read_text()
-    assert "pimc eval model.pimc --data test.npz --task classification" in text
-    assert "Apache-2.0" in text
+    found = get(FASHION, tmp_path)
+    project = tomllib.loads(found.path("pimc.toml").read_text())
+    assert project["task"] == "classification"
+    assert project["eval"] == {"dies": FASHION.dies, "limit": FASHION.samples}
+    assert "Apache-2.0" in found.path("README.md").read_text()
+    notes = network("basic-pitch")
+    told = tomllib.loads(module._project(notes))
+    assert (told["task"], told["compile"]["digital"]) == ("multi-label", list(notes.digital))
+
+
+@pytest.mark.parametrize("name", ["chip.toml", "pimc.toml", "README.md"])
+def test_what_a_user_changed_stays(tmp_path: Path, name: str) -> None:
+    path = get(FASHION, tmp_path).path(name)
+    first = path.read_text()
+    path.write_text(f"{first}# mine\n")
+    found = get(FASHION, tmp_path)
+    assert (found.made, found.edited) == (False, (name,))
+    # Also where the rest is made again, and where nobody knows any more how it was made.
+    found.path("calib.npz").write_bytes(b"damaged")
+    assert (get(FASHION, tmp_path).made, get(FASHION, tmp_path).edited) == (True, (name,))
+    found.path("zoo.json").write_bytes(b"{")
+    assert get(FASHION, tmp_path).edited == (name,)
+    assert path.read_text().endswith("# mine\n")
+    path.unlink()
+    found = get(FASHION, tmp_path)
+    assert (found.made, found.edited, path.read_text()) == (False, (), first)
+    path.write_text("mine")
+    assert get(FASHION, tmp_path, force=True).edited == ()
+    assert path.read_text() == first
+
+
+def test_a_folder_of_an_older_pimc_gets_what_is_new(tmp_path: Path) -> None:
+    found = get(FASHION, tmp_path)
+    stamp = json.loads(found.path("zoo.json").read_text())
+    del stamp["files"]["pimc.toml"]
+    found.path("pimc.toml").unlink()
+    found.path("chip.toml").write_text("old")
+    stamp["files"]["chip.toml"] = hashlib.sha256(b"old").hexdigest()
+    found.path("zoo.json").write_text(json.dumps(stamp))
+    again = get(FASHION, tmp_path)
+    assert (again.made, again.edited) == (False, ())
+    assert again.path("pimc.toml").exists()
+    assert again.path("chip.toml").read_text() != "old"
 
 
 def test_a_missing_package_is_named(tmp_path: Path) -> None:

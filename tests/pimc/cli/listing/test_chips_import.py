@@ -27,6 +27,9 @@ def test_import_writes_chip_and_picture(pimc, here: Path) -> None:
     assert "4, 2.459 to 38.47 µS" in shown.out
     assert ((here / "measured.png").read_bytes(), (here / "measured.toml").read_bytes()) == first
     assert "measured: 1,200 samples" in pimc("chips", "mine.toml").out
+    done = pimc("chips", "import", "measured.csv", "--picture", "fit.svg", "--json")
+    assert done.json["picture"] == "fit.svg"
+    assert "<svg" in (here / "fit.svg").read_text()
 
 
 @pytest.mark.parametrize(
@@ -35,7 +38,8 @@ def test_import_writes_chip_and_picture(pimc, here: Path) -> None:
         (["bad.csv"], "bad.csv: level 1 is missing"),
         (["none.csv"], "none.csv: cannot be read"),
         (["measured.csv", "-o", "x.png"], "x.png: a chip file is called .toml"),
-        (["measured.csv", "-o", "no/x.toml"], "no/x.toml: cannot be written"),
+        (["measured.csv", "--picture", "x.pdf"], "x.pdf: a picture is called .png or .svg"),
+        (["measured.csv", "-o", "no/x.toml"], "no: there is no such folder"),
         (["high.csv"], "high: cell.g_max_us: must be a number above 0, at most 1000000"),
         (["measured.csv", "--name", " "], "name: must not be empty"),
         ([], "Missing argument"),

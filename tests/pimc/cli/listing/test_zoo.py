@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pimc.image.image import Image
 from pimc.zoo.record import names, network
 
 
@@ -111,5 +112,25 @@ def test_the_lines_of_the_folder_run(pimc, here: Path, monkeypatch) -> None:
     found = pimc("zoo", "get", "fashion-resnet8", "--folder", ".", "--json").json
     monkeypatch.chdir(found["folder"])
     lines = typed(Path("README.md"))
-    assert [line.split()[0] for line in lines] == ["compile", "eval", "recover"]
+    assert lines == ["compile", "recover", "eval", "report"]
     run_all(pimc, lines)
+    chapters = pimc("report", "--json").json["chapters"]
+    assert [one["what"] for one in chapters] == ["recovery", "image", "image"]
+
+
+def test_a_chip_that_was_changed_is_used_and_not_recorded(pimc, here: Path) -> None:
+    run = ("zoo", "run", "fashion-resnet8", "--folder", "zoo", "--dies", "0")
+    small = ("--limit", "40", "--calib-limit", "16")
+    folder = Path(pimc("zoo", "get", "fashion-resnet8", "--folder", "zoo", "--json").json["folder"])
+    chip = (folder / "chip.toml").read_text()
+    changed = re.sub(r"(?m)^rows = \d+", "rows = 64", chip)
+    assert changed != chip
+    (folder / "chip.toml").write_text(changed)
+    done = pimc(*run, *small)
+    assert "chip.toml was edited and is used as it is" in done.err
+    assert "chip.toml of the folder, as edited" in done.out
+    assert Image.load(folder / "model.pimc").chip.array.rows == 64
+    done = pimc(*run, "--update")
+    assert done.code == 2
+    assert "was edited; the record holds figures of generic-128" in done.err
+    assert (folder / "chip.toml").read_text() == changed

@@ -52,7 +52,7 @@ def test_strategies_are_listed_without_anything_else(pimc, here) -> None:
 def test_table_and_picture_of_all_dies_are_written(pimc, job) -> None:
     done = pimc(
         "recover", "--compare", "--calib", "data", "--data", "data", "--dies", 2, "--seed", 5,
-        "--strategy", "none", "--strategy", "affine", *QUICK, "--json",
+        "--strategy", "none", "--strategy", "affine", *QUICK, "--picture", "p.svg", "--json",
     )  # fmt: skip
     assert done.code == 0, done.err
     result = json.loads(done.out)
@@ -71,7 +71,9 @@ def test_table_and_picture_of_all_dies_are_written(pimc, job) -> None:
     lines = (job / "tiny.compare.md").read_text().splitlines()
     assert lines[0].startswith("2 dies, 64 samples, 64 calibration samples; in brackets 95 % inter")
     assert [line.split(" | ")[0] for line in lines[4:]] == ["| none", "| affine"]
-    assert (job / "tiny.compare.png").read_bytes().startswith(b"\x89PNG")
+    for name in ("p.svg", "p.layers.svg"):
+        assert "<svg" in (job / name).read_text()
+    assert not list(job.glob("*.png"))
     assert not list(job.glob("*.r1.*"))
 
 

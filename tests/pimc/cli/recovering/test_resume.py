@@ -23,9 +23,9 @@ def job(recovery_job: Path) -> Path:
 
 
 def timeless(found: dict[str, bytes]) -> dict[str, Any]:
-    """Contents without what tells how long it took."""
+    """Contents without what tells how it was called and how long it took."""
     report = json.loads(found["tiny.r1.report.json"])
-    del report["seconds"]
+    del report["seconds"], report["command_line"]
     for stage in report["stages"]:
         del stage["seconds"]
     return {**found, "tiny.r1.report.json": report}

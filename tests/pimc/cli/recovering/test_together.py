@@ -185,6 +185,11 @@ def test_the_share_within_a_target_and_where_dies_lie(pimc, job) -> None:
     assert done.json["pictures"] == ["tiny.r1.dies.png", "tiny.r1.dies.wafer.png"]
     for path in done.json["pictures"]:
         assert Path(path).read_bytes().startswith(b"\x89PNG")
+    done = pimc(*many, "--max-drop", 30, "--resume", "--picture", "p.svg", "--json")
+    assert done.json["pictures"] == ["p.svg", "p.wafer.svg"]
+    for path in done.json["pictures"]:
+        assert "<svg" in Path(path).read_text()
+        Path(path).unlink()
     first = made(job)
     done = pimc(*many, "--target", 99.99, "--min-yield", 100, "--resume")
     assert (done.code, "NOT reached" in done.out) == (1, True)
@@ -249,6 +254,9 @@ def test_lists_and_maps_may_begin_with_a_byte_order_mark(tmp_path) -> None:
         (("--dies", "2", "--target", "-1", "--data", "data"), "--target: -1 is beyond"),
         (("--jobs", "2"), "--jobs and --cluster: is for several dies"),
         (("--table", "a.csv"), "--table: is for several dies"),
+        (("--picture", "a.svg"), "--picture: is for several dies"),
+        (("--dies", "2", "--picture", "a.svg"), "--picture: a picture needs labelled data"),
+        (("--dies", "2", "--picture", "a.pdf"), "a.pdf: a picture is called .png or .svg"),
         (("--die", "chip.die", "--die", "chip.die"), "chip.die: this die is named twice"),
         (("--die", "none*.die"), "none*.die: no file fits"),
         (("--die", "@none.txt"), "none.txt: cannot be read as a list of dies"),

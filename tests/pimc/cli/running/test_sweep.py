@@ -13,7 +13,6 @@ from pimc import api
 from pimc.api import compile
 from pimc.chip.design import Chip
 from pimc.chip.elements import seen_by_compiler
-from pimc.cli.running import sweep as command
 from pimc.data.dataset import load_data
 from pimc.runtime.session import Session
 from pimc.studies import sweep
@@ -62,6 +61,16 @@ def test_one_row_a_point_and_what_it_says(pimc, files, tiny_inputs) -> None:
     assert data["pictures"] == ["tiny.sweep.levels.png", "tiny.sweep.array.png"]
     for name in data["pictures"]:
         assert (files / name).read_bytes().startswith(b"\x89PNG")
+    again = pimc(*ALWAYS, *grid, "--seed", "4", "--picture", "pictures.svg", "--json").json
+    assert (again["measured"], again["pictures"]) == (
+        0,
+        ["pictures.levels.svg", "pictures.array.svg"],
+    )
+    for name in again["pictures"]:
+        assert "<svg" in (files / name).read_text()
+    refused = pimc(*ALWAYS, *grid, "--picture", "pictures.pdf")
+    assert refused.code == 2
+    assert "a picture is called .png or .svg" in refused.err
     assert [(row["levels"], row["array"]) for row in rows()] == [
         ("8", "16x8"), ("8", "32x32"), ("16", "16x8"), ("16", "32x32"),
     ]  # fmt: skip
@@ -293,30 +302,3 @@ def test_a_scheduler_that_nobody_reaches(pimc, files, tiny_image, monkeypatch) -
         done = pimc("eval", "--data", "data.npz", "--jobs", "2", *option)
         assert (done.code, done.out) == (2, "")
         assert "are for dies drawn from the seed" in done.err
-
-
-def test_lines_of_a_picture() -> None:
-    from pimc.chip.grid import parse_axis
-
-    axes = [parse_axis(text) for text in ("levels=8,16", "sigma=0.1,0.2", "adc.bits=8")]
-    found = [
-        {
-            "levels": levels,
-            "sigma": sigma,
-            "adc.bits": 8,
-            "error": "",
-            "accuracy_per_die": [levels / 100],
-        }
-        for levels in (8, 16)
-        for sigma in (0.1, 0.2)
-    ]
-    found[3] |= {"error": "too small", "accuracy_per_die": []}
-    assert command._lines(axes[0], command._others(0, axes), found) == {
-        "0.1": {8: [0.08], 16: [0.16]},
-        "0.2": {8: [0.08]},
-    }
-    many = [*axes, parse_axis("dac.bits=2,3,4,5,6")]
-    assert command._others(0, many) == [axes[1]]
-    # Of each die the mean over what a picture has no line for: dies are what an interval is over.
-    mean = pytest.approx((0.08 + 0.08 + 0.16) / 3)
-    assert command._lines(axes[2], [], found) == {"": {8: [mean]}}

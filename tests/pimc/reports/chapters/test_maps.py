@@ -27,7 +27,7 @@ def test_the_pictures_hold_the_levels(tiny_image: Image) -> None:
 
 
 def test_tiles_lie_where_the_image_says(tiny_image: Image) -> None:
-    found = array_maps(tiny_image, 0)
+    found = array_maps(tiny_image, 10**6)
     tiles = tiny_image.tiles
     told = sorted(
         (one.array, tile.row, tile.col, tile.rows, tile.cols, tile.layer)
@@ -40,8 +40,19 @@ def test_tiles_lie_where_the_image_says(tiny_image: Image) -> None:
          int(tiles.rows[n]), int(tiles.cols[n]), names[int(tiles.layer[n])])
         for n in range(len(tiles))
     )  # fmt: skip
-    assert all(not one.levels for one in found.maps)
-    assert "drawn without the levels" in found.note
+
+
+def test_arrays_take_no_more_than_they_may(tiny_image: Image) -> None:
+    whole = array_maps(tiny_image, 10**6)
+    some = array_maps(tiny_image, 2 * len(whole.maps[0].levels))
+    assert some.maps[0].levels
+    assert not any(one.levels for one in some.maps[1:])
+    least = array_maps(tiny_image, 0)
+    assert [one.array for one in least.maps] == [0]
+    assert least.maps[0].tiles == whole.maps[0].tiles
+    assert not least.maps[0].levels
+    assert "1 array is drawn without the levels" in least.note
+    assert f"The first 1 of {tiny_image.arrays} arrays are drawn." in least.note
 
 
 def test_rewritten_cells_are_seen_and_no_others(tiny_image: Image) -> None:
@@ -63,7 +74,7 @@ def test_no_more_arrays_are_drawn_than_anybody_looks_at(tiny_image: Image, monke
 
 
 def test_names_fit_their_tiles(tiny_image: Image) -> None:
-    for one in array_maps(tiny_image, 0).maps:
+    for one in array_maps(tiny_image, 10**6).maps:
         for tile in one.tiles:
             long = tile.rows if tile.turned else tile.cols
             assert len(tile.shown) * tile.size * 0.56 <= long

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,26 +11,13 @@ from typing import Any
 import pytest
 
 import pimc
+from pimc import extras
 from pimc.reports.blocks import Dots, Part
-from pimc.studies.recoveries.columns import empty_row
 from pimc.studies.recoveries.columns import write_rows as write_recoveries
 from pimc.studies.sweep import Swept
-from pimc.studies.sweep_columns import COLUMNS
 from pimc.studies.sweep_table import write_rows as write_sweep
 from pimc.tasks.classification import CLASSIFICATION
-
-
-def point(levels: int, mean: float | None, error: str = "") -> dict[str, Any]:
-    empty = {name: "" if kind is str else None for name, kind in COLUMNS.items()}
-    figures = {} if mean is None else {
-        "accuracy_mean": mean, "accuracy_std": 0.01, "accuracy_low": mean - 0.02,
-        "accuracy_high": mean + 0.02, "float_accuracy": 0.95, "arrays": 1024, "cells": 1000,
-        "energy_pj": 2.5e6,
-    }  # fmt: skip
-    return {
-        "levels": levels, **empty, "accuracy_per_die": [], **figures, "error": error, "dies": 3,
-        "seed": 900, "samples": 200, "age_s": 0.0, "point_sha256": f"p{levels}",
-    }  # fmt: skip
+from tests.pimc.reports.rows import die, point, wafer
 
 
 @pytest.fixture
@@ -59,24 +47,13 @@ def test_points_of_a_sweep(sweep: Path) -> None:
     assert [label for label, _ in dots.rows] == ["levels = 8", "levels = 16"]
     assert dots.note.startswith("A point: 3 dies, 200 samples.")
     assert dict(blocks(part, "facts")[0].told)["Points"] == "3, 1 not compiled"
+    assert [one.title for one in blocks(part, "picture")] == ["Accuracy against levels"]
 
 
 def test_a_sweep_in_memory_is_shown_like_its_file(sweep: Path) -> None:
     rows: list[Mapping[str, Any]] = [point(8, 0.7), point(16, 0.9)]
     (part,) = pimc.report(Swept(rows, 2)).parts
     assert texts(part, "Mean accuracy") == ["70.00 %", "90.00 %"]
-
-
-def die(number: int, before: float | None, after: float | None, error: str = "") -> dict[str, Any]:
-    known = {} if after is None else {
-        "accuracy_before": before, "accuracy_after": after, "float_accuracy": 0.95,
-        "quantized_accuracy": 0.94, "loss_before": 1.5, "loss_after": 0.1, "cells_total": 1000,
-        "cells_rewritten": 100, "rounds": 3, "samples": 200, "held_out": 16,
-        "strategy": "selective",
-    }  # fmt: skip
-    name = f"sim:{number}"
-    return {**empty_row(CLASSIFICATION), "die": name, "source": name, "seed": number,
-            "exit_code": 3 if error else 0, "error": error, **known}  # fmt: skip
 
 
 def test_dies_of_a_table_of_recoveries(tmp_path: Path) -> None:
@@ -92,6 +69,35 @@ def test_dies_of_a_table_of_recoveries(tmp_path: Path) -> None:
     assert texts(part, "accuracy after") == ["90.00 %", "92.00 %", "–"]
     assert texts(part, "Share") == ["10.0 %", "10.0 %", "–"]
     assert texts(part, "Why not recovered")[2] == "does not answer"
+    assert [one.title for one in blocks(part, "picture")] == ["Accuracy that dies reach"]
+
+
+def test_dies_whose_places_are_known_are_shown_on_the_wafer(tmp_path: Path) -> None:
+    write_recoveries(tmp_path / "net.r1.dies.csv", wafer(), CLASSIFICATION)
+    page = pimc.report(tmp_path / "net.r1.dies.csv")
+    yields, places = blocks(page.parts[0], "picture")
+    assert places.title == "Accuracy on the wafer"
+    assert places.svg.startswith('<svg role="img" aria-label="Accuracy on the wafer" ')
+    # Names within a picture are its own, and nothing of it reaches the rest of the page.
+    assert not set(re.findall(r'id="([^"]+)"', yields.svg)) & set(
+        re.findall(r'id="([^"]+)"', places.svg)
+    )
+    for svg in (yields.svg, places.svg):
+        assert "<style" not in svg
+        assert "#000000" not in svg
+        assert "currentColor" in svg
+        assert svg in page.html
+
+
+def test_without_matplotlib_the_page_says_what_to_install(
+    sweep: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extras, "_there", lambda module: module != "matplotlib")
+    (part,) = pimc.report(sweep).parts
+    told = [dict(one.told) for one in blocks(part, "facts")]
+    (text,) = [one["Pictures"] for one in told if "Pictures" in one]
+    assert text.endswith("pip install 'pimc[pictures]'")
+    assert texts(part, "levels") == ["8", "16", "64"]
 
 
 def test_what_an_evaluation_told_with_what_costs_what(tmp_path: Path) -> None:
