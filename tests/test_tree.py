@@ -13,6 +13,7 @@ FOLDERS = ("pimc", "passes", "runtime")
 
 #: Modules without a test file of their name, and the tests that reach them, or why there are none.
 ELSEWHERE: dict[str, str] = {
+    "passes/calibrate/types.py": "tests/passes/calibrate/test_operators.py",
     "passes/graph/external_data.py": "tests/passes/graph/test_frontend.py",
     "passes/quantize/learn.py": "tests/passes/recover/learn/test_learn.py",
     "passes/quantize/outputs.py": "tests/passes/quantize/test_quantize.py",
