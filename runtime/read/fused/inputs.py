@@ -68,6 +68,18 @@ def take_bit(codes, bit, driven):
         driven[i] = int32(int32(b << int32(16)) | int32(a & int32(0xFFFF)))
 
 
+@compiled
+def take_bent(codes, bent, driven):
+    """What cells that are not linear make of the codes, by their magnitude; in place, too."""
+    for i in range(len(codes)):
+        a, b = int32(int32(codes[i] << int32(16)) >> int32(16)), int32(codes[i] >> int32(16))
+        sign_a, sign_b = int32(a >> int32(31)), int32(b >> int32(31))
+        a = bent[int32(int32(a ^ sign_a) - sign_a)]
+        b = bent[int32(int32(b ^ sign_b) - sign_b)]
+        a, b = int32(int32(a ^ sign_a) - sign_a), int32(int32(b ^ sign_b) - sign_b)
+        driven[i] = int32(int32(b << int32(16)) | int32(a & int32(0xFFFF)))
+
+
 @inlined
 def held(code, linear, unit, half, up, rest_up):
     """What variance grows with, a drive's square or magnitude: 8 bits, and 8 of what is left."""

@@ -16,7 +16,7 @@ from numba import float32, int32, uint32
 
 from pimc.runtime.physics.streams import READ_NOISE, READ_REFERENCE, READ_STRETCH
 from pimc.runtime.read.fused.draws import mixed, philox, polar, scrambled
-from pimc.runtime.read.fused.inputs import fill, square, take_bit, take_part
+from pimc.runtime.read.fused.inputs import fill, square, take_bent, take_bit, take_part
 from pimc.runtime.read.fused.jit import compiled, contracted, inlined
 from pimc.runtime.read.fused.lanes import (
     multiply_four,
@@ -262,6 +262,9 @@ def read_samples(
                 lines = driven
             if bit >= 0:
                 take_bit(lines, bit, driven)
+                lines = driven
+            if len(drive.bent) > 0:
+                take_bent(lines, drive.bent, driven)
                 lines = driven
             for number in range(here if len(cells.variance) > 0 else 0):
                 place = number * size
