@@ -188,6 +188,7 @@ def _learner_on(calib: Calib, options: Options, progress: Progress) -> Learner |
     """How the quantizer's choices are trained on ``calib``; None where nobody asks for it."""
     if not options.learn_rounding:
         return None
+    require("torch", what="learned rounding")
     from pimc.passes.recover.learn.learn import learned
 
     return learned(_dataset(calib), options, progress)

@@ -27,6 +27,7 @@ ELSEWHERE: dict[str, str] = {
     "passes/recover/learn/rebuild.py": "tests/passes/recover/learn/test_learn.py",
     "passes/recover/options.py": "tests/passes/recover/test_loop.py",
     "passes/recover/recovery.py": "records; tests/passes/recover/test_loop.py",
+    "passes/recover/samples.py": "tests/passes/recover/test_loop.py",
     "passes/recover/steps/learning.py": "tests/passes/recover/test_coarse.py",
     "passes/recover/steps/training.py": "tests/passes/recover/strategies/test_strategies.py",
     "passes/recover/steps/weighing.py": "tests/passes/recover/write/test_choose.py",

@@ -157,13 +157,15 @@ def test_names_of_the_package_name_the_extra_too(folder) -> None:
     code = WITHOUT + (
         "import pimc\n"
         "image = pimc.Image.load('small.pimc')\n"
-        "pimc.Chip.default(), pimc.load_data, pimc.program(image, pimc.Die.simulated(900))\n"
+        "from pimc.api import Options\n"
+        "data, learn = pimc.load_data(sys.argv[3]), Options(learn_rounding=True)\n"
+        "pimc.Chip.default(), pimc.program(image, pimc.Die.simulated(900))\n"
         "for call in (lambda: pimc.Session, lambda: pimc.recover, lambda: pimc.evaluate,\n"
-        "             lambda: pimc.compile(sys.argv[2], calib=sys.argv[2])):\n"
+        "             lambda: pimc.compile(sys.argv[2], calib=data, options=learn)):\n"
         "    try: call()\n"
         "    except pimc.PimcError as error: print(error)\n"
     )
-    done = without(code, ALL, MODEL, cwd=folder)
+    done = without(code, ALL, MODEL, FASHION / "calib.npz", cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
     told = done.stdout.splitlines()
     assert len(told) == 4
