@@ -22,6 +22,8 @@ from pimc.files.writing.atomic import sha256_array
 from pimc.image.format.notes import CalibrationNote, InputNote
 from pimc.image.format.sections import compile_options
 from pimc.image.image import Image
+from pimc.passes.calibrate.network import run as run_network
+from pimc.passes.calibrate.network import unknown_in
 from pimc.passes.emit.emit import emit, emit_to
 from pimc.passes.graph.from_torch import EXAMPLES, exported, is_module
 from pimc.passes.graph.frontend import load_model
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
 
     File = str | Path | bytes | onnx.ModelProto | ir.Model | torch.onnx.ONNXProgram
     Model = File | torch.nn.Module | torch.export.ExportedProgram | Plan
+
+Array64 = npt.NDArray[np.float64]
 
 __all__ = ["CALIBRATION_IMAGES", "Options", "calibration_on", "compile", "plan", "read"]
 
@@ -74,8 +78,6 @@ def plan(
     ``stop_after`` names no pass.
     """
     options = options or Options()
-    if calib is not None:
-        require("torch", what="calibration data")
     if dump_dir is not None:
         require("networkx", what="a folder of dumps")
     first = read(model, example_inputs, calib, follow_links=follow_links)
@@ -140,8 +142,6 @@ def compile(
         PlanError: a pass of one's own failed, or broke a rule of the stages before it.
     """
     options, chip = options or Options(), _chip(chip)
-    if calib is not None:
-        require("torch", what="calibration data")
     first = read(model, example_inputs, calib, follow_links=follow_links)
     calib = None if calib is None else without_states(first, calib, progress)
     finished = plan(
@@ -188,6 +188,7 @@ def _learner_on(calib: Calib, options: Options, progress: Progress) -> Learner |
     """How the quantizer's choices are trained on ``calib``; None where nobody asks for it."""
     if not options.learn_rounding:
         return None
+    require("torch", what="learned rounding")
     from pimc.passes.recover.learn.learn import learned
 
     return learned(_dataset(calib), options, progress)
@@ -232,6 +233,7 @@ def without_states(plan: Plan, calib: Calib, progress: Progress = silent) -> Dat
     data = _dataset(calib)
     if not data.is_sequential:
         return data
+    require("torch", what="calibration of a network with a state")
     from pimc.runtime.network import GraphNetwork
     from pimc.runtime.sequences import unrolled
 
@@ -314,15 +316,10 @@ def calibration_on(
 
     def evaluate(
         graph: ir.Model,
-        on_array: Callable[[str, torch.Tensor], torch.Tensor],
+        on_array: Callable[[str, Array64], Array64],
         *,
         most: int | None = None,
     ) -> None:
-        import torch
-
-        from pimc.runtime.feeds import in_double
-        from pimc.runtime.graph.executor import Executor
-
         inputs = graph.graph.inputs
         # Asked here, because the passes before this one may have freed the batch dimension.
         sizes = {one.name: one.shape[0] if one.shape else None for one in named_inputs(inputs)}
@@ -333,15 +330,34 @@ def calibration_on(
         if most is not None and most < samples and set(sizes.values()) == {None}:
             some = np.linspace(0, samples - 1, most).astype(int)
             feed = {name: _picked(value, some, data, name) for name, value in values.items()}
-        layers = len(array_nodes(graph))
-        with torch.inference_mode(), ticking(progress, "calibrating", layers) as tick:
+        unknown = unknown_in(graph)
+        with ticking(progress, "calibrating", len(array_nodes(graph))) as tick:
 
-            def array(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
+            def array(node: ir.Node, x: Array64) -> Array64:
                 y = on_array(layer_of(node), x)
                 tick()
                 return y
 
-            executor = Executor(graph, array=array, dtype=torch.float64)
-            executor.run(in_double(feed))
+            if unknown is None:
+                run_network(graph, feed, array)
+            else:
+                require("torch", what=f"calibration of a network with {unknown}")
+                _run_in_torch(graph, feed, array)
 
     return evaluate
+
+
+def _run_in_torch(
+    graph: ir.Model, feed: Feed, array: Callable[[ir.Node, Array64], Array64]
+) -> None:
+    """Run a network that :mod:`pimc.passes.calibrate` does not know all operators of."""
+    import torch
+
+    from pimc.runtime.feeds import in_double
+    from pimc.runtime.graph.executor import Executor
+
+    def called(node: ir.Node, x: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(array(node, x.numpy()))
+
+    with torch.inference_mode():
+        Executor(graph, array=called, dtype=torch.float64).run(in_double(feed))

@@ -55,8 +55,7 @@ class Digital:
         row_correction: (g, q, k) µS, or None.
         residual: (g, n, k) weights that are added digitally, µS, or None.
         block_of_bitline: (c,) column block of each bitline.
-        side: all of them as a device takes them that reads whole layers; None for inputs of
-            dynamic range.
+        side: all of them as a device takes them that reads whole layers.
         rectified: the same with a rectifier behind; None where something else comes before it.
     """
 
@@ -69,7 +68,7 @@ class Digital:
     row_correction: torch.Tensor | None
     residual: torch.Tensor | None
     block_of_bitline: torch.Tensor
-    side: DigitalSide | None
+    side: DigitalSide
     rectified: DigitalSide | None
 
     @staticmethod
@@ -91,8 +90,9 @@ class Digital:
         book, lsb = image.codebook_of(layer), worth_us(image, layer, drift)
         pedestal = tensor(pedestal_us(image, layer, drift))
         correction, added = layer.row_correction, layer.residual
-        columns, side = (layer.groups, layer.cols, 1), _side(image, layer, drift)
-        plain = side is not None and added is None and len(book.factors) == 1
+        columns, whole = (layer.groups, layer.cols, 1), as_read(layer)
+        side = _side(image, whole, drift, biased=whole is layer)
+        plain = whole is layer and added is None and len(book.factors) == 1
         return Digital(
             scale=tensor(layer.scale * layer.gain)[:, None],
             bias=tensor(bias_of(layer, drift))[:, None],
@@ -106,15 +106,31 @@ class Digital:
             else tensor(added.transpose(0, 2, 1) / layer.scale.reshape(columns)),
             block_of_bitline=torch.as_tensor(layer.block_of_bitline).to(device),
             side=side,
-            rectified=replace(side, least=0.0) if side is not None and plain else None,
+            rectified=replace(side, least=0.0) if plain else None,
         )
+
+
+def as_read(layer: ImageLayer) -> ImageLayer:
+    """A layer as devices get it that read whole layers.
+
+    Where every vector has a range of its own, and of volumes, that is a matrix product of DAC
+    codes: input vectors are cut out, and made codes, before.
+    """
+    if layer.input_scale is not None and (layer.window is None or len(layer.window.kernel) < 3):
+        return layer
+    return replace(layer, window=None, input_scale=1.0)
 
 
 @dataclass(frozen=True, eq=False)
 class CrossbarLayer:
-    """A layer bound to the device that holds it."""
+    """A layer bound to the device that holds it.
+
+    Attributes:
+        whole: the layer as a device reads it that reads whole layers.
+    """
 
     layer: ImageLayer
+    whole: ImageLayer
     chip: Chip
     region: Region
     device: Device
@@ -136,7 +152,8 @@ class CrossbarLayer:
         note = image.drift if age_s is not None else None
         drift = compensation_at(layer, note.ages_s, age_s) if note and age_s else None
         digital = Digital.of(image, layer, torch.device(torch_device), drift)
-        return CrossbarLayer(layer, image.chip, Region.of(image, layer), device, digital)
+        region = Region.of(image, layer)
+        return CrossbarLayer(layer, as_read(layer), image.chip, region, device, digital)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """The layer's output for its input, both in the shapes of the ONNX graph.
@@ -289,30 +306,38 @@ class CrossbarLayer:
 
     def _read_layer(self, x: torch.Tensor) -> torch.Tensor | None:
         """The layer's output where the device reads whole layers, else None."""
-        layer, digital, device = self.layer, self.digital, self.device
-        step = layer.input_scale
-        if step is None or digital.side is None:
+        layer, whole, digital, device = self.layer, self.whole, self.digital, self.device
+        if not isinstance(device, ReadsLayers) or not device.reads_whole(whole):
             return None
-        if not isinstance(device, ReadsLayers) or not device.reads_whole(layer):
-            return None
-        y = device.read_layer(self.region, layer, x, digital.side)
+        by_vector, inputs = whole is not layer, None
+        step: torch.Tensor | float = layer.input_scale or 1.0
+        if by_vector or digital.residual is not None:
+            inputs, step = self.convert(x)
+        given = x if inputs is None or not by_vector else inputs.transpose(1, 2)
+        y = device.read_layer(self.region, whole, given, digital.side)
         if len(digital.factors) > 1:
             current = self._combined(y.unflatten(1, (layer.groups, layer.bitlines)))
             y = current.flatten(1, 2) * (digital.scale * step) + digital.bias
-        if digital.residual is not None:
-            inputs = self.convert(x)[0].unflatten(1, (layer.groups, layer.rows))
-            added = torch.matmul(digital.residual, inputs).flatten(1, 2)
+        elif by_vector:
+            y = y * step + digital.bias
+        if digital.residual is not None and inputs is not None:
+            grouped = inputs.unflatten(1, (layer.groups, layer.rows))
+            added = torch.matmul(digital.residual, grouped).flatten(1, 2)
             y = y + added * (digital.scale * step)
         return refold(y, x, layer.window)
 
 
-def _side(image: Image, layer: ImageLayer, drift: Compensation | None) -> DigitalSide | None:
-    """The digital constants as a device takes them; None for inputs of dynamic range.
+def _side(
+    image: Image, layer: ImageLayer, drift: Compensation | None, *, biased: bool
+) -> DigitalSide:
+    """The digital constants as a device takes them.
 
     A single bitline a weight gives outputs, several give currents that are still to be combined.
+
+    Args:
+        layer: with an input scale.
+        biased: outputs contain the bias.
     """
-    if layer.input_scale is None:
-        return None
     book, lsb = image.codebook_of(layer), worth_us(image, layer, drift)
     gain = np.full((layer.groups, layer.bitlines), lsb) if isinstance(lsb, float) else lsb
     taps, taken = [], []
@@ -331,8 +356,9 @@ def _side(image: Image, layer: ImageLayer, drift: Compensation | None) -> Digita
     scale = np.ones(gain.size)
     offset: npt.NDArray[np.floating] = np.zeros(gain.size)
     if len(book.factors) == 1:
-        scale = layer.scale.astype(np.float64) * layer.gain * layer.input_scale
-        offset = bias_of(layer, drift)
+        scale = layer.scale.astype(np.float64) * layer.gain * (layer.input_scale or 1.0)
+        if biased:
+            offset = bias_of(layer, drift)
     height = layer.row_blocks * layer.row_block
     lines = np.zeros((len(taps), layer.groups, height))
     for number, tap in enumerate(taps):

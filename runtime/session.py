@@ -16,7 +16,7 @@ import torch
 from pimc.errors import UsageError
 from pimc.image.image import Image
 from pimc.plan.records import layer_of
-from pimc.runtime.crossbar import CrossbarLayer
+from pimc.runtime.crossbar import CrossbarLayer, as_read
 from pimc.runtime.die.die import Die, require_age
 from pimc.runtime.door.abilities import ReadsLayers, Resumable, age_of
 from pimc.runtime.door.device import Device
@@ -240,7 +240,9 @@ class Session(OrtMethods):
     def _threads(self) -> AbstractContextManager[None]:
         """Torch's threads stay out of the way where reads have threads of their own."""
         chip = self.device
-        whole = isinstance(chip, ReadsLayers) and all(map(chip.reads_whole, self.image.layers))
+        whole = isinstance(chip, ReadsLayers) and all(
+            chip.reads_whole(as_read(layer)) for layer in self.image.layers
+        )
         return torch_on_one() if whole else nullcontext()
 
     @property

@@ -13,6 +13,7 @@ FOLDERS = ("pimc", "passes", "runtime")
 
 #: Modules without a test file of their name, and the tests that reach them, or why there are none.
 ELSEWHERE: dict[str, str] = {
+    "passes/calibrate/types.py": "tests/passes/calibrate/test_operators.py",
     "passes/graph/external_data.py": "tests/passes/graph/test_frontend.py",
     "passes/quantize/learn.py": "tests/passes/recover/learn/test_learn.py",
     "passes/quantize/outputs.py": "tests/passes/quantize/test_quantize.py",
@@ -27,6 +28,7 @@ ELSEWHERE: dict[str, str] = {
     "passes/recover/learn/rebuild.py": "tests/passes/recover/learn/test_learn.py",
     "passes/recover/options.py": "tests/passes/recover/test_loop.py",
     "passes/recover/recovery.py": "records; tests/passes/recover/test_loop.py",
+    "passes/recover/samples.py": "tests/passes/recover/test_loop.py",
     "passes/recover/steps/learning.py": "tests/passes/recover/test_coarse.py",
     "passes/recover/steps/training.py": "tests/passes/recover/strategies/test_strategies.py",
     "passes/recover/steps/weighing.py": "tests/passes/recover/write/test_choose.py",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,6 @@ from pimc.passes.quantize.left import LEFT_ALONE
 from pimc.passes.quantize.outputs import apply
 from pimc.passes.quantize.quantize import Calibration
 from pimc.plan.records import Layer, Plan, array_nodes, layer_of, repeated_layers
-
-if TYPE_CHECKING:
-    import torch
 
 __all__ = ["Equalize", "channels_met", "rescaled"]
 
@@ -92,12 +89,13 @@ def channels_met(plan: Plan, calibration: Calibration) -> dict[str, Channels]:
     layers = {layer.name: layer for layer in plan.layers}
     met: dict[str, Channels] = {}
 
-    def in_float(name: str, x: torch.Tensor) -> torch.Tensor:
+    def in_float(name: str, x: Array64) -> Array64:
         layer = layers[name]
-        if x.numel():
-            channels = x.movedim(-1 if layer.window is None else 1, 0).flatten(1)
-            power = channels.var(dim=1, correction=0).numpy()
-            met[name] = Channels.of(power, channels.abs().amax(dim=1).numpy())
+        if x.size:
+            channel = x.ndim - 1 if layer.window is None else 1
+            others = tuple(axis for axis in range(x.ndim) if axis != channel)
+            peak = np.maximum(x.max(axis=others), -x.min(axis=others))
+            met[name] = Channels.of(x.var(axis=others), peak)
         return apply(layer, x, layer.weight.numpy().astype(np.float64), layer.bias)
 
     pictures = any(layer.window is not None for layer in plan.layers)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from pimc.chip.codebook import Codebook, codebooks
 from pimc.chip.converters import dac_limits
 from pimc.chip.design import Chip
+from pimc.passes.calibrate.vectors import sample
 from pimc.passes.quantize import rounding
 from pimc.passes.quantize.adc_choice import chips_of
 from pimc.passes.quantize.coarse import (
@@ -26,6 +27,7 @@ from pimc.passes.quantize.outputs import (
     Moments,
     apply,
     as_vectors,
+    by_column,
     column_moments,
     gain_for,
     on_codes,
@@ -43,7 +45,6 @@ from pimc.plan.records import (
 
 if TYPE_CHECKING:
     import onnx_ir as ir
-    import torch
 
 Array64 = npt.NDArray[np.float64]
 
@@ -59,7 +60,7 @@ class Calibration(Protocol):
     def __call__(
         self,
         graph: ir.Model,
-        on_array: Callable[[str, torch.Tensor], torch.Tensor],
+        on_array: Callable[[str, Array64], Array64],
         *,
         most: int | None = None,
     ) -> None:
@@ -133,18 +134,16 @@ class Quantize:
         books: Mapping[str, Codebook],
         run: Calibration,
     ) -> list[Quantized]:
-        import torch
-
         layers = {layer.name: layer for layer in plan.layers}
         repeated = repeated_layers(plan.graph)
-        pools: dict[str, list[torch.Tensor]] = {}
+        pools: dict[str, list[Array64]] = {}
         wanted: dict[str, Moments] = {}
         done: dict[str, Quantized] = {}
 
-        def in_float(name: str, x: torch.Tensor) -> torch.Tensor:
+        def in_float(name: str, x: Array64) -> Array64:
             layer = layers[name]
             y = apply(layer, x, layer.weight.numpy().astype(np.float64), layer.bias)
-            if not x.numel():
+            if not x.size:
                 return y
             if name in repeated:
                 pools.setdefault(name, []).append(_sampled(layer, x))
@@ -152,9 +151,9 @@ class Quantize:
                 wanted[name] = column_moments(layer, y)
             return y
 
-        def on_chip(name: str, x: torch.Tensor) -> torch.Tensor:
+        def on_chip(name: str, x: Array64) -> Array64:
             layer = layers[name]
-            if not x.numel():  # of no rows, for these data
+            if not x.size:  # of no rows, for these data
                 return apply(layer, x, layer.weight.numpy().astype(np.float64), layer.bias)
             if name not in done and name not in (pools if name in repeated else wanted):
                 in_float(name, x)  # rows that it did not get in the float network
@@ -164,7 +163,7 @@ class Quantize:
             if name not in done:
                 # Of several uses the first comes before the last: those of the float network
                 # stand for all, as vectors.
-                single, pool = as_vectors(layer), torch.cat(pools.pop(name)).T[None]
+                single, pool = as_vectors(layer), np.concatenate(pools.pop(name)).T[None]
                 exact = apply(single, pool, layer.weight.numpy().astype(np.float64), layer.bias)
                 moments = column_moments(single, exact)
                 done[name], _ = self._one_layer(single, pool, moments, chips[name], books[name])
@@ -189,9 +188,9 @@ class Quantize:
         return rounding.refit_scale(weight, moments, grid, codes, book), codes
 
     def _one_layer(
-        self, layer: Layer, x: torch.Tensor, wanted: Moments, chip: Chip, book: Codebook
-    ) -> tuple[Quantized, torch.Tensor]:
-        vectors = _sampled(layer, x).numpy()
+        self, layer: Layer, x: Array64, wanted: Moments, chip: Chip, book: Codebook
+    ) -> tuple[Quantized, Array64]:
+        vectors = _sampled(layer, x)
         scale, signed = _stated(layer, chip) or (None, _signed(layer, vectors, x))
         low, high = dac_limits(chip, signed)
         scale = scale or input_scale(vectors, low, high)
@@ -207,7 +206,7 @@ class Quantize:
         else:
             grid, codes = self._rounded(weight, moments, book)
 
-        inputs = (x / scale).round_().clamp_(low, high)
+        inputs = _in_codes(x, scale, low, high)
         y = on_codes(layer, inputs, grid, codes, book, held)
         y = scaled(layer, y, (grid.scale * sign).reshape(-1) * scale, layer.bias)
         # Rounding, here and before, narrows a column's outputs and moves their mean, and from layer
@@ -215,11 +214,10 @@ class Quantize:
         found = column_moments(layer, y)
         gain = gain_for(wanted, found)
         offset = wanted.mean - gain * found.mean
-        shape = (-1,) if layer.window is None else (1, -1, *(1,) * (y.dim() - 2))
-        y.mul_(gain.view(shape)).add_(offset.view(shape))
-        factor = gain.numpy()
-        grid = rounding.Grid(grid.scale * factor.reshape(grid.scale.shape), grid.zero)
-        bias = (factor * layer.bias + offset.numpy()).astype(np.float32)
+        y *= by_column(layer, y, gain)
+        y += by_column(layer, y, offset)
+        grid = rounding.Grid(grid.scale * gain.reshape(grid.scale.shape), grid.zero)
+        bias = (gain * layer.bias + offset).astype(np.float32)
         cells = None if held is None else held.held_us
         adc = adc_range(chip, book, codes, grid, grouped, signed, _rng(layer), cells)
         power = np.square(grouped).mean(axis=1)
@@ -254,28 +252,30 @@ def _quantized(
     )
 
 
-def _sampled(layer: Layer, x: torch.Tensor) -> torch.Tensor:
+def _sampled(layer: Layer, x: Array64) -> Array64:
     """Some input vectors of ``x``, (vectors, groups · rows)."""
-    import torch
-
-    from pimc.plan.vectors import sample
-
-    generator = torch.Generator().manual_seed(_SEED)
     count = int(np.clip(_VECTORS_A_ROW * layer.rows, *_VECTORS))
-    return sample(x, layer.window, count, generator)
+    return sample(x, layer.window, count, _SEED)
+
+
+def _in_codes(x: Array64, scale: float, low: int, high: int) -> Array64:
+    """Inputs as DAC codes."""
+    codes: Array64 = x / scale
+    np.rint(codes, out=codes)
+    return np.clip(codes, low, high, out=codes)
 
 
 def _through(
     layer: Layer,
-    x: torch.Tensor,
+    x: Array64,
     quantized: Quantized,
     chip: Chip,
     book: Codebook,
     held: HeldWeights | None,
-) -> torch.Tensor:
+) -> Array64:
     """What a quantized layer gives."""
     scale = quantized.input_scale or 1.0
-    inputs = (x / scale).round_().clamp_(*dac_limits(chip, quantized.input_signed))
+    inputs = _in_codes(x, scale, *dac_limits(chip, quantized.input_signed))
     shape = (layer.groups, layer.cols)
     grid = rounding.Grid(
         quantized.scale.reshape(shape).astype(np.float64), quantized.zero.reshape(shape)
@@ -284,7 +284,7 @@ def _through(
     return scaled(layer, y, grid.scale.reshape(-1) * quantized.gain * scale, quantized.bias)
 
 
-def _signed(layer: Layer, vectors: Array64, x: torch.Tensor) -> bool:
+def _signed(layer: Layer, vectors: Array64, x: Array64) -> bool:
     """Whether inputs below zero occur or may."""
     if layer.nonnegative_input or bool((x >= 0).all()):
         return bool(vectors.min(initial=0.0) < 0)

@@ -15,8 +15,9 @@ from pimc.files.writing.alone import require_each_once
 from pimc.functions.evaluate import AnyTask, batches_of, seeds_of
 from pimc.functions.given import AnyData, data_of, image_of
 from pimc.image.image import Image
-from pimc.passes.recover.bench.known import require_samples, require_teacher
+from pimc.passes.recover.bench.known import require_teacher
 from pimc.passes.recover.options import RecoverOptions
+from pimc.passes.recover.samples import require_samples
 from pimc.passes.recover.strategies import DEFAULT, strategy_named
 from pimc.progress import Progress, silent
 from pimc.runtime.door.drivers import require_simulator, simulates

@@ -79,7 +79,7 @@ class Banks(Generic[Loaded]):
         wears: reads add to the die's stress.
 
     Attributes:
-        disturbs: reads change what cells hold, so :meth:`over` must see their DAC codes.
+        disturbs: reads change what cells hold, so :meth:`over` asks for their stress.
 
     Raises:
         UsageError: no such treatment of IR drop.
@@ -165,16 +165,22 @@ class Banks(Generic[Loaded]):
             count.stress = count.begun = None
 
     def over(
-        self, region: Region, inputs: torch.Tensor, vectors: int
+        self,
+        region: Region,
+        inputs: torch.Tensor,
+        vectors: int,
+        stress: Callable[[torch.Tensor, torch.Tensor], Ints] = stress_of,
     ) -> Iterator[tuple[Loaded, torch.Tensor, int]]:
         """Parts of inputs (samples, …), each with its bank and the number of its first vector.
 
         A part counts as read when the next one is asked for.
 
         Args:
-            inputs: DAC codes (samples, blocks, rows, positions) where reads disturb; else anything
-                with a first dimension of samples.
+            inputs: anything with a first dimension of samples.
             vectors: input vectors of a sample.
+            stress: (blocks, rows) of wordlines that a part stands for, of a table by the magnitude
+                of DAC codes; asked where reads disturb. Of DAC codes (samples, blocks, rows,
+                positions) if not given.
 
         Raises:
             DeviceError: the region has cells that the die has not.
@@ -191,7 +197,7 @@ class Banks(Generic[Loaded]):
             part, inputs = inputs[:room], inputs[room:]
             yield self._bank(region, reader), part, count.vectors
             if self.disturbs:
-                self._stressed(region, reader, part)
+                self._stressed(region, reader, part, stress)
             count.samples += len(part)
             count.vectors += len(part) * vectors
             if not len(inputs):
@@ -223,13 +229,19 @@ class Banks(Generic[Loaded]):
             reader.site = site_of(self._die, region, self._ir_drop)
         return reader.site
 
-    def _stressed(self, region: Region, reader: _Reader[Loaded], codes: torch.Tensor) -> None:
-        """Add what reading ``codes`` does to the wordlines they drive."""
+    def _stressed(
+        self,
+        region: Region,
+        reader: _Reader[Loaded],
+        part: torch.Tensor,
+        stress_by: Callable[[torch.Tensor, torch.Tensor], Ints],
+    ) -> None:
+        """Add what reading a part does to the wordlines that it drives."""
         import torch
 
         chip, site = self._die.attached(), self._site(region, reader)
         table = torch.from_numpy(stress_table(chip, dac_limits(chip, region.signed)[1]))
-        of_rows = stress_of(table.to(codes.device), codes)[:, :, None]
+        of_rows = stress_by(table.to(part.device), part)[:, :, None]
         stress = np.zeros_like(self._start)
         np.add.at(stress.reshape(-1), site.lines, np.where(site.driven, of_rows, 0))
         count = reader.count

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from pimc.chip.converters import dac_limits, plane_full_scale
 from pimc.chip.design import Chip
 from pimc.runtime.die.bank import Bank
+from pimc.runtime.physics.iv import driven_by_code
 
 #: Largest DAC code that fixed-point banks are made for.
 LARGEST_CODE = 1023
@@ -30,6 +31,8 @@ _LARGEST = 2**15 - 2
 _LARGEST_VARIANCE = 2**7 - 2
 #: Largest whole number that stands for a square.
 _LARGEST_SQUARE = 2**8 - 1
+#: Largest whole number that stands for a drive which cells bend: its square has 24 bits.
+_LARGEST_BENT = 4091
 _SUM = 2**31 - 1
 
 Floats = npt.NDArray[np.floating]
@@ -113,6 +116,40 @@ def _units(values: Floats, quantum: float) -> npt.NDArray[np.float64]:
 
 
 @dataclass(frozen=True)
+class Drives:
+    """What wordlines get, as whole numbers.
+
+    Linear cells take the codes themselves. Non-linear ones, of inputs that are amplitudes, are
+    linear cells whose inputs are bent (:mod:`pimc.runtime.physics.iv`): these have fractions.
+
+    Attributes:
+        largest: the largest magnitude.
+        unit: DAC codes that 1 counts: a power of two, so that float32 holds all products with it.
+        bent: (codes,) by the magnitude of a code; empty where it is the code itself.
+    """
+
+    largest: int
+    unit: float = 1.0
+    bent: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32), repr=False)
+
+    @staticmethod
+    def of(chip: Chip, signed: bool, *, perfect: bool = False) -> Drives:
+        """Those of a layer.
+
+        Args:
+            perfect: cells are linear, whatever the chip says.
+        """
+        high = plane_full_scale(chip, signed)
+        if perfect or chip.cell.iv_alpha == 0 or chip.dac.mode != "parallel":
+            return Drives(high)
+        fine = 1
+        while 2 * fine * high <= _LARGEST_BENT:
+            fine *= 2
+        bent = np.rint(driven_by_code(high, chip.cell.iv_alpha) * fine)
+        return Drives(fine * high, 1 / fine, bent.astype(np.int32))
+
+
+@dataclass(frozen=True)
 class Squares:
     """How two times 8 bits hold what noise grows with: the drive's square, or its magnitude.
 
@@ -121,23 +158,25 @@ class Squares:
         shift: it is rounded to multiples of ``2**shift``, halves up.
         rest_shift: what is left is held in multiples of ``2**rest_shift``, rounded down.
         unit: what one multiple counts, DAC codes squared.
+        step: DAC codes that a drive of 1 counts.
     """
 
     linear: bool
     shift: int
     rest_shift: int
     unit: float
+    step: float = 1.0
 
     @staticmethod
-    def of(chip: Chip, signed: bool) -> Squares:
+    def of(chip: Chip, drives: Drives) -> Squares:
         """Those of a layer's drives."""
-        full_scale = plane_full_scale(chip, signed)
+        full_scale = drives.largest
         linear, shift = chip.dac.mode == "pulse_count", 0
         largest = full_scale if linear else full_scale**2
         while (largest + (1 << shift >> 1)) >> shift > _LARGEST_SQUARE:
             shift += 1
-        unit = float((full_scale if linear else 1) << shift)
-        return Squares(linear, shift, max(0, shift - 8), unit)
+        unit = float((full_scale if linear else 1) << shift) * drives.unit**2
+        return Squares(linear, shift, max(0, shift - 8), unit, drives.unit)
 
     @property
     def rest_unit(self) -> float:
@@ -173,10 +212,12 @@ class FixedBank:
     """A bank in fixed point; see :class:`~pimc.runtime.die.bank.Bank`.
 
     Attributes:
+        drives: what it is multiplied with.
         squares: how the drive's squares are held that variances are multiplied with.
         typical: what rests of squares are multiplied with; None without noise.
     """
 
+    drives: Drives
     current: Fixed
     variance: FixedColumns | None
     common: FixedColumns | None
@@ -184,9 +225,8 @@ class FixedBank:
     typical: Typical | None
 
     @staticmethod
-    def of(bank: Bank, chip: Chip, signed: bool) -> FixedBank:
+    def of(bank: Bank, chip: Chip, drives: Drives) -> FixedBank:
         """The fixed-point form of a bank for the drives of a layer."""
-        largest = plane_full_scale(chip, signed)
         levels = chip.cell.g_levels_us
         step = levels[1] - levels[0] if chip.cell.spacing == "linear" else None
 
@@ -197,10 +237,11 @@ class FixedBank:
 
         variance = squared(bank.variance)
         return FixedBank(
-            Fixed.nearest(bank.g_us, largest, step),
+            drives,
+            Fixed.nearest(bank.g_us, drives.largest, step),
             variance,
             squared(bank.reference_variance),
-            Squares.of(chip, signed),
+            Squares.of(chip, drives),
             None if variance is None else Typical.of(variance),
         )
 
@@ -217,4 +258,4 @@ class FixedBank:
 
 def fits(chip: Chip, signed: bool) -> bool:
     """Whether wordlines are driven with whole numbers small enough for fixed point."""
-    return chip.cell.iv_alpha == 0 and dac_limits(chip, signed)[1] <= LARGEST_CODE
+    return dac_limits(chip, signed)[1] <= LARGEST_CODE

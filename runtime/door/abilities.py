@@ -88,6 +88,9 @@ class ReadsLayers(Protocol):
     With it pimc gives layers to :meth:`read_layer` as they are, and where all layers of a network
     are read so, keeps torch to one thread meanwhile: the processor is the device's. Without it all
     layers go through :meth:`Device.read`, as captures always do.
+
+    Layers whose input vectors have ranges of their own, and convolutions of volumes, come as matrix
+    products of DAC codes: without a window, with an input scale of 1.
     """
 
     def reads_whole(self, layer: ImageLayer) -> bool:

@@ -135,15 +135,23 @@ def opened(
     Raises:
         UsageError: there is no such die file.
     """
-    simulated = simulates(driver)
-    if die is not None and simulated and not die.exists():
+    require_die(driver, die)
+    device = open_device(driver, image, die=die, seed=seed, ir_drop=ir_drop)
+    if die is None and simulates(driver):
+        program(image, device)
+    return device
+
+
+def require_die(driver: str, die: Path | None) -> None:
+    """Make sure that a die is there which a driver reads from a file; none is, too.
+
+    Raises:
+        UsageError: there is no such file.
+    """
+    if die is not None and not die.exists() and simulates(driver):
         raise UsageError(
             "no such file", where=str(die), hint="make a programmed die with `pimc program --die`"
         )
-    device = open_device(driver, image, die=die, seed=seed, ir_drop=ir_drop)
-    if die is None and simulated:
-        program(image, device)
-    return device
 
 
 def require_simulator(name: str, option: str) -> None:

@@ -71,7 +71,7 @@ class SimReads:
 
     def reads_whole(self, layer: ImageLayer) -> bool:
         """Whether a layer is read from its input to its output in one go."""
-        return self._fuses and not self._banks.disturbs and FusedLayer.fits(self._chip, layer)
+        return self._fuses and FusedLayer.fits(self._chip, layer)
 
     def read_layer(
         self, region: Region, layer: ImageLayer, x: torch.Tensor, side: DigitalSide | None = None
@@ -82,7 +82,7 @@ class SimReads:
             fused = self._fused[region] = FusedLayer(self._chip, layer)
         planes, parts = len(plane_weights(self._chip, region.signed)), []
         vectors = fused.phases * fused.vectors(x)
-        for bank, part, first in self._banks.over(region, x, vectors):
+        for bank, part, first in self._banks.over(region, x, vectors, fused.stress):
             assert bank.fused is not None  # that is what reads_whole asked
             draws = Draws(self._key, region.number, first)
             codes, clipped = fused.read(bank.fused, part, draws, side)

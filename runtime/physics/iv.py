@@ -3,8 +3,24 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-import torch
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["driven", "driven_by_code"]
+
+
+def driven_by_code(high: int, alpha: float) -> npt.NDArray[np.float64]:
+    """:func:`driven` of the codes 0 … ``high``."""
+    codes = np.arange(high + 1.0)
+    if alpha == 0.0:
+        return codes
+    bent: npt.NDArray[np.float64] = np.sinh(codes * (alpha / high)) * (high / math.sinh(alpha))
+    return bent
 
 
 def driven(inputs: torch.Tensor, high: int, alpha: float) -> torch.Tensor:

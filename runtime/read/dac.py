@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 
 from pimc.chip.converters import plane_full_scale
 from pimc.chip.design import Chip
-from pimc.runtime.die.fixed import Squares
+from pimc.runtime.die.fixed import Drives, Squares
 
 
 def driven_planes(
@@ -31,6 +32,16 @@ def driven_planes(
         half = (left / 2).floor_()
         yield weight, (left - 2 * half) * sign
         left = half
+
+
+def bent(drives: Drives, codes: torch.Tensor) -> torch.Tensor:
+    """What wordlines get for whole codes, as the fused read holds it: DAC codes."""
+    if not len(drives.bent):
+        return codes
+    table = torch.from_numpy(drives.bent * np.float32(drives.unit)).to(codes.device, codes.dtype)
+    # A code that is no number, of a network that has overflown, drives nothing.
+    place = codes.abs().nan_to_num(0.0).clamp_max(len(table) - 1).long()
+    return table[place] * codes.sign()
 
 
 def noise_drive(
@@ -62,7 +73,7 @@ def held_squares(squares: Squares, driven: torch.Tensor) -> tuple[torch.Tensor, 
     Returns:
         Multiples of a unit, and what is left.
     """
-    codes = driven.to(torch.int32)
+    codes = (driven / squares.step).to(torch.int32)
     values = codes.abs() if squares.linear else codes.square()
     held = values + (1 << squares.shift >> 1) >> squares.shift
     rest = values - (held << squares.shift) >> squares.rest_shift

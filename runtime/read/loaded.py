@@ -1,7 +1,8 @@
 """A bank ready to be read with torch: its currents, their noise, the converters behind them.
 
-The torch path reads whatever the fused one does not: on any device of torch, non-linear cells,
-read disturb, terms of a laboratory's own that are no fluctuation of conductances.
+The torch path reads whatever the fused one does not: on any device of torch, non-linear cells
+behind wires that are taken exactly, terms of a laboratory's own that are no fluctuation of
+conductances.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from pimc.chip.converters import dac_limits, plane_full_scale
 from pimc.chip.design import Chip
 from pimc.runtime.die.bank import SQUARE, Bank
 from pimc.runtime.die.die import Die
-from pimc.runtime.die.fixed import FixedBank, Squares, fits
+from pimc.runtime.die.fixed import Drives, FixedBank, Squares, fits
 from pimc.runtime.die.region import Region
 from pimc.runtime.physics.iv import driven
 from pimc.runtime.physics.read_noise import terms_of
 from pimc.runtime.physics.streams import READ_REFERENCE
 from pimc.runtime.read.adc import Adc
 from pimc.runtime.read.curved import CurvedWires
-from pimc.runtime.read.dac import held_squares, noise_drive
+from pimc.runtime.read.dac import bent, held_squares, noise_drive
 from pimc.runtime.read.fused import FusedBank
 from pimc.runtime.read.noise import normals, pairs
 from pimc.runtime.read.own import OwnConverters, Vectors
@@ -105,8 +106,9 @@ class Loaded:
 
     Attributes:
         fused: the same for the fused read; None where codes are too large for fixed point.
-        held: how squares of the drive are held there; None where they are exact, as where terms of
-            a laboratory's own make numbers of codes that are not whole.
+        drives: what wordlines get there; None where that is exact, as where terms of a
+            laboratory's own make numbers of codes that are not whole.
+        held: how squares of the drive are held there; None where they are exact.
         own: converter terms of a laboratory's own.
         curved: what non-linear cells add behind exact wires.
     """
@@ -119,6 +121,7 @@ class Loaded:
     reads: int
     adc: Adc
     fused: FusedBank | None
+    drives: Drives | None
     held: Held | None
     own: OwnConverters | None
     curved: CurvedWires | None = None
@@ -152,7 +155,9 @@ class Loaded:
     ) -> torch.Tensor:
         """The same for what wordlines really get."""
         chip, unbent = self.chip, inputs
-        if chip.dac.mode == "parallel" and not self.die.perfect:
+        if self.drives is not None:
+            inputs = bent(self.drives, inputs)
+        elif chip.dac.mode == "parallel" and not self.die.perfect:
             inputs = driven(inputs, dac_limits(chip, self.signed)[1], chip.cell.iv_alpha)
         current = torch.matmul(self.g, inputs)
         if self.curved is not None:
@@ -202,12 +207,16 @@ class Loader:
             return torch.from_numpy(turned).to(self.device)
 
         chip = self.die.attached()
-        adc, fused, held = Adc.of(self.die, region, self.device), None, None
+        adc, fused = Adc.of(self.die, region, self.device), None
+        drives: Drives | None = None
+        held: Held | None = None
         own = OwnConverters.of(self.die, region, bank.lines, self.read_seed)
         if self.converters and not bank.curved and fits(chip, region.signed):
-            fixed = FixedBank.of(bank, chip, region.signed)
+            of_region = Drives.of(chip, region.signed, perfect=self.die.perfect)
+            fixed = FixedBank.of(bank, chip, of_region)
             fused = FusedBank(fixed, adc, bank.read_of_column)
-            held = Held.of(fixed, self.device) if own is None else None
+            if own is None:
+                drives, held = of_region, Held.of(fixed, self.device)
             bank = fixed.rounded(bank)
         noises = [(SQUARE, bank.variance, bank.reference_variance)]
         noises += [(n.power, n.variance, n.reference_variance) for n in bank.others]
@@ -224,6 +233,7 @@ class Loader:
             bank.reads,
             adc,
             fused,
+            drives,
             held,
             own,
             CurvedWires.of(bank, chip, region.signed, self.device),

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from pimc.extras import EXTRAS, MissingLibraryError, missing, require
 
@@ -52,6 +54,39 @@ def test_an_image_is_the_same_wherever_it_was_compiled(folder) -> None:
     assert (folder / "small.pimc").read_bytes() == (folder / "whole.pimc").read_bytes()
 
 
+def test_an_image_with_calibration_data_is_the_same_wherever_it_was_compiled(folder) -> None:
+    import pimc
+
+    words = ("compile", MODEL, "--calib", FASHION, "-q", "-o", "calibrated.pimc")
+    done = without(COMMAND, ALL, *words, cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    data = pimc.load_data(FASHION, role="calib")
+    pimc.compile(MODEL, calib=data).save(folder / "whole.pimc")
+    assert (folder / "calibrated.pimc").read_bytes() == (folder / "whole.pimc").read_bytes()
+
+
+def test_a_network_that_only_torch_runs_on_data_says_so(folder) -> None:
+    layer = helper.make_node("MatMul", ["x", "w"], ["y"])
+    curve = helper.make_node("Erf", ["y"], ["z"])
+    last = helper.make_node("MatMul", ["z", "w"], ["out"])
+    graph = helper.make_graph(
+        [layer, curve, last],
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 32])],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, ["N", 32])],
+        [numpy_helper.from_array(np.eye(32, dtype=np.float32), "w")],
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=9), folder / "erf.onnx")
+    np.savez(folder / "x.npz", x=np.ones((4, 32), np.float32))
+    words = ("compile", "erf.onnx", "--calib", "x.npz", "-o", "erf.pimc", "--json")
+    done = without(COMMAND, ALL, *words, cwd=folder)
+    assert done.returncode == 2
+    told = "calibration of a network with the operator Erf needs the package torch"
+    assert told in json.loads(done.stdout)["error"]["message"]
+    assert not (folder / "erf.pimc").exists()
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -89,7 +124,9 @@ def test_a_die_is_written_without_torch_as_with_it(folder) -> None:
 @pytest.mark.parametrize(
     ("words", "library", "extra"),
     [
-        (("compile", MODEL, "--calib", FASHION), "torch", "recover"),
+        (("compile", MODEL, "--calib", FASHION, "--harden"), "torch", "recover"),
+        (("compile", MODEL, "--calib", FASHION, "--learn-rounding"), "torch", "recover"),
+        (("compile", MODEL, "--calib", FASHION, "--max-drop", "1"), "torch", "recover"),
         (("compile", MODEL, "--dump-dir", "dump"), "networkx", "dump"),
         (("layouts", MODEL, "--calib", FASHION), "torch", "recover"),
         (("verify", "small.pimc"), "torch", "recover"),
@@ -120,13 +157,15 @@ def test_names_of_the_package_name_the_extra_too(folder) -> None:
     code = WITHOUT + (
         "import pimc\n"
         "image = pimc.Image.load('small.pimc')\n"
-        "pimc.Chip.default(), pimc.load_data, pimc.program(image, pimc.Die.simulated(900))\n"
+        "from pimc.api import Options\n"
+        "data, learn = pimc.load_data(sys.argv[3]), Options(learn_rounding=True)\n"
+        "pimc.Chip.default(), pimc.program(image, pimc.Die.simulated(900))\n"
         "for call in (lambda: pimc.Session, lambda: pimc.recover, lambda: pimc.evaluate,\n"
-        "             lambda: pimc.compile(sys.argv[2], calib=sys.argv[2])):\n"
+        "             lambda: pimc.compile(sys.argv[2], calib=data, options=learn)):\n"
         "    try: call()\n"
         "    except pimc.PimcError as error: print(error)\n"
     )
-    done = without(code, ALL, MODEL, cwd=folder)
+    done = without(code, ALL, MODEL, FASHION / "calib.npz", cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
     told = done.stdout.splitlines()
     assert len(told) == 4

@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pimc.data.dataset import Dataset
-from pimc.errors import DataError, ImageError
+from pimc.errors import ImageError
 from pimc.image.image import Image
 from pimc.passes.recover.options import RecoverOptions
 from pimc.passes.recover.recovery import Limit
+from pimc.passes.recover.samples import require_samples
 from pimc.passes.recover.twin.goal import Goal, Outputs
 from pimc.passes.recover.watch.features import Features, Noted
 from pimc.passes.recover.watch.layers import Room, Taught
@@ -27,16 +28,12 @@ from pimc.work.memory import Memory
 
 __all__ = [
     "MIN_HELD_OUT",
-    "MIN_SAMPLES",
     "Compared",
     "Known",
     "held_out_part",
-    "require_samples",
     "require_teacher",
 ]
 
-#: Fewest calibration samples a recovery can work with.
-MIN_SAMPLES = 16
 #: Part of the samples that is held out where nobody says otherwise.
 _HELD_OUT = 0.1
 #: Fewest samples that are held out then, as long as as many are left to learn from.
@@ -165,20 +162,6 @@ def require_teacher(image: Image) -> None:
         raise ImageError(
             "the image holds no float weights to distill from",
             hint="compile without --no-teacher",
-        )
-
-
-def require_samples(data: Dataset) -> None:
-    """Make sure that there are enough calibration samples.
-
-    Raises:
-        DataError: there are too few.
-    """
-    if len(data) < MIN_SAMPLES:
-        raise DataError(
-            f"{len(data)} calibration samples are too few",
-            where=data.name,
-            hint=f"give at least {MIN_SAMPLES}, better some hundreds",
         )
 
 

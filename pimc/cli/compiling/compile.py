@@ -236,13 +236,19 @@ def _check_preprocess(arguments: CompileArguments) -> None:
     from pimc.errors import UsageError
     from pimc.extras import require
 
-    if arguments.calib is not None:
-        require("torch", what="--calib")
+    trained = {
+        "--harden": arguments.weights.harden,
+        "--learn-rounding": arguments.weights.learn_rounding,
+        "--max-drop": arguments.within.max_drop is not None,
+    }
+    for name, given in trained.items():
+        if given:
+            require("torch", what=name)
     if arguments.within.front is not None:
         require("matplotlib", what="--front")
-    given = arguments.preprocess.given
-    if arguments.calib is None and given:
-        names = ", ".join(f"--{name}" for name in given)
+    settings = arguments.preprocess.given
+    if arguments.calib is None and settings:
+        names = ", ".join(f"--{name}" for name in settings)
         raise UsageError(f"{names} given without --calib", hint="name the data with --calib")
 
 

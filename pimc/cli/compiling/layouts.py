@@ -91,9 +91,10 @@ def layouts(settings: Settings, arguments: LayoutsArguments) -> Report:
         data["pipeline"] = _pipeline(every, chosen)
         parts.append(_pipeline_text(every, chosen, taken=len(rows) + 6))
     if arguments.calib is not None:
+        calib = arguments.preprocess.load(arguments.calib, first.graph.graph.inputs)
+        # Only now what takes long to load: what can be refused without it has been.
         from pimc.studies.spending.weigh import weighed
 
-        calib = arguments.preprocess.load(arguments.calib, first.graph.graph.inputs)
         calib = api.without_states(first, calib, settings.progress)
         found_front = weighed(
             first, chip, calib, options, arguments.trying.trials, task=task_of(arguments.task),

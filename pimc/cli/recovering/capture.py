@@ -67,11 +67,13 @@ def capture(settings: Settings, arguments: CaptureArguments) -> Report:
     """
     from pimc.cli.lookup import find_image
     from pimc.image.image import Image
+    from pimc.runtime.door.drivers import require_die
 
     path = find_image(arguments.image)
     loaded = Image.load(path)
     inputs = inputs_for(loaded)
     data = arguments.preprocess.load(arguments.calib, inputs, states=loaded.states)
+    require_die(arguments.device, arguments.die)
     # Only now what takes long to load: what can be refused without it has been.
     from pimc.functions.capture import capture as take
     from pimc.runtime.capture import SUFFIX, CaptureOptions

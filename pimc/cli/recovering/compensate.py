@@ -57,10 +57,7 @@ def compensate(settings: Settings, arguments: CompensateArguments) -> Report:
     """
     from pimc.cli.lookup import find_image
     from pimc.errors import UsageError
-    from pimc.functions.compensate import compensate as learn
     from pimc.image.image import Image
-    from pimc.runtime.compensation import without
-    from pimc.studies.input_warnings import data_warnings
 
     _require_used(arguments)
     path = find_image(arguments.image)
@@ -69,6 +66,8 @@ def compensate(settings: Settings, arguments: CompensateArguments) -> Report:
     if arguments.off:
         if image.drift is None:
             raise UsageError("has no compensation to take off", where=str(path))
+        from pimc.runtime.compensation import without
+
         bare = without(image)
         bare.save(target)
         return Report(_told(target, bare, ()), facts([("written", str(target))]), answer=False)
@@ -76,6 +75,10 @@ def compensate(settings: Settings, arguments: CompensateArguments) -> Report:
     if arguments.calib is not None:
         inputs = inputs_for(image)
         data = arguments.preprocess.load(arguments.calib, inputs, states=image.states)
+    # Only now what takes long to load: what can be refused without it has been.
+    from pimc.functions.compensate import compensate as learn
+    from pimc.studies.input_warnings import data_warnings
+
     found = learn(image, data, from_s=arguments.since, progress=settings.progress)
     if not found.costs:
         raise UsageError(

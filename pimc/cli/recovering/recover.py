@@ -51,6 +51,8 @@ def recover(settings: Settings, arguments: RecoverArguments) -> Report:
     from pimc.files.writing.alone import alone
     from pimc.files.writing.atomic import require_folder
     from pimc.image.image import Image
+    from pimc.passes.recover.samples import require_samples
+    from pimc.runtime.door.drivers import require_die
 
     arguments = checked(arguments)
     if arguments.calib is None:
@@ -66,6 +68,10 @@ def recover(settings: Settings, arguments: RecoverArguments) -> Report:
     loaded, labelled = None, None
     if arguments.data is not None:
         loaded = arguments.preprocess.load(arguments.data, inputs, "test", image.states)
+    if not calib.is_sequential:  # of steps there are more than samples
+        require_samples(calib)
+    if not arguments.several:  # of several dies each ends for itself
+        require_die(arguments.device, arguments.die)
     # Only now what takes long to load: what can be refused without it has been.
     from pimc.runtime.sequences import unrolled
     from pimc.studies.evaluate import Batches

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
-import torch
 
 from pimc.api import calibration_on
 from pimc.api import compile as compile_model
@@ -27,6 +27,8 @@ from pimc.studies.spending.cost import Price
 from pimc.studies.spending.front import Offer
 from pimc.studies.spending.prediction import damages
 from pimc.tasks.task import Task
+
+Array64 = npt.NDArray[np.float64]
 
 __all__ = ["KINDS", "SAMPLES", "Trials", "offers"]
 
@@ -100,12 +102,12 @@ class _InFloat:
     """
 
     run: Calibration
-    in_float: Callable[[str, torch.Tensor], torch.Tensor] | None = field(default=None)
+    in_float: Callable[[str, Array64], Array64] | None = field(default=None)
 
     def __call__(
         self,
         graph: ir.Model,
-        on_array: Callable[[str, torch.Tensor], torch.Tensor],
+        on_array: Callable[[str, Array64], Array64],
         *,
         most: int | None = None,
     ) -> None:
@@ -115,7 +117,7 @@ class _InFloat:
             self.run(graph, on_array, most=most)
             return
 
-        def both(name: str, x: torch.Tensor) -> torch.Tensor:
+        def both(name: str, x: Array64) -> Array64:
             on_array(name, x)
             return in_float(name, x)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numba import float32, int32
 
-from pimc.runtime.read.fused.jit import compiled, contracted, inlined
+from pimc.runtime.read.fused.jit import inlined, inner, inner_contracted
 
 
-@contracted
+@inner_contracted
 def to_codes(lower, upper, step, low, high, codes):
     """DAC codes of neighbouring positions of two channels, as pairs."""
     for i in range(len(codes)):
@@ -46,7 +46,7 @@ def fill(x, shape, drive, gathered, codes):
                 to_codes(below, above, step, low, high, codes[start : start + count])
 
 
-@compiled
+@inner
 def take_part(codes, sign, driven):
     """Codes of one sign, as what drivers of positive voltages alone put on the lines."""
     sign = int32(sign)
@@ -56,7 +56,7 @@ def take_part(codes, sign, driven):
         driven[i] = int32(int32(b << int32(16)) | int32(a & int32(0xFFFF)))
 
 
-@compiled
+@inner
 def take_bit(codes, bit, driven):
     """One bit of the magnitude of every code, with the code's sign; in place, too."""
     for i in range(len(codes)):
@@ -64,6 +64,18 @@ def take_bit(codes, bit, driven):
         sign_a, sign_b = int32(a >> int32(31)), int32(b >> int32(31))
         a = int32(int32(int32(int32(a ^ sign_a) - sign_a) >> int32(bit)) & int32(1))
         b = int32(int32(int32(int32(b ^ sign_b) - sign_b) >> int32(bit)) & int32(1))
+        a, b = int32(int32(a ^ sign_a) - sign_a), int32(int32(b ^ sign_b) - sign_b)
+        driven[i] = int32(int32(b << int32(16)) | int32(a & int32(0xFFFF)))
+
+
+@inner
+def take_bent(codes, bent, driven):
+    """What cells that are not linear make of the codes, by their magnitude; in place, too."""
+    for i in range(len(codes)):
+        a, b = int32(int32(codes[i] << int32(16)) >> int32(16)), int32(codes[i] >> int32(16))
+        sign_a, sign_b = int32(a >> int32(31)), int32(b >> int32(31))
+        a = bent[int32(int32(a ^ sign_a) - sign_a)]
+        b = bent[int32(int32(b ^ sign_b) - sign_b)]
         a, b = int32(int32(a ^ sign_a) - sign_a), int32(int32(b ^ sign_b) - sign_b)
         driven[i] = int32(int32(b << int32(16)) | int32(a & int32(0xFFFF)))
 
@@ -78,7 +90,7 @@ def held(code, linear, unit, half, up, rest_up):
     return whole, int32(rest & int32(0xFF))
 
 
-@compiled
+@inner
 def square_quads(lower, upper, linear, shift, rest_shift, squares, rests):
     """Squares of neighbouring positions of four channels, whose codes lie in two pairs."""
     sixteen, unit = int32(16), int32(1 << shift)

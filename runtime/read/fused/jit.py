@@ -6,6 +6,7 @@ good as long as none of the files has changed that any of them stands in.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 from collections.abc import Callable
 from functools import cache
@@ -25,20 +26,41 @@ _CONSTANTS = (("pimc.runtime.physics", "streams.py"),)
 
 
 class _Compiling(event.Listener):
-    """Says once that something of this package is compiled; what is kept is no such event."""
+    """Says once that something of this package is compiled; what is kept is no such event.
+
+    Meanwhile nobody looks for cycles of objects: Numba makes millions of objects that live until
+    all is compiled, and to go through them takes a tenth of the time. Numba's lock is held.
+    """
 
     def __init__(self) -> None:
         self.said = False
+        self._inside = 0
+        self._collects = False
 
     def on_start(self, found: Any) -> None:
         """Compiling begins."""
-        function = getattr((found.data or {}).get("dispatcher"), "py_func", None)
-        if not self.said and getattr(function, "__module__", "").startswith(__package__ or ""):
+        if not _ours(found):
+            return
+        if not self.said:
             self.said = True
             waiting("compiling the read, once")
+        if not self._inside:
+            self._collects = gc.isenabled()
+            gc.disable()
+        self._inside += 1
 
     def on_end(self, found: Any) -> None:
-        """Compiling has ended."""
+        """Compiling has ended, or failed."""
+        if not _ours(found):
+            return
+        self._inside -= 1
+        if not self._inside and self._collects:
+            gc.enable()
+
+
+def _ours(found: Any) -> bool:
+    function = getattr((found.data or {}).get("dispatcher"), "py_func", None)
+    return getattr(function, "__module__", "").startswith(__package__ or "")
 
 
 cast(Any, event).register("numba:compile", _Compiling())
@@ -58,11 +80,25 @@ def contracted(function: Function) -> Function:
     return _jit(function, fastmath={"contract"})
 
 
-def _jit(function: Function, *, fastmath: bool | set[str] = False) -> Function:
+def inner(function: Function) -> Function:
+    """:func:`compiled` for other compiled functions alone: Python cannot call it.
+
+    What unpacks Python's objects is a good part of a small function's code.
+    """
+    return _jit(function, no_cpython_wrapper=True)
+
+
+def inner_contracted(function: Function) -> Function:
+    """The same; a product and a sum may become one rounding."""
+    return _jit(function, fastmath={"contract"}, no_cpython_wrapper=True)
+
+
+def _jit(function: Function, **options: Any) -> Function:
     def made(cache: bool) -> Any:
         # Numba does not tell types of the option.
         return cast(Any, njit)(
-            nogil=True, cache=cache, error_model="numpy", fastmath=fastmath, _nrt=False
+            nogil=True, cache=cache, error_model="numpy", _nrt=False, no_cfunc_wrapper=True,
+            **options,
         )(function)  # fmt: skip
 
     try:

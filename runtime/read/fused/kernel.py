@@ -16,8 +16,8 @@ from numba import float32, int32, uint32
 
 from pimc.runtime.physics.streams import READ_NOISE, READ_REFERENCE, READ_STRETCH
 from pimc.runtime.read.fused.draws import mixed, philox, polar, scrambled
-from pimc.runtime.read.fused.inputs import fill, square, take_bit, take_part
-from pimc.runtime.read.fused.jit import compiled, contracted, inlined
+from pimc.runtime.read.fused.inputs import fill, square, take_bent, take_bit, take_part
+from pimc.runtime.read.fused.jit import compiled, inlined, inner_contracted
 from pimc.runtime.read.fused.lanes import (
     multiply_four,
     multiply_four_quads,
@@ -84,7 +84,7 @@ def vector_keys(
     hashed(scratch[2, :count], scratch[0, :count], scratch[1, :count], key_0, key_1)
 
 
-@contracted
+@inner_contracted
 def draw(key_0, key_1, number, radius, x, y):
     """A pair of draws for every position, as :func:`polar` gives them."""
     number = scrambled(uint32(number))
@@ -92,7 +92,7 @@ def draw(key_0, key_1, number, radius, x, y):
         radius[p], x[p], y[p] = polar(number, key_0[p], key_1[p])
 
 
-@contracted
+@inner_contracted
 def spread(squares, rest, rest_unit, radius, direction, noise):
     """Noise of a reference column, in roots of its variance's quantum."""
     for p in range(len(noise)):
@@ -100,7 +100,7 @@ def spread(squares, rest, rest_unit, radius, direction, noise):
         noise[p] = direction[p] * math.sqrt(radius[p] * max(variance, float32(0.0)))
 
 
-@contracted
+@inner_contracted
 def quiet(sums, slope, offset, low, high, exists, totals):
     """Convert a column at a chunk's positions without noise; returns how many were clipped."""
     clipped = int32(0)
@@ -112,7 +112,7 @@ def quiet(sums, slope, offset, low, high, exists, totals):
     return clipped
 
 
-@contracted
+@inner_contracted
 def noisy(
     sums, squares, rest, typical, common, radius, direction, slope, offset, sigma, shared,
     low, high, exists, totals,
@@ -262,6 +262,9 @@ def read_samples(
                 lines = driven
             if bit >= 0:
                 take_bit(lines, bit, driven)
+                lines = driven
+            if len(drive.bent) > 0:
+                take_bent(lines, drive.bent, driven)
                 lines = driven
             for number in range(here if len(cells.variance) > 0 else 0):
                 place = number * size

@@ -18,7 +18,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from pimc.runtime.read.fused.jit import compiled
+from pimc.runtime.read.fused.jit import inner
 from pimc.runtime.read.fused.records import COLUMNS, LANES, VECTORS
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
@@ -163,7 +163,7 @@ _one_rests = _multiplier(1, _MANY_OF_ONE, _turned(_quads_on))
 _few_rests_of_one = _multiplier(1, VECTORS, _turned(_quads_on))
 
 
-@compiled
+@inner
 def multiply_four(codes, offsets, bases, weights, sums):
     """``sums[c, LANES·v + l] = Σ_k weights[COLUMNS·k + c] · codes[offsets[k] + bases[v] + l]``.
 
@@ -178,7 +178,7 @@ def multiply_four(codes, offsets, bases, weights, sums):
         _few_of_four(codes, offsets, bases, v, weights, sums)
 
 
-@compiled
+@inner
 def multiply_one(codes, offsets, bases, weights, sums):
     """The same for a single column, with ``sums`` (positions,)."""
     most = len(bases) // _MANY_OF_ONE * _MANY_OF_ONE
@@ -188,7 +188,7 @@ def multiply_one(codes, offsets, bases, weights, sums):
         _few_of_one(codes, offsets, bases, v, weights, sums)
 
 
-@compiled
+@inner
 def multiply_four_quads(codes, offsets, bases, weights, sums):
     """:func:`multiply_four` for numbers of four 8-bit ones: codes without sign, weights with."""
     most = len(bases) // _MANY_OF_FOUR * _MANY_OF_FOUR
@@ -198,7 +198,7 @@ def multiply_four_quads(codes, offsets, bases, weights, sums):
         _few_quads_of_four(codes, offsets, bases, v, weights, sums)
 
 
-@compiled
+@inner
 def multiply_one_quads(codes, offsets, bases, weights, sums):
     """:func:`multiply_one` for numbers of four 8-bit ones."""
     most = len(bases) // _MANY_OF_ONE * _MANY_OF_ONE
@@ -208,7 +208,7 @@ def multiply_one_quads(codes, offsets, bases, weights, sums):
         _few_quads_of_one(codes, offsets, bases, v, weights, sums)
 
 
-@compiled
+@inner
 def multiply_one_rests(codes, offsets, bases, weights, sums):
     """:func:`multiply_one_quads` where codes have signs and weights none."""
     most = len(bases) // _MANY_OF_ONE * _MANY_OF_ONE

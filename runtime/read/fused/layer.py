@@ -16,6 +16,7 @@ import torch
 from pimc.chip.converters import adc_limits, dac_limits, plane_weights, two_phases
 from pimc.chip.design import Chip
 from pimc.image.image import ImageLayer
+from pimc.plan.vectors import unfold
 from pimc.runtime.die.fixed import LARGEST_CODE, Fixed, FixedBank, FixedColumns, fits
 from pimc.runtime.read.adc import Adc
 from pimc.runtime.read.digital_side import DigitalSide
@@ -91,7 +92,7 @@ class FusedBank:
             typical=scaled(torch.from_numpy(typical.columns), squares.rest_unit)
             if typical and rests
             else scaled(0.0),
-            slope=scaled(self.adc.rate, current.quantum),
+            slope=scaled(self.adc.rate, current.quantum * self.fixed.drives.unit),
             offset=scaled(self.adc.offset),
             sigma=scaled(self.adc.rate, own),
             shared=scaled(self.adc.rate, beside),
@@ -192,6 +193,29 @@ class FusedLayer:
         flat = result.transpose(1, 2).flatten(0, 1)[: len(x) * self.vectors(x)]
         return flat.reshape(len(x), self.vectors(x), flat.shape[1]).transpose(1, 2), clipped
 
+    def stress(self, table: torch.Tensor, x: torch.Tensor) -> npt.NDArray[np.int64]:
+        """(blocks, rows) stress of reading the samples ``x``, as of their DAC codes.
+
+        Codes overlap where windows do, so what a position adds is worked out once, and summed over
+        all places where the window has it.
+
+        Args:
+            table: by the magnitude of a code, whole numbers.
+        """
+        layer, window = self.layer, self.layer.window
+        limits = dac_limits(self.chip, layer.input_signed)
+        codes = (x / (layer.input_scale or 1.0)).round_().clamp_(*limits)
+        parts = table[codes.abs_().nan_to_num_(0.0).long()]
+        if window is None:
+            of_rows = parts.reshape(-1, parts.shape[-1]).sum(0)
+        else:
+            of_rows = unfold(parts.sum(0, keepdim=True).double(), window).sum(2)[0].long()
+        signs = len(self._signs())
+        lines = of_rows.reshape(layer.groups, layer.rows).repeat_interleave(signs, dim=1)
+        padding = layer.row_blocks * layer.row_block - lines.shape[1]
+        padded = torch.nn.functional.pad(lines, (0, padding))
+        return padded.reshape(layer.groups * layer.row_blocks, layer.row_block).numpy()
+
     @property
     def phases(self) -> int:
         """Reads of an input vector with draws of their own: one, or one a sign of its codes."""
@@ -222,6 +246,7 @@ class FusedLayer:
             float(self.layer.input_scale or 1.0),
             low,
             high,
+            bank.fixed.drives.bent,
             bank.fixed.squares.linear,
             bank.fixed.squares.shift,
             bank.fixed.squares.rest_shift,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numba import float32
 
-from pimc.runtime.read.fused.jit import compiled, contracted, inlined
+from pimc.runtime.read.fused.jit import inlined, inner, inner_contracted
 from pimc.runtime.read.fused.lanes import multiply_one
 from pimc.runtime.read.fused.records import COLUMNS, LANES
 
 
-@compiled
+@inner
 def run_of(j, samples, positions, valid):
     """End of the vectors from ``j`` on whose positions follow each other, and their positions."""
     end = j + 1
@@ -24,21 +24,21 @@ def run_of(j, samples, positions, valid):
     return end, positions[end - 1] + valid[end - 1] - positions[j]
 
 
-@contracted
+@inner_contracted
 def add(values, weight, place):
     """Add weighted values."""
     for i in range(len(place)):
         place[i] += weight * values[i]
 
 
-@contracted
+@inner_contracted
 def scale(values, gain, offset, tap, taken, least, place):
     """Outputs from code sums, less one tap."""
     for i in range(len(place)):
         place[i] = max(values[i] * gain + (offset - taken * tap[i]), least)
 
 
-@compiled
+@inner
 def rectify(place, least):
     """Raise values to the least."""
     for i in range(len(place)):
@@ -58,7 +58,7 @@ def scatter(totals, samples, positions, valid, columns, wide, weight, out):
         j = end
 
 
-@compiled
+@inner
 def finish(codes, part, rows, outputs, reading, totals, direct, sums, taps, out):
     """Make outputs of a chunk's code sums.
 

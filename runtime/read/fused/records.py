@@ -37,6 +37,7 @@ class Drive(NamedTuple):
     Attributes:
         step: input units of one DAC code.
         low, high: limits of a code.
+        bent: what a line gets by the magnitude of a code; empty where it is the code.
         linear: noise variance grows with the drive, not its square (pulses).
         shift: squares are rounded to multiples of 2**shift, so that 8 bits hold them.
         rest_shift: what is left is held in multiples of 2**rest_shift.
@@ -48,6 +49,7 @@ class Drive(NamedTuple):
     step: float
     low: int
     high: int
+    bent: npt.NDArray[np.int32]
     linear: bool
     shift: int
     rest_shift: int

@@ -17,7 +17,8 @@ from pimc.data.dataset import Dataset
 from pimc.errors import CaptureError, DataError, DeviceError, ImageError, ModelError, UsageError
 from pimc.image.image import Image
 from pimc.passes.recover import DistillOptions, RecoverOptions, Recovery, recover
-from pimc.passes.recover.bench.known import MIN_SAMPLES, held_out_part
+from pimc.passes.recover.bench.known import held_out_part
+from pimc.passes.recover.samples import MIN_SAMPLES
 from pimc.passes.recover.twin.goal import Goal
 from pimc.runtime.capture import CaptureOptions, capture
 from pimc.runtime.die.die import Die

@@ -14,7 +14,15 @@ import pytest
 from pimc.chip.converters import dac_limits
 from pimc.chip.design import Chip
 from pimc.runtime.die.bank import Bank
-from pimc.runtime.die.fixed import LARGEST_CODE, Fixed, FixedBank, FixedColumns, fits
+from pimc.runtime.die.fixed import (
+    LARGEST_CODE,
+    Drives,
+    Fixed,
+    FixedBank,
+    FixedColumns,
+    Squares,
+    fits,
+)
 
 RNG = np.random.default_rng(0)
 BITS = [2, 6, 8, 9, 10]
@@ -85,7 +93,7 @@ def test_a_bank_stands_for_its_currents_and_for_the_noise_of_its_squares(
 ) -> None:
     chip = Chip.default().with_(**keys)
     bank = bank_of()
-    found = FixedBank.of(bank, chip, signed)
+    found = FixedBank.of(bank, chip, Drives.of(chip, signed))
     rounded = found.rounded(bank)
     np.testing.assert_allclose(rounded.g_us, bank.g_us, atol=0.51 * found.current.quantum)
     assert found.variance is not None
@@ -130,7 +138,7 @@ def test_variances_of_driven_columns_are_near(rows: int, largest: int, wanted: f
     codes *= rng.random(shape) < 0.5
     assert bank.variance is not None
     exact = np.einsum("brc,brp->bcp", bank.variance.astype(np.float64), np.square(codes))
-    fixed = FixedBank.of(bank, chip, False)
+    fixed = FixedBank.of(bank, chip, Drives.of(chip, False))
     assert fixed.variance is not None
     assert fixed.typical is not None
     squares = fixed.squares
@@ -147,7 +155,7 @@ def test_variances_of_driven_columns_are_near(rows: int, largest: int, wanted: f
 
 def test_without_noise_there_is_none_in_fixed_point() -> None:
     bank = bank_of(noisy=False)
-    found = FixedBank.of(bank, Chip.default(), True)
+    found = FixedBank.of(bank, Chip.default(), Drives.of(Chip.default(), True))
     assert (found.variance, found.common) == (None, None)
     assert found.rounded(bank).variance is None
     assert found.rounded(bank).reference_variance is None
@@ -163,17 +171,40 @@ def test_steps_of_evenly_spaced_levels_are_exact(levels: int, spacing: str) -> N
     held = levels_us[RNG.integers(0, levels, (1, 60, 4))] - levels_us[levels // 2]
     lines = np.arange(60).reshape(1, 60, 1)
     bank = Bank(held.astype(np.float32), None, None, (), np.zeros((1, 4), np.int64), lines, 1)
-    current = FixedBank.of(bank, chip, True).current
+    current = FixedBank.of(bank, chip, Drives.of(chip, True)).current
     if spacing == "linear":
         units = (levels_us[1] - levels_us[0]) / current.quantum
         assert units == pytest.approx(round(units), abs=1e-6)
         assert np.array_equal(current.whole % round(units), np.zeros(held.shape))
 
 
-def test_what_fits_is_whole_codes_of_linear_cells() -> None:
+@pytest.mark.parametrize(
+    ("bits", "signed"), [(2, True), (4, False), (8, False), (8, True), (10, False)]
+)
+def test_bent_drives_are_as_fine_as_their_squares_allow(bits: int, signed: bool) -> None:
+    chip = Chip.default().with_(**{"cell.iv_alpha": 3.0, "dac.bits": bits})
+    drives, high = Drives.of(chip, signed), dac_limits(chip, signed)[1]
+    exact = high * np.sinh(3.0 * np.arange(high + 1) / high) / np.sinh(3.0)
+    np.testing.assert_allclose(drives.bent * drives.unit, exact, atol=drives.unit / 2)
+    assert drives.bent[0] == 0
+    assert drives.bent[-1] == drives.largest == high / drives.unit
+    squares = Squares.of(chip, drives)
+    assert squares.shift <= 16
+    assert (drives.largest**2 + (1 << squares.shift >> 1)) >> squares.shift < 2**8
+    assert squares.unit == drives.unit**2 * 2**squares.shift
+
+
+@pytest.mark.parametrize("keys", [{"cell.iv_alpha": 0.0}, {"dac.mode": "bit_serial"}])
+def test_other_drives_are_the_codes(keys: dict[str, Any]) -> None:
+    chip = Chip.default().with_(**{"cell.iv_alpha": 3.0} | keys)
+    assert not len(Drives.of(chip, True).bent)
+    assert not len(Drives.of(chip.with_(**{"cell.iv_alpha": 3.0}), True, perfect=True).bent)
+
+
+def test_what_fits_is_whole_codes() -> None:
     chip = Chip.default()
     assert fits(chip, True)
-    assert not fits(chip.with_(**{"cell.iv_alpha": 1.0}), True)
+    assert fits(chip.with_(**{"cell.iv_alpha": 1.0}), True)
     ten, eleven = (chip.with_(**{"dac.bits": bits}) for bits in (10, 11))
     assert dac_limits(ten, False)[1] == LARGEST_CODE == dac_limits(eleven, True)[1]
     assert fits(ten, False)

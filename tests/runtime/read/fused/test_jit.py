@@ -47,6 +47,20 @@ for name in {files}:
 """
 
 
+#: The same, where cycles of objects are looked for or not.
+COLLECTED = """
+import gc
+from pimc.runtime.read.fused import jit
+seen = []
+plain = jit.waiting
+jit.waiting = lambda text: seen.append(gc.isenabled())
+if not {before}:
+    gc.disable()
+exec({script!r})
+print(seen, gc.isenabled())
+"""
+
+
 @pytest.fixture
 def copy(tmp_path: Path) -> Copy:
     """Runs a script on a copy of the package, which tests may change."""
@@ -117,3 +131,9 @@ def test_every_file_counts(copy: Copy, tmp_path: Path) -> None:
     assert len(files) >= 10
     stamps = copy(STAMPS.format(files=list(map(str, files)))).splitlines()
     assert len(set(stamps)) == len(stamps) == len(files) + 1
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_cycles_are_looked_for_again_when_all_is_compiled(copy: Copy, before: bool) -> None:
+    told = copy(COLLECTED.format(script=HASHED, before=before)).splitlines()[-1]
+    assert told == f"[{before}] {before}"

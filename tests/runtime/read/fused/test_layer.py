@@ -14,17 +14,21 @@ import torch
 from pimc.api import compile
 from pimc.chip.design import Chip
 from pimc.image.image import Image
+from pimc.runtime.crossbar import as_read
 from pimc.runtime.die.die import Die
 from pimc.runtime.door.program import program
 from pimc.runtime.door.sim import SimDevice
 from pimc.runtime.session import Session
+from tests.passes.lowered_nets import model_of, node
 
 PAIRS = [("differential", pair) for pair in ("columns", "rows", "arrays")]
 MAPPINGS = [("offset", "columns"), ("sliced", "columns"), *PAIRS]
 MODES = ("parallel", "bit_serial", "pulse_count")
 
 
-def image_of(tiny_model: Any, tiny_inputs: np.ndarray, tiny_chip: Chip, **keys: Any) -> Image:
+def image_of(
+    tiny_model: Any, tiny_inputs: np.ndarray | None, tiny_chip: Chip, **keys: Any
+) -> Image:
     return compile(tiny_model(), tiny_chip.with_(**keys), calib=tiny_inputs)
 
 
@@ -124,6 +128,122 @@ def test_both_paths_read_both_signs_alike_without_negative_voltages(
         assert (apart > 0).mean() < 2e-3
 
 
+@pytest.mark.parametrize(("kind", "pair"), MAPPINGS)
+@pytest.mark.parametrize("negative", [True, False])
+def test_both_paths_bend_inputs_alike(
+    tiny_model, tiny_inputs, tiny_chip, kind: str, pair: str, negative: bool
+) -> None:
+    if pair == "rows" and not negative:
+        pytest.skip("pairs of wordlines need both polarities")
+    keys = {"mapping.kind": kind, "mapping.pair": pair, "dac.signed": negative}
+    curved = {"cell.iv_alpha": 2.0, "read_noise.relative": 0.05, "mapping.pedestal": "digital"}
+    image = image_of(tiny_model, tiny_inputs, tiny_chip, **keys, **curved)
+    assert device_of(image).reads_whole(image.layers[0])
+    one, other = (layer_codes(image, tiny_inputs[:20], fused=fused) for fused in (True, False))
+    straight = image_of(
+        tiny_model, tiny_inputs, tiny_chip, **keys, **curved | {"cell.iv_alpha": 0.0}
+    )
+    linear = layer_codes(straight, tiny_inputs[:20], fused=True)
+    for name, codes in one.items():
+        apart = np.abs(codes - other[name])
+        assert apart.max() <= 1
+        assert (apart > 0).mean() < 2e-3
+        assert (codes != linear[name]).mean() > 0.05
+    # The digital side takes off what the codes themselves amount to.
+    one, other = (layer_outputs(image, tiny_inputs[:20], fused=fused) for fused in (True, False))
+    for name, y in one.items():
+        # No more than a code here and there.
+        assert np.abs(y - other[name]).mean() < 1e-3 * np.abs(y).max()
+
+
+@pytest.mark.parametrize(
+    ("keys", "largest"),
+    [
+        ({}, 1.0),
+        ({"mapping.kind": "sliced", "mapping.pedestal": "digital"}, 1.0),
+        ({"mapping.kind": "differential", "mapping.pair": "rows"}, 1.0),
+        ({"dac.mode": "bit_serial", "mapping.pedestal": "digital"}, 128.0),
+        ({"dac.signed": False}, 1.0),
+        ({"cell.iv_alpha": 2.0}, 1.0),
+    ],
+    ids=str,
+)
+def test_both_paths_scale_every_vector_alike(
+    tiny_model, tiny_inputs, tiny_chip, keys: dict[str, Any], largest: float
+) -> None:
+    """Layers without calibration data: each input vector has a range of its own."""
+    noisy = {"read_noise.relative": 0.05, "adc.gain_error": 0.02}
+    image = image_of(tiny_model, None, tiny_chip, **keys, **noisy)
+    assert all(layer.input_scale is None for layer in image.layers)
+    device = device_of(image)
+    assert all(device.reads_whole(as_read(layer)) for layer in image.layers)
+    one, other = (layer_outputs(image, tiny_inputs[:20], fused=fused) for fused in (True, False))
+    for layer in image.layers:
+        y, wanted = one[layer.name], other[layer.name]
+        step = np.abs(y - wanted)
+        # Float rounding takes a current across the border of two codes now and then.
+        assert (step > 1e-4 * np.abs(wanted).max()).mean() < 2e-3 * layer.row_blocks
+        assert step.max() < largest * 0.1 * np.abs(wanted).max()
+
+
+def test_scaled_vectors_do_not_depend_on_batches(tiny_model, tiny_inputs, tiny_chip) -> None:
+    image = image_of(tiny_model, None, tiny_chip, **{"read_noise.relative": 0.05})
+    together, one = outputs(image, tiny_inputs), session(image)
+    apart = np.concatenate(
+        [one.run(None, {"x": part})[0] for part in np.split(tiny_inputs, [1, 4, 20])]
+    )
+    assert apart == pytest.approx(together, abs=1e-5 * float(np.abs(together).max()))
+
+
+def test_volumes_are_read_as_products_of_their_vectors(tiny_chip) -> None:
+    rng = np.random.default_rng(4)
+    kernel = rng.standard_normal((6, 4, 2, 3, 3)).astype(np.float32)
+    x = rng.standard_normal((5, 4, 4, 6, 6)).astype(np.float32)
+    nodes = [node("Conv", ["x", "w"], ["y"], pads=[1, 1, 1, 1, 1, 1])]
+    model = model_of(nodes, {"x": ["N", 4, 4, 6, 6]}, {"w": kernel})
+    image = compile(model, tiny_chip.with_(**{"read_noise.relative": 0.05}), calib=x)
+    (layer,) = image.layers
+    assert device_of(image).reads_whole(as_read(layer))
+    one, other = (layer_outputs(image, x, fused=fused)[layer.name] for fused in (True, False))
+    assert one.shape == (5, 6, 5, 6, 6)
+    assert np.abs(one - other).mean() < 1e-3 * np.abs(other).max()
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "keys", [{}, {"mapping.kind": "differential", "mapping.pair": "rows"}, {"dac.signed": False}],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("calibrated", [True, False])
+def test_both_paths_disturb_alike(
+    tiny_model, tiny_inputs, tiny_chip, mode: str, keys: dict[str, Any], calibrated: bool
+) -> None:
+    disturb = {"tau0_s": 1e-2, "every_samples": 6, "g_sat_us": 40.0}
+    image = image_of(
+        tiny_model, tiny_inputs if calibrated else None, tiny_chip,
+        **keys, **{"dac.mode": mode, "disturb": disturb, "read_noise.relative": 0.0},
+    )  # fmt: skip
+    found, stress = [], []
+    for fused in (True, False):
+        device = device_of(image, fused=fused)
+        assert device.reads_whole(as_read(image.layers[0])) == fused
+        first = Session(image, die=device).layers[image.layers[0].name]
+        parts = [tiny_inputs[:7], tiny_inputs[7:20]]
+        found.append(np.concatenate([first(torch.from_numpy(x)).numpy() for x in parts]))
+        stress.append(device.die.cells.stress)
+    assert np.array_equal(*stress)
+    assert stress[0].any()
+    moved = np.abs(found[0] - found[1])
+    assert moved.mean() < 1e-3 * np.abs(found[0]).max()
+    calm = image_of(
+        tiny_model, tiny_inputs if calibrated else None, tiny_chip,
+        **keys, **{"dac.mode": mode, "read_noise.relative": 0.0},
+    )  # fmt: skip
+    still = session(calm).layers[image.layers[0].name](torch.from_numpy(tiny_inputs[:20])).numpy()
+    assert np.array_equal(still[:6], found[0][:6])
+    assert np.abs(still[12:] - found[0][12:]).mean() > 3 * moved.mean()
+
+
 @pytest.mark.parametrize("pedestal", ["reference", "digital"])
 @pytest.mark.parametrize(("kind", "pair"), MAPPINGS)
 def test_both_paths_give_the_same_outputs_after_a_recovery(
@@ -212,17 +332,8 @@ def test_clipped_codes_are_counted_alike(tiny_model, tiny_inputs, tiny_chip) -> 
     assert counts[0].share > 0.01
 
 
-@pytest.mark.parametrize(
-    "keys",
-    [
-        {"dac.bits": 12},
-        {"cell.iv_alpha": 1.0},
-    ],
-)
-def test_what_it_does_not_know_is_read_the_other_way(
-    tiny_model, tiny_inputs, tiny_chip, keys: dict[str, Any]
-) -> None:
-    image = image_of(tiny_model, tiny_inputs, tiny_chip, **keys)
+def test_what_it_does_not_know_is_read_the_other_way(tiny_model, tiny_inputs, tiny_chip) -> None:
+    image = image_of(tiny_model, tiny_inputs, tiny_chip, **{"dac.bits": 12})
     device = device_of(image)
     chip = Session(image, die=device)
     bound = chip.layers[image.layers[0].name]

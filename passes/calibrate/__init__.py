@@ -1,0 +1,1 @@
+"""Networks run on calibration data with NumPy, so that compiling needs no other library."""
