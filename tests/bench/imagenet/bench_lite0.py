@@ -4,8 +4,8 @@
 
 DIR holds ``efficientnet_lite0.onnx``, ``calib.npz`` and ``test.npz``; without it nothing is
 measured. Options after ``--`` go to ``pimc recover``. What layers are comes from two fronts of
-``pimc layouts --calib``: the first twelve to become digital, and of the others those that get
-differential pairs up to 1.45 cells a weight.
+``pimc layouts --calib``: the first ``--digital`` (12 or 22) to become digital, and of the others
+those that get differential pairs up to 1.45 cells a weight.
 """
 
 from __future__ import annotations
@@ -18,11 +18,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-DIGITAL = (911, 914, 917, 920, 923, 926, 932, 935, 938, 941, 944, 962)
-PAIRS = (
-    929, 947, 950, 953, 956, 959, 965, 968, 971, 974, 977, 980, 983, 986, 989, 992,
-    995, 998, 1001, 1004, 1007, 1010, 1013, 1016, 1022, 1031, 1034, 1040, 1043, 1046, 1049, 1052,
+_FIRST = (911, 914, 917, 920, 923, 926, 932, 935, 938, 941, 944, 962)
+_LATER = (929, 950, 953, 956, 959, 968, 977, 986, 989, 1016)
+_PAIRS = (
+    947, 965, 971, 974, 980, 983, 992, 995, 998, 1001, 1004, 1007, 1010, 1013, 1022, 1031, 1034,
+    1040, 1043, 1046, 1049, 1052,
 )  # fmt: skip
+#: By how many are digital: those, and those that have pairs.
+LAYERS = {12: (_FIRST, _LATER + _PAIRS), 22: (_FIRST + _LATER, (*_PAIRS, 1025, 1037))}
 
 
 def pimc(*arguments: str | Path) -> dict[str, Any]:
@@ -34,9 +37,10 @@ def pimc(*arguments: str | Path) -> dict[str, Any]:
     return found
 
 
-def mappings() -> list[str]:
-    """Options of ``compile``."""
-    kinds = dict.fromkeys(DIGITAL, "digital") | dict.fromkeys(PAIRS, "differential")
+def mappings(count: int) -> list[str]:
+    """Options of ``compile``, with so many digital layers."""
+    digital, pairs = LAYERS[count]
+    kinds = dict.fromkeys(digital, "digital") | dict.fromkeys(pairs, "differential")
     return [word for n, kind in kinds.items() for word in ("--mapping", f"onnx::Conv_{n}={kind}")]
 
 
@@ -45,6 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--dies", type=int, default=5)
+    parser.add_argument("--digital", type=int, default=12, choices=LAYERS)
     parser.add_argument("--keep", type=Path)
     parser.add_argument("recover", nargs="*", help="options of recover")
     given = parser.parse_args()
@@ -58,7 +63,7 @@ def main() -> None:
         image = folder / "lite0.pimc"
         model = given.data / "efficientnet_lite0.onnx"
         made = pimc(
-            "compile", model, "--calib", calib, *mappings(), "--split-rows", "-o", image
+            "compile", model, "--calib", calib, *mappings(given.digital), "--split-rows", "-o", image
         )  # fmt: skip
         perfect = pimc("eval", image, "--ideal", "--data", test)
         print(
