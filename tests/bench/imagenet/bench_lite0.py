@@ -62,9 +62,8 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         image = folder / "lite0.pimc"
         model = given.data / "efficientnet_lite0.onnx"
-        made = pimc(
-            "compile", model, "--calib", calib, *mappings(given.digital), "--split-rows", "-o", image
-        )  # fmt: skip
+        options = (*mappings(given.digital), "--split-rows", "-o", image)
+        made = pimc("compile", model, "--calib", calib, *options)
         perfect = pimc("eval", image, "--ideal", "--data", test)
         print(
             f"float {perfect['float_accuracy']:.2%}  perfect cells {perfect['accuracy_mean']:.2%}"
