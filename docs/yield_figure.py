@@ -1,4 +1,4 @@
-"""Draws docs/images/yield.png from the table of a recovery of eight dies, which lies beside it.
+"""Draws docs/images/yield.png from the table of a recovery of eight dies, yield.dies.csv.
 
 The table is what these lines wrote; ``data`` holds 400 calibration and 1,000 test images of
 ``models/fashion``:
@@ -16,12 +16,12 @@ from pimc.studies.recoveries.columns import read_rows
 from pimc.studies.recoveries.summary import Target
 from pimc.tasks.classification import CLASSIFICATION
 
-IMAGES = Path(__file__).parent / "images"
+DOCS = Path(__file__).parent
 
 
-def draw(path: Path = IMAGES / "yield.png") -> Path:
+def draw(path: Path = DOCS / "images" / "yield.png") -> Path:
     """Draw the share of dies that reach an accuracy."""
-    rows, metric = read_rows(IMAGES / "yield.dies.csv"), CLASSIFICATION.metric
+    rows, metric = read_rows(DOCS / "yield.dies.csv"), CLASSIFICATION.metric
     in_float = rows[0]["float_accuracy"]
     target = Target(drop=0.01).limit(metric, in_float)
     (_, picture), *_ = pictures_of_dies(

@@ -25,7 +25,7 @@ def test_the_picture_can_be_drawn(tmp_path: Path) -> None:
 
 
 def test_the_page_tells_the_figures_of_the_table() -> None:
-    rows = read_rows(DOCS / "images" / "yield.dies.csv")
+    rows = read_rows(DOCS / "yield.dies.csv")
     told = summary_of(rows, CLASSIFICATION.metric, rows[0]["float_accuracy"] - 0.01)
     text = (DOCS / "recovery.md").read_text(encoding="utf-8")
     after = re.sub(r"\s+", " ", text.partition("(images/yield.png)")[2][:600])
