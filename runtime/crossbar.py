@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ from pimc.image.drift import (
     worth_us,
 )
 from pimc.image.image import Image, ImageLayer
+from pimc.plan.records import Window
 from pimc.plan.vectors import refold, takes, unfold
 from pimc.runtime.die.region import Region
 from pimc.runtime.door.abilities import ReadsLayers, Rectifies
@@ -113,24 +115,20 @@ class Digital:
 def as_read(layer: ImageLayer) -> ImageLayer:
     """A layer as devices get it that read whole layers.
 
-    Where every vector has a range of its own, and of volumes, that is a matrix product of DAC
-    codes: input vectors are cut out, and made codes, before.
+    Where every vector has a range of its own, and of volumes, input vectors are cut out, and made
+    codes, before: what is left is a matrix product, or a convolution of single positions.
     """
     if layer.input_scale is not None and (layer.window is None or len(layer.window.kernel) < 3):
         return layer
-    return replace(layer, window=None, input_scale=1.0)
+    single = None if layer.window is None else Window((1,), (1,), (1,), (0, 0))
+    return replace(layer, window=single, input_scale=1.0)
 
 
 @dataclass(frozen=True, eq=False)
 class CrossbarLayer:
-    """A layer bound to the device that holds it.
-
-    Attributes:
-        whole: the layer as a device reads it that reads whole layers.
-    """
+    """A layer bound to the device that holds it."""
 
     layer: ImageLayer
-    whole: ImageLayer
     chip: Chip
     region: Region
     device: Device
@@ -152,8 +150,12 @@ class CrossbarLayer:
         note = image.drift if age_s is not None else None
         drift = compensation_at(layer, note.ages_s, age_s) if note and age_s else None
         digital = Digital.of(image, layer, torch.device(torch_device), drift)
-        region = Region.of(image, layer)
-        return CrossbarLayer(layer, as_read(layer), image.chip, region, device, digital)
+        return CrossbarLayer(layer, image.chip, Region.of(image, layer), device, digital)
+
+    @cached_property
+    def _whole(self) -> ImageLayer:
+        """The layer as a device gets it that reads whole layers."""
+        return as_read(self.layer)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """The layer's output for its input, both in the shapes of the ONNX graph.
@@ -198,7 +200,7 @@ class CrossbarLayer:
         if layer.input_scale is not None:
             # Rounded before it is cut into overlapping windows, which repeat every value.
             return unfold(self._static(x, layer.input_scale), layer.window), layer.input_scale
-        return self._dynamic(unfold(x, layer.window))
+        return self._dynamic(unfold(x, layer.window), self._peaks(x))
 
     def lines_of(self, vectors: torch.Tensor) -> torch.Tensor:
         """DAC codes of all wordlines for input vectors that are cut out already.
@@ -210,20 +212,38 @@ class CrossbarLayer:
             (groups · row_blocks, row_block, vectors).
         """
         scale, cut = self.layer.input_scale, vectors.T[None]
-        codes = self._dynamic(cut)[0] if scale is None else self._static(cut, scale)
+        if scale is None:
+            codes = self._dynamic(cut, self._grouped(cut).abs().amax(dim=2))[0]
+        else:
+            codes = self._static(cut, scale)
         return self.blocks(codes)[0]
 
     def _static(self, x: torch.Tensor, scale: float) -> torch.Tensor:
         return (x / scale).round_().clamp_(*dac_limits(self.chip, self.layer.input_signed))
 
-    def _dynamic(self, vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _grouped(self, vectors: torch.Tensor) -> torch.Tensor:
+        grouped: torch.Tensor = vectors.unflatten(1, (self.layer.groups, self.layer.rows))
+        return grouped
+
+    def _peaks(self, x: torch.Tensor) -> torch.Tensor:
+        """(batch, groups, positions) the largest magnitude of every input vector of a group."""
+        layer = self.layer
+        if layer.window is None:
+            return self._grouped(unfold(x, None)).abs().amax(dim=2)
+        # Of channels first, so that windows have few of them to look at.
+        largest = x.unflatten(1, (layer.groups, -1)).abs().amax(dim=2)
+        taps: torch.Tensor = unfold(largest, layer.window).unflatten(1, (layer.groups, -1))
+        return taps.amax(dim=2)
+
+    def _dynamic(
+        self, vectors: torch.Tensor, peaks: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         layer = self.layer
         low, high = dac_limits(self.chip, layer.input_signed)
-        grouped = vectors.unflatten(1, (layer.groups, layer.rows))
-        step = grouped.abs().amax(dim=2, keepdim=True) / high
-        tiny = torch.finfo(vectors.dtype).tiny
-        codes = (grouped / step.clamp_min(tiny)).round_().clamp_(low, high)
-        return codes.flatten(1, 2), step.squeeze(2).repeat_interleave(layer.cols, dim=1)
+        step = peaks / high
+        least = step[:, :, None].clamp_min(torch.finfo(vectors.dtype).tiny)
+        codes = (self._grouped(vectors) / least).round_().clamp_(low, high)
+        return codes.flatten(1, 2), step.repeat_interleave(layer.cols, dim=1)
 
     def blocks(self, codes: torch.Tensor) -> torch.Tensor:
         """DAC codes of all wordlines: (batch, groups · row_blocks, row_block, positions)."""
@@ -306,14 +326,16 @@ class CrossbarLayer:
 
     def _read_layer(self, x: torch.Tensor) -> torch.Tensor | None:
         """The layer's output where the device reads whole layers, else None."""
-        layer, whole, digital, device = self.layer, self.whole, self.digital, self.device
+        layer, whole, digital, device = self.layer, self._whole, self.digital, self.device
         if not isinstance(device, ReadsLayers) or not device.reads_whole(whole):
             return None
         by_vector, inputs = whole is not layer, None
         step: torch.Tensor | float = layer.input_scale or 1.0
         if by_vector or digital.residual is not None:
             inputs, step = self.convert(x)
-        given = x if inputs is None or not by_vector else inputs.transpose(1, 2)
+        given = x if inputs is None or not by_vector else inputs
+        if by_vector and whole.window is None:
+            given = given.transpose(1, 2)
         y = device.read_layer(self.region, whole, given, digital.side)
         if len(digital.factors) > 1:
             current = self._combined(y.unflatten(1, (layer.groups, layer.bitlines)))

@@ -71,9 +71,9 @@ def run(model: ir.Model, inputs: Mapping[str, Values], array: ArrayCall) -> None
         arguments = [None if name is None else values[name] for name in step.inputs]
         values.update(zip(step.outputs, step(arguments), strict=False))
         del arguments
-        for name in {*step.inputs, *step.outputs} - kept:
-            if name is not None and last.get(name, number) == number:
-                values.pop(name, None)
+        for used in {*step.inputs, *step.outputs} - kept:
+            if used is not None and last.get(used, number) == number:
+                values.pop(used, None)
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,9 @@ class _Step:
             with np.errstate(all="ignore"):
                 result = self.call(*arguments)
         except _FAILURES as error:
-            shapes = ", ".join(str(list(np.shape(value))) for value in arguments)
+            shapes = ", ".join(
+                "none" if value is None else str(list(value.shape)) for value in arguments
+            )
             raise ModelError(
                 f"operator {self.node.op_type} failed on inputs of shape {shapes}: {error}",
                 where=self.outputs[0],

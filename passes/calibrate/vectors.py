@@ -73,7 +73,8 @@ def convolve(x: Floats, kernel: Floats, bias: Floats | None, window: Window, gro
     for start in range(0, batch, some):
         count = min(some, batch - start)
         for tap, values in shifted(grown[start : start + count], window, size):
-            cut[(slice(count), slice(None), *tap)] = values
+            place: tuple[Any, ...] = (slice(count), slice(None), *tap)
+            cut[place] = values
         windows = cut[:count].reshape(count, groups, channels * taps, positions)
         np.matmul(matrix, windows, out=y[start : start + count])
     y = y.reshape(batch, outputs, *size)

@@ -46,7 +46,7 @@ def apply(
     matrix, offset = weight.astype(x.dtype, copy=False), bias.astype(x.dtype)
     window = layer.window
     if window is None:
-        y = x.reshape(-1, x.shape[-1]) @ matrix[0]
+        y: Floats = x.reshape(-1, x.shape[-1]) @ matrix[0]
         y += offset
         return y.reshape(*x.shape[:-1], y.shape[1])
     return convolve(x, kernels_of_matrix(matrix, window.kernel), offset, window, layer.groups)

@@ -89,8 +89,9 @@ class ReadsLayers(Protocol):
     are read so, keeps torch to one thread meanwhile: the processor is the device's. Without it all
     layers go through :meth:`Device.read`, as captures always do.
 
-    Layers whose input vectors have ranges of their own, and convolutions of volumes, come as matrix
-    products of DAC codes: without a window, with an input scale of 1.
+    Layers whose input vectors have ranges of their own, and convolutions of volumes, come as
+    products of DAC codes, with an input scale of 1: matrix products, and convolutions as such of
+    single positions, whose input is (samples, groups · rows, positions).
     """
 
     def reads_whole(self, layer: ImageLayer) -> bool:
