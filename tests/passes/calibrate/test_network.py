@@ -60,7 +60,12 @@ def test_constants_and_values_that_nobody_uses() -> None:
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("pimc", 1)]
     model = ir.from_proto(helper.make_model(graph, opset_imports=opsets))
     seen = []
-    run(model, {"x": np.arange(3, dtype=np.float32)}, lambda node, x: seen.append(x) or x)
+
+    def array(node, x):
+        seen.append(x)
+        return x
+
+    run(model, {"x": np.arange(3, dtype=np.float32)}, array)
     np.testing.assert_array_equal(seen[0], [0.0, 2.0, 4.0])
 
 

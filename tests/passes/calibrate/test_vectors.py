@@ -25,8 +25,8 @@ def test_a_convolution_is_the_runtimes(case, groups: int, columns: int, at_once:
     x = rng.standard_normal((3, 2 * groups, *size))
     kernel = rng.standard_normal((columns * groups, 2, *window.kernel))
     bias = rng.standard_normal(columns * groups)
-    tensors = (torch.from_numpy(value) for value in (x, kernel, bias))
-    wanted = in_torch.convolve(*tensors, window, groups).numpy()
+    inputs, weights, added = (torch.from_numpy(value) for value in (x, kernel, bias))
+    wanted = in_torch.convolve(inputs, weights, added, window, groups).numpy()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(vectors, "_AT_ONCE", at_once)
         found = convolve(x, kernel, bias, window, groups)

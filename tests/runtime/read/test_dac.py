@@ -18,7 +18,7 @@ from pimc.chip.converters import (
 from pimc.chip.converters import bit_planes as planes_of
 from pimc.chip.design import Chip
 from pimc.runtime.die.die import Die
-from pimc.runtime.die.fixed import Squares
+from pimc.runtime.die.fixed import Drives, Squares
 from pimc.runtime.die.region import Region
 from pimc.runtime.door.sim import SimDevice
 from pimc.runtime.read.dac import driven_planes, held_squares, noise_drive
@@ -75,7 +75,7 @@ def test_squares_are_held_in_two_times_eight_bits(bits: int, signed: bool, mode:
     chip = BASE.with_(**{"dac.bits": bits, "dac.mode": mode})
     high = 1 if mode == "bit_serial" else dac_limits(chip, signed)[1]
     codes = torch.arange(-high, high + 1)
-    squares = Squares.of(chip, signed)
+    squares = Squares.of(chip, Drives.of(chip, signed))
     whole, rest = held_squares(squares, codes.float())
     exact = noise_drive(chip, signed, codes.float())
     units, rests = whole / squares.unit, rest / (squares.unit * squares.rest_unit)

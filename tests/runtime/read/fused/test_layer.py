@@ -231,7 +231,7 @@ def test_both_paths_disturb_alike(
         parts = [tiny_inputs[:7], tiny_inputs[7:20]]
         found.append(np.concatenate([first(torch.from_numpy(x)).numpy() for x in parts]))
         stress.append(device.die.cells.stress)
-    assert np.array_equal(*stress)
+    assert np.array_equal(stress[0], stress[1])
     assert stress[0].any()
     moved = np.abs(found[0] - found[1])
     assert moved.mean() < 1e-3 * np.abs(found[0]).max()

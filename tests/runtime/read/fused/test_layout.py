@@ -42,7 +42,8 @@ def drive(largest: int, step: float = 1.0, bits: Sequence[int] = ()) -> Drive:
     """Codes up to ``largest`` either way, whole or bit by bit."""
     weights = np.asarray([2.0**bit for bit in bits] or [1.0], np.float32)
     chosen = np.asarray([*bits] or [-1], np.int64)
-    return Drive(step, -largest, largest, False, 0, 0, chosen, weights)
+    none = np.zeros(0, np.int32)
+    return Drive(step, -largest, largest, none, False, 0, 0, chosen, weights)
 
 
 def cells(layout: Layout, weights: np.ndarray) -> Cells:
