@@ -220,14 +220,18 @@ class Session(OrtMethods):
     def evaluate_together(self, inputs: Mapping[str, torch.Tensor], array: JointCall) -> None:
         """Run the network for all samples, :data:`BATCH_SIZE` at a time between the layers.
 
+        All go together where a layer lies in a body, or an input does not count samples first.
+
         Args:
             array: told of a layer's inputs for all samples, part by part; gives its outputs.
         """
         count = max((len(value) for value in inputs.values() if value.dim()), default=1)
-        step = count if self.executor.layers_in_bodies else BATCH_SIZE
+        samples_first = not any(arg.shape and isinstance(arg.shape[0], int) for arg in self.inputs)
+        apart = samples_first and not self.executor.layers_in_bodies
+        step = BATCH_SIZE if apart else count
         parts = [
             {n: v[start : start + step] if v.dim() else v for n, v in inputs.items()}
-            for start in range(0, count, max(1, step))
+            for start in range(0, max(1, count), max(1, step))
         ]
         self._follow_age()
         with torch.inference_mode(), at_most(self._threads_allowed), self._threads():

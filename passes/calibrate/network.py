@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ def run(model: ir.Model, inputs: Mapping[str, Values], array: ArrayCall) -> None
     declared = {value.name: value.dtype for value in model.graph.inputs}
     for name, given in inputs.items():
         dtype = declared.get(name)
-        values[name] = as_number(given) if dtype is None else given.astype(number_type(dtype))
+        values[name] = given.astype(number_type(dtype)) if dtype else as_number(given)
     steps = _steps(model, array)
     kept = {value.name for value in model.graph.outputs}
     last = {name: number for number, step in enumerate(steps) for name in step.inputs}
@@ -130,6 +131,8 @@ def _function(node: ir.Node, model: ir.Model) -> Function | None:
         given = {n: v for n, v in given.items() if _NEUTRAL[node.op_type].get(n, ...) != v}
     if function is None or not given.keys() <= _keywords(function):
         return None
+    if len(node.inputs) > _most_inputs(function):
+        return None
     if node.op_type == "Cast" and not known_type(given["to"]):
         return None
     return partial(function, **given) if given else function
@@ -150,6 +153,15 @@ def _constant(node: ir.Node) -> Function | None:
         return None
     value = as_number(tensor.numpy())
     return lambda: value
+
+
+def _most_inputs(function: Function) -> float:
+    if isinstance(function, np.ufunc):
+        return function.nin
+    kinds = [p.kind for p in inspect.signature(function).parameters.values()]
+    if inspect.Parameter.VAR_POSITIONAL in kinds:
+        return inf
+    return kinds.count(inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def _keywords(function: Function) -> set[str]:

@@ -9,7 +9,7 @@ gives one value or a tuple. Opsets are 13 and newer (:mod:`pimc.passes.graph.ops
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -111,6 +111,7 @@ def _slice(
     for axis, start, end, step in numbers:
         # Backwards, an end before the first value takes that, too.
         before = step < 0 and end < -x.shape[axis]
+        start = max(start, -x.shape[axis]) if step < 0 else start
         cut[axis] = slice(start, None if before else end, step)
     return x[tuple(cut)]
 
@@ -135,7 +136,7 @@ def _pad(
     x = x[tuple(slice(-min(a, 0), n + min(b, 0)) for n, (a, b) in zip(x.shape, both, strict=True))]
     both = [(max(a, 0), max(b, 0)) for a, b in both]
     if mode != "constant":
-        return np.pad(x, both, mode="edge" if mode == "edge" else "reflect")
+        return np.pad(x, both, mode=cast(Any, mode))  # both name edge, reflect and wrap so
     return np.pad(x, both, constant_values=0 if value is None else value.reshape(()).item())
 
 
@@ -161,7 +162,8 @@ def _mean(
     chosen = () if axes is None else tuple(int(axis) for axis in axes)
     if not chosen and noop_with_empty_axes:
         return x
-    return np.asarray(x.mean(axis=chosen or None, keepdims=bool(keepdims)))
+    mean = np.asarray(x.mean(axis=chosen or None, keepdims=bool(keepdims)))
+    return np.trunc(mean).astype(x.dtype) if np.issubdtype(x.dtype, np.integer) else mean
 
 
 def _mean_13(x: Values, *, axes: Sequence[int] | None = None, keepdims: int = 1) -> Values:
@@ -178,6 +180,8 @@ def _gemm(
     transA: int = 0,  # noqa: N803 (the attribute's name in ONNX)
     transB: int = 0,  # noqa: N803
 ) -> Values:
+    if np.issubdtype(a.dtype, np.integer):
+        alpha, beta = int(alpha), int(beta)
     y: Values = alpha * ((a.T if transA else a) @ (b.T if transB else b))
     return y if c is None else y + beta * c
 

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pimc.errors import ModelError
 from pimc.plan.kernels import matrix_of_kernels
 from pimc.plan.records import Window
 from pimc.plan.vectors import output_size
 
-__all__ = ["convolve", "padded", "sample", "shifted"]
+__all__ = ["convolve", "padded", "sample", "shifted", "size_of"]
 
 Floats = npt.NDArray[Any]
 
@@ -55,6 +56,21 @@ def shifted(
         yield tap, x[(slice(None), slice(None), *cut)]
 
 
+def size_of(x: Floats, window: Window) -> tuple[int, ...]:
+    """How many places a window has along each spatial axis of ``x``.
+
+    Raises:
+        ModelError: it fits nowhere.
+    """
+    size = output_size(tuple(x.shape[2:]), window)
+    if min(size) < 1:
+        raise ModelError(
+            f"a window of {list(window.kernel)} is larger than its inputs, {list(x.shape)}",
+            hint="give larger inputs",
+        )
+    return size
+
+
 def convolve(x: Floats, kernel: Floats, bias: Floats | None, window: Window, groups: int) -> Floats:
     """The convolution that ``window`` describes.
 
@@ -62,8 +78,7 @@ def convolve(x: Floats, kernel: Floats, bias: Floats | None, window: Window, gro
         x: (batch, channels, *spatial).
         kernel: (out, channels in a group, *kernel), of the type of ``x``.
     """
-    size = output_size(tuple(x.shape[2:]), window)
-    grown, batch = padded(x, window), len(x)
+    size, batch = size_of(x, window), len(x)
     channels, outputs, positions = x.shape[1] // groups, len(kernel), math.prod(size)
     y = np.empty((batch, groups, outputs // groups, positions), x.dtype)
     matrix = np.ascontiguousarray(np.swapaxes(matrix_of_kernels(kernel, groups), 1, 2))
@@ -72,7 +87,7 @@ def convolve(x: Floats, kernel: Floats, bias: Floats | None, window: Window, gro
     cut = np.empty((some, groups * channels, *window.kernel, *size), x.dtype)
     for start in range(0, batch, some):
         count = min(some, batch - start)
-        for tap, values in shifted(grown[start : start + count], window, size):
+        for tap, values in shifted(padded(x[start : start + count], window), window, size):
             place: tuple[Any, ...] = (slice(count), slice(None), *tap)
             cut[place] = values
         windows = cut[:count].reshape(count, groups, channels * taps, positions)

@@ -8,9 +8,8 @@ from typing import Any, Literal, cast
 import numpy as np
 import numpy.typing as npt
 
-from pimc.passes.calibrate.vectors import convolve, padded, shifted
+from pimc.passes.calibrate.vectors import convolve, padded, shifted, size_of
 from pimc.plan.records import Window
-from pimc.plan.vectors import output_size
 
 __all__ = ["average_pool", "conv", "global_average_pool", "global_max_pool", "max_pool"]
 
@@ -63,7 +62,7 @@ def max_pool(
 ) -> Values:
     """Largest value of every window."""
     window = _window(kernel_shape, strides, dilations, pads, auto_pad)
-    size = output_size(tuple(x.shape[2:]), window)
+    size = size_of(x, window)
     y = np.full((*x.shape[:2], *size), -np.inf, x.dtype)
     for _, values in shifted(padded(x, window, -np.inf), window, size):
         np.maximum(y, values, out=y)
@@ -82,7 +81,7 @@ def average_pool(
 ) -> Values:
     """Mean of every window, over its real elements or (count_include_pad) also its pads."""
     window = _window(kernel_shape, strides, dilations, pads, auto_pad)
-    size = output_size(tuple(x.shape[2:]), window)
+    size = size_of(x, window)
     ones = np.ones((1, 1, *x.shape[2:]), x.dtype)
     counted = padded(ones, window, 1.0 if count_include_pad else 0.0)
     y = np.zeros((*x.shape[:2], *size), x.dtype)

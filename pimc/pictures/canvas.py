@@ -94,6 +94,7 @@ def _style() -> Any:
         "legend.frameon": False,
         # Letters as outlines: they look the same on every machine.
         "svg.fonttype": "path",
+        "text.parse_math": False,  # names may have a $
         "svg.hashsalt": "pimc",
     }
 

@@ -35,6 +35,8 @@ __all__ = ["pictures_of_dies", "wafer_picture", "yield_picture"]
 
 #: Part of the distance to its neighbour that a die fills.
 _FILLED = 0.9
+#: Dies that are drawn as lines one by one; more would make a large file.
+_AS_LINES = 1000
 #: Dies that are marked one by one in a line; more would hide it.
 _MARKED = 30
 
@@ -196,6 +198,7 @@ def _dies(
     drawn = PatchCollection(
         boxes, cmap="viridis", linewidths=[1.5 if one else 0.5 for one in missed] or 1,
         edgecolors=[MARK if one else REFERENCE for one in missed] or "none",
+        rasterized=len(boxes) > _AS_LINES,
     )  # fmt: skip
     drawn.set_array(metric.scale * np.asarray([value for _, value in known]))
     drawn.set_clim(*span)

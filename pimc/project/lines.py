@@ -27,21 +27,24 @@ def lines_of(path: Path) -> tuple[str, ...]:
         return ()
     records = sorted(Steps(folder / RECORDS / "steps").all(), key=lambda one: one.finished)
     label = f"file:{path.relative_to(folder)}"
-    led = list(_leading(label, sha256_file(path), records, ()))
+    led = list(_leading(label, sha256_file(path), records, set()))
     return tuple(dict.fromkeys(one.line for one in records if one in led and one.line))
 
 
 def _leading(
-    label: str, digest: str | None, records: Sequence[Record], seen: tuple[Record, ...]
+    label: str, digest: str | None, records: Sequence[Record], seen: set[tuple[str, str | None]]
 ) -> Iterator[Record]:
-    """The last step that left this there, and those before it."""
+    """The last step that left this there, and those before it, each file looked at once."""
+    if (label, digest) in seen:
+        return
+    seen.add((label, digest))
     last = next((one for one in reversed(records) if _left(one, label, digest)), None)
-    if last is None or last in seen:
+    if last is None:
         return
     yield last
     before = {**last.inputs, **{label: held for label, (held, _) in last.dies.items()}}
     for name, held in before.items():
-        yield from _leading(name, held, records, (*seen, last))
+        yield from _leading(name, held, records, seen)
 
 
 def _left(record: Record, label: str, digest: str | None) -> bool:

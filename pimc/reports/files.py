@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pimc.errors import UsageError
+from pimc.errors import PimcError, UsageError
 from pimc.files.kinds.table import kind_of
 from pimc.files.writing.atomic import sha256_file
 from pimc.image.image import SUFFIX, Image
@@ -74,10 +74,20 @@ def latest_recovery(image: Path) -> Path | None:
         if kind is not None and kind.key == "report":
             began = parents.get(_json(path).get("sha256"))
         elif kind is not None and kind.key == "recoveries":
-            began = next((row["parent_sha256"] for row in _recoveries(path)[0].content), None)
+            began = _parent_in(path)
         if _came_of(start, began, parents):
             found.append(path)
     return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name), default=None)
+
+
+def _parent_in(table: Path) -> str | None:
+    """The image whose dies a table is of; None where the table cannot be read."""
+    from pimc.studies.recoveries.columns import read_rows
+
+    try:
+        return next((row["parent_sha256"] for row in read_rows(table)), None)
+    except PimcError:
+        return None
 
 
 def _came_of(start: str | None, began: str | None, parents: Mapping[Any, Any]) -> bool:
@@ -195,9 +205,13 @@ def _rows(kind: str, path: Path, read: Callable[[Path], list[Any]]) -> list[Sour
     if not rows:
         raise UsageError("the table has no rows", where=str(path))
     # Each die of a table of recoveries has a report, which tells the line.
-    named = next((row["output"] for row in rows if row.get("output")), None)
-    told = {} if named is None else _beside(path.with_name(Path(named).name))
-    return [_of_file(kind, path, rows, told.get(_LINE), sha256_file(path))]
+    reports = (
+        (row, _beside(path.with_name(Path(row["output"]).name)))
+        for row in rows
+        if row.get("output")
+    )
+    same = (told for row, told in reports if told.get("sha256") == row.get("image_sha256"))
+    return [_of_file(kind, path, rows, next(same, {}).get(_LINE), sha256_file(path))]
 
 
 def _told(kind: str) -> Callable[..., list[Source]]:

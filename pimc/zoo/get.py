@@ -87,8 +87,8 @@ def get(network: Network, folder: Path | None = None, *, force: bool = False) ->
     """Bring a network and its data to a folder.
 
     What is there and was made from the same record is left as it is; a network or data that were
-    damaged are made again. Files that this did not make are never written over unless ``force``
-    says so, nor are a chip file and a project file that the user changed.
+    damaged are made again. Without ``force``, files that this did not make and files of settings
+    that the user changed are never written over.
 
     Args:
         folder: gets a folder of the network's name, and one of wheels; the user's cache if None.
@@ -115,7 +115,7 @@ def get(network: Network, folder: Path | None = None, *, force: bool = False) ->
         edited = [] if force else [
             name for name in other if (target / name).exists() and not stamp.holds(target, name)
         ]  # fmt: skip
-        files = {name: settings[name] for name in other if name not in edited}
+        files = {name: content for name, content in settings.items() if name not in edited}
         made = stamp.record != record or not all(
             stamp.holds(target, name) for name in stamp.files if name not in settings
         )
@@ -124,7 +124,7 @@ def get(network: Network, folder: Path | None = None, *, force: bool = False) ->
             wheels = Wheels.of(network.files, place / "wheels")
             waiting(f"making {network.name}")
             files |= _maker(network)(wheels).files()
-        if files:
+        if made or files.keys() & set(other):
             _write(files, target, replace(stamp, record=record))
     return Obtained(network, target, made=made, edited=tuple(edited))
 

@@ -3,7 +3,8 @@
 A read is exact in them: products with whole drives are whole, and their sums over a column fit
 into 32 bits, in whatever order they are added. A quantum is 1/32,766 of the largest conductance,
 or more where a column's sum demands it: 128 rows driven with 8 bits have room for 2³¹/255, 65,800
-quanta a row. Evenly spaced levels behind a reference column are multiples of it.
+quanta a row, with inputs that non-linear cells bend a sixteenth of that. Evenly spaced levels
+behind a reference column are multiples of it.
 
 A variance need not be as fine: half of its error is that of a noise. Both factors of its products
 have 8 bits, so that a processor multiplies twice as many at a time. Every column has a quantum of

@@ -11,19 +11,27 @@ import click
 __all__ = ["keep_line", "typed_line"]
 
 _META = "pimc.line"
-#: Names and passwords of an address: ``mlflow:https://me:secret@host``.
-_SECRET = re.compile(r"://[^/@\s]+@")
+#: What an address may hide: ``mlflow:https://me:secret@host``, ``?token=secret``.
+_SECRETS = ((re.compile(r"://[^?#]*@"), "://…@"), (re.compile(r"([?&][^=&]+=)[^&]+"), r"\1…"))
 
 
 def keep_line(context: click.Context, argv: Sequence[str]) -> None:
     """Keep the words of a command line for the command that runs."""
-    context.meta[_META] = _SECRET.sub("://…@", shlex.join(["pimc", *argv]))
+    # A name of a file that is no UTF-8 can be told nowhere else.
+    line = shlex.join(["pimc", *map(_without_secrets, argv)])
+    context.meta[_META] = line.encode("utf-8", "backslashreplace").decode()
+
+
+def _without_secrets(word: str) -> str:
+    for pattern, shown in _SECRETS:
+        word = pattern.sub(shown, word)
+    return word
 
 
 def typed_line() -> str | None:
     """The line of the running command, as a shell takes it; None where none was typed.
 
-    Names and passwords within addresses are left out.
+    Names, passwords and values of queries within addresses are left out.
     """
     context = click.get_current_context(silent=True)
     return None if context is None else context.meta.get(_META)

@@ -42,7 +42,7 @@ def checked(arguments: RecoverArguments) -> RecoverArguments:
 
         require_picture(arguments.picture)
         of_several.append("--picture")
-        if arguments.several and arguments.data is None:
+        if arguments.several and not arguments.compare and arguments.data is None:
             raise UsageError("a picture needs labelled data", "--picture", "name some with --data")
     if arguments.compare and arguments.together.given:
         raise UsageError("is not for a comparison", arguments.together.given[0], "leave it out")

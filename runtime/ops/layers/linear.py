@@ -46,11 +46,12 @@ def gemm(
     """``alpha A B + beta C``."""
     left = a.mT if transA else a
     right = b.mT if transB else b
+    if not a.is_floating_point():
+        product = (left @ right) * int(alpha)
+        return product if c is None else product + c * int(beta)
     if c is None:
         product = left @ right
         return product if alpha == 1.0 else product * alpha
-    if not a.is_floating_point():
-        return (left @ right) * int(alpha) + c * int(beta)
     return torch.addmm(c, left, right, beta=beta, alpha=alpha)
 
 

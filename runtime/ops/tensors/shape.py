@@ -187,7 +187,8 @@ def _slice(
         if step > 0:
             cut[axis] = slice(start, end, step)
         else:  # torch has no negative steps
-            picked = list(range(*slice(start, end, step).indices(x.shape[axis])))
+            first = max(start, -x.shape[axis])
+            picked = list(range(*slice(first, end, step).indices(x.shape[axis])))
             x = x.index_select(axis % x.ndim, torch.tensor(picked, dtype=torch.int64).to(x.device))
     return x[tuple(cut)]
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from pimc.errors import ModelError
 from pimc.passes.calibrate.network import run, unknown_in
 from pimc.passes.calibrate.operators import OPERATORS
 from pimc.plan.records import ARRAY_OP, DOMAIN
@@ -32,6 +33,10 @@ def real(*shape: int) -> Any:
 
 #: Operator, its inputs, its attributes, and the opset if it is not 17.
 CASES: list[tuple[str, list[Any], dict[str, Any], int]] = [
+    ("Pad", [X, ints(0, 0, 1, 2, 0, 0, 2, 1)], {"mode": "wrap"}, 19),
+    ("Slice", [X, ints(-100), ints(-1000), ints(2), ints(-1)], {}, 17),
+    ("ReduceMean", [ints(-5, -4, -3, -2)], {}, 17),
+    ("Gemm", [ints(1, 2, 3, 4).reshape(2, 2), ints(1, 0, 2, 1).reshape(2, 2)], {"alpha": 2.0}, 17),
     ("Abs", [X], {}, 17),
     ("Add", [X, real(6, 1, 1)], {}, 17),
     ("AveragePool", [X], POOL, 17),
@@ -138,3 +143,15 @@ def test_every_operator_of_the_table_has_a_case_and_is_in_the_docs() -> None:
     text = (Path(__file__).parents[3] / "docs" / "install.md").read_text()
     (told,) = (line for line in text.splitlines() if line.startswith("> Abs"))
     assert told == "> " + ", ".join(sorted({*OPERATORS, "Constant"}))
+
+
+def test_a_node_with_more_inputs_than_are_taken_is_left_to_torch() -> None:
+    model = model_of("Dropout", [X, np.float32(0.5), np.bool_(True)], {}, 17)
+    assert unknown_in(model) == "the operator Dropout"
+
+
+@pytest.mark.parametrize("op", ["MaxPool", "AveragePool"])
+def test_a_window_larger_than_its_input_is_refused(op) -> None:
+    model = model_of(op, [X], {"kernel_shape": [7, 7]}, 17)
+    with pytest.raises(ModelError, match=r"a window of \[7, 7\] is larger than its inputs"):
+        run(model, {"x": X}, lambda node, x: x)

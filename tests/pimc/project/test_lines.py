@@ -68,3 +68,15 @@ def test_dies_that_led_to_each_other_end(tmp_path: Path) -> None:
     note(tmp_path, "a", "1", dies={DIE: ("d1", now)})
     note(tmp_path, "b", "2", dies={DIE: (now, "d1")})
     assert lines_of(tmp_path / "chip.die") == ("pimc a", "pimc b")
+
+
+def test_many_rounds_are_looked_at_once_each(tmp_path: Path) -> None:
+    (tmp_path / "m.pimc").write_text("m")
+    last = sha256_file(tmp_path / "m.pimc")
+    for number in range(40):
+        made = last if number == 39 else f"i{number + 1}"
+        note(tmp_path, "recover", f"{number:02}", inputs={IMAGE: f"i{number}"},
+             outputs={IMAGE: made}, dies={DIE: (f"d{number}", f"d{number + 1}")},
+             line=f"pimc recover --seed {number}")  # fmt: skip
+    found = lines_of(tmp_path / "m.pimc")
+    assert found == tuple(f"pimc recover --seed {number}" for number in range(40))

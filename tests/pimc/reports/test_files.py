@@ -16,6 +16,9 @@ from pimc.image.image import Image
 from pimc.reports.blocks import Facts
 from pimc.reports.files import latest_recovery
 from pimc.reports.page import Page
+from pimc.studies.recoveries.columns import write_rows
+from pimc.tasks.classification import CLASSIFICATION
+from tests.pimc.reports.rows import wafer
 
 
 def lines(page: Page, chapter: int) -> list[str]:
@@ -37,6 +40,25 @@ def test_a_report_tells_the_line_that_was_typed_and_so_does_its_image(
     # A report that lies beside an image of that name by chance says nothing of it.
     Image.load(folder / "tiny.r1.pimc").with_options(packing="x").save(folder / "tiny.r1.pimc")
     assert lines(library.report(folder / "tiny.r1.pimc"), 0) == []
+
+
+def test_a_table_shows_no_line_of_another_recovery(folder: Path, told: dict[str, Any]) -> None:
+    line = "pimc recover tiny.pimc --dies 2"
+    (folder / "tiny.r1.report.json").write_text(json.dumps({**told, "command_line": line}))
+    rows = [{**row, "output": "tiny.r1.pimc", "parent_sha256": "p"} for row in wafer()]
+    table = folder / "tiny.r1.dies.csv"
+    for known, shown in ((told["sha256"], [line]), ("another", [])):
+        same = [{**row, "image_sha256": known} for row in rows]
+        write_rows(table, same, CLASSIFICATION)
+        assert lines(library.report(table), 0) == shown
+
+
+def test_a_table_that_cannot_be_read_is_no_recovery_of_an_image(folder: Path) -> None:
+    rows = [{**row, "parent_sha256": "p"} for row in wafer()]
+    write_rows(folder / "bad.dies.csv", rows, CLASSIFICATION)
+    text = (folder / "bad.dies.csv").read_text()
+    (folder / "bad.dies.csv").write_text(text.splitlines()[0] + "\n")
+    assert latest_recovery(folder / "tiny.pimc") == folder / "tiny.r1.report.json"
 
 
 def test_the_latest_recovery_is_the_newest_that_began_from_the_image(

@@ -97,6 +97,16 @@ def test_a_folder_of_an_older_pimc_gets_what_is_new(tmp_path: Path) -> None:
     assert again.path("chip.toml").read_text() != "old"
 
 
+def test_what_was_made_again_is_nobodys_change(tmp_path: Path, monkeypatch) -> None:
+    get(FASHION, tmp_path)
+    found = get(FASHION, tmp_path, force=True)
+    settings = module._settings(FASHION)
+    newer = {name: content + b"# newer\n" for name, content in settings.items()}
+    monkeypatch.setattr(module, "_settings", lambda network: newer)
+    assert get(FASHION, tmp_path).edited == ()
+    assert found.path("chip.toml").read_bytes() == newer["chip.toml"]
+
+
 def test_a_missing_package_is_named(tmp_path: Path) -> None:
     needy = dataclasses.replace(FASHION, needs=("no_such_package",))
     with pytest.raises(UsageError, match="needs the package no_such_package"):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 
 from pimc.api import compile as compile_model
 from pimc.passes.recover.watch import layers as watched
 from pimc.passes.recover.watch.layers import Room, Taught, layer_outputs
 from pimc.plan.records import layer_of
-from pimc.runtime.session import Session
+from pimc.runtime.session import BATCH_SIZE, Session
 from pimc.runtime.teacher import teacher_array
 
 
@@ -96,3 +97,26 @@ def test_layers_of_many_samples_meet_and_keep_the_order_of_samples(
     for call, places in parts.places.items():
         assert len(places) == 3
         torch.testing.assert_close(torch.cat(parts.take(call)), whole.take(call)[0])
+
+
+def test_a_state_that_counts_samples_second_keeps_them_together(tiny_chip) -> None:
+    rng = np.random.default_rng(5)
+    tensors = {"w": rng.standard_normal((10, 6)), "v": rng.standard_normal((6, 6))}
+    first = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 10])
+    state = helper.make_tensor_value_info("state", TensorProto.FLOAT, [1, "N", 6])
+    end = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 6])
+    nodes = [
+        helper.make_node("Squeeze", ["state", "first"], ["s"]),
+        helper.make_node("MatMul", ["x", "w"], ["a"]),
+        helper.make_node("MatMul", ["s", "v"], ["b"]),
+        helper.make_node("Add", ["a", "b"], ["y"]),
+    ]
+    held = [numpy_helper.from_array(w.astype(np.float32), name) for name, w in tensors.items()]
+    held.append(numpy_helper.from_array(np.array([0]), "first"))
+    graph = helper.make_graph(nodes, "net", [first, state], [end], held)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    session = Session(compile_model(model, tiny_chip))
+    count = 2 * BATCH_SIZE + 1
+    given = {"x": torch.randn(count, 10), "state": torch.randn(1, count, 6)}
+    found = layer_outputs(session, teacher_array(session.image), given)
+    assert [len(places) for places in found.places.values()] == [1, 1]

@@ -14,8 +14,11 @@ from pimc.cli.project.typed import keep_line, typed_line
         (["recover", "a.pimc", "--calib", "my data"], "pimc recover a.pimc --calib 'my data'"),
         (
             ["eval", "--metrics", "mlflow:https://me:secret@host/x"],
-            "pimc eval --metrics mlflow:https://…@host/x",
+            "pimc eval --metrics 'mlflow:https://…@host/x'",
         ),
+        (["eval", "--cluster", "tcp://me:p/w@x@host:1"], "pimc eval --cluster 'tcp://…@host:1'"),
+        (["run", "--device", "a:b?key=s&n=2"], "pimc run --device 'a:b?key=…&n=…'"),
+        (["eval", "--die", "caf\udce9.die"], "pimc eval --die 'caf\\udce9.die'"),
     ],
 )
 def test_a_line_is_what_a_shell_takes_again(words: list[str], line: str) -> None:
