@@ -70,7 +70,7 @@ def recover(settings: Settings, arguments: RecoverArguments) -> Report:
         loaded = arguments.preprocess.load(arguments.data, inputs, "test", image.states)
     if not calib.is_sequential:  # of steps there are more than samples
         require_samples(calib)
-    if not arguments.several:  # of several dies each ends for itself
+    if not (arguments.several or arguments.compare):  # of several dies each ends for itself
         require_die(arguments.device, arguments.die)
     # Only now what takes long to load: what can be refused without it has been.
     from pimc.runtime.sequences import unrolled

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pimc.runtime.session import Session
     from pimc.studies.drawn import Reading
 
-__all__ = ["DRAWN", "DieOptions", "one_of", "require_die_file", "session"]
+__all__ = ["DRAWN", "DieOptions", "one_of", "session"]
 
 #: Dies that are drawn where none is named.
 DRAWN = 5
@@ -71,19 +71,6 @@ def one_of(options: Mapping[str, object]) -> None:
         raise UsageError(f"{' and '.join(given)} exclude each other", hint="give one of them")
 
 
-def require_die_file(die: Path | None, driver: str) -> None:
-    """Make sure that a die is there which a driver reads from a file; none is, too.
-
-    Raises:
-        DeviceError: there is no such die file.
-    """
-    from pimc.errors import DeviceError
-    from pimc.runtime.door.drivers import simulates
-
-    if die is not None and not die.exists() and simulates(driver):
-        raise DeviceError("no such die file", str(die), "make it with `pimc program`")
-
-
 def session(image: Image, seed: int, dies: DieOptions) -> Session:
     """A session on perfect cells, on a programmed die or chip, or on a die drawn from ``seed``.
 
@@ -91,7 +78,7 @@ def session(image: Image, seed: int, dies: DieOptions) -> Session:
         UsageError: options that exclude each other.
         DeviceError: there is no such die file, or the device cannot be opened.
     """
-    from pimc.errors import UsageError
+    from pimc.errors import DeviceError, UsageError
     from pimc.runtime.die.die import Die
     from pimc.runtime.door.abilities import age_of
     from pimc.runtime.door.drivers import open_device, require_programmed, simulates
@@ -112,7 +99,8 @@ def session(image: Image, seed: int, dies: DieOptions) -> Session:
         return Session(image, die=Die.ideal(), seed=seed, device=processor)
     if drawn:
         return dies.reading().session(image, seed)
-    require_die_file(die, driver)
+    if die is not None and simulated and not die.exists():
+        raise DeviceError("no such die file", str(die), "make it with `pimc program`")
     chip = open_device(driver, image, die=die, seed=seed, ir_drop=ir_drop, processor=processor)
     require_programmed(image, chip)
     if image.drift is not None and not told and age_of(chip) is None:

@@ -19,7 +19,7 @@ from pimc.cli.options.task import keyed, task_of, task_option, told_of
 from pimc.cli.options.values import FILE
 from pimc.cli.options.workers import WorkerOptions
 from pimc.cli.project.typed import typed_line
-from pimc.cli.running.dies import DRAWN, DieOptions, one_of, require_die_file, session
+from pimc.cli.running.dies import DRAWN, DieOptions, one_of, session
 from pimc.cli.running.limits import LimitOptions
 from pimc.cli.text import clipping_layers, facts, states_text, told_of_states
 
@@ -77,7 +77,6 @@ def evaluate(settings: Settings, arguments: EvalArguments) -> Report:
     inputs = inputs_of(loaded)
     free_inputs(inputs)
     data = arguments.preprocess.load(arguments.data, inputs, "test", loaded.states)
-    require_die_file(dies.die, dies.device)
     # Only now what takes long to load: what can be refused without it has been.
     from pimc.runtime.teacher import has_teacher
     from pimc.studies.input_warnings import chance_warning, data_warnings

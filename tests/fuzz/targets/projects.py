@@ -71,7 +71,7 @@ def _read_step(path: Path) -> None:
 
 
 def _step_target() -> Target:
-    sample = json.dumps({"format": 1, **asdict(_RECORD)}).encode()
+    sample = json.dumps({"format": 2, **asdict(_RECORD)}).encode()
     kinds = {"raw": damaged, "values": _json_changed}
     return Target(
         "step", "verify-1.json", _USAGE, [sample], kinds, _read_step, lambda path: ["chips"]

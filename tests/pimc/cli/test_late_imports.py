@@ -52,7 +52,6 @@ def folder(tmp_path_factory) -> Path:
         (("recover", "image.pimc", "--calib", FASHION, "--die", "no.die"), "no.die: no such file"),
         (("capture", "image.pimc", "--calib", FASHION, "--die", "no.die"), "no.die: no such file"),
         (("capture", "image.pimc", "--calib", "no.npz"), "no.npz: no such file or folder"),
-        (("eval", "image.pimc", "--data", FASHION, "--die", "no.die"), "no such die file"),
         (("compensate", "image.pimc", "--calib", "no.npz"), "no.npz: no such file or folder"),
         (("layouts", MODEL, "--calib", "no.npz"), "no.npz: no such file or folder"),
         (("compile", MODEL, "--calib", "no.npz"), "no.npz: no such file or folder"),
