@@ -16,8 +16,9 @@ import torch
 from pimc.errors import UsageError
 from pimc.image.image import Image
 from pimc.plan.records import layer_of
-from pimc.runtime.crossbar import CrossbarLayer, as_read
+from pimc.runtime.crossbar import CrossbarLayer
 from pimc.runtime.die.die import Die, require_age
+from pimc.runtime.digital import as_read
 from pimc.runtime.door.abilities import ReadsLayers, Resumable, age_of
 from pimc.runtime.door.device import Device
 from pimc.runtime.door.program import program

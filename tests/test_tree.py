@@ -158,6 +158,7 @@ ELSEWHERE: dict[str, str] = {
     "pimc/zoo/tasks.py": "tests/pimc/zoo/test_record.py",
     "runtime/die/region.py": "tests/runtime/door/test_sim.py",
     "runtime/die/site.py": "tests/runtime/physics/test_ir_drop.py",
+    "runtime/digital.py": "tests/runtime/test_crossbar.py",
     "runtime/door/device.py": "a protocol; tests/runtime/door/test_sim.py holds a device to it",
     "runtime/door/sim_driver.py": "tests/runtime/door/test_drivers.py",
     "runtime/door/sim_reads.py": "tests/runtime/door/test_sim.py",

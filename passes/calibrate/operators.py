@@ -178,7 +178,7 @@ def _gemm(
     alpha: float = 1.0,
     beta: float = 1.0,
     transA: int = 0,  # noqa: N803 (the attribute's name in ONNX)
-    transB: int = 0,  # noqa: N803
+    transB: int = 0,  # noqa: N803 (likewise)
 ) -> Values:
     if np.issubdtype(a.dtype, np.integer):
         alpha, beta = int(alpha), int(beta)

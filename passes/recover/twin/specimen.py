@@ -14,10 +14,11 @@ from pimc.chip.codebook import by_weight
 from pimc.image.image import Image, ImageLayer
 from pimc.passes.recover.twin.noisy import NoisyLayer
 from pimc.passes.recover.twin.twin import weight_of_cells
-from pimc.runtime.crossbar import CrossbarLayer, Digital
+from pimc.runtime.crossbar import CrossbarLayer
 from pimc.runtime.die.bank import bank_of
 from pimc.runtime.die.die import Die
 from pimc.runtime.die.region import Region
+from pimc.runtime.digital import Digital
 from pimc.runtime.door.device import Device
 from pimc.runtime.door.sim_driver import simulated
 

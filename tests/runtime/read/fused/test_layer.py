@@ -14,8 +14,8 @@ import torch
 from pimc.api import compile
 from pimc.chip.design import Chip
 from pimc.image.image import Image
-from pimc.runtime.crossbar import as_read
 from pimc.runtime.die.die import Die
+from pimc.runtime.digital import as_read
 from pimc.runtime.door.program import program
 from pimc.runtime.door.sim import SimDevice
 from pimc.runtime.session import Session
