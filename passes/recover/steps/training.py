@@ -31,12 +31,15 @@ from pimc.runtime.graph.executor import ArrayCall
 
 __all__ = ["train_columns", "training_levels", "write_hardened", "write_layer_by_layer"]
 
+#: Steps from which on an epoch is long.
+_MANY_STEPS = 16
+
 
 def train_columns(bench: Bench, state: State) -> State:
     """Train the digital side through the twin; every epoch is judged on the chip.
 
-    It ends where no epoch was better for long; where none was ever better, as soon as one is worse
-    than the die was by more than the held-out samples leave open.
+    It ends where no epoch was better for long. Where none was ever better, as soon as one is worse
+    than the die was by more than the held-out samples leave open, or long and no better.
 
     Raises:
         ModelError: gradients cannot reach a layer.
@@ -45,14 +48,18 @@ def train_columns(bench: Bench, state: State) -> State:
     if not {"gain", "bias"} & set(bench.options.train):
         return state
     student, generator, since = bench.student(state), state.generator(), state.stages_since_best
+    # Few steps may lead anywhere; many that gained nothing are followed by more that gain nothing.
+    long = len(bench.train) >= _MANY_STEPS * bench.options.distill.batch_size
 
     def judged(epoch: int) -> bool:
         """Whether it is worth going on."""
         nonlocal state
         state = replace(state, image=student.twin.on(state.image))
         stage, each = measured(bench, state, f"distilling, epoch {epoch + 1}")
-        lost = state.stages_since_best - since == epoch and clearly_lost(state.kept, stage, each)
+        none_before, kept = state.stages_since_best - since == epoch, state.kept
         state = state.judged(stage, each)
+        no_better = long and state.stages_since_best > 0
+        lost = none_before and (no_better or clearly_lost(kept, stage, each))
         return not lost and min(state.stages_since_best, epoch + 1) < bench.options.patience
 
     # They are of the float network, and of no die.

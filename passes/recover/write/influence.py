@@ -27,7 +27,7 @@ __all__ = ["Influence", "float_outputs", "influences"]
 Array64 = npt.NDArray[np.float64]
 
 #: Samples that are looked at together, where as many fit into memory.
-_BATCH_SIZE = 64
+_BATCH_SIZE = 32
 #: Rows from which on half of a product is worth a call for each group.
 _LARGE = 64
 

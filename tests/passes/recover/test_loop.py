@@ -194,6 +194,20 @@ def test_rounds_share_the_budget(tiny_noisy, reference_run) -> None:
     assert set(rounds.tolist()) == {1, 2}
 
 
+def test_a_long_epoch_that_gains_nothing_ends_distillation(tiny_noisy, inputs) -> None:
+    """One of 16 steps; after shorter ones it goes on."""
+    quiet = tiny_noisy.with_chip(tiny_noisy.chip.with_(**{"read_noise.relative": 0.0}))
+
+    def epochs(batch_size: int) -> int:
+        still = DistillOptions(epochs=5, batch_size=batch_size, learning_rate=0.0)
+        options = replace(TINY, rounds=0, distill=still, holdout=0.5)
+        device, data = ClosedDevice(quiet, 2), Dataset.of(inputs)
+        stages = recover(quiet, device, data, options).stages
+        return sum(stage.name.startswith("distilling") for stage in stages)
+
+    assert (epochs(9), epochs(8)) == (TINY.patience, 1)
+
+
 @pytest.mark.parametrize(("rate", "after"), [(0.6, 1), (1e-4, 2)], ids=["loses", "by chance"])
 def test_distillation_stops_where_it_no_longer_helps(tiny_noisy, inputs, rate, after) -> None:
     """After two epochs without a better one; at once where the die is clearly worse than it was."""
