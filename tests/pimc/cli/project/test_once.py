@@ -131,6 +131,23 @@ def test_what_changes_no_result_does_nothing_again(fresh, project: Path) -> None
     assert not fresh("recover", "--memory", "5G", "--jobs", "1")
 
 
+def test_what_the_file_says_of_several_dies_is_not_for_one(pimc, project: Path) -> None:
+    of_several = 'picture = "p.svg"\ntable = "t.csv"\nmap = "map.csv"\njobs = 2\n'
+    Path("map.csv").write_text("die,x,y\nsim:900,0,0\nsim:901,1,0\n")
+    tables = TABLES.replace("[eval]", f"{of_several}[eval]")
+    (project / "pimc.toml").write_text(TEXT.replace('die = "chip.die"\n', "") + tables)
+    alone = pimc("recover", "--json")
+    assert alone.code == 0, alone.err
+    assert not {"p.svg", "t.csv"} & {path.name for path in project.iterdir()}
+    several = pimc("recover", "--dies", "2", "--json")
+    assert several.code == 0, several.err
+    assert (several.json["table"], several.json["pictures"]) == ("t.csv", ["p.svg", "p.wafer.svg"])
+    # On the command line it is refused, and so is a target, which decides the exit code.
+    assert "--picture: is for several dies" in pimc("recover", "--picture", "q.svg").err
+    (project / "pimc.toml").write_text(TEXT + TABLES.replace("[eval]", "max-drop = 5\n[eval]"))
+    assert "--max-drop: is for several dies" in pimc("recover").err
+
+
 def test_a_drawn_die_is_an_output(pimc, fresh, project: Path) -> None:
     (project / "pimc.toml").write_text(TEXT.replace('die = "chip.die"\n', "") + TABLES)
     assert fresh("recover")
