@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from pimc.image.image import Image
+from pimc.project.lines import lines_of
 
 TEXT = 'image = "tiny.pimc"\ncalib = "data"\ndata = "data"\nseed = 900\ndie = "chip.die"\n'
 TABLES = "[recover]\nrounds = 1\nepochs = 0\n[eval]\ndies = 1\n"
@@ -123,6 +124,44 @@ def test_steps_of_one_die(pimc, fresh, project: Path) -> None:
     # What somebody else did to the die is known to nobody.
     assert pimc("age", "1d").code == 0
     assert fresh("program")
+
+
+def test_an_aged_die_makes_stale_what_was_done_with_it(pimc, fresh, project: Path) -> None:
+    """Time passes each time; what was done before is done again, and afterwards all is known."""
+    die = ("--die", "chip.die")
+    assert fresh("program")
+    assert fresh("eval", *die)
+    assert fresh("age", "1d")
+    assert fresh("age", "1d")
+    assert "chip.die has changed" in pimc("eval", *die).err
+    assert not fresh("eval", *die)
+    assert fresh("recover")
+    assert not fresh("recover")
+    assert list(lines_of(project / "chip.die")) == [
+        "pimc program --json", *["pimc age 1d --json"] * 2, "pimc recover --json",
+    ]  # fmt: skip
+    assert pimc("age", "1d", "--json").json["clock_s"] == 3 * 86400
+    assert "chip.die has changed" in pimc("program").err
+
+
+def test_a_new_capture_makes_its_recovery_stale_and_not_itself(pimc, fresh, project: Path) -> None:
+    (project / "pimc.toml").write_text(TEXT.replace('die = "chip.die"\n', "") + TABLES)
+    capture = ("capture", "--die", "chip.die", "-o", "data/bench.pimccap", "--record", "sums")
+    assert fresh("program", "--die", "chip.die")
+    assert fresh(*capture)
+    assert not fresh(*capture)
+    assert fresh("recover")
+    assert not fresh("recover")
+    assert not fresh(*capture)
+    assert list(lines_of(project / "tiny.r1.pimc")) == [
+        "pimc program --die chip.die --json", f"pimc {' '.join(capture)} --json",
+        "pimc recover --json",
+    ]  # fmt: skip
+    assert fresh(*capture, "--seed", "7")
+    assert "recover is done again: data/bench.pimccap has changed" in pimc("recover").err
+    assert not fresh("recover")
+    assert fresh("age", "1d", "--die", "chip.die")
+    assert "capture is done again: chip.die has changed" in pimc(*capture).err
 
 
 def test_what_changes_no_result_does_nothing_again(fresh, project: Path) -> None:
