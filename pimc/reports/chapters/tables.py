@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pimc.pictures.sweep import axes_of, sweep_pictures
@@ -168,9 +170,15 @@ def part_of_recoveries(rows: Sequence[Row], name: str) -> Part:
         ]
     )
     by_die = before_and_after(
-        [(row["die"], row[f"{key}_before"], row[f"{key}_after"]) for row in sound[:_MOST_DRAWN]],
+        [
+            (row["die"], row[f"{key}_before"], row[f"{key}_after"])
+            for row in _spread(sound, _MOST_DRAWN)
+        ],
         metric, first["samples"], first[f"float_{key}"], first[f"quantized_{key}"],
     )  # fmt: skip
+    if by_die is not None and len(sound) > _MOST_DRAWN:
+        more = f" These are {_MOST_DRAWN} of {len(sound):,} dies, evenly out of the table."
+        by_die = replace(by_die, note=by_die.note + more)
     shared = Facts(
         rows=[
             (what, str(first[column] or ""))
@@ -188,6 +196,23 @@ def part_of_recoveries(rows: Sequence[Row], name: str) -> Part:
     )
     blocks = [*([] if by_die is None else [by_die]), *pictures, _dies(rows, metric), shared]
     return Part("recoveries", name, [facts], blocks)
+
+
+def _spread(rows: Sequence[Row], most: int) -> list[Row]:
+    """At most so many rows, evenly out of all."""
+    step = max(len(rows) / most, 1)
+    return [rows[int(number * step)] for number in range(min(len(rows), most))]
+
+
+def _worst(rows: Sequence[Row], metric: Metric, most: int) -> list[Row]:
+    """At most so many rows, in their order: those that failed, and the worst."""
+
+    def better_by(row: Row) -> float:
+        after = None if row["error"] else row[f"{metric.key}_after"]
+        return -math.inf if after is None else -metric.worse_by(after, 0.0)
+
+    numbers = sorted(range(len(rows)), key=lambda number: better_by(rows[number]))[:most]
+    return [rows[number] for number in sorted(numbers)]
 
 
 def _compared(found: Mapping[str, Any] | None, metric: Metric) -> list[tuple[str, str]]:
@@ -208,7 +233,7 @@ def _dies(rows: Sequence[Row], metric: Metric) -> Table:
     key = metric.key
     figures = [f"{key}_before", f"{key}_after", "loss_before", "loss_after"]
     table = []
-    for row in rows[:_MOST_ROWS]:
+    for row in _worst(rows, metric, _MOST_ROWS):
         total, rewritten = row["cells_total"], row["cells_rewritten"]
         share = rewritten / total if total and rewritten is not None else None
         table.append(
@@ -231,5 +256,7 @@ def _dies(rows: Sequence[Row], metric: Metric) -> Table:
         rows=table,
         caption="Dies and what recovery made of them",
         title="Dies",
-        note=_more(rows).strip(),
+        note=f"The dies that failed and the worst ones: {_MOST_ROWS:,} of {len(rows):,}."
+        if len(rows) > _MOST_ROWS
+        else "",
     )  # fmt: skip
