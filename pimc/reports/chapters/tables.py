@@ -22,6 +22,8 @@ __all__ = ["brief_of_sweep", "part_of_recoveries", "part_of_sweep"]
 Row = Mapping[str, Any]
 #: Rows that are drawn one by one; the table has all.
 _MOST_DRAWN = 200
+#: Of more dies so many are drawn, below the pictures that are of all.
+_DRAWN_OF_MANY = 40
 _MOST_ROWS = 2_000
 #: Titles of the pictures of dies.
 _OF_DIES = {"": "{} that dies reach", ".wafer": "{} on the wafer"}
@@ -169,15 +171,16 @@ def part_of_recoveries(rows: Sequence[Row], name: str) -> Part:
             ("Held-out calibration samples", plain(first["held_out"])),
         ]
     )
+    many = len(sound) > _MOST_DRAWN
     by_die = before_and_after(
         [
             (row["die"], row[f"{key}_before"], row[f"{key}_after"])
-            for row in _spread(sound, _MOST_DRAWN)
+            for row in (_spread(sound, _DRAWN_OF_MANY) if many else sound)
         ],
         metric, first["samples"], first[f"float_{key}"], first[f"quantized_{key}"],
     )  # fmt: skip
-    if by_die is not None and len(sound) > _MOST_DRAWN:
-        more = f" These are {_MOST_DRAWN} of {len(sound):,} dies, evenly out of the table."
+    if by_die is not None and many:
+        more = f" These are {_DRAWN_OF_MANY} of {len(sound):,} dies, evenly out of the table."
         by_die = replace(by_die, note=by_die.note + more)
     shared = Facts(
         rows=[
@@ -194,14 +197,15 @@ def part_of_recoveries(rows: Sequence[Row], name: str) -> Part:
         (_OF_DIES[kind].format(named(metric)), draw)
         for kind, draw in pictures_of_dies(rows, metric, in_float=first[f"float_{key}"])
     )
-    blocks = [*([] if by_die is None else [by_die]), *pictures, _dies(rows, metric), shared]
+    one_by_one = [] if by_die is None else [by_die]
+    figures = [*pictures, *one_by_one] if many else [*one_by_one, *pictures]
+    blocks = [*figures, _dies(rows, metric), shared]
     return Part("recoveries", name, [facts], blocks)
 
 
-def _spread(rows: Sequence[Row], most: int) -> list[Row]:
-    """At most so many rows, evenly out of all."""
-    step = max(len(rows) / most, 1)
-    return [rows[int(number * step)] for number in range(min(len(rows), most))]
+def _spread(rows: Sequence[Row], count: int) -> list[Row]:
+    """So many rows, evenly out of all."""
+    return [rows[number * len(rows) // count] for number in range(count)]
 
 
 def _worst(rows: Sequence[Row], metric: Metric, most: int) -> list[Row]:
