@@ -135,8 +135,9 @@ def wafer_picture(
         pair, (before, after), ("as programmed", "after recovery"), strict=True
     ):
         drawn = _dies(axes, places, values, metric, span, target)
-        told = target is not None and narrow
-        axes.set_title(f"{title}: {_within(values, metric, target)}" if told else title)
+        if target is not None and narrow:
+            title = f"{title}: {_within(values, metric, target)}"
+        axes.set_title(title)
     figure.colorbar(drawn, ax=pair, label=_named(metric))
     missing = sum(value is None for value in after)
     edge = "orange, unless most are: worse" if narrow else "orange edge: worse"
