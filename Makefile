@@ -9,7 +9,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint const
 .PHONY: help demo test lint docs bench man clean
 
 help:
-	@echo "make demo    the whole loop on the shipped model, a few minutes"
+	@echo "make demo    the whole loop on the shipped model, about four minutes"
 	@echo "make test    the tests, JOBS=$(JOBS) at a time"
 	@echo "make lint    style, types, import rules"
 	@echo "make docs    the site of the documentation, in site/"

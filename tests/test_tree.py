@@ -123,7 +123,6 @@ ELSEWHERE: dict[str, str] = {
     "pimc/pictures/recovery.py": "tests/pimc/cli/recovering/test_recover.py",
     "pimc/pictures/spending.py": "tests/pimc/cli/compiling/test_within.py",
     "pimc/pictures/tiles.py": "tests/pimc/pictures/test_canvas.py",
-    "pimc/pictures/wafer.py": "tests/pimc/cli/recovering/test_together.py",
     "pimc/progress.py": "tests/pimc/test_api.py",
     "pimc/reports/blocks.py": "records; tests/pimc/reports/test_build.py",
     "pimc/reports/chapters/chip.py": "tests/pimc/reports/test_build.py",

@@ -12,7 +12,7 @@ import click
 
 from pimc.cli.log import Form, Level, Log, begin, current
 from pimc.cli.options.fields import filled, flag, option, parameters, several
-from pimc.cli.project.keys import STEPS
+from pimc.cli.project.keys import ALWAYS, STEPS
 from pimc.cli.project.parsing import ProjectCommand
 from pimc.cli.telling import beating, told_of
 from pimc.extras import require
@@ -144,7 +144,7 @@ def command(
         return report.exit_code
 
     declared = parameters(Settings, arguments)
-    if name in STEPS and all(one.name != _FORCE for one in declared):
+    if name in STEPS - ALWAYS and all(one.name != _FORCE for one in declared):
         help = "In a project: also do what is up to date."
         declared.append(click.Option(["--force", _FORCE], is_flag=True, help=help))
     return ProjectCommand(
@@ -183,7 +183,7 @@ def _done_once(
         return _told_of_project(measured(run), use, up_to_date=False)
     kept, why = step.up_to_date()
     if kept is not None and not given[_FORCE]:
-        note(f"{name} is up to date, since {kept.finished}; --force does it again", settings)
+        note(f"{name} is up to date, since {kept.since}; --force does it again", settings)
         said = kept.data.get("warnings")
         warned([str(text) for text in said] if isinstance(said, list) else [])
         last = Report(kept.data, kept.text if kept.answer else "", 0, answer=kept.answer)

@@ -35,6 +35,12 @@ __all__ = ["pictures_of_dies", "wafer_picture", "yield_picture"]
 
 #: Part of the distance to its neighbour that a die fills.
 _FILLED = 0.9
+#: Width of one wafer of the two side by side, in points, about.
+_WIDTH_PT = 200
+#: Dies that are narrower, in points, have no edges and no gaps: nothing else would be seen.
+_NARROW_PT = 4
+#: How wide a cross is, in points.
+_CROSS_PT = 5
 #: Dies that are drawn as lines one by one; more would make a large file.
 _AS_LINES = 1000
 #: Dies that are marked one by one in a line; more would hide it.
@@ -113,13 +119,15 @@ def wafer_picture(
         places: x and y of each die.
         before, after: their figures; a cross marks a die of which none is known.
         samples: that each of them was measured on.
-        target: the worst value that is good enough; dies below it have an orange edge.
+        target: the worst value that is good enough; dies below it have an orange edge. Where
+            there are too many dies for edges, dies below it are orange, unless most are.
         chip: name of the chip.
 
     Raises:
         UsageError: the file cannot be written.
     """
     figure = new_figure(7.6, 3.9)
+    narrow = _die_pt(places) < _NARROW_PT
     known = [metric.scale * value for value in (*before, *after) if value is not None]
     span = (min(known), max(known)) if known else (0.0, 1.0)
     pair = figure.subplots(1, 2, sharex=True, sharey=True)
@@ -127,10 +135,13 @@ def wafer_picture(
         pair, (before, after), ("as programmed", "after recovery"), strict=True
     ):
         drawn = _dies(axes, places, values, metric, span, target)
+        if target is not None and narrow:
+            title = f"{title}: {_within(values, metric, target)}"
         axes.set_title(title)
     figure.colorbar(drawn, ax=pair, label=_named(metric))
     missing = sum(value is None for value in after)
-    marks = ["orange edge: worse than the target"] if target is not None else []
+    edge = "orange, unless most are: worse" if narrow else "orange edge: worse"
+    marks = [f"{edge} than the target"] if target is not None else []
     marks += [f"cross: not recovered ({missing})"] if missing else []
     caption(figure, "; ".join([f"{stands_on(len(places), samples)}{on_chip(chip)}", *marks]))
     save_figure(figure, path)
@@ -184,27 +195,38 @@ def _dies(
     from matplotlib.ticker import MaxNLocator
 
     x, y = np.asarray(places, np.float64).T
-    wide, high = _pitch(x), _pitch(y)
+    wide, high, die_pt = _pitch(x), _pitch(y), _die_pt(places)
+    narrow = die_pt < _NARROW_PT
+    filled = 1 if narrow else _FILLED
     known = [
         (place, value) for place, value in zip(places, values, strict=True) if value is not None
     ]
     boxes = [
         Rectangle(
-            (at[0] - _FILLED * wide / 2, at[1] - _FILLED * high / 2), _FILLED * wide, _FILLED * high
+            (at[0] - filled * wide / 2, at[1] - filled * high / 2), filled * wide, filled * high
         )
         for at, _ in known
     ]
     missed = [target is not None and metric.worse_by(value, target) > 0 for _, value in known]
+    edged = bool(missed) and not narrow
     drawn = PatchCollection(
-        boxes, cmap="viridis", linewidths=[1.5 if one else 0.5 for one in missed] or 1,
-        edgecolors=[MARK if one else REFERENCE for one in missed] or "none",
-        rasterized=len(boxes) > _AS_LINES,
+        boxes, cmap="viridis",
+        linewidths=[1.5 if one else 0.5 for one in missed] if edged else 0,
+        edgecolors=[MARK if one else REFERENCE for one in missed] if edged else "none",
+        antialiaseds=not narrow, rasterized=len(boxes) > _AS_LINES,
     )  # fmt: skip
     drawn.set_array(metric.scale * np.asarray([value for _, value in known]))
     drawn.set_clim(*span)
     axes.add_collection(drawn)
+    if narrow and 2 * sum(missed) <= len(missed):
+        below = [box for box, one in zip(boxes, missed, strict=True) if one]
+        axes.add_collection(
+            PatchCollection(
+                below, facecolors=MARK, linewidths=0, antialiaseds=False, rasterized=True
+            )
+        )
     lost = np.asarray([value is None for value in values])
-    axes.plot(x[lost], y[lost], "x", color=REFERENCE, markersize=5)
+    axes.plot(x[lost], y[lost], "x", color=REFERENCE, markersize=min(_CROSS_PT, die_pt))
     axes.set_xlim(x.min() - wide, x.max() + wide)
     axes.set_ylim(y.min() - high, y.max() + high)
     axes.set_aspect("equal")
@@ -213,6 +235,19 @@ def _dies(
     axes.set_xlabel("x")
     axes.set_ylabel("y")
     return drawn
+
+
+def _within(values: Sequence[float | None], metric: Metric, target: float) -> str:
+    """How many dies are within a target, of those whose figure is known."""
+    known = [value for value in values if value is not None]
+    good = sum(metric.worse_by(value, target) <= 0 for value in known)
+    return f"{good:,} of {len(known):,} within target"
+
+
+def _die_pt(places: Sequence[tuple[float, float]]) -> float:
+    """How wide a die is drawn, in points, about."""
+    across = (float(np.ptp(at) / _pitch(at)) + 1 for at in np.asarray(places, np.float64).T)
+    return _WIDTH_PT / max(across)
 
 
 def _pitch(at: npt.NDArray[np.float64]) -> float:

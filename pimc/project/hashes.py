@@ -14,15 +14,17 @@ from pimc.errors import ModelError, PimcError
 from pimc.files.fingerprint import file_fingerprint
 from pimc.files.writing.atomic import replacing, sha256_file
 
-__all__ = ["Hashes"]
+__all__ = ["CAPTURE", "Hashes"]
 
+#: Suffix of captures: they lie beside data, and count on their own.
+CAPTURE = ".pimccap"
 #: A file that was changed so recently may change again within one tick of its clock.
 _TICK_NS = 2_000_000_000
 #: Suffixes of files of a project that are no data.
 _NO_DATA = frozenset(
     {
-        ".pimc", ".die", ".recovery", ".part", ".journal", ".onnx", ".py", ".md", ".html", ".yaml",
-        ".yml", ".sh", ".lock", ".log",
+        CAPTURE, ".pimc", ".die", ".recovery", ".part", ".journal", ".onnx", ".py", ".md", ".html",
+        ".yaml", ".yml", ".sh", ".lock", ".log",
     }
 )  # fmt: skip
 _DATA_TOML = "data.toml"
@@ -75,9 +77,10 @@ class Hashes:
         """SHA-256 of everything that a DATA argument may mean; None where there is nothing.
 
         A ``.npz`` stands for itself and its ``data.toml``; so does a folder with ``calib.npz`` or
-        ``test.npz``, whichever is meant, and its captures. Other files are read together with what
+        ``test.npz``, whichever is meant. Other files are read together with what
         lies beside them (labels, texts), and folders with all that they hold. Hidden files, those
-        of other kinds of a project's (images, dies, models, scripts) and outputs do not count.
+        of other kinds of a project's (images, dies, captures, models, scripts) and outputs do not
+        count.
 
         Args:
             role: what the data are for: ``calib`` or ``test``.
@@ -86,7 +89,6 @@ class Hashes:
         archive = path / f"{role}.npz" if path.is_dir() else path
         if archive.is_file() and archive.suffix == ".npz":
             names = [archive.name, _DATA_TOML]
-            names += [one.name for one in path.glob("*.pimccap")] if path.is_dir() else []
             found = {name: archive.parent / name for name in names}
         elif path.exists():
             folder = path if path.is_dir() else path.parent

@@ -28,7 +28,7 @@ def lines_of(path: Path) -> tuple[str, ...]:
     records = sorted(Steps(folder / RECORDS / "steps").all(), key=lambda one: one.finished)
     label = f"file:{path.relative_to(folder)}"
     led = list(_leading(label, sha256_file(path), records, set()))
-    return tuple(dict.fromkeys(one.line for one in records if one in led and one.line))
+    return tuple(one.line for one in records if one in led and one.line)
 
 
 def _leading(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ class Record:
         outputs: SHA-256 of what was written, by label.
         dies: SHA-256 of dies' files before (None: there was none) and after, by label.
         data, text, answer: the report.
-        finished: when, in ISO 8601.
+        finished: when, in ISO 8601, finely enough to tell which step was first.
         line: the command line, as it was typed; None where none was.
     """
 
@@ -46,6 +47,11 @@ class Record:
     finished: str
     seconds: float
     line: str | None = None
+
+    @property
+    def since(self) -> str:
+        """When it was finished, to the second."""
+        return re.sub(r"\.\d+", "", self.finished)
 
 
 @dataclass(frozen=True)

@@ -163,7 +163,11 @@ def _project(network: Network) -> str:
     """``pimc.toml``: what the commands in the folder need to know."""
     tables: dict[str, dict[str, object]] = {
         "compile": {"digital": list(network.digital)},
-        "eval": {"dies": max(network.dies, 1), "limit": network.samples},
+        "eval": {
+            "dies": max(network.dies, 1),
+            "limit": network.samples,
+            "batch-size": network.batch,
+        },
         "recover": {"strategy": [network.strategy]},
     }
     lines = [f"{key} = {json.dumps(value)}" for key, value in _SHARED.items()]

@@ -127,10 +127,21 @@ class Wheels:
         Raises:
             UsageError: there is no such file in it.
         """
+        (content,) = self.read_each(package, [name])
+        return content
+
+    def read_each(self, package: str, names: Sequence[str]) -> Iterator[bytes]:
+        """The contents of files in a wheel, which is opened once: that takes a while.
+
+        Raises:
+            UsageError: one of them is not in it.
+        """
         with self._open(package) as file:
-            if name not in file.namelist():
-                raise UsageError(f"holds no {name}", where=str(self.paths[package]))
-            return file.read(name)
+            held = set(file.namelist())
+            for name in names:
+                if name not in held:
+                    raise UsageError(f"holds no {name}", where=str(self.paths[package]))
+                yield file.read(name)
 
     @contextmanager
     def _open(self, package: str) -> Iterator[zipfile.ZipFile]:

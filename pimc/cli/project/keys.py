@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-__all__ = ["COMMON", "DIES", "NEVER", "OUTPUTS", "RIVALS", "SHARED", "STEPS"]
+__all__ = ["ALWAYS", "COMMON", "DIES", "NEVER", "OUTPUTS", "RIVALS", "SHARED", "STEPS"]
 
 _ON_CHIP = {"die": "die", "device": "device"}
 _IMAGE = {"image": "image"}
@@ -76,10 +76,17 @@ COMMON = frozenset(
 #: Commands whose inputs and outputs are noted: what is up to date is not done again.
 STEPS = frozenset(
     {
-        "capture", "compensate", "compile", "eval", "layouts", "program", "recover", "run",
+        "age", "capture", "compensate", "compile", "eval", "layouts", "program", "recover", "run",
         "sweep", "verify",
     }
 )  # fmt: skip
+
+#: Steps that do something new each time: noted, so that it is known what became of a die, and never
+#: up to date.
+ALWAYS = frozenset({"age"})
+
+#: Commands that look for captures beside the calibration data.
+OF_CAPTURES = frozenset({"recover"})
 
 #: Parameters that change nothing about the result.
 NEVER = COMMON | {"jobs", "cluster", "memory"}

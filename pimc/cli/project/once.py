@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from pimc.cli.project.given import SIMULATED, Use
-from pimc.cli.project.keys import DIES, NEVER, OUTPUTS, STEPS
+from pimc.cli.project.keys import ALWAYS, DIES, NEVER, OF_CAPTURES, OUTPUTS, STEPS
 from pimc.cli.project.typed import typed_line
 from pimc.files.writing.atomic import written_files
-from pimc.project.hashes import Hashes
+from pimc.project.hashes import CAPTURE, Hashes
 from pimc.project.steps import Present, Record, Steps, key_of
 
 __all__ = ["Step", "step_of"]
@@ -76,7 +76,7 @@ class Step:
         """The record of the step where nothing has changed since; else why it is to be done."""
         self._inputs.update({label: self._now(label) for label in self._read()})
         self._dies.update({label: self._now(label) for label in self._held()})
-        record = self._steps.load(self._key)
+        record = None if self._use.command in ALWAYS else self._steps.load(self._key)
         if record is None:
             self._hashes.save()
             return None, ""
@@ -112,7 +112,7 @@ class Step:
                 data=report.data,
                 text=report.text,
                 answer=report.answer,
-                finished=datetime.now(UTC).isoformat(timespec="seconds"),
+                finished=datetime.now(UTC).isoformat(timespec="microseconds"),
                 seconds=round(time.perf_counter() - start, 3),
                 line=typed_line(),
             )
@@ -126,11 +126,16 @@ class Step:
 
     @cached_property
     def _key(self) -> str:
-        return key_of(self._use.command, self._options)
+        # Of what is done each time each is noted, by what it found.
+        found = self._dies.items() if self._use.command in ALWAYS else ()
+        return key_of(self._use.command, self._options | {die: str(held) for die, held in found})
 
     def _defaults(self, command: str) -> Mapping[str, str] | None:
-        """What the project file says for a command, as text; None where it cannot be read."""
-        found = self._use.says(command)
+        """What the project file says for a command, as text.
+
+        None where it cannot be read, and of what is never up to date.
+        """
+        found = None if command in ALWAYS else self._use.says(command)
         if found is None:
             return None
         return {name: self._text(value) for name, value in found.items() if name not in NEVER}
@@ -150,7 +155,11 @@ class Step:
             self._label(kind, path) for kind, names in kinds.items() for path in self._paths(names)
         ]
         chip = self._given.get("chip")
-        return [*found, self._label("file", Path(chip))] if chip and Path(chip).is_file() else found
+        besides = [Path(chip)] if chip and Path(chip).is_file() else []
+        if self._use.command in OF_CAPTURES:
+            folders = self._paths(frozenset({"calib"}))
+            besides += (one for folder in folders for one in sorted(folder.glob(f"*{CAPTURE}")))
+        return found + [self._label("file", path) for path in besides]
 
     def _held(self) -> list[str]:
         """Dies that are read or written, as labels; those that patterns name, too."""
@@ -177,10 +186,10 @@ class Step:
 
     @cached_property
     def _written(self) -> frozenset[Path]:
-        """What steps wrote, which is no input; captures are."""
+        """What steps wrote, which is no input."""
         labels = {label for record in self._steps.all() for label in record.outputs}
         paths = ((self._use.project.folder / label.partition(":")[2]) for label in labels)
-        return frozenset(path.resolve() for path in paths if path.suffix != ".pimccap")
+        return frozenset(path.resolve() for path in paths)
 
     def _text(self, value: Any) -> str:
         if isinstance(value, Path):

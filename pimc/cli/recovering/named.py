@@ -8,13 +8,17 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from pimc.cli.recovering.arguments import RecoverArguments
 
 __all__ = ["checked", "expanded", "places_of"]
 
+#: A dataclass of options.
+Options = TypeVar("Options", bound="DataclassInstance")
 #: What begins the name of a list.
 _LIST = "@"
 
@@ -35,6 +39,8 @@ def checked(arguments: RecoverArguments) -> RecoverArguments:
     if arguments.dies is not None and named:
         raise UsageError("--die and --dies exclude each other", hint="leave one of them out")
     arguments = replace(arguments, named=named)
+    if not (arguments.compare or arguments.several):
+        arguments = _without_files_of_several(arguments)
     shared_out = arguments.workers.jobs > 1 or arguments.workers.cluster is not None
     of_several = ["--jobs and --cluster"] * shared_out + arguments.together.given
     if arguments.picture is not None:
@@ -53,6 +59,26 @@ def checked(arguments: RecoverArguments) -> RecoverArguments:
             hint="name several with --die, or draw them with --dies N",
         )
     return arguments
+
+
+def _without_files_of_several(arguments: RecoverArguments) -> RecoverArguments:
+    """The arguments of a single die, without what a project's file says of several.
+
+    The file is for every run of the command: where pictures and tables of several dies go, and who
+    does the work, changes nothing about one. What a die must reach stays, as it is an exit code.
+    """
+    from pimc.cli.options.fields import named_by_user
+
+    def typed(part: Options, *names: str) -> Options:
+        usual = type(part)()
+        unnamed = {name: getattr(usual, name) for name in names if not named_by_user(name)}
+        return replace(part, **unnamed)
+
+    return replace(
+        typed(arguments, "picture"),
+        together=typed(arguments.together, "table", "map"),
+        workers=typed(arguments.workers, "jobs", "cluster"),
+    )
 
 
 def expanded(named: Sequence[Path], *, files: bool) -> tuple[Path, ...]:

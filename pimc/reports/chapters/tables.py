@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pimc.pictures.sweep import axes_of, sweep_pictures
@@ -20,6 +22,8 @@ __all__ = ["brief_of_sweep", "part_of_recoveries", "part_of_sweep"]
 Row = Mapping[str, Any]
 #: Rows that are drawn one by one; the table has all.
 _MOST_DRAWN = 200
+#: Of more dies so many are drawn, below the pictures that are of all.
+_DRAWN_OF_MANY = 40
 _MOST_ROWS = 2_000
 #: Titles of the pictures of dies.
 _OF_DIES = {"": "{} that dies reach", ".wafer": "{} on the wafer"}
@@ -167,10 +171,17 @@ def part_of_recoveries(rows: Sequence[Row], name: str) -> Part:
             ("Held-out calibration samples", plain(first["held_out"])),
         ]
     )
+    many = len(sound) > _MOST_DRAWN
     by_die = before_and_after(
-        [(row["die"], row[f"{key}_before"], row[f"{key}_after"]) for row in sound[:_MOST_DRAWN]],
+        [
+            (row["die"], row[f"{key}_before"], row[f"{key}_after"])
+            for row in (_spread(sound, _DRAWN_OF_MANY) if many else sound)
+        ],
         metric, first["samples"], first[f"float_{key}"], first[f"quantized_{key}"],
     )  # fmt: skip
+    if by_die is not None and many:
+        more = f" These are {_DRAWN_OF_MANY} of {len(sound):,} dies, evenly out of the table."
+        by_die = replace(by_die, note=by_die.note + more)
     shared = Facts(
         rows=[
             (what, str(first[column] or ""))
@@ -186,8 +197,26 @@ def part_of_recoveries(rows: Sequence[Row], name: str) -> Part:
         (_OF_DIES[kind].format(named(metric)), draw)
         for kind, draw in pictures_of_dies(rows, metric, in_float=first[f"float_{key}"])
     )
-    blocks = [*([] if by_die is None else [by_die]), *pictures, _dies(rows, metric), shared]
+    one_by_one = [] if by_die is None else [by_die]
+    figures = [*pictures, *one_by_one] if many else [*one_by_one, *pictures]
+    blocks = [*figures, _dies(rows, metric), shared]
     return Part("recoveries", name, [facts], blocks)
+
+
+def _spread(rows: Sequence[Row], count: int) -> list[Row]:
+    """So many rows, evenly out of all."""
+    return [rows[number * len(rows) // count] for number in range(count)]
+
+
+def _worst(rows: Sequence[Row], metric: Metric, most: int) -> list[Row]:
+    """At most so many rows, in their order: those that failed, and the worst."""
+
+    def better_by(row: Row) -> float:
+        after = None if row["error"] else row[f"{metric.key}_after"]
+        return -math.inf if after is None else -metric.worse_by(after, 0.0)
+
+    numbers = sorted(range(len(rows)), key=lambda number: better_by(rows[number]))[:most]
+    return [rows[number] for number in sorted(numbers)]
 
 
 def _compared(found: Mapping[str, Any] | None, metric: Metric) -> list[tuple[str, str]]:
@@ -208,7 +237,7 @@ def _dies(rows: Sequence[Row], metric: Metric) -> Table:
     key = metric.key
     figures = [f"{key}_before", f"{key}_after", "loss_before", "loss_after"]
     table = []
-    for row in rows[:_MOST_ROWS]:
+    for row in _worst(rows, metric, _MOST_ROWS):
         total, rewritten = row["cells_total"], row["cells_rewritten"]
         share = rewritten / total if total and rewritten is not None else None
         table.append(
@@ -231,5 +260,7 @@ def _dies(rows: Sequence[Row], metric: Metric) -> Table:
         rows=table,
         caption="Dies and what recovery made of them",
         title="Dies",
-        note=_more(rows).strip(),
+        note=f"The dies that failed and the worst ones: {_MOST_ROWS:,} of {len(rows):,}."
+        if len(rows) > _MOST_ROWS
+        else "",
     )  # fmt: skip

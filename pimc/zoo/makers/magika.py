@@ -34,7 +34,7 @@ def file_types(wheels: Wheels) -> Made:
     for kind, glob in _REAL.items():
         known = wheels.names(_OTHER, glob)
         chosen = [known[k] for k in rng.permutation(len(known))]
-        files = [_features(wheels.read(_OTHER, name)) for name in chosen[: _CALIB + _TEST]]
+        files = [_features(one) for one in wheels.read_each(_OTHER, chosen[: _CALIB + _TEST])]
         half = len(files) * _CALIB // (_CALIB + _TEST)
         calib += [(one, types.index(kind)) for one in files[:half]]
         test += [(one, types.index(kind)) for one in files[half:]]

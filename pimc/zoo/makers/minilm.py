@@ -51,8 +51,9 @@ def sentences(wheels: Wheels) -> Made:
 def _sentences(wheels: Wheels) -> list[str]:
     """In a drawn order, none twice."""
     found: set[str] = set()
-    for name in wheels.names(_TEXTS, "sklearn/*.py") + wheels.names(_TEXTS, "*.rst"):
-        text = " ".join(wheels.read(_TEXTS, name).decode("utf-8", "replace").split())
+    names = wheels.names(_TEXTS, "sklearn/*.py") + wheels.names(_TEXTS, "*.rst")
+    for content in wheels.read_each(_TEXTS, names):
+        text = " ".join(content.decode("utf-8", "replace").split())
         found |= {one for one in re.split(r"(?<=[.!?])\s+", text) if _SENTENCE.fullmatch(one)}
     ordered = sorted(found)
     return [ordered[k] for k in np.random.default_rng(0).permutation(len(ordered))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,18 @@ def test_a_file_that_something_else_changed_has_none(project: Path) -> None:
     assert lines_of(project / "other.pimc") == ()
     (project / "m.pimc").write_text("another")
     assert lines_of(project / "m.pimc") == ()
+
+
+def test_what_was_done_twice_is_told_twice(project: Path) -> None:
+    """Two days passed, by the same line; the steps lie less than a second apart."""
+    dies = [sha256_file(project / "chip.die"), "d3", "d4"]
+    (project / "chip.die").write_text("d4")
+    dies[-1] = sha256_file(project / "chip.die")
+    for number, (before, after) in enumerate(pairwise(dies)):
+        note(project, "age", f"4.{number}", dies={DIE: (before, after)}, line="pimc age 1d")
+    assert lines_of(project / "chip.die")[-3:] == (
+        "pimc recover -o out/m.r1.pimc", "pimc age 1d", "pimc age 1d",
+    )  # fmt: skip
 
 
 def test_outside_of_a_project_there_are_none(tmp_path: Path) -> None:

@@ -55,11 +55,14 @@ def test_the_commands_of_the_folder_name_its_task(tmp_path: Path) -> None:
     found = get(FASHION, tmp_path)
     project = tomllib.loads(found.path("pimc.toml").read_text())
     assert project["task"] == "classification"
-    assert project["eval"] == {"dies": FASHION.dies, "limit": FASHION.samples}
+    assert project["eval"] == {
+        "dies": FASHION.dies, "limit": FASHION.samples, "batch-size": FASHION.batch,
+    }  # fmt: skip
     assert "Apache-2.0" in found.path("README.md").read_text()
     notes = network("basic-pitch")
     told = tomllib.loads(module._project(notes))
     assert (told["task"], told["compile"]["digital"]) == ("multi-label", list(notes.digital))
+    assert told["eval"]["batch-size"] == notes.batch == 4
 
 
 @pytest.mark.parametrize("name", ["chip.toml", "pimc.toml", "README.md"])

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from pimc.image.image import Image
+from pimc.project.lines import lines_of
 
 TEXT = 'image = "tiny.pimc"\ncalib = "data"\ndata = "data"\nseed = 900\ndie = "chip.die"\n'
 TABLES = "[recover]\nrounds = 1\nepochs = 0\n[eval]\ndies = 1\n"
@@ -125,10 +126,65 @@ def test_steps_of_one_die(pimc, fresh, project: Path) -> None:
     assert fresh("program")
 
 
+def test_an_aged_die_makes_stale_what_was_done_with_it(pimc, fresh, project: Path) -> None:
+    """Time passes each time; what was done before is done again, and afterwards all is known."""
+    die = ("--die", "chip.die")
+    assert fresh("program")
+    assert fresh("eval", *die)
+    assert fresh("age", "1d")
+    assert fresh("age", "1d")
+    assert "chip.die has changed" in pimc("eval", *die).err
+    assert not fresh("eval", *die)
+    assert fresh("recover")
+    assert not fresh("recover")
+    assert list(lines_of(project / "chip.die")) == [
+        "pimc program --json", *["pimc age 1d --json"] * 2, "pimc recover --json",
+    ]  # fmt: skip
+    assert pimc("age", "1d", "--json").json["clock_s"] == 3 * 86400
+    assert "chip.die has changed" in pimc("program").err
+
+
+def test_a_new_capture_makes_its_recovery_stale_and_not_itself(pimc, fresh, project: Path) -> None:
+    (project / "pimc.toml").write_text(TEXT.replace('die = "chip.die"\n', "") + TABLES)
+    capture = ("capture", "--die", "chip.die", "-o", "data/bench.pimccap", "--record", "sums")
+    assert fresh("program", "--die", "chip.die")
+    assert fresh(*capture)
+    assert not fresh(*capture)
+    assert fresh("recover")
+    assert not fresh("recover")
+    assert not fresh(*capture)
+    assert list(lines_of(project / "tiny.r1.pimc")) == [
+        "pimc program --die chip.die --json", f"pimc {' '.join(capture)} --json",
+        "pimc recover --json",
+    ]  # fmt: skip
+    assert fresh(*capture, "--seed", "7")
+    assert "recover is done again: data/bench.pimccap has changed" in pimc("recover").err
+    assert not fresh("recover")
+    assert fresh("age", "1d", "--die", "chip.die")
+    assert "capture is done again: chip.die has changed" in pimc(*capture).err
+
+
 def test_what_changes_no_result_does_nothing_again(fresh, project: Path) -> None:
     assert fresh("program")
     assert fresh("recover", "--memory", "4G")
     assert not fresh("recover", "--memory", "5G", "--jobs", "1")
+
+
+def test_what_the_file_says_of_several_dies_is_not_for_one(pimc, project: Path) -> None:
+    of_several = 'picture = "p.svg"\ntable = "t.csv"\nmap = "map.csv"\njobs = 2\n'
+    Path("map.csv").write_text("die,x,y\nsim:900,0,0\nsim:901,1,0\n")
+    tables = TABLES.replace("[eval]", f"{of_several}[eval]")
+    (project / "pimc.toml").write_text(TEXT.replace('die = "chip.die"\n', "") + tables)
+    alone = pimc("recover", "--json")
+    assert alone.code == 0, alone.err
+    assert not {"p.svg", "t.csv"} & {path.name for path in project.iterdir()}
+    several = pimc("recover", "--dies", "2", "--json")
+    assert several.code == 0, several.err
+    assert (several.json["table"], several.json["pictures"]) == ("t.csv", ["p.svg", "p.wafer.svg"])
+    # On the command line it is refused, and so is a target, which decides the exit code.
+    assert "--picture: is for several dies" in pimc("recover", "--picture", "q.svg").err
+    (project / "pimc.toml").write_text(TEXT + TABLES.replace("[eval]", "max-drop = 5\n[eval]"))
+    assert "--max-drop: is for several dies" in pimc("recover").err
 
 
 def test_a_drawn_die_is_an_output(pimc, fresh, project: Path) -> None:

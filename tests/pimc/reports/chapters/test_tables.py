@@ -72,6 +72,25 @@ def test_dies_of_a_table_of_recoveries(tmp_path: Path) -> None:
     assert [one.title for one in blocks(part, "picture")] == ["Accuracy that dies reach"]
 
 
+def test_of_many_dies_the_worst_are_listed_and_some_of_all_are_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pimc.reports.chapters.tables._MOST_ROWS", 3)
+    monkeypatch.setattr("pimc.reports.chapters.tables._MOST_DRAWN", 5)
+    monkeypatch.setattr("pimc.reports.chapters.tables._DRAWN_OF_MANY", 3)
+    reached = (0.9, 0.8, None, 0.95, 0.7, 0.85, 0.91)
+    rows = [die(n, 0.5, one, "" if one else "no answer") for n, one in enumerate(reached)]
+    write_recoveries(tmp_path / "net.r1.dies.csv", rows, CLASSIFICATION)
+    page = pimc.report(tmp_path / "net.r1.dies.csv")
+    assert texts(page.parts[0], "Die") == ["sim:1", "sim:2", "sim:4"]
+    assert "The dies that failed and the worst ones: 3 of 7." in page.html
+    (dots,) = blocks(page.parts[0], "dots")
+    assert [label for label, _ in dots.rows] == ["sim:0", "sim:3", "sim:5"]
+    assert dots.note.endswith("These are 3 of 6 dies, evenly out of the table.")
+    kinds = [one.kind for one in page.parts[0].blocks]
+    assert kinds.index("picture") < kinds.index("dots")
+
+
 def test_dies_whose_places_are_known_are_shown_on_the_wafer(tmp_path: Path) -> None:
     write_recoveries(tmp_path / "net.r1.dies.csv", wafer(), CLASSIFICATION)
     page = pimc.report(tmp_path / "net.r1.dies.csv")
