@@ -140,8 +140,9 @@ def wafer_picture(
         axes.set_title(title)
     figure.colorbar(drawn, ax=pair, label=_named(metric))
     missing = sum(value is None for value in after)
-    edge = "orange, unless most are: worse" if narrow else "orange edge: worse"
-    marks = [f"{edge} than the target"] if target is not None else []
+    worse = "orange: worse than the target, where less than half are"
+    edge = worse if narrow else "orange edge: worse than the target"
+    marks = [edge] if target is not None else []
     marks += [f"cross: not recovered ({missing})"] if missing else []
     caption(figure, "; ".join([f"{stands_on(len(places), samples)}{on_chip(chip)}", *marks]))
     save_figure(figure, path)
