@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,15 @@ def test_a_step_that_is_asked_again_tells_the_last_report(pimc, project: Path) -
     assert told.out == again.out
     assert told.out.startswith("ok: ")
     assert "pimc.toml: --seed 900  image tiny.pimc" in told.out
+
+
+def test_steps_are_noted_to_less_than_a_second_and_told_to_the_second(pimc, project: Path) -> None:
+    """Two steps within a second keep their order."""
+    pimc("verify")
+    (record,) = Path(".pimc/steps").glob("*.json")
+    finished = datetime.fromisoformat(json.loads(record.read_text())["finished"])
+    assert finished.microsecond
+    assert f"since {finished.isoformat(timespec='seconds')};" in pimc("verify").err
 
 
 def test_a_summary_of_an_act_is_not_told_again(pimc, project: Path) -> None:
