@@ -90,13 +90,17 @@ def recover(
     done = 0
     if checkpoint is not None:
         done, state = checkpoint.load(bench, state)
+    # A step alone holds the state before it, so that estimates go as new ones come.
+    states = [state]
+    del state
     for number, step in enumerate(steps[done:], done + 1):
-        if enough(bench, state):
+        if enough(bench, states[0]):
             break
-        state = step(bench, state)
+        states.append(step(bench, states.pop()))
         bench.memory.tidy()
         if checkpoint is not None:
-            checkpoint.save(bench, state, number)
+            checkpoint.save(bench, states[0], number)
+    (state,) = states
     state, writes = state.keeping_best(), state.all_writes()
     found = state.image.with_recovery(
         RecoveryNote(

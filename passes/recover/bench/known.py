@@ -42,7 +42,7 @@ MIN_HELD_OUT = 32
 #: those of all layers in both networks, and while columns are fitted.
 _HELD_TRAINING, _HELD_FITTING = 4, 5
 #: What is held of a cell: its estimate, its state, and copies of both at the end of a step.
-_CELL_BYTES = 100
+_CELL_BYTES = 50
 #: All else: compiled code, systems that are solved.
 _BESIDE_BYTES = 150 << 20
 #: Held-out samples on which the layers' errors are measured.
