@@ -214,7 +214,7 @@ def test_what_fits_is_whole_codes() -> None:
 
 def test_blocks_are_rounded_in_parts_as_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     chip, bank = Chip.default(), bank_of()
-    bank.g_us[1] *= 3.0
+    bank.g_us[0] *= 3.0
     whole = FixedBank.of(bank, chip, Drives.of(chip, True))
     monkeypatch.setattr("pimc.runtime.die.fixed._AT_ONCE", 1)
     parts = FixedBank.of(bank, chip, Drives.of(chip, True))
