@@ -103,8 +103,9 @@ class Rack:
     def read(self, region: Region, inputs: torch.Tensor) -> torch.Tensor:
         """ADC codes for DAC codes (batch, blocks, rows, positions)."""
         x = inputs.cpu().numpy().astype(np.float64)
-        there = region.cells >= 0  # (blocks, rows, columns)
-        g_us = np.where(there, self._g_us[region.cells], 0.0)
+        cells = region.cells  # (blocks, rows, columns)
+        there = cells >= 0
+        g_us = np.where(there, self._g_us[cells], 0.0)
         signal = np.einsum("brc,nbrp->nbcp", g_us - self._reference_us * there, x)
         spread = self._chip.read_noise.relative * g_us
         variance = np.einsum("brc,nbrp->nbcp", spread**2, x**2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -161,12 +162,18 @@ def capture_layer(
     """
     chip, signed = image.chip, bound.layer.input_signed
     driven = inputs.clamp_min(0) if two_phases(chip, signed) else inputs
-    read = torch.cat([device.read(bound.region, driven[None]).cpu() for _ in range(repeats)])
-    kept = read if codes else read[:0]
+    limits, kept = code_limits(chip, signed), list[npt.NDArray[Any]]()
+    total: torch.Tensor | None = None
+    for _ in range(repeats):
+        read = device.read(bound.region, driven[None]).cpu()
+        # As floats all repeats of a large layer would take gigabytes.
+        kept.append(as_codes((read if codes else read[:0]).numpy(), limits))
+        total = read.clone() if total is None else total.add_(read)
+    assert total is not None  # it is read once at least
     return LayerCapture(
         inputs=as_codes(driven.numpy(), line_limits(chip, signed, bound.layer.layout)),
-        codes=as_codes(kept.numpy(), code_limits(chip, signed)),
-        outputs=bound.outputs_of(read.mean(dim=0, keepdim=True), driven[None])[0].numpy(),
+        codes=np.concatenate(kept),
+        outputs=bound.outputs_of(total.div_(repeats), driven[None])[0].numpy(),
     )
 
 

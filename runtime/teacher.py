@@ -8,6 +8,7 @@ import onnx_ir as ir
 import torch
 
 from pimc.errors import ImageError
+from pimc.files.memory_map import let_go
 from pimc.image.image import Image, ImageLayer
 from pimc.plan.kernels import kernels_of_matrix
 from pimc.plan.records import Window, layer_of
@@ -51,6 +52,7 @@ class TeacherLayer:
                 hint="compile without --no-teacher",
             )
         matrix = torch.as_tensor(layer.teacher_weight.copy()).to(device, dtype)
+        let_go(layer.teacher_weight)  # of an image that lies in a file
         bias = torch.as_tensor(layer.teacher_bias.copy()).to(device, dtype)
         window = layer.window
         if window is None:

@@ -6,8 +6,8 @@ fills the same :class:`CellEstimate`, so nobody who uses one asks where it came 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,8 @@ _CELL = ("blocks", "rows", "columns")
 #: Beyond this many standard deviations a cell counts as stuck: no write will move it.
 STUCK_SIGMAS = 6.0
 
+#: Cells that are looked at together where nothing of them is needed again.
+_AT_ONCE = 1 << 21
 #: Of a cell that is known before it is looked at, µS²: none, or one written without any error.
 _LEAST_VARIANCE = 1e-12
 
@@ -79,19 +81,29 @@ class CellEstimate:
         """Estimated deviation from the target."""
         return self.mean_us - self.target_us
 
+    def parts(self) -> Iterator[slice]:
+        """Some blocks after others: what is known of a block's cells does not depend on others."""
+        step = max(1, _AT_ONCE // max(self.present[:1].size, 1))
+        return (slice(start, start + step) for start in range(0, len(self.present), step))
+
+    def blocks(self, some: slice) -> CellEstimate:
+        """What is known of the cells of some blocks."""
+        return CellEstimate(**{name: value[some] for name, value in vars(self).items()})
+
 
 def prior(image: Image, layer: ImageLayer) -> CellEstimate:
     """What is known before anything was captured: the targets and the chip's statistics."""
     cells = image.cells(layer)
     present = cells >= 0
     level = np.where(present, image.levels.reshape(-1)[cells], 0)
-    target, sigma = _statistics(image, level)
-    variance = sigma**2 + reference_variance(image)
+    target, sigma = _of_levels(image)
+    variance = np.maximum(sigma**2 + reference_variance(image), _LEAST_VARIANCE)
+    asked_us = np.where(present, target[level], 0.0)
     return CellEstimate(
         present,
-        np.where(present, target, 0.0),
-        np.where(present, target, 0.0),
-        np.where(present, np.maximum(variance, _LEAST_VARIANCE), _LEAST_VARIANCE),
+        asked_us,
+        asked_us,  # nobody changes an estimate, so both may be one
+        np.where(present, variance[level], _LEAST_VARIANCE),
         np.zeros(cells.shape[::2]),
         np.zeros(cells.shape[::2]),
         np.zeros(len(cells), np.int64),
@@ -106,11 +118,11 @@ def rewritten(
     A write redraws a cell's own error; what the reference column adds to its row stays.
     """
     level = np.where(estimate.present, image.levels.reshape(-1)[image.cells(layer)], 0)
-    target, sigma = _statistics(image, level)
-    target = np.where(estimate.present, target, 0.0)
+    target_us, sigma = _of_levels(image)
+    target = np.where(estimate.present, target_us[level], 0.0)
     common = reference_error(estimate, image, layer)
     mean = np.where(changed, target + common, estimate.mean_us)
-    variance = np.where(changed, sigma**2 + estimate.variance, estimate.variance)
+    variance = np.where(changed, (sigma**2)[level] + estimate.variance, estimate.variance)
     return replace(estimate, target_us=target, mean_us=mean, variance=variance)
 
 
@@ -124,13 +136,13 @@ def reference_error(estimate: CellEstimate, image: Image, layer: ImageLayer) -> 
     own, shared = _write_variance(image), reference_variance(image)
     if not shared:
         return common
-    error = estimate.error_us
-    sound = estimate.present & (np.abs(error) < STUCK_SIGMAS * np.sqrt(own + shared))
-    block = layer.block_of_bitline
+    limit, block = STUCK_SIGMAS * np.sqrt(own + shared), layer.block_of_bitline
     for number in range(layer.col_blocks):
         inside = np.flatnonzero(block == number)
-        count = sound[:, :, inside].sum(axis=2, keepdims=True)
-        total = np.where(sound, error, 0.0)[:, :, inside].sum(axis=2, keepdims=True)
+        error = estimate.mean_us[:, :, inside] - estimate.target_us[:, :, inside]
+        sound = estimate.present[:, :, inside] & (np.abs(error) < limit)
+        count = sound.sum(axis=2, keepdims=True)
+        total = np.where(sound, error, 0.0).sum(axis=2, keepdims=True)
         common[:, :, inside] = total * shared / (count * shared + own)
     return common
 
@@ -138,9 +150,13 @@ def reference_error(estimate: CellEstimate, image: Image, layer: ImageLayer) -> 
 def stuck(image: Image, layer: ImageLayer, estimate: CellEstimate) -> npt.NDArray[np.bool_]:
     """(blocks, rows, columns) cells further from their targets than any write lands."""
     spread = chip_spread_us(image)
-    limit = STUCK_SIGMAS * np.sqrt(estimate.variance + spread**2)
-    away = np.abs(estimate.error_us - reference_error(estimate, image, layer))
-    return estimate.present & (away >= limit)
+    found = np.empty(estimate.mean_us.shape, np.bool_)
+    for some in estimate.parts():
+        known = estimate.blocks(some)
+        limit = STUCK_SIGMAS * np.sqrt(known.variance + spread**2)
+        away = np.abs(known.error_us - reference_error(known, image, layer))
+        found[some] = known.present & (away >= limit)
+    return found
 
 
 def chip_spread_us(image: Image) -> float:
@@ -164,7 +180,7 @@ def _write_variance(image: Image) -> float:
     return float(np.mean(np.asarray(image.chip.spread_us(levels_us)) ** 2))
 
 
-def _statistics(image: Image, level: npt.NDArray[Any]) -> tuple[Array64, Array64]:
+def _of_levels(image: Image) -> tuple[Array64, Array64]:
+    """(levels,) what a cell of each is asked for, and how far it lands from that, µS."""
     levels_us = np.asarray(image.chip.cell.g_levels_us)
-    sigma_us = np.asarray(image.chip.spread_us(levels_us))
-    return levels_us[level] - image.chip.reference_us, sigma_us[level]
+    return levels_us - image.chip.reference_us, np.asarray(image.chip.spread_us(levels_us))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from pimc.data.dataset import Dataset
 from pimc.image.image import Image, RecoveryNote
@@ -82,21 +83,28 @@ def recover(
     if common is None:
         common = Common() if hardened is None else Common(hardened)
     bench = Bench.of(image, device, captured, data, options, common, progress, Memory.of(memory))
-    state = State.first(image, options.seed)
+    began = time.perf_counter()
     floor = common.once("floor", lambda: floor_of(bench, image))
     if announce is not None:
         announce(floor)
+    bench.memory.tidy()
+    # After the floor, whose dies are large.
+    state = replace(State.first(image, options.seed), clock=began)
     steps = (_judge_first, *_cheap_first(bench), *recipe.steps(options, chip=bench.has_chip))
     done = 0
     if checkpoint is not None:
         done, state = checkpoint.load(bench, state)
+    # A step alone holds the state before it, so that estimates go as new ones come.
+    states = [state]
+    del state
     for number, step in enumerate(steps[done:], done + 1):
-        if enough(bench, state):
+        if enough(bench, states[0]):
             break
-        state = step(bench, state)
+        states.append(step(bench, states.pop()))
         bench.memory.tidy()
         if checkpoint is not None:
-            checkpoint.save(bench, state, number)
+            checkpoint.save(bench, states[0], number)
+    (state,) = states
     state, writes = state.keeping_best(), state.all_writes()
     found = state.image.with_recovery(
         RecoveryNote(

@@ -6,8 +6,9 @@ a read: what cells hold, read disturb, the state of traps, the resistance of wir
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,12 +27,14 @@ from pimc.runtime.die.site import (
 )
 from pimc.runtime.physics import read_noise
 from pimc.runtime.physics.disturb import PARTS, disturbed_us, disturbs
-from pimc.runtime.physics.ir_drop import Wires
+from pimc.runtime.physics.ir_drop import Method, Wires
 
 Array32 = npt.NDArray[np.float32]
 
 #: The power of the voltage that fluctuating conductances go with.
 SQUARE = 2
+#: Cells that are looked at together where nothing of them is needed again: a hundred bytes each.
+_AT_ONCE = 1 << 21
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,12 @@ class Bank:
     reads: int
     curved: tuple[DrivenArray, ...] = field(default=(), repr=False)
 
+    @property
+    def noises(self) -> tuple[NoiseBank, ...]:
+        """All noise by the power of the input it goes with, the square first."""
+        squared = NoiseBank(SQUARE, self.variance, self.reference_variance)
+        return squared, *self.others
+
 
 def periods(chip: Chip) -> tuple[int, ...]:
     """After how many samples (network inputs) a bank expires, each for a reason of its own."""
@@ -97,6 +106,7 @@ def bank_of(
     noise_seed: int = 0,
     stress: Ints | None = None,
     site: Site | None = None,
+    ir_drop: Method = "first",
 ) -> Bank:
     """The bank of a region of a die that is attached to its chip.
 
@@ -104,13 +114,24 @@ def bank_of(
         sample: number of the first sample it is for; see :func:`periods`.
         noise_seed: seed of what changes from sample to sample.
         stress: (arrays, rows) what reads did to the wordlines so far; the die's own if None.
-        site: the region's, where it is known already.
+        site: the region's, where it is known already; else some blocks are looked at after others.
+        ir_drop: how the resistance of wires is worked out, where the site is not known.
 
     Raises:
         DeviceError: the region has cells that the die has not.
     """
+    if site is not None:
+        return _bank(die, site, sample, noise_seed, stress)
+    return _joined(
+        [
+            _bank(die, site_of(die, part, ir_drop), sample, noise_seed, stress)
+            for part in region.parts(_AT_ONCE)
+        ]
+    )
+
+
+def _bank(die: Die, site: Site, sample: int, noise_seed: int, stress: Ints | None) -> Bank:
     chip, state = die.attached(), die.cells
-    site = site or site_of(die, region)
     g, reference = site.held_us, site.reference_us
     if disturbs(chip) and not die.perfect:
         g, reference = _disturbed(
@@ -137,6 +158,49 @@ def bank_of(
         reads=int((site.read_of_column.max(axis=1) + 1).sum()),
         curved=site.curved,
     )
+
+
+def _joined(parts: Sequence[Bank]) -> Bank:
+    """The bank of the blocks of all parts."""
+    if len(parts) == 1:
+        return parts[0]
+    reads = max(part.lines.shape[2] for part in parts)
+    starts = np.cumsum([0, *(len(part.lines) for part in parts)]).tolist()
+    noises = zip(*(part.noises for part in parts), strict=True)
+    squared, *others = (
+        NoiseBank(
+            same[0].power,
+            _stacked([one.variance for one in same]),
+            _stacked([one.reference_variance for one in same], reads),
+        )
+        for same in noises
+    )
+    return Bank(
+        g_us=np.concatenate([part.g_us for part in parts]),
+        variance=squared.variance,
+        reference_variance=squared.reference_variance,
+        others=tuple(others),
+        read_of_column=np.concatenate([part.read_of_column for part in parts]),
+        lines=np.concatenate([_wide(part.lines, reads) for part in parts]),
+        reads=sum(part.reads for part in parts),
+        curved=tuple(
+            replace(array, block=array.block + start)
+            for part, start in zip(parts, starts, strict=False)
+            for array in part.curved
+        ),
+    )
+
+
+def _stacked(values: Sequence[Array32 | None], columns: int = 0) -> Array32 | None:
+    """Values of some blocks after those of others, at least so many columns wide."""
+    there = [_wide(value, columns) for value in values if value is not None]
+    return np.concatenate(there) if there else None
+
+
+def _wide(values: npt.NDArray[Any], columns: int) -> npt.NDArray[Any]:
+    """(blocks, rows, columns or more), filled up with zeros."""
+    missing = columns - values.shape[2]
+    return np.pad(values, ((0, 0), (0, 0), (0, missing))) if missing > 0 else values
 
 
 def _disturbed(

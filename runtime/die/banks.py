@@ -215,7 +215,9 @@ class Banks(Generic[Loaded]):
                 count.samples,
                 noise_seed=self._noise_seed,
                 stress=stress,
-                site=self._site(region, reader),
+                # Of a bank that lasts as long as the cells do nothing is needed again.
+                site=self._site(region, reader) if self._periods else None,
+                ir_drop=self._ir_drop,
             )
             reader.bank, reader.periods = self._load(region, bank), now
         return reader.bank

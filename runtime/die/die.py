@@ -37,6 +37,8 @@ __all__ = [
 
 #: The longest time a die is aged by at once: thirty thousand years.
 LONGEST_S = 1e12
+#: Cells that are drawn or written at once: what it takes on the way is tens of bytes a cell.
+_AT_ONCE = 1 << 20
 
 
 def require_age(seconds: float, where: str) -> float:
@@ -150,6 +152,15 @@ class Die:
             True where the write went through. Only a chip with ``sigma.kind = "write_verify"``
             notices where it did not: out of pulses, or stuck elsewhere.
         """
+        # A draw depends on the cell and on no other, so cells may be written some after others.
+        parts = range(0, len(cells), _AT_ONCE)
+        taken = [self._write(cells[n : n + _AT_ONCE], levels[n : n + _AT_ONCE]) for n in parts]
+        self.revision += 1
+        return np.concatenate(taken) if taken else np.zeros(0, np.bool_)
+
+    def _write(
+        self, cells: npt.NDArray[np.int64], levels: npt.NDArray[Any]
+    ) -> npt.NDArray[np.bool_]:
         chip, state = self.attached(), self.cells
         index = np.unravel_index(cells, state.level.shape)
         target = np.asarray(chip.cell.g_levels_us)[levels]
@@ -161,10 +172,10 @@ class Die:
         state.level[index] = levels
         state.writes[index] += 1
         state.g_us[index] = held
-        state.age_s[index] = 0.0
+        if state.age_s[index].any():  # what was never touched takes no memory
+            state.age_s[index] = 0.0
         if disturbs(chip):
             state.stress_before[index] = state.stress[index[:2]]
-        self.revision += 1
         return np.where(stuck == Stuck.FREE, accepted, verified(chip, held, target))
 
     def age(self, seconds: float) -> None:
@@ -263,21 +274,29 @@ class Die:
     def _virgin(self, chip: Chip, first: int, arrays: int) -> Cells:
         rows, cols = chip.array.rows, chip.array.cols
         shape = (arrays - first, rows, cols)
-        cell = np.arange(first * rows * cols, arrays * rows * cols).reshape(shape)
-        line = np.arange(first * rows, arrays * rows).reshape(shape[:2])
-        stuck, dead_row = np.zeros(shape, np.uint8), np.zeros(shape[:2], np.bool_)
         levels_us, virgin_us = chip.cell.g_levels_us, chip.cell.virgin_us
         virgin_us = chip.cell.g_min_us if virgin_us is None else virgin_us
-        reference = np.full(shape[:2], levels_us[len(levels_us) // 2])
-        if not self.perfect:
-            stuck, dead_row = draw_faults(chip, self.seed, cell, line)
-            reference = reference_us(chip, self.seed, line)
-        return Cells(
+        found = Cells(
             level=np.full(shape, UNWRITTEN, np.int16),
             writes=np.zeros(shape, np.uint32),
-            stuck=stuck,
-            g_us=with_faults(chip, stuck, virgin_us).astype(np.float32),
-            reference_us=np.where(dead_row, 0.0, reference).astype(np.float32),
+            stuck=np.zeros(shape, np.uint8),
+            g_us=np.full(shape, virgin_us, np.float32),
+            reference_us=np.full(shape[:2], levels_us[len(levels_us) // 2], np.float32),
             age_s=np.zeros(shape, np.float32),
             **unread(chip, shape),
         )
+        if self.perfect:
+            return found
+        step = max(1, _AT_ONCE // (rows * cols))
+        for start in range(first, arrays, step):
+            end = min(start + step, arrays)
+            cell = np.arange(start * rows * cols, end * rows * cols).reshape(-1, rows, cols)
+            line = np.arange(start * rows, end * rows).reshape(-1, rows)
+            stuck, dead_row = draw_faults(chip, self.seed, cell, line)
+            here = slice(start - first, end - first)
+            if stuck.any():  # what was never touched takes no memory
+                found.stuck[here] = stuck
+            found.g_us[here] = with_faults(chip, stuck, virgin_us)
+            reference = reference_us(chip, self.seed, line)
+            found.reference_us[here] = np.where(dead_row, 0.0, reference)
+        return found

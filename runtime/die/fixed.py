@@ -15,6 +15,7 @@ left of a square counts, too, with the variance that its row and its column have
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -35,9 +36,12 @@ _LARGEST_SQUARE = 2**8 - 1
 #: Largest whole number that stands for a drive which cells bend: its square has 24 bits.
 _LARGEST_BENT = 4091
 _SUM = 2**31 - 1
+#: Numbers that are worked on at once: it takes tens of bytes each.
+_AT_ONCE = 1 << 21
 
 Floats = npt.NDArray[np.floating]
 Array64 = npt.NDArray[np.float64]
+Small = npt.NDArray[np.int16] | npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -58,12 +62,18 @@ class Fixed:
         quantum = _quantum(values, largest)
         if step is not None and step >= quantum > 0.0:
             quantum = step / int(step / quantum)
-        return Fixed(np.rint(_units(values, quantum)).astype(np.int16), quantum or 1.0)
+        whole = np.empty(values.shape, np.int16)
+        for some in _parts(values):
+            whole[some] = np.rint(values[some].astype(np.float64) / (quantum or 1.0))
+        return Fixed(whole, quantum or 1.0)
 
     @property
     def values(self) -> npt.NDArray[np.float32]:
         """The numbers themselves."""
-        return (self.whole * self.quantum).astype(np.float32)
+        found = np.empty(self.whole.shape, np.float32)
+        for some in _parts(found):
+            found[some] = self.whole[some] * self.quantum
+        return found
 
 
 @dataclass(frozen=True)
@@ -74,7 +84,7 @@ class FixedColumns:
         quantum: (blocks, columns).
     """
 
-    whole: npt.NDArray[np.int16] = field(repr=False)
+    whole: Small = field(repr=False)
     quantum: Array64 = field(repr=False)
 
     @staticmethod
@@ -88,32 +98,45 @@ class FixedColumns:
             largest: largest magnitude that a row is driven with.
             most: what the largest value of a column becomes, give or take one.
         """
-        highest = values.astype(np.float64).max(axis=1, initial=0.0) / most
+        whole = np.empty(values.shape, np.uint8 if most < 2**8 - 1 else np.int16)
+        quanta = np.empty((len(values), values.shape[2]))
         # Rounding may add up to one unit a row to a column's sum.
         limit = (_SUM - values.shape[1] * largest) / largest
-        quanta = np.maximum(highest, values.astype(np.float64).sum(axis=1) / limit)
-        quanta = np.where(quanta > 0.0, quanta, 1.0)
-        sums = np.rint(np.cumsum(values / quanta[:, None], axis=1))
-        return FixedColumns(np.diff(sums, axis=1, prepend=0.0).astype(np.int16), quanta)
+        for some in _parts(values):
+            exact = values[some].astype(np.float64)
+            highest = exact.max(axis=1, initial=0.0) / most
+            quantum = np.maximum(highest, exact.sum(axis=1) / limit)
+            quanta[some] = np.where(quantum > 0.0, quantum, 1.0)
+            sums = np.rint(np.cumsum(values[some] / quanta[some, None], axis=1))
+            whole[some] = np.diff(sums, axis=1, prepend=0.0)
+        return FixedColumns(whole, quanta)
 
     @property
     def values(self) -> npt.NDArray[np.float32]:
         """The numbers themselves."""
-        return (self.whole * self.quantum[:, None]).astype(np.float32)
+        found = np.empty(self.whole.shape, np.float32)
+        for some in _parts(found):
+            found[some] = self.whole[some] * self.quantum[some, None]
+        return found
+
+
+def _parts(values: npt.NDArray[np.generic]) -> Iterator[slice]:
+    """Some blocks after others."""
+    step = max(1, _AT_ONCE // max(values[:1].size, 1))
+    return (slice(start, start + step) for start in range(0, len(values), step))
 
 
 def _quantum(values: Floats, largest: int) -> float:
     """The least unit in which no number and no column's sum overflows; 0 for nothing but zeros."""
-    magnitude: npt.NDArray[np.float64] = np.abs(values.astype(np.float64))
+    high = total = 0.0
+    for some in _parts(values):
+        magnitude: npt.NDArray[np.float64] = np.abs(values[some].astype(np.float64))
+        high = max(high, float(magnitude.max(initial=0.0)))
+        total = max(total, float(magnitude.sum(axis=1).max(initial=0.0)))
     # Rounding may add up to one unit a row to a column's sum.
     spare = values.shape[1] * largest
-    by_size = float(magnitude.max(initial=0.0)) / _LARGEST
-    by_sum = float(magnitude.sum(axis=1).max(initial=0.0)) * largest / (_SUM - spare)
+    by_size, by_sum = high / _LARGEST, total * largest / (_SUM - spare)
     return by_sum if by_sum > by_size else by_size
-
-
-def _units(values: Floats, quantum: float) -> npt.NDArray[np.float64]:
-    return values.astype(np.float64) / (quantum or 1.0)
 
 
 @dataclass(frozen=True)
@@ -200,11 +223,15 @@ class Typical:
     @staticmethod
     def of(variance: FixedColumns) -> Typical:
         """Those of a region's cells."""
-        whole = variance.whole.astype(np.float64)
-        means = variance.values.astype(np.float64).mean(axis=2, keepdims=True)
+        whole, quanta = variance.whole, variance.quantum
+        means, sums = np.empty((*whole.shape[:2], 1)), np.empty(quanta.shape)
+        for some in _parts(whole):
+            values = FixedColumns(whole[some], quanta[some]).values
+            means[some] = values.astype(np.float64).mean(axis=2, keepdims=True)
+            sums[some] = whole[some].sum(axis=1)
         most = float(means.max(initial=0.0)) or 1.0
         rows = np.rint(means * (_LARGEST_SQUARE / most))
-        columns = whole.sum(axis=1) / np.maximum(rows.sum(axis=1), 1.0)
+        columns = sums / np.maximum(rows.sum(axis=1), 1.0)
         return Typical(rows.astype(np.int16), columns.astype(np.float32))
 
 

@@ -101,13 +101,13 @@ def site_of(die: Die, region: Region, ir_drop: Method = "first") -> Site:
     Raises:
         DeviceError: the region has cells that the die has not.
     """
-    chip, state = die.attached(), die.cells
-    if region.cells.max(initial=-1) >= state.level.size:
+    chip, state, addresses = die.attached(), die.cells, region.cells
+    if addresses.max(initial=-1) >= state.level.size:
         raise DeviceError("the die has fewer arrays than the image uses", where=die.name)
-    present = region.cells >= 0
-    cells = np.where(present, region.cells, 0)
-    which = read_of_column(region.cells, chip)
-    driven, lines = _lines(region.cells, which, chip)
+    present = addresses >= 0
+    cells = np.where(present, addresses, 0)
+    which = read_of_column(addresses, chip)
+    driven, lines = _lines(addresses, which, chip)
     noise, telegraph = chip.read_noise, chip.read_noise.rtn_share > 0 and not die.perfect
 
     def traps(streams: read_noise.Streams, where: Ints) -> Mask | None:
@@ -115,7 +115,7 @@ def site_of(die: Die, region: Region, ir_drop: Method = "first") -> Site:
 
     wires = chip.array.wire_ohm > 0 and not die.perfect
     cell_wires, reference_wires, arrays = (
-        _wires(die, region, which, driven, lines, ir_drop) if wires else (None, None, ())
+        _wires(die, addresses, which, driven, lines, ir_drop) if wires else (None, None, ())
     )
     return Site(
         present=present,
@@ -155,11 +155,11 @@ def _lines(cells: Ints, which: Ints, chip: Chip) -> tuple[Mask, Ints]:
 
 
 def _wires(
-    die: Die, region: Region, which: Ints, driven: Mask, lines: Ints, ir_drop: Method
+    die: Die, cells: Ints, which: Ints, driven: Mask, lines: Ints, ir_drop: Method
 ) -> tuple[Wires, Wires, tuple[DrivenArray, ...]]:
     """What wires do to every cell, and to every reference cell; and the arrays."""
     chip = die.attached()
-    of_cells, of_references = _no_wires(region.cells.shape), _no_wires(driven.shape)
+    of_cells, of_references = _no_wires(cells.shape), _no_wires(driven.shape)
     arrays = []
     for block, read in np.argwhere(driven.any(axis=1)):
         rows = np.flatnonzero(driven[block, :, read])
@@ -174,7 +174,7 @@ def _wires(
             g_us.astype(np.float64), wordlines, chip.array.rows, chip.array.wire_ohm
         )
         columns = np.flatnonzero(which[block] == read)
-        bitlines = region.cells[block, rows[0], columns] % chip.array.cols
+        bitlines = cells[block, rows[0], columns] % chip.array.cols
         of_cells.share[block][np.ix_(rows, columns)] = found.share[:, bitlines]
         of_cells.around_us[block][np.ix_(rows, columns)] = found.around_us[:, bitlines]
         of_references.share[block, rows, read] = found.share[:, -1]

@@ -151,8 +151,7 @@ def codes(
     Raises:
         AnswerError: they are not of this shape, not finite, not whole or beyond the limits.
     """
-    columns = region.cells.shape[2]
-    shape = (*inputs.shape[:2], columns, inputs.shape[3])
+    shape = (*inputs.shape[:2], region.columns, inputs.shape[3])
     values = _numbers(found, shape)
     low, high = _range(values, f"codes of {region.name}")
     if limits is not None and not limits[0] <= low <= high <= limits[1]:

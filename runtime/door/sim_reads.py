@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from pimc.runtime.door.sim import Tally
 
 
+#: Currents of a single sample that are worked out at once: each takes tens of bytes.
+_AT_ONCE = 1 << 24
+
+
 class SimReads:
     """Reads of a die through its converters.
 
@@ -60,6 +64,7 @@ class SimReads:
         fuses = fused and converters and self._device.type == "cpu"
         self._fuses = fuses and can_fuse(die) and not curves(die, ir_drop)
         self._fused: WeakKeyDictionary[Region, FusedLayer] = WeakKeyDictionary()
+        self._last: Loaded | None = None
 
     def read(self, region: Region, inputs: torch.Tensor) -> torch.Tensor:
         """ADC codes for DAC codes."""
@@ -94,24 +99,45 @@ class SimReads:
 
     def _read(self, region: Region, bank: Loaded, inputs: torch.Tensor, first: int) -> torch.Tensor:
         """Codes of inputs that all meet the same bank, shifted and added over bit planes."""
+        if self._last is not bank:
+            if self._fuses and self._last is not None:
+                # Layers are read in one go: codes are looked at layer by layer.
+                self._last.let_go()
+            self._last = bank
         if inputs.shape[3] == 1:
             # One vector a sample: side by side they are one product instead of many.
             turned = inputs.transpose(0, 3)
-            return self._read_planes(region, bank, turned, first).transpose(0, 3)
-        return self._read_planes(region, bank, inputs, first)
+            return self._in_parts(region, bank, turned, first).transpose(0, 3)
+        return self._in_parts(region, bank, inputs, first)
+
+    def _in_parts(
+        self, region: Region, bank: Loaded, inputs: torch.Tensor, first: int
+    ) -> torch.Tensor:
+        """Some vectors of a single sample after others, where their currents would be large."""
+        vectors = inputs.shape[3]
+        step = max(1, _AT_ONCE // bank.read_of_column.numel())
+        if inputs.shape[0] > 1 or vectors <= step:
+            return self._read_planes(region, bank, inputs, first)
+        codes = torch.empty(*bank.read_of_column.shape, vectors, device=self._device)[None]
+        for start in range(0, vectors, step):
+            part = inputs[:, :, :, start : start + step]
+            found = self._read_planes(region, bank, part, first + start)
+            codes[:, :, :, start : start + step] = found
+        return codes
 
     def _read_planes(
         self, region: Region, bank: Loaded, inputs: torch.Tensor, first: int
     ) -> torch.Tensor:
         weights = plane_weights(self._chip, region.signed)
         keys = None
-        if bank.noises:
+        if bank.noisy:
             count = inputs.shape[0] * inputs.shape[3]
             keys = vector_keys(self._key, region.number, first, count).to(self._device)
         if self._chip.dac.mode != "bit_serial":
             return self._read_once(region, bank, inputs, keys, Vectors(first, 0))
         batch, blocks, _, positions = inputs.shape
-        total = torch.zeros(batch, blocks, bank.g.shape[1], positions, device=self._device)
+        columns = bank.read_of_column.shape[1]
+        total = torch.zeros(batch, blocks, columns, positions, device=self._device)
         for plane, (weight, bits) in enumerate(driven_planes(inputs, weights)):
             codes = self._read_once(region, bank, bits, keys, Vectors(first, plane))
             total.add_(codes, alpha=weight)

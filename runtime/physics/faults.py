@@ -35,7 +35,8 @@ def draw_faults(
         line: (arrays, rows) numbers of their wordlines.
     """
     faults = chip.faults
-    draw = philox.uniform(seed, Stream.STUCK, cell)
+    sticks = max(faults.stuck_gmax_rate, faults.stuck_gmin_rate) > 0
+    draw = philox.uniform(seed, Stream.STUCK, cell) if sticks else np.ones(cell.shape)
     at_max = draw < faults.stuck_gmax_rate
     at_min = ~at_max & (draw < faults.stuck_gmax_rate + faults.stuck_gmin_rate)
     rows, cols = cell.shape[1:]

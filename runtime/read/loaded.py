@@ -7,9 +7,9 @@ conductances.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +18,7 @@ import torch
 
 from pimc.chip.converters import dac_limits, plane_full_scale
 from pimc.chip.design import Chip
-from pimc.runtime.die.bank import SQUARE, Bank
+from pimc.runtime.die.bank import SQUARE, Bank, NoiseBank
 from pimc.runtime.die.die import Die
 from pimc.runtime.die.fixed import Drives, FixedBank, Squares, fits
 from pimc.runtime.die.region import Region
@@ -40,6 +40,10 @@ def can_fuse(die: Die) -> bool:
     chip = die.attached()
     plain = not chip.physics.of_converters and set(terms_of(chip)) <= {SQUARE}
     return die.perfect or plain
+
+
+#: In place of what can be made again.
+_NONE = np.zeros((0, 0, 0), np.float32)
 
 
 @dataclass(frozen=True)
@@ -100,11 +104,49 @@ class Held:
         return Variances(own.clamp_min_(0.0), beside)
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """A bank as tensors, ready to multiply, rows last; and the converters behind it.
+class Matrices(NamedTuple):
+    """What drives are multiplied with, as tensors, rows last.
 
     Attributes:
+        g: (blocks, columns, rows) currents.
+        noises: of reads.
+    """
+
+    g: torch.Tensor
+    noises: tuple[LoadedNoise, ...]
+
+    @staticmethod
+    def of(bank: Bank, device: torch.device) -> Matrices:
+        """Those of a bank."""
+
+        def by_column(values: npt.NDArray[np.float32]) -> torch.Tensor:
+            turned = np.ascontiguousarray(values.transpose(0, 2, 1))
+            return torch.from_numpy(turned).to(device)
+
+        def noise(one: NoiseBank) -> LoadedNoise:
+            beside = one.reference_variance
+            return LoadedNoise(
+                one.power,
+                None if one.variance is None else by_column(one.variance),
+                None if beside is None else by_column(beside),
+            )
+
+        there = (one for one in bank.noises if one.variance is not None)
+        return Matrices(by_column(bank.g_us), tuple(noise(one) for one in there))
+
+    @staticmethod
+    def rounded(fixed: FixedBank, bank: Bank, device: torch.device) -> Matrices:
+        """Those of a bank with the numbers that fixed point can hold."""
+        return Matrices.of(fixed.rounded(bank), device)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A bank ready to multiply, and the converters behind it.
+
+    Attributes:
+        make: the matrices, eight bytes a cell.
+        noisy: reads have noise.
         fused: the same for the fused read; None where codes are too large for fixed point.
         drives: what wordlines get there; None where that is exact, as where terms of a
             laboratory's own make numbers of codes that are not whole.
@@ -115,8 +157,8 @@ class Loaded:
 
     die: Die
     signed: bool
-    g: torch.Tensor
-    noises: tuple[LoadedNoise, ...]
+    make: Callable[[], Matrices] = field(repr=False)
+    noisy: bool
     read_of_column: torch.Tensor
     reads: int
     adc: Adc
@@ -130,6 +172,16 @@ class Loaded:
     def chip(self) -> Chip:
         """The die's design."""
         return self.die.attached()
+
+    @cached_property
+    def matrices(self) -> Matrices:
+        """What drives are multiplied with; kept until it is let go."""
+        return self.make()
+
+    def let_go(self) -> None:
+        """Keep no matrices that can be made again."""
+        if self.fused is not None:
+            self.__dict__.pop("matrices", None)
 
     def currents(
         self, inputs: torch.Tensor, keys: torch.Tensor | None, at: Vectors
@@ -159,7 +211,8 @@ class Loaded:
             inputs = bent(self.drives, inputs)
         elif chip.dac.mode == "parallel" and not self.die.perfect:
             inputs = driven(inputs, dac_limits(chip, self.signed)[1], chip.cell.iv_alpha)
-        current = torch.matmul(self.g, inputs)
+        g, noises = self.matrices
+        current = torch.matmul(g, inputs)
         if self.curved is not None:
             current.add_(self.curved.beyond(unbent))
         if keys is None:
@@ -170,12 +223,12 @@ class Loaded:
             self.held.variances(noise, inputs)
             if self.held is not None and noise.power == SQUARE
             else noise.of(noise_drive(chip, self.signed, inputs, noise.power))
-            for noise in self.noises
+            for noise in noises
         ]
         variance = _total([part.own for part in parts])
         common = _total([part.common for part in parts])
         if variance is not None:
-            columns, first = self.g.shape[1], plane * len(self.g) * pairs(self.g.shape[1])
+            columns, first = g.shape[1], plane * len(g) * pairs(g.shape[1])
             current.add_(_noise(variance, keys, first, pairs(columns)))
         if common is not None:
             first = READ_REFERENCE + plane * common.shape[1] * common.shape[2]
@@ -199,13 +252,6 @@ class Loader:
 
     def __call__(self, region: Region, bank: Bank) -> Loaded:
         """What a bank is read with."""
-
-        def by_column(values: npt.NDArray[np.float32] | None) -> torch.Tensor | None:
-            if values is None:
-                return None
-            turned = np.ascontiguousarray(values.transpose(0, 2, 1))
-            return torch.from_numpy(turned).to(self.device)
-
         chip = self.die.attached()
         adc, fused = Adc.of(self.die, region, self.device), None
         drives: Drives | None = None
@@ -217,18 +263,17 @@ class Loader:
             fused = FusedBank(fixed, adc, bank.read_of_column)
             if own is None:
                 drives, held = of_region, Held.of(fixed, self.device)
-            bank = fixed.rounded(bank)
-        noises = [(SQUARE, bank.variance, bank.reference_variance)]
-        noises += [(n.power, n.variance, n.reference_variance) for n in bank.others]
-        current = by_column(bank.g_us)
-        assert current is not None
+            # Whole numbers take less, and the fused read needs no others.
+            rest = replace(bank, g_us=_NONE, variance=None, reference_variance=None)
+            make = partial(Matrices.rounded, fixed, rest, self.device)
+        else:
+            made = Matrices.of(bank, self.device)
+            make = partial(_as_made, made)
         return Loaded(
             self.die,
             region.signed,
-            current,
-            tuple(
-                LoadedNoise(p, by_column(v), by_column(r)) for p, v, r in noises if v is not None
-            ),
+            make,
+            any(noise.variance is not None for noise in bank.noises),
             torch.from_numpy(bank.read_of_column).to(self.device),
             bank.reads,
             adc,
@@ -238,6 +283,10 @@ class Loader:
             own,
             CurvedWires.of(bank, chip, region.signed, self.device),
         )
+
+
+def _as_made(made: Matrices) -> Matrices:
+    return made
 
 
 def _total(parts: Sequence[torch.Tensor | None]) -> torch.Tensor | None:

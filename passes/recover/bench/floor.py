@@ -72,6 +72,7 @@ def floor_of(bench: Bench, image: Image) -> Floor:
     """
     session = _reading(bench, image)
     found = network_outputs(session, bench.held_out, bench.progress, "estimating the floor")
+    bench.memory.tidy()  # banks are made of what is many times as large
     return Floor(
         float(bench.goal.loss(found, bench.wanted)),
         bench.goal.agreement(found, bench.wanted),
@@ -107,6 +108,7 @@ def _costs(bench: Bench, image: Image, session: Session) -> tuple[LayerCost, ...
         parts.append(values)
         runs.append(_each_alone(session, teacher, feed, shelf, names))
         order = list(dict.fromkeys(name for name, _ in shelf.places))
+    bench.memory.tidy()
     wanted = _together(bench, parts, names)
     met = saturation_of(session.device)
     costs: dict[str, LayerCost] = {}

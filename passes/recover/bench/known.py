@@ -41,8 +41,9 @@ MIN_HELD_OUT = 32
 #: How many times the outputs of the largest layer are held while gradients are worked out, beside
 #: those of all layers in both networks, and while columns are fitted.
 _HELD_TRAINING, _HELD_FITTING = 4, 5
-#: What is held of a cell: its estimate, its state, and copies of both at the end of a step.
-_CELL_BYTES = 100
+#: What is held of a cell beside the die: its estimate (25), banks, both networks, and a copy of the
+#: die's state at the end of a step; before, the two dies that the floor is estimated with.
+_CELL_BYTES = 55
 #: All else: compiled code, systems that are solved.
 _BESIDE_BYTES = 150 << 20
 #: Held-out samples on which the layers' errors are measured.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -34,10 +34,6 @@ class Clipping:
         """
         current = self.codes.mean(dim=0).transpose(1, 2) * self.lsb
         return self._single(current, found) if len(self.weights) == 1 else self._sum(current, found)
-
-    def of_columns(self, part: slice) -> Clipping:
-        """The same for some columns."""
-        return replace(self, codes=self.codes[:, :, part], lsb=self.lsb[:, :, part])
 
     def _expected(self, driven: torch.Tensor, found: torch.Tensor) -> torch.Tensor:
         rows = driven.shape[2]

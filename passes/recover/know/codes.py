@@ -31,29 +31,27 @@ def identify(
 ) -> CellEstimate:
     """The estimate brought up to date with a capture of codes."""
     chip, signed = image.chip, layer.input_signed
-    codes = torch.from_numpy(capture.codes.astype(np.float64))
     inputs = torch.from_numpy(capture.inputs.astype(np.float64)).transpose(1, 2)
     lsb = torch.from_numpy(np.broadcast_to(layer.lsb_us, estimate.offset.shape).astype(np.float64))
     lsb = lsb[:, None, :]
-    single, noise = _noise(codes, lsb, rounding_variance(chip, signed))
-    clipping = Clipping(codes, lsb, inputs, plane_weights(chip, signed), adc_limits(chip, signed))
+    rounding, weights = rounding_variance(chip, signed), plane_weights(chip, signed)
     mean = torch.from_numpy(estimate.mean_us)
     variance = torch.from_numpy(estimate.variance)
-    rank = rank_of(inputs, estimate)
+    rank, driven = rank_of(inputs, estimate), inputs
     if chip.adc.offset_error_lsb:
         spread_of_offset = (chip.adc.offset_error_lsb * lsb) ** 2
-        each = sum(clipping.weights)
+        each = sum(weights)
         inputs, mean, variance = with_offset(inputs, mean, variance, each, spread_of_offset)
-    passes = _CLIP_PASSES if len(clipping.weights) == 1 else _CLIP_PASSES_OF_SUMS
-    parts = [
-        _filled_in(
-            Regression.of(inputs, *(values[:, :, part] for values in (mean, variance, noise))),
-            clipping.of_columns(part),
-            passes,
-        )
-        for part in in_parts(mean)
-    ]
-    found, spread = (torch.cat(values, dim=2) for values in zip(*parts, strict=True))
+    passes = _CLIP_PASSES if len(weights) == 1 else _CLIP_PASSES_OF_SUMS
+    found, spread = torch.empty_like(mean), torch.empty_like(variance)
+    single = torch.empty_like(lsb)
+    for part in in_parts(mean):
+        # Codes of all columns take a quarter of that as they were captured.
+        codes = torch.from_numpy(capture.codes[:, :, part].astype(np.float64))
+        single[:, :, part], noise = _noise(codes, lsb[:, :, part], rounding)
+        clipping = Clipping(codes, lsb[:, :, part], driven, weights, adc_limits(chip, signed))
+        regression = Regression.of(inputs, mean[:, :, part], variance[:, :, part], noise)
+        found[:, :, part], spread[:, :, part] = _filled_in(regression, clipping, passes)
     rows = estimate.mean_us.shape[1]
     offset = found[:, rows].numpy() if found.shape[1] > rows else estimate.offset
     return replace(

@@ -8,8 +8,9 @@ all of their cells, and are named as lines. What is found is a fault map that ``
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,8 @@ _SILENT = 0.25
 _LOW = 0.9
 #: How near a cell must be to a conductance to be stuck at it, as a part of the range.
 _NEAR = 0.1
+#: Cells that are looked at together.
+_AT_ONCE = 1 << 21
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Findings:
 def findings(image: Image, estimates: Mapping[int, CellEstimate]) -> Findings:
     """Name what is wrong with the cells of a die."""
     cells = _Cells.of(image, estimates)
-    dead_rows = cells.silent_rows()
+    dead_rows = cells.silent_rows(image, estimates)
     kind = cells.kinds(image)
     dead_cols = cells.empty_cols(image, kind, dead_rows)
     single = cells.stuck & ~dead_rows[:, :, None] & ~dead_cols[:, None, :]
@@ -77,24 +80,37 @@ def findings(image: Image, estimates: Mapping[int, CellEstimate]) -> Findings:
         Fault(int(a), int(r), int(c), _KINDS[kind[a, r, c]])
         for a, r, c in np.argwhere(single & (kind >= 0))
     ]
-    by_layer, before, away, unspanned = {}, [], [], {}
-    for layer in image.layers:
-        known = estimates[layer.index]
-        by_layer[layer.name] = known.variance[known.present]
-        sound = known.present & ~stuck(image, layer, known)
-        away.append(known.error_us[sound] ** 2)
-        before.append(prior(image, layer).variance[known.present])
-        rows = known.present.any(axis=2).sum(axis=1)
-        unspanned[layer.name] = int(np.maximum(rows - known.rank, 0).sum())
+    off_target = int((single & (kind < 0)).sum())
+    known = {layer.name: estimates[layer.index] for layer in image.layers}
+    total = sum(int(each.present.sum()) for each in known.values())
+    squares = (
+        each.error_us[each.present & ~stuck(image, layer, each)] ** 2
+        for layer, each in zip(image.layers, known.values(), strict=True)
+    )
+    before = (prior(image, layer) for layer in image.layers)
     return Findings(
         tuple(faults),
-        int((single & (kind < 0)).sum()),
-        {name: _rms(variance) for name, variance in by_layer.items()},
-        _rms(np.concatenate(away)),
-        _rms(np.concatenate([*by_layer.values()])),
-        _rms(np.concatenate(before)),
-        unspanned,
+        off_target,
+        {name: _rms(each.variance[each.present]) for name, each in known.items()},
+        _rms(_together(squares, total)),
+        _rms(_together((each.variance[each.present] for each in known.values()), total)),
+        _rms(_together((each.variance[each.present] for each in before), total)),
+        {name: _unspanned(each) for name, each in known.items()},
     )
+
+
+def _unspanned(known: CellEstimate) -> int:
+    rows = known.present.any(axis=2).sum(axis=1)
+    return int(np.maximum(rows - known.rank, 0).sum())
+
+
+def _together(parts: Iterable[Array64], most: int) -> Array64:
+    """Values of all layers, ``most`` at most: to concatenate them would hold all of them twice."""
+    found, end = np.empty(most), 0
+    for part in parts:
+        start, end = end, end + len(part)
+        found[start:end] = part
+    return found[:end]
 
 
 def _rms(variance: Array64) -> float:
@@ -112,44 +128,54 @@ class _Cells:
     used: npt.NDArray[np.bool_] = field(repr=False)
     stuck: npt.NDArray[np.bool_] = field(repr=False)
     mean_us: Array64 = field(repr=False)
-    target_us: Array64 = field(repr=False)
 
     @staticmethod
     def of(image: Image, estimates: Mapping[int, CellEstimate]) -> _Cells:
         shape = image.levels.shape
-        maps = {name: np.zeros(shape) for name in ("used", "stuck", "mean", "target")}
+        found = _Cells(np.zeros(shape, np.bool_), np.zeros(shape, np.bool_), np.zeros(shape))
         for layer in image.layers:
-            known, address = estimates[layer.index], image.cells(layer)
-            here = known.present
-            values = {
-                "used": here,
-                "stuck": stuck(image, layer, known),
-                "mean": known.mean_us - reference_error(known, image, layer),
-                "target": known.target_us,
-            }
-            for name, value in values.items():
-                maps[name].reshape(-1)[address[here]] = value[here]
-        return _Cells(maps["used"] > 0, maps["stuck"] > 0, maps["mean"], maps["target"])
+            known = estimates[layer.index]
+            here, address = known.present, image.cells(layer)[known.present]
+            mean_us = known.mean_us - reference_error(known, image, layer)
+            found.used.reshape(-1)[address] = True
+            found.stuck.reshape(-1)[address] = stuck(image, layer, known)[here]
+            found.mean_us.reshape(-1)[address] = mean_us[here]
+        return found
 
-    def silent_rows(self) -> npt.NDArray[np.bool_]:
+    def silent_rows(
+        self, image: Image, estimates: Mapping[int, CellEstimate]
+    ) -> npt.NDArray[np.bool_]:
         """(arrays, rows) wordlines on which no cell answers."""
-        asked = (self.target_us**2).sum(axis=2)
-        answered = (self.mean_us**2).sum(axis=2)
+        target_us = np.zeros(self.mean_us.shape)
+        for layer in image.layers:
+            known = estimates[layer.index]
+            here = known.present
+            target_us.reshape(-1)[image.cells(layer)[here]] = known.target_us[here]
+        asked, answered = (
+            np.concatenate([(values[some] ** 2).sum(axis=2) for some in _parts(values)])
+            for values in (target_us, self.mean_us)
+        )
         enough = self.used.sum(axis=2) >= _LINE_CELLS
         return np.asarray(enough & (asked > 0) & (answered < _SILENT * asked))
 
     def empty_cols(
-        self, image: Image, kind: npt.NDArray[np.int64], dead_rows: npt.NDArray[np.bool_]
+        self, image: Image, kind: npt.NDArray[np.int8], dead_rows: npt.NDArray[np.bool_]
     ) -> npt.NDArray[np.bool_]:
         """(arrays, cols) bitlines that carry no current, wordlines that drive none left out."""
         seen = self.used & ~dead_rows[:, :, None]
         count = seen.sum(axis=1)
         low = (seen & (kind >= 0) & (kind < _KINDS.index("stuck_gmax"))).sum(axis=1)
-        held = np.where(seen, self.mean_us + image.chip.reference_us, 0.0).sum(axis=1)
+        reference_us = image.chip.reference_us
+        held = np.concatenate(
+            [
+                np.where(seen[some], self.mean_us[some] + reference_us, 0.0).sum(axis=1)
+                for some in _parts(seen)
+            ]
+        )
         empty = held < count * image.chip.cell.g_min_us / 2
         return np.asarray((count >= _LINE_CELLS) & (low >= _LOW * count) & empty)
 
-    def kinds(self, image: Image) -> npt.NDArray[np.int64]:
+    def kinds(self, image: Image) -> npt.NDArray[np.int8]:
         """Which of the conductances each cell sits at, as numbers of ``_KINDS``; else −1.
 
         A cell without current cannot be told from one at G_min where that is near zero.
@@ -157,7 +183,16 @@ class _Cells:
         levels = np.asarray(image.chip.cell.g_levels_us)
         within = _NEAR * np.ptp(levels)
         at = np.array([0.0 if levels[0] > 2 * within else -np.inf, levels[0], levels[-1]])
-        away = np.abs((self.mean_us + image.chip.reference_us)[..., None] - at)
-        nearest = away.argmin(axis=-1)
-        near = away.min(axis=-1) <= within
-        return np.where(near & self.used, nearest, -1)
+        found = np.empty(self.used.shape, np.int8)
+        for some in _parts(found):
+            held = self.mean_us[some] + image.chip.reference_us
+            away = np.abs(held[..., None] - at)
+            near = (away.min(axis=-1) <= within) & self.used[some]
+            found[some] = np.where(near, away.argmin(axis=-1), -1)
+        return found
+
+
+def _parts(values: npt.NDArray[Any]) -> Iterator[slice]:
+    """Some arrays after others."""
+    step = max(1, _AT_ONCE // max(values[:1].size, 1))
+    return (slice(start, start + step) for start in range(0, len(values), step))

@@ -14,6 +14,7 @@ from pimc.passes.recover.bench.bench import Bench
 from pimc.passes.recover.bench.floor import outputs_noise
 from pimc.passes.recover.bench.judge import judge
 from pimc.passes.recover.bench.state import State
+from pimc.passes.recover.estimate import CellEstimate
 from pimc.passes.recover.know.codes import identify
 from pimc.passes.recover.know.outputs import identify_outputs
 from pimc.passes.recover.know.sums import identify_sums
@@ -45,14 +46,18 @@ def learn(
     record = options.record if captured is None else captured.record
     if record == "outputs":
         state = _from_outputs(bench, state, {} if captured is None else captured.outputs)
-    elif captured is None:
-        layers = layer_by_layer(
-            bench.session(state), bench.train, options, only=only, progress=bench.progress
-        )
-        state = _from_layers(bench, state, layers)
     else:
-        known = list(captured.layers.items())
-        state = _from_layers(bench, state, bench.progress(known, "identifying cells"))
+        known: Iterable[tuple[int, LayerCapture]]
+        if captured is None:
+            known = layer_by_layer(
+                bench.session(state), bench.train, options, only=only, progress=bench.progress
+            )
+        else:
+            known = bench.progress(list(captured.layers.items()), "identifying cells")
+        # Nobody else holds what was known of the cells, so it goes layer by layer.
+        estimates, state = dict(state.estimates), replace(state, estimates={})
+        _from_layers(bench, state, estimates, known)
+        state = replace(state, estimates=estimates)
     state = replace(state, learnt=state.learnt + 1)
     return state if bench.has_chip else judge(bench, state, "as captured")
 
@@ -76,10 +81,18 @@ def _require_fresh(bench: Bench, state: State) -> None:
         )
 
 
-def _from_layers(bench: Bench, state: State, captured: Iterable[tuple[int, LayerCapture]]) -> State:
-    """From the codes of tiles, or from the sums of layers; one after the other is looked at."""
+def _from_layers(
+    bench: Bench,
+    state: State,
+    estimates: dict[int, CellEstimate],
+    captured: Iterable[tuple[int, LayerCapture]],
+) -> None:
+    """From the codes of tiles, or from the sums of layers; one after the other is looked at.
+
+    Args:
+        estimates: what was known, which goes as more is known.
+    """
     bound = bench.session(state).layers
-    estimates = dict(state.estimates)
     for index, record in captured:
         layer, known = state.image.layers[index], estimates[index]
         estimates[index] = (
@@ -87,7 +100,6 @@ def _from_layers(bench: Bench, state: State, captured: Iterable[tuple[int, Layer
             if len(record.codes)
             else identify_sums(known, state.image, bound[layer.name], record)
         )
-    return replace(state, estimates=estimates)
 
 
 def _from_outputs(

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from pimc.passes.recover.bench.bench import Bench, Step
 from pimc.passes.recover.bench.judge import judge
-from pimc.passes.recover.bench.state import NO_WRITES, State, Writes
+from pimc.passes.recover.bench.state import NO_WRITES, Least, State, Writes
 from pimc.passes.recover.estimate import prior, rewritten
 from pimc.passes.recover.recovery import Stage
 from pimc.passes.recover.steps.correcting import correct
@@ -83,23 +83,25 @@ def write_and_look(bench: Bench, state: State) -> State:
     cells, _, number = state.proposed
     if not len(cells):
         return state.on_best()
-    before, first = state, len(state.stages)
-    state = write_proposed(bench, state)
-    estimates = dict(state.estimates)
-    touched = []
+    first, kept, least = len(state.stages), state.kept, state.least
+    before = None if bench.has_chip else state
+    estimates, state = dict(state.estimates), write_proposed(bench, replace(state, estimates={}))
+    touched, asked = [], np.zeros(state.image.levels.size, np.bool_)
+    asked[cells] = True
     for layer in state.image.layers:
-        changed = np.isin(state.image.cells(layer), cells)
+        address, index = state.image.cells(layer), layer.index
+        changed = (address >= 0) & asked[address]
         if changed.any():
-            touched.append(layer.index)
-            known = estimates[layer.index]
-            estimates[layer.index] = rewritten(known, state.image, layer, changed)
-    state = replace(state, estimates=estimates)
+            touched.append(index)
+            estimates[index] = rewritten(estimates[index], state.image, layer, changed)
+    states = [replace(state, estimates=estimates)]
+    del estimates, state  # what is known of a layer goes as more is known
     if bench.has_chip:
-        state = learn(bench, state, only=touched, number=number)
-    least = None if before.kept is None else before.kept.loss
-    state = correct(bench, state, f"rewriting, round {number}", len(cells), least)
-    paid = _paid(before, state.stages[first:])
-    if not paid and not bench.has_chip:
+        states.append(learn(bench, states.pop(), only=touched, number=number))
+    loss = None if kept is None else kept.loss
+    state = correct(bench, states.pop(), f"rewriting, round {number}", len(cells), loss)
+    paid = _paid(least, state.stages[first:])
+    if not paid and before is not None:
         return _taken_back(before, state.stages[first:])
     return state.paying(first, paid)
 
@@ -123,16 +125,16 @@ def worn_cells(bench: Bench, state: State, cells: npt.NDArray[np.int64]) -> npt.
     return worn(bench.device, cells, limit, state.all_writes()[:, 0])
 
 
-def _paid(before: State, stages: Sequence[Stage]) -> bool:
+def _paid(before: Least | None, stages: Sequence[Stage]) -> bool:
     """Whether the best of what came of writes serves as well as the best before them.
 
     It may be worse by as much as the held-out samples leave open, one standard error of the
     difference: else few samples would end writing that pays.
     """
-    if before.least is None:
+    if before is None:
         return True
     best = min(stages, key=lambda stage: stage.loss)
-    return best.loss - before.least.loss <= (best.away_error or 0.0)
+    return best.loss - before.loss <= (best.away_error or 0.0)
 
 
 def writing_ended(state: State) -> bool:

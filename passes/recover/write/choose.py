@@ -12,14 +12,14 @@ rows: each takes what gains at least so much, r following at once, the next one 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from pimc.image.image import Image, ImageLayer
 from pimc.passes.recover.estimate import CellEstimate
-from pimc.passes.recover.write.greedy import Found, sweep
+from pimc.passes.recover.write.greedy import Columns, Found, sweep
 from pimc.passes.recover.write.influence import Influence
 from pimc.passes.recover.write.problem import Problem, most_a_column
 
@@ -48,6 +48,29 @@ class Proposal:
     levels: npt.NDArray[np.uint16] = field(repr=False)
 
 
+#: Gains, addresses and levels.
+_Writes = tuple[Array64, Ints, Ints]
+
+
+class _Part(NamedTuple):
+    """Some columns of a layer.
+
+    Attributes:
+        address: (groups, cols, rows, planes) of the cells.
+    """
+
+    columns: Columns
+    address: Ints
+    room: Found
+
+    def swept(self, least: float) -> tuple[Array64, Ints, Ints, Ints]:
+        """The writes of one sweep that gain at least so much, and the rows of their weights."""
+        room = self.room
+        count = sweep(self.columns, least, room)
+        place = np.unravel_index(room.place[:count], self.address.shape)
+        return room.gain[:count].copy(), self.address[place], room.level[:count].copy(), place[2]
+
+
 def propose(
     image: Image,
     layer: ImageLayer,
@@ -65,26 +88,28 @@ def propose(
         again: cells may be written once more to the level they were asked to hold.
         worn: (blocks, rows, columns) cells that endure no further write.
     """
-    problem = Problem.of(image, layer, estimate, influence, again)
-    if worn is not None:
-        problem.open_ &= ~layer.by_weight(worn)
     most = most_a_column(layer.rows * layer.planes, share) * layer.groups * layer.cols
-    limit = problem.best(influence.sensitivity)
+    parts: list[_Part] = []
+    limit = 0.0
+    for some, problem in Problem.parts(image, layer, estimate, influence, again):
+        if worn is not None:
+            problem.open_ &= ~layer.by_weight(worn)[:, :, some]
+        worth = influence.sensitivity[:, some]
+        limit = max(limit, problem.best(worth))
+        columns = problem.columns(worth)
+        parts.append(_Part(columns, problem.address.swapaxes(1, 2), Found.of(columns)))
     if limit <= 0:
         return Proposal(layer.index, np.empty(0), np.empty(0, np.int64), np.empty(0, np.uint16))
     # Layers are compared by gain: all take the same steps.
     step = int(np.floor(np.log2(limit)))
-    columns = problem.columns(influence.sensitivity)
-    address, room = problem.address.swapaxes(1, 2).reshape(-1), Found.of(columns)
-    sweeps: list[tuple[Array64, Ints, Ints]] = []
+    sweeps: list[_Writes] = []
     ceiling = np.inf
     for power in range(step, step - _SWEEPS, -1):
-        count = sweep(columns, 2.0**power, room)
-        gain, place, levels = room.gain[:count], room.place[:count], room.level[:count]
-        rows = place // layer.planes % layer.rows
+        found = [part.swept(2.0**power) for part in parts]
+        gain, cells, levels, rows = (np.concatenate(each) for each in zip(*found, strict=True))
         # A write is worth no more than those of the sweeps before, which it may need.
         order = np.argsort(rows, kind="stable")
-        sweeps.append((np.minimum(gain, ceiling)[order], address[place][order], levels[order]))
+        sweeps.append((np.minimum(gain, ceiling)[order], cells[order], levels[order]))
         ceiling = 2.0**power
         if sum(len(cells) for _, cells, _ in sweeps) >= most:
             break

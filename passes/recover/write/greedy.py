@@ -43,7 +43,7 @@ class Columns(NamedTuple):
     held_us: Array64
     spread: Array64
     open_: npt.NDArray[np.bool_]
-    barred: Ints
+    barred: npt.NDArray[np.int16]
     unit: Array64
     worth: Array64
     levels_us: Array64

@@ -5,8 +5,9 @@ The formulas are those of :mod:`pimc.passes.recover.write.choose`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +21,12 @@ __all__ = ["Problem", "most_a_column"]
 
 Array64 = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-Number = TypeVar("Number", np.float64, np.int64, np.bool_)
+Number = TypeVar("Number", np.float64, np.int16, np.bool_)
 
 #: A layer (of digital weights, a column) may get so many times the average share of a round.
 _DEPTH = 4.0
+#: Cells that are prepared at once: what it takes on the way is a hundred bytes each.
+_AT_ONCE = 1 << 22
 
 
 @dataclass(eq=False)
@@ -62,37 +65,73 @@ class Problem:
         Args:
             again: cells may be written once more to the level they were asked to hold.
         """
-        book, chip, cells = image.codebook_of(layer), image.chip, image.cells(layer)
-        common = reference_error(estimate, image, layer)
+        ((_, found),) = Problem.parts(image, layer, estimate, influence, again, whole=True)
+        return found
 
-        held = layer.by_weight(estimate.mean_us - common)
-        shape = (layer.groups, 1, layer.cols)
-        effective = held @ book.coefficients - book.pedestal_us(layer.zero).reshape(shape)
-        if layer.residual is not None:
-            effective = effective + layer.residual / layer.scale.reshape(shape)
-        wanted = np.asarray(layer.teacher_weight, np.float64)
-        image_of = influence.moments @ effective
-        power = np.einsum("gkn,gkn->gn", effective, image_of)
-        match = np.einsum("gkn,gkn->gn", wanted, image_of)
-        fallback = (layer.scale * layer.gain).astype(np.float64).reshape(match.shape)
-        # A column that is stored with its sign turned has a negative gain.
-        fits = match * np.sign(fallback) > 0
-        fit = np.where(fits, match / np.where(power > 0, power, 1.0), fallback)[:, None, :]
+    @staticmethod
+    def parts(
+        image: Image,
+        layer: ImageLayer,
+        estimate: CellEstimate,
+        influence: Influence,
+        again: bool = True,
+        *,
+        whole: bool = False,
+    ) -> Iterator[tuple[slice, Problem]]:
+        """The layer as it is known to be, some columns after others where it is large.
+
+        Columns share H and nothing else. Those of several groups stay together.
+
+        Args:
+            again: as of :meth:`of`.
+            whole: all columns together, however many.
+        """
+        book, chip = image.codebook_of(layer), image.chip
+        common = reference_error(estimate, image, layer)
+        sound = ~stuck(image, layer, estimate) & estimate.present
+        teacher = layer.teacher_weight
+        assert teacher is not None  # no recovery without it
+        pedestal = book.pedestal_us(layer.zero).reshape(layer.groups, 1, layer.cols)
+        scale = layer.scale.reshape(pedestal.shape)
+        address, gain = layer.by_weight(image.cells(layer)), layer.scale * layer.gain
         sigma = chip.redrawn_us(np.asarray(chip.cell.g_levels_us))
-        sound = ~stuck(image, layer, estimate)
-        return Problem(
-            held_us=held + book.reference_us,
-            spread=layer.by_weight(estimate.variance),
-            open_=layer.by_weight(sound & estimate.present).copy(),
-            address=layer.by_weight(cells),
-            barred=None if again else layer.by_weight(image.levels.reshape(-1)[cells]),
-            fit=fit,
-            unit=fit[..., None] * book.coefficients,
-            residual_pull=influence.moments @ (fit * effective - wanted),
-            moments=influence.moments,
-            levels_us=np.asarray(chip.cell.g_levels_us, np.float64),
-            sigma_us=sigma,
-        )
+        whole = whole or layer.groups > 1
+        step = layer.cols if whole else max(1, _AT_ONCE // (layer.rows * layer.planes))
+        for start in range(0, layer.cols, step):
+            some = slice(start, start + step)
+
+            def chosen(values: npt.NDArray[Any], some: slice = some) -> npt.NDArray[Any]:
+                return layer.by_weight(values)[:, :, some]
+
+            held = chosen(estimate.mean_us) - chosen(common)
+            effective = held @ book.coefficients - pedestal[:, :, some]
+            if layer.residual is not None:
+                effective = effective + layer.residual[:, :, some] / scale[:, :, some]
+            wanted = np.asarray(teacher[:, :, some], np.float64)
+            image_of = influence.moments @ effective
+            power = np.einsum("gkn,gkn->gn", effective, image_of)
+            match = np.einsum("gkn,gkn->gn", wanted, image_of)
+            fallback = gain.astype(np.float64).reshape(layer.groups, layer.cols)[:, some]
+            # A column that is stored with its sign turned has a negative gain.
+            fits = match * np.sign(fallback) > 0
+            fit = np.where(fits, match / np.where(power > 0, power, 1.0), fallback)[:, None, :]
+            levels = image.levels.reshape(-1)
+            yield (
+                some,
+                Problem(
+                    held_us=held + book.reference_us,
+                    spread=chosen(estimate.variance),
+                    open_=chosen(sound).copy(),
+                    address=address[:, :, some],
+                    barred=None if again else levels[address[:, :, some]],
+                    fit=fit,
+                    unit=fit[..., None] * book.coefficients,
+                    residual_pull=influence.moments @ (fit * effective - wanted),
+                    moments=influence.moments,
+                    levels_us=np.asarray(chip.cell.g_levels_us, np.float64),
+                    sigma_us=sigma,
+                ),
+            )
 
     def best(self, sensitivity: Array64) -> float:
         """What the best write gains.
@@ -111,8 +150,8 @@ class Problem:
             held_us=_by_column(self.held_us),
             spread=_by_column(self.spread),
             open_=_by_column(self.open_),
-            barred=_by_column(np.full_like(self.address, -1) if self.barred is None
-                              else self.barred.astype(np.int64)),
+            barred=_by_column(np.full(self.address.shape, -1, np.int16) if self.barred is None
+                              else self.barred.astype(np.int16)),
             unit=self.unit[:, 0].copy(),
             worth=sensitivity.copy(),
             levels_us=self.levels_us,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 from math import prod
 
 import numpy as np
@@ -10,10 +11,10 @@ import numpy.typing as npt
 
 from pimc.plan.records import Window
 from pimc.plan.vectors import output_size
+from pimc.runtime.die.fixed import Small
 from pimc.runtime.read.fused.records import CHUNK, COLUMNS, LANES, VECTORS, Rows, Shape
 
 Ints = npt.NDArray[np.int64]
-
 
 #: Channels in a number of the buffer of codes, and in one of the buffer of their squares.
 PAIR, QUAD = 2, 4
@@ -84,26 +85,28 @@ class Words:
         found: npt.NDArray[np.int32] = offsets.astype(np.int32)
         return found
 
-    def packed(
-        self, values: npt.NDArray[np.int16], parts: list[int], *, signed: bool
-    ) -> npt.NDArray[np.int32]:
+    def packed(self, values: Small, parts: list[int], *, signed: bool) -> npt.NDArray[np.int32]:
         """Values (blocks, wordlines, columns): block after block, as many columns as ``parts``."""
         blocks, height, columns = values.shape
-        padded = np.zeros((blocks, height + 1, sum(parts)), np.int16)
-        padded[:, :height, :columns] = values  # the last row stays 0: no wordline
-        cuts = np.cumsum(parts[:-1])
-        found = []
+        padded = np.zeros((height + 1, sum(parts)), np.int16)  # the last row is no wordline
+        channels, runs = self.row_of.shape[1], [(n, len(list(same))) for n, same in groupby(parts)]
+        found, end = np.empty(int(self.starts[-1]) * sum(parts), np.int32), 0
         for block in range(blocks):
             here = slice(self.starts[block], self.starts[block + 1])
-            chosen = padded[block, self.row_of[here]]
+            padded[:height, :columns] = values[block]
+            chosen = padded[self.row_of[here]]
             if signed:
                 chosen = chosen * self.sign[here, :, None].astype(np.int16)
-            kind = _PART[self.row_of.shape[1]]
-            for part in np.split(chosen, cuts, axis=2):
-                # words, columns, the channels of a word
-                lying = np.ascontiguousarray(part.transpose(0, 2, 1), dtype=kind)
-                found.append(lying.view(np.int32).reshape(-1))
-        return np.concatenate(found)
+            column = 0
+            for width, count in runs:
+                first, column = column, column + width * count
+                part = chosen[:, :, first:column].reshape(-1, channels, count, width)
+                # part after part: words, columns, the channels of a word
+                turned = part.transpose(2, 0, 3, 1)
+                lying = np.ascontiguousarray(turned, dtype=_PART[channels]).view(np.int32)
+                start, end = end, end + lying.size
+                found[start:end] = lying.reshape(-1)
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,11 +205,11 @@ class Layout:
         """The same, every column on its own."""
         return self.pairs.packed(values, [1] * values.shape[2], signed=True)
 
-    def packed_squares(self, values: npt.NDArray[np.int16]) -> npt.NDArray[np.int32]:
+    def packed_squares(self, values: Small) -> npt.NDArray[np.int32]:
         """(blocks, wordlines, columns) that squares of codes are multiplied with."""
         return self.quads.packed(values, widths(values.shape[2]), signed=False)
 
-    def packed_common(self, values: npt.NDArray[np.int16]) -> npt.NDArray[np.int32]:
+    def packed_common(self, values: Small) -> npt.NDArray[np.int32]:
         """The same, every column on its own."""
         return self.quads.packed(values, [1] * values.shape[2], signed=False)
 

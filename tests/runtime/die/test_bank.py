@@ -151,3 +151,22 @@ def test_a_region_beyond_the_die_is_refused() -> None:
     assert bank_of(die, Region("w", last, 1.0, True)).g_us.shape == (1, 1, 1)
     with pytest.raises(DeviceError, match="fewer arrays than the image uses"):
         bank_of(die, Region("w", last + 1, 1.0, True))
+
+
+@pytest.mark.parametrize("keys", [{}, {"array.wire_ohm": 2.0}, {"read_noise.relative": 0.0}],
+                         ids=["plain", "wires", "quiet"])  # fmt: skip
+def test_blocks_are_looked_at_in_parts_as_all_at_once(
+    keys: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    die = die_of("reference", **{**NOISE, **FAULTS, **keys, "cell.iv_alpha": 0.1})
+    whole = bank_of(die, region(), ir_drop="exact")
+    monkeypatch.setattr("pimc.runtime.die.bank._AT_ONCE", 1)
+    parts = bank_of(die, region(), ir_drop="exact")
+    assert len(whole.curved) == 3 * bool(keys.get("array.wire_ohm"))
+    for name, value in vars(whole).items():
+        found = getattr(parts, name)
+        if name == "curved":
+            assert [one.block for one in found] == [one.block for one in value]
+            assert all(np.array_equal(a.g_us, b.g_us) for a, b in zip(found, value, strict=True))
+        else:
+            assert np.array_equal(found, value), name

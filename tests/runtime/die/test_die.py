@@ -247,3 +247,25 @@ def test_dies_of_the_first_format_are_read_as_fresh(tmp_path: Path) -> None:
     assert loaded.clock_s == 0
     for name, value in vars(die.cells).items():
         assert np.array_equal(vars(loaded.cells)[name], value), name
+
+
+def test_arrays_are_drawn_and_written_in_parts_as_all_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chip = FAULTY.with_array(8, 6).with_(**{"faults.dead_row_rate": 0.1, "disturb.tau0_s": 1e-3})
+    levels = np.arange(7 * 48, dtype=np.uint16) % 16
+
+    def written() -> tuple[Die, np.ndarray]:
+        die = die_of(chip, 7)
+        die.age(5.0)
+        return die, die.program(np.arange(levels.size), levels)
+
+    whole, accepted = written()
+    for most in (1, 100, 150):
+        monkeypatch.setattr("pimc.runtime.die.die._AT_ONCE", most)
+        parts, same = written()
+        assert np.array_equal(same, accepted)
+        for name, value in vars(whole.cells).items():
+            assert np.array_equal(getattr(parts.cells, name), value), name
+    assert whole.cells.stuck.any()
+    assert not whole.cells.age_s.any()

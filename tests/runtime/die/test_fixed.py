@@ -210,3 +210,20 @@ def test_what_fits_is_whole_codes() -> None:
     assert fits(ten, False)
     assert fits(eleven, True)
     assert not fits(eleven, False)
+
+
+def test_blocks_are_rounded_in_parts_as_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    chip, bank = Chip.default(), bank_of()
+    bank.g_us[0] *= 3.0
+    whole = FixedBank.of(bank, chip, Drives.of(chip, True))
+    monkeypatch.setattr("pimc.runtime.die.fixed._AT_ONCE", 1)
+    parts = FixedBank.of(bank, chip, Drives.of(chip, True))
+    assert whole.typical is not None
+    assert parts.typical is not None
+    assert np.array_equal(parts.typical.rows, whole.typical.rows)
+    assert np.array_equal(parts.typical.columns, whole.typical.columns)
+    for one, other in ((parts, whole), (whole, parts)):
+        assert one.current.quantum == other.current.quantum
+        for name in ("g_us", "variance", "reference_variance"):
+            values = (getattr(fixed.rounded(bank), name) for fixed in (one, other))
+            assert np.array_equal(*values), name

@@ -310,3 +310,21 @@ def test_a_die_of_another_chip_is_refused() -> None:
     die = device_of(BASE).die
     with pytest.raises(DeviceError, match="other parameters"):
         SimDevice(die, BASE.with_sigma(0.2), 1)
+
+
+@pytest.mark.parametrize("mode", ["parallel", "bit_serial"])
+def test_vectors_are_read_in_parts_as_all_at_once(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has draws of its own."""
+    chip = NOISY.with_(**{"dac.mode": mode})
+    inputs = vectors(chip, True, 1, 9)
+    whole, where = device_of(chip), region()
+    first = [whole.read(where, inputs) for _ in range(2)]
+    monkeypatch.setattr("pimc.runtime.door.sim_reads._AT_ONCE", 4 * 10)
+    parts = device_of(chip)
+    for codes in first:
+        assert torch.equal(parts.read(where, inputs), codes)
+    assert not torch.equal(*first)
+    assert parts.reads == whole.reads
+    assert parts.saturation == whole.saturation

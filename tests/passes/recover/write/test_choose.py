@@ -299,3 +299,32 @@ def test_turned_columns_are_fitted_as_they_would_be_unturned(
             found.append(problem.fit * np.sign(layer.gain).reshape(problem.fit.shape))
         np.testing.assert_allclose(found[1], found[0], rtol=1e-5)
     assert any((layer.gain < 0).any() for layer in images[1].layers)
+
+
+def test_columns_are_looked_at_in_parts_as_all_at_once(
+    tiny_model, tiny_inputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = image_of(tiny_model, tiny_inputs, VARIANTS[0])
+    die = programmed(image).die
+    rng = np.random.default_rng(4)
+
+    def found() -> list[Proposal]:
+        return [
+            propose(
+                image, layer, known(image, die, layer), influence_of(layer),
+                share=0.3, again=again, worn=worn[layer.index],
+            )
+            for layer in image.layers
+            for again in (True, False)
+        ]  # fmt: skip
+
+    worn = {each.index: rng.random(image.cells(each).shape) < 0.2 for each in image.layers}
+    whole = found()
+    monkeypatch.setattr("pimc.passes.recover.write.problem._AT_ONCE", 1)
+    monkeypatch.setattr("pimc.passes.recover.estimate._AT_ONCE", 1)
+    parts = found()
+    assert sum(len(one.cells) for one in whole) > 100
+    for one, other in zip(parts, whole, strict=True):
+        np.testing.assert_allclose(one.gain, other.gain, rtol=1e-9)
+        assert np.array_equal(one.cells, other.cells)
+        assert np.array_equal(one.levels, other.levels)

@@ -29,7 +29,7 @@ def columns_of(seed: int, planes: int, barred: bool) -> Columns:
         held_us=levels_us[asked] + 3 * rng.standard_normal(shape),
         spread=rng.uniform(0.1, 9.0, shape),
         open_=rng.random(shape) < 0.9,
-        barred=asked if barred else np.full(shape, -1),
+        barred=(asked if barred else np.full(shape, -1)).astype(np.int16),
         unit=rng.standard_normal((groups, cols, planes)) / 10,
         worth=rng.uniform(0.1, 3.0, (groups, cols)),
         levels_us=levels_us,
