@@ -190,6 +190,7 @@ ELSEWHERE: dict[str, str] = {
     "runtime/ort/options.py": "tests/runtime/test_session_shape.py",
     "runtime/physics/faults.py": "tests/runtime/die/test_die.py",
     "runtime/physics/wires/block.py": "tests/runtime/physics/wires/test_grid.py",
+    "runtime/physics/wires/compiled.py": "tests/runtime/physics/wires/test_tiles.py",
     "runtime/read/digital_side.py": "tests/runtime/test_crossbar.py",
     "runtime/read/fused/draws.py": "tests/runtime/read/fused/test_layer.py",
     "runtime/read/fused/inputs.py": "tests/runtime/read/fused/test_layout.py",

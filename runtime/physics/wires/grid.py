@@ -1,7 +1,7 @@
 """What a whole array answers with, from blocks of cells that grow until they are the array.
 
-Nested dissection of the grid of cells: single cells become blocks of 2×2, 4×4 … and at last of the
-whole array, and what happens inside a block is never looked at again. That takes about 100 n³
+Nested dissection of the grid of cells: they become blocks of 8×8, 16×16 … and at last of the whole
+array, and what happens inside a block is never looked at again. That takes about 100 n³
 operations for n×n cells, nearly all of them in products of matrices; a sparse factorization has to
 be applied once a wordline on top.
 """
@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from pimc.runtime.physics.wires.block import SIDES, Block, ends, joined
-from pimc.runtime.physics.wires.stacks import stack_innermost
+from pimc.runtime.physics.wires.block import SIDES, Block, Side, ends, joined
+from pimc.runtime.physics.wires.tiles import grown
 
 Array64 = npt.NDArray[np.float64]
 
@@ -22,8 +22,6 @@ Array64 = npt.NDArray[np.float64]
 _TILES = (8, 16, 32)
 #: Tiles a side of what is made at once, for the sake of memory.
 _AT_ONCE = 5
-#: Cells a side from which blocks of a stack are matrices in a piece.
-_IN_A_PIECE = 4
 
 
 def answer(g: Array64, along_ohm: float, down_ohm: Array64) -> Array64:
@@ -70,8 +68,10 @@ class _Tiles:
     part: _Part
     blocks: Block
 
-    def at(self, row: int, column: int) -> Array64:
-        found: Array64 = self.blocks.s[row - self.part.bottom, column - self.part.left]
+    def between(self, row: int, column: int, answer: Side, given: Side) -> Array64:
+        """How one side of a tile answers to what another is given."""
+        whole = self.blocks.part(answer, given)
+        found: Array64 = whole[row - self.part.bottom, column - self.part.left]
         return found
 
 
@@ -119,7 +119,7 @@ class _Grid:
         g[: cells.shape[0], : cells.shape[1]] = cells
         down_ohm = np.zeros(len(g))
         down_ohm[: cells.shape[0]] = self.down_ohm[rows]
-        return _Tiles(part, _grown(g, self.along_ohm, down_ohm, side))
+        return _Tiles(part, grown(g, self.along_ohm, down_ohm, side))
 
     def _tile(self, tiles: _Tiles, row: int, column: int) -> Block:
         """One tile, without what nobody asks for and without cells that only fill it up."""
@@ -132,58 +132,12 @@ class _Grid:
         unused = {"east": column == columns - 1, "north": row == rows - 1}
         answers = [side for side in SIDES if not (unused | {"west": column == 0}).get(side)]
         given = [side for side in SIDES if not (unused | {"south": row == 0}).get(side)]
-        places = tiles.blocks.answers
-        kept = [
-            np.concatenate([np.arange(sizes[side]) + places[side].start for side in sides])
-            for sides in (answers, given)
-        ]
-        return Block(
-            tiles.at(row, column)[np.ix_(*kept)],
-            ends({side: sizes[side] for side in answers}),
-            ends({side: sizes[side] for side in given}),
-        )
-
-
-def _grown(g: Array64, along_ohm: float, down_ohm: Array64, side: int) -> Block:
-    """(rows/side, columns/side) blocks of side×side cells, from blocks of a single one."""
-    steps = side.bit_length() - 1
-    blocks = _cells(
-        _by_pairs(g, steps),
-        along_ohm,
-        _by_pairs(np.broadcast_to(down_ohm[:, None], g.shape), steps),
-    )
-    for step in range(steps):
-        if 1 << step == _IN_A_PIECE:
-            blocks = Block(np.ascontiguousarray(blocks.s), blocks.answers, blocks.given)
-        blocks = joined(*_pair(blocks), "east", "west")
-        blocks = joined(*_pair(blocks), "north", "south")
-    return blocks
-
-
-def _by_pairs(cells: Array64, steps: int) -> Array64:
-    """(2 columns, 2 rows, 2 pairs of columns, …, tiles of rows, of columns): pairs come first."""
-    rows, columns = (count >> steps for count in cells.shape)
-    digits = cells.reshape(rows, *[2] * steps, columns, *[2] * steps)
-    first = [axis for step in range(steps) for axis in (2 * steps + 1 - step, steps - step)]
-    return np.ascontiguousarray(digits.transpose(*first, 0, steps + 1))
-
-
-def _pair(blocks: Block) -> tuple[Block, Block]:
-    near, far = (Block(half, blocks.answers, blocks.given) for half in blocks.s)
-    return near, far
-
-
-def _cells(g: Array64, along_ohm: float, down_ohm: Array64) -> Block:
-    """Cells as blocks of their own: two wires, and a cell between."""
-    places = ends(dict.fromkeys(SIDES, 1))
-    # With the current i = k (V_west - V_south + along J_east - down J_north) through the cell.
-    k = g / (1.0 + g * (along_ohm + down_ohm))
-    drives = (-1.0, 1.0, along_ohm, -down_ohm)
-    s = stack_innermost(g.shape, 4, 4)
-    for row, column in np.ndindex(4, 4):
-        s[..., row, column] = k * drives[row] * drives[column]
-    for line, far, ohm in ((0, 3, down_ohm), (1, 2, along_ohm)):
-        s[..., line, far] -= 1.0
-        s[..., far, line] -= 1.0
-        s[..., far, far] -= ohm
-    return Block(s, places, places)
+        answered = ends({side: sizes[side] for side in answers})
+        driven = ends({side: sizes[side] for side in given})
+        # Slice by slice: an index of all ends takes five times as long.
+        s = np.empty([sum(sizes[side] for side in sides) for sides in (answers, given)])
+        for answer_side, to_rows in answered.items():
+            for given_side, to_columns in driven.items():
+                part = tiles.between(row, column, answer_side, given_side)
+                s[to_rows, to_columns] = part[: sizes[answer_side], : sizes[given_side]]
+        return Block(s, answered, driven)
