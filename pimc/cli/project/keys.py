@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-__all__ = ["ALWAYS", "COMMON", "DIES", "NEVER", "OF_CAPTURES", "OUTPUTS", "RIVALS", "SHARED", "STEPS"]
+__all__ = [
+    "ALWAYS",
+    "COMMON",
+    "DIES",
+    "NEVER",
+    "OF_CAPTURES",
+    "OUTPUTS",
+    "RIVALS",
+    "SHARED",
+    "STEPS",
+]
 
 _ON_CHIP = {"die": "die", "device": "device"}
 _IMAGE = {"image": "image"}
