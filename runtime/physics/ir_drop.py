@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from pimc.errors import UsageError
-from pimc.runtime.physics.wires.grid import answer
 
 Array64 = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating]
@@ -76,6 +75,9 @@ def nodal_us(g_us: Array64, wordlines: Ints, rows: int, wire_ohm: float) -> Arra
 
     Arguments as for :func:`first_order`.
     """
+    # Its loops are compiled: numba is loaded where wires are solved, and not for every command.
+    from pimc.runtime.physics.wires.grid import answer
+
     below_ohm = down_ohm(wordlines, rows, wire_ohm)
     effective: Array64 = 1e6 * answer(1e-6 * g_us[::-1], wire_ohm, below_ohm)[::-1]
     return effective
