@@ -148,6 +148,7 @@ ELSEWHERE: dict[str, str] = {
     "pimc/studies/spending/weigh.py": "tests/pimc/studies/spending/test_choice.py",
     "pimc/studies/sweep_columns.py": "tests/pimc/studies/test_sweep_table.py",
     "pimc/studies/tables/row_file.py": "tests/pimc/studies/test_sweep_table.py",
+    "pimc/work/jit.py": "tests/runtime/read/fused/test_jit.py",
     "pimc/work/processes.py": "tests/pimc/work/test_pool.py",
     "pimc/zoo/makers/basic_pitch.py": "tests/pimc/zoo/makers/test_published.py",
     "pimc/zoo/makers/fashion.py": "tests/pimc/zoo/test_get.py",

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from pimc.files.schema import tensor
 from pimc.image.image import Image, ImageLayer
+from pimc.work.parts import parts
 
 __all__ = [
     "STUCK_SIGMAS",
@@ -83,8 +84,7 @@ class CellEstimate:
 
     def parts(self) -> Iterator[slice]:
         """Some blocks after others: what is known of a block's cells does not depend on others."""
-        step = max(1, _AT_ONCE // max(self.present[:1].size, 1))
-        return (slice(start, start + step) for start in range(0, len(self.present), step))
+        return parts(len(self.present), self.present[:1].size, _AT_ONCE)
 
     def blocks(self, some: slice) -> CellEstimate:
         """What is known of the cells of some blocks."""

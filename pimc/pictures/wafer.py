@@ -140,7 +140,7 @@ def wafer_picture(
         axes.set_title(title)
     figure.colorbar(drawn, ax=pair, label=_named(metric))
     missing = sum(value is None for value in after)
-    worse = "orange: worse than the target, where less than half are"
+    worse = "orange: worse than the target, where at most half are"
     edge = worse if narrow else "orange edge: worse than the target"
     marks = [edge] if target is not None else []
     marks += [f"cross: not recovered ({missing})"] if missing else []

@@ -21,6 +21,7 @@ from pimc.runtime.physics.faults import Stuck, draw_faults, with_faults
 from pimc.runtime.physics.retention import aged_us
 from pimc.runtime.physics.streams import Stream
 from pimc.runtime.physics.writing import reference_us, verified, written_us
+from pimc.work.parts import parts
 
 __all__ = [
     "FORMAT",
@@ -153,8 +154,8 @@ class Die:
             notices where it did not: out of pulses, or stuck elsewhere.
         """
         # A draw depends on the cell and on no other, so cells may be written some after others.
-        parts = range(0, len(cells), _AT_ONCE)
-        taken = [self._write(cells[n : n + _AT_ONCE], levels[n : n + _AT_ONCE]) for n in parts]
+        together = parts(len(cells), 1, _AT_ONCE)
+        taken = [self._write(cells[some], levels[some]) for some in together]
         self.revision += 1
         return np.concatenate(taken) if taken else np.zeros(0, np.bool_)
 
@@ -287,13 +288,11 @@ class Die:
         )
         if self.perfect:
             return found
-        step = max(1, _AT_ONCE // (rows * cols))
-        for start in range(first, arrays, step):
-            end = min(start + step, arrays)
+        for here in parts(arrays - first, rows * cols, _AT_ONCE):
+            start, end = first + here.start, first + here.stop
             cell = np.arange(start * rows * cols, end * rows * cols).reshape(-1, rows, cols)
             line = np.arange(start * rows, end * rows).reshape(-1, rows)
             stuck, dead_row = draw_faults(chip, self.seed, cell, line)
-            here = slice(start - first, end - first)
             if stuck.any():  # what was never touched takes no memory
                 found.stuck[here] = stuck
             found.g_us[here] = with_faults(chip, stuck, virgin_us)

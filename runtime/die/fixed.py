@@ -25,6 +25,7 @@ from pimc.chip.converters import dac_limits, plane_full_scale
 from pimc.chip.design import Chip
 from pimc.runtime.die.bank import Bank
 from pimc.runtime.physics.iv import driven_by_code
+from pimc.work.parts import parts
 
 #: Largest DAC code that fixed-point banks are made for.
 LARGEST_CODE = 1023
@@ -122,8 +123,7 @@ class FixedColumns:
 
 def _parts(values: npt.NDArray[np.generic]) -> Iterator[slice]:
     """Some blocks after others."""
-    step = max(1, _AT_ONCE // max(values[:1].size, 1))
-    return (slice(start, start + step) for start in range(0, len(values), step))
+    return parts(len(values), values[:1].size, _AT_ONCE)
 
 
 def _quantum(values: Floats, largest: int) -> float:

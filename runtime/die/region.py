@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pimc.image.image import Image, ImageLayer
+from pimc.work.parts import parts
 
 Addresses = npt.NDArray[np.int64]
 
@@ -62,6 +63,5 @@ class Region:
         All that holds of a block's cells is found among them.
         """
         cells = self.cells
-        step = max(1, most // max(cells[:1].size, 1))
-        for start in range(0, len(cells), step):
-            yield replace(self, addresses=cells[start : start + step])
+        for some in parts(len(cells), cells[:1].size, most):
+            yield replace(self, addresses=cells[some])

@@ -23,6 +23,7 @@ from pimc.runtime.read.fused import Draws, FusedLayer
 from pimc.runtime.read.loaded import Loaded, can_fuse
 from pimc.runtime.read.noise import vector_keys
 from pimc.runtime.read.own import Vectors
+from pimc.work.parts import parts
 
 if TYPE_CHECKING:
     from pimc.runtime.door.sim import Tally
@@ -115,14 +116,13 @@ class SimReads:
     ) -> torch.Tensor:
         """Some vectors of a single sample after others, where their currents would be large."""
         vectors = inputs.shape[3]
-        step = max(1, _AT_ONCE // bank.read_of_column.numel())
-        if inputs.shape[0] > 1 or vectors <= step:
+        together = list(parts(vectors, bank.read_of_column.numel(), _AT_ONCE))
+        if inputs.shape[0] > 1 or len(together) <= 1:
             return self._read_planes(region, bank, inputs, first)
         codes = torch.empty(*bank.read_of_column.shape, vectors, device=self._device)[None]
-        for start in range(0, vectors, step):
-            part = inputs[:, :, :, start : start + step]
-            found = self._read_planes(region, bank, part, first + start)
-            codes[:, :, :, start : start + step] = found
+        for some in together:
+            part = inputs[:, :, :, some]
+            codes[:, :, :, some] = self._read_planes(region, bank, part, first + some.start)
         return codes
 
     def _read_planes(

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from pimc.chip.fault_map import Fault
 from pimc.image.image import Image
 from pimc.passes.recover.estimate import CellEstimate, prior, reference_error, stuck
+from pimc.work.parts import parts
 
 __all__ = ["Findings", "findings"]
 
@@ -194,5 +195,4 @@ class _Cells:
 
 def _parts(values: npt.NDArray[Any]) -> Iterator[slice]:
     """Some arrays after others."""
-    step = max(1, _AT_ONCE // max(values[:1].size, 1))
-    return (slice(start, start + step) for start in range(0, len(values), step))
+    return parts(len(values), values[:1].size, _AT_ONCE)

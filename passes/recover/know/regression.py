@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 
 from pimc.passes.recover.estimate import CellEstimate
+from pimc.work.parts import parts
 
 __all__ = ["Regression", "in_parts", "posterior", "rank_of", "with_offset"]
 
@@ -69,9 +70,7 @@ class Regression:
         blocks, columns, rows = precision.shape
         covariance = gram.new_empty(blocks, columns, rows, rows)
         # What it takes on the way is several times as much: some columns after the others.
-        step = max(1, _AT_ONCE // max(blocks * rows * rows, 1))
-        for start in range(0, columns, step):
-            some = slice(start, start + step)
+        for some in parts(columns, blocks * rows * rows, _AT_ONCE):
             system = gram[:, None] / noise[:, :, some].transpose(1, 2)[..., None]
             system.diagonal(dim1=-2, dim2=-1).add_(precision[:, some])
             covariance[:, some] = torch.cholesky_inverse(torch.linalg.cholesky(system))
@@ -110,5 +109,4 @@ def posterior(
 def in_parts(mean: torch.Tensor) -> list[slice]:
     """Columns of (blocks, rows, columns) whose systems fit into memory together."""
     blocks, rows, columns = mean.shape
-    step = max(1, _SOLVE_ELEMENTS // (blocks * rows * rows))
-    return [slice(start, start + step) for start in range(0, columns, step)]
+    return list(parts(columns, blocks * rows * rows, _SOLVE_ELEMENTS))

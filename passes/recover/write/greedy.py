@@ -12,12 +12,14 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pimc.runtime.read.fused.jit import compiled
+from pimc.work.jit import Compiler
 
 __all__ = ["Columns", "Found", "sweep"]
 
 Array64 = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+
+compiled = Compiler(__package__ or "").compiled
 
 #: What a bound may be short of by rounding.
 _SURELY = 1.0 - 1e-9

@@ -16,6 +16,7 @@ from pimc.image.image import Image, ImageLayer
 from pimc.passes.recover.estimate import CellEstimate, reference_error, stuck
 from pimc.passes.recover.write.greedy import Columns
 from pimc.passes.recover.write.influence import Influence
+from pimc.work.parts import parts
 
 __all__ = ["Problem", "most_a_column"]
 
@@ -95,10 +96,9 @@ class Problem:
         scale = layer.scale.reshape(pedestal.shape)
         address, gain = layer.by_weight(image.cells(layer)), layer.scale * layer.gain
         sigma = chip.redrawn_us(np.asarray(chip.cell.g_levels_us))
-        whole = whole or layer.groups > 1
-        step = layer.cols if whole else max(1, _AT_ONCE // (layer.rows * layer.planes))
-        for start in range(0, layer.cols, step):
-            some = slice(start, start + step)
+        each = layer.rows * layer.planes
+        most = each * layer.cols if whole or layer.groups > 1 else _AT_ONCE
+        for some in parts(layer.cols, each, most):
 
             def chosen(values: npt.NDArray[Any], some: slice = some) -> npt.NDArray[Any]:
                 return layer.by_weight(values)[:, :, some]

@@ -8,30 +8,13 @@ compiled takes about a second, once, and is kept on the disk.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from pimc.work.jit import Compiler
 
-from numba import njit
-
-Function = TypeVar("Function", bound=Callable[..., Any])
+_WIRES = Compiler(__package__ or "")
+outer, inner = _WIRES.contracted, _WIRES.inner_contracted
 
 
-def _compiled(function: Function) -> Function:
-    """Without the interpreter's lock; a product and a sum may become one rounding."""
-
-    def made(cache: bool) -> Any:
-        # Numba does not tell types of the option.
-        return cast(Any, njit)(
-            nogil=True, cache=cache, error_model="numpy", _nrt=False, fastmath={"contract"}
-        )(function)
-
-    try:
-        return cast(Function, made(cache=True))
-    except RuntimeError:  # nowhere to keep it: every process compiles for itself
-        return cast(Function, made(cache=False))
-
-
-@_compiled
+@inner
 def _add_one(s, a, b, count):
     """S + a bᵀ of ``count`` ends."""
     for r in range(count):
@@ -40,7 +23,7 @@ def _add_one(s, a, b, count):
             s[r, c] = s[r, c] + by * b[c]
 
 
-@_compiled
+@inner
 def _add_two(s, a, b, first, stop):
     """S + aᵀ b, a and b (2, ends), in some rows."""
     for r in range(first, stop):
@@ -49,7 +32,7 @@ def _add_two(s, a, b, first, stop):
             s[r, c] = s[r, c] + a0 * b[0, c] + a1 * b[1, c]
 
 
-@_compiled
+@inner
 def _add_eight(s, a, b, count):
     """S + aᵀ b of ``count`` ends, a and b (8, ends): S goes through the cache once."""
     for r in range(count):
@@ -60,7 +43,7 @@ def _add_eight(s, a, b, count):
             s[r, c] = half + a4 * b[4, c] + a5 * b[5, c] + a6 * b[6, c] + a7 * b[7, c]
 
 
-@_compiled
+@outer
 def mirror(stack):
     """Complete symmetric matrices, (rows, columns, ends, ends), of which the lower triangle is."""
     for row in range(stack.shape[0]):
@@ -71,7 +54,7 @@ def mirror(stack):
                     s[c, r] = s[r, c]
 
 
-@_compiled
+@inner
 def _place(part, to, whole):
     """Put the triangle of a block into that of ``whole``, its ends elsewhere."""
     for r in range(len(to)):
@@ -79,7 +62,7 @@ def _place(part, to, whole):
             whole[max(to[r], to[c]), min(to[r], to[c])] = part[r, c]
 
 
-@_compiled
+@inner
 def _grow(g, along_ohm, down_ohm, s, seen, drawn):
     """S of a tile; arguments as for :func:`grow`, of one tile."""
     side = len(g)
@@ -107,7 +90,7 @@ def _grow(g, along_ohm, down_ohm, s, seen, drawn):
             _add_one(s, drawn, seen, east + 1)
 
 
-@_compiled
+@outer
 def grow(g, along_ohm, down_ohm, to, tiles, s, scratch):
     """Tiles from their cells, row by row.
 
@@ -130,7 +113,7 @@ def grow(g, along_ohm, down_ohm, to, tiles, s, scratch):
             _place(s, to, tiles[row, column])
 
 
-@_compiled
+@inner
 def _join(near, far, to_near, to_far, kept, s, ends, solved):
     """S of two blocks as one; arguments as for :func:`join`, of one pair."""
     for r in range(len(s)):
@@ -152,7 +135,7 @@ def _join(near, far, to_near, to_far, kept, s, ends, solved):
         _add_eight(s, solved, ends, group)
 
 
-@_compiled
+@outer
 def join(near, far, to_near, to_far, joined, s, ends, solved):
     """Pairs of blocks as one each, line by line.
 

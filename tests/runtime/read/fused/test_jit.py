@@ -35,22 +35,23 @@ with listening():
 #: The stamp of what is kept, and what it would be after each of some files was changed.
 STAMPS = """
 from pathlib import Path
-from pimc.runtime.read.fused.jit import sources
+from pimc.runtime.read.fused.jit import READ
+from pimc.work.jit import sources
 from pimc.runtime.read.fused.kernel import read_samples
-assert read_samples._cache._cache_file._source_stamp[1] == sources()
-print(sources())
+assert read_samples._cache._cache_file._source_stamp[1] == sources(READ.package, READ.constants)
+print(sources(READ.package, READ.constants))
 for name in {files}:
     with Path(name).open("a", encoding="utf-8") as stream:
         stream.write("# another line")
     sources.cache_clear()
-    print(sources())
+    print(sources(READ.package, READ.constants))
 """
 
 
 #: The same, where cycles of objects are looked for or not.
 COLLECTED = """
 import gc
-from pimc.runtime.read.fused import jit
+from pimc.work import jit
 seen = []
 plain = jit.waiting
 jit.waiting = lambda text: seen.append(gc.isenabled())
@@ -111,7 +112,7 @@ def test_compiling_is_told_once(tmp_path: Path, copy: Copy) -> None:
         )  # fmt: skip
         return done.stderr
 
-    assert heard() == "compiling the read, once\n"
+    assert heard() == "compiling loops, once\n"
     assert heard() == ""  # it was kept
 
 
