@@ -15,7 +15,7 @@ from pimc.passes.recover.train.trainer import Best
 from pimc.passes.recover.twin.goal import error_of_mean
 from pimc.passes.recover.watch.network import network_outputs
 
-__all__ = ["clearly_lost", "enough", "judge", "measured"]
+__all__ = ["clear_change", "enough", "judge", "measured"]
 
 #: Standard errors of a difference beyond which it is taken for one.
 _BY_CHANCE = 2.0
@@ -55,16 +55,22 @@ def measured(
     return stage, each.numpy()
 
 
-def clearly_lost(kept: Best[Kept] | None, stage: Stage, each: npt.NDArray[np.float32]) -> bool:
-    """Whether a stage is worse than what was kept, and not by chance of the held-out samples.
+def clear_change(
+    kept: Best[Kept] | None, stage: Stage, each: npt.NDArray[np.float32]
+) -> int | None:
+    """Whether a stage is better (1) or worse (-1) than what was kept, not by chance of the samples.
 
     Args:
-        each: (samples,) their losses at this stage.
+        each: (samples,) losses of the held-out samples at this stage.
+
+    Returns:
+        0 where it is neither, None where single samples are not known.
     """
     if kept is None or len(kept.value.each) != len(each):
-        return False
+        return None
     error = error_of_mean(torch.from_numpy(each - kept.value.each))
-    return error is not None and stage.loss - kept.loss > _BY_CHANCE * error
+    gain = kept.loss - stage.loss
+    return None if error is None else int(np.sign(gain)) * (abs(gain) > _BY_CHANCE * error)
 
 
 def enough(bench: Bench, state: State) -> bool:

@@ -64,8 +64,8 @@ def as_spread(x: torch.Tensor, y: torch.Tensor) -> Line:
     deep network costs more than the errors themselves.
     """
     mean_x, mean_y = x.mean(dim=1), y.mean(dim=1)
-    spread = x.std(dim=1, correction=0)
-    ratio = y.std(dim=1, correction=0) / spread.clamp_min(torch.finfo(x.dtype).tiny)
+    spread = _variance(x).sqrt()
+    ratio = _variance(y).sqrt() / spread.clamp_min(torch.finfo(x.dtype).tiny)
     slope = torch.where(spread > 0, ratio.clamp(*_GAIN_LIMITS), torch.ones_like(spread))
     return slope, mean_y - slope * mean_x
 
@@ -76,7 +76,7 @@ def without_runaways(fit: Fit, x: torch.Tensor, y: torch.Tensor) -> Line:
     Where few levels leave large errors these may grow from layer to layer for a few samples, to
     many times what the float network ever gives. Left in, they would set the gain of every column.
     """
-    spread = y.std(dim=1, correction=0, keepdim=True)
+    spread = _variance(y).sqrt()[:, None]
     inside = x.clamp(y.amin(dim=1, keepdim=True), y.amax(dim=1, keepdim=True))
     slope, offset = fit(inside, y)
     away = (slope[:, None] * x).add_(offset[:, None]).sub_(y).abs_() > _RUNAWAY * spread
@@ -91,6 +91,11 @@ def without_runaways(fit: Fit, x: torch.Tensor, y: torch.Tensor) -> Line:
         torch.where(kept, v, torch.where(kept, v, 0).sum(1, keepdim=True) / count) for v in (x, y)
     )
     return fit(x, y)
+
+
+def _variance(rows: torch.Tensor) -> torch.Tensor:
+    """The variance of each row; torch's own takes eight times as long along a row."""
+    return (rows - rows.mean(dim=1, keepdim=True)).square_().mean(dim=1)
 
 
 def calibrate(

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from pimc.passes.recover.bench.bench import Bench, Step
-from pimc.passes.recover.bench.judge import clearly_lost, judge, measured
+from pimc.passes.recover.bench.judge import clear_change, judge, measured
 from pimc.passes.recover.bench.state import State, Writes
 from pimc.passes.recover.steps.writing import (
     worn_cells,
@@ -38,8 +38,9 @@ _MANY_STEPS = 16
 def train_columns(bench: Bench, state: State) -> State:
     """Train the digital side through the twin; every epoch is judged on the chip.
 
-    It ends where no epoch was better for long. Where none was ever better, as soon as one is worse
-    than the die was by more than the held-out samples leave open, or long and no better.
+    Where epochs are long it goes on as long as each gains more than the held-out samples leave
+    open. Short ones may lead anywhere: it ends where none was better for long, or where none was
+    ever better and one is clearly worse than the die was.
 
     Raises:
         ModelError: gradients cannot reach a layer.
@@ -48,18 +49,19 @@ def train_columns(bench: Bench, state: State) -> State:
     if not {"gain", "bias"} & set(bench.options.train):
         return state
     student, generator, since = bench.student(state), state.generator(), state.stages_since_best
-    # Few steps may lead anywhere; many that gained nothing are followed by more that gain nothing.
     long = len(bench.train) >= _MANY_STEPS * bench.options.distill.batch_size
 
     def judged(epoch: int) -> bool:
         """Whether it is worth going on."""
         nonlocal state
-        state = replace(state, image=student.twin.on(state.image))
+        state, kept = replace(state, image=student.twin.on(state.image)), state.kept
         stage, each = measured(bench, state, f"distilling, epoch {epoch + 1}")
-        none_before, kept = state.stages_since_best - since == epoch, state.kept
+        none_before = state.stages_since_best - since == epoch
+        change = clear_change(kept, stage, each)
         state = state.judged(stage, each)
-        no_better = long and state.stages_since_best > 0
-        lost = none_before and (no_better or clearly_lost(kept, stage, each))
+        if long and change is not None:
+            return change > 0
+        lost = none_before and change == -1
         return not lost and min(state.stages_since_best, epoch + 1) < bench.options.patience
 
     # They are of the float network, and of no die.
