@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numba
 import numpy as np
 import numpy.typing as npt
 
 from pimc.runtime.physics.wires.block import SIDES, Block, Side, ends
 from pimc.runtime.physics.wires.compiled import grow, join, mirror
+from pimc.work.threads import shared_out
 
 Array64 = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
@@ -27,6 +31,16 @@ def grown(g: Array64, along_ohm: float, down_ohm: Array64, side: int) -> Block:
         down_ohm: of the wires of bitlines, below each row of cells.
         side: cells a side of a tile: :data:`GROWN`, or twice, four times … as many.
     """
+
+    def some(first: int, last: int) -> Block:
+        rows = slice(first * side, last * side)
+        return _grown(g[rows], along_ohm, down_ohm[rows], side)
+
+    found = shared_out(len(g) // side, numba.get_num_threads(), some)
+    return replace(found[0], s=np.concatenate([part.s for part in found]))
+
+
+def _grown(g: Array64, along_ohm: float, down_ohm: Array64, side: int) -> Block:
     found = _from_cells(g, along_ohm, down_ohm)
     for _ in range((side // GROWN).bit_length() - 1):
         found = _joined(_part(found, 1, 0), _part(found, 1, 1), "east", "west")

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
 from math import prod
 
 import numpy as np
@@ -23,6 +19,7 @@ from pimc.runtime.read.digital_side import DigitalSide
 from pimc.runtime.read.fused.layout import Layout
 from pimc.runtime.read.fused.records import COLUMNS, Cells, Drive, Outputs, Reading, Scratch
 from pimc.runtime.read.threads import threads
+from pimc.work.threads import shared_out
 
 Array32 = npt.NDArray[np.float32]
 Array64 = npt.NDArray[np.float64]
@@ -172,8 +169,9 @@ class FusedLayer:
         # Torch's memory, which is used again; NumPy's large arrays are new pages every time.
         result = torch.empty(len(samples), groups * columns, layout.positions)
         out = result.numpy()
-        clipped = _shared_out(
+        clipped = shared_out(
             len(samples),
+            threads(),
             lambda first, last: read_samples(
                 samples,
                 out,
@@ -189,9 +187,9 @@ class FusedLayer:
             ),
         )
         if layer.window is not None:
-            return result, clipped
+            return result, sum(clipped)
         flat = result.transpose(1, 2).flatten(0, 1)[: len(x) * self.vectors(x)]
-        return flat.reshape(len(x), self.vectors(x), flat.shape[1]).transpose(1, 2), clipped
+        return flat.reshape(len(x), self.vectors(x), flat.shape[1]).transpose(1, 2), sum(clipped)
 
     def stress(self, table: torch.Tensor, x: torch.Tensor) -> npt.NDArray[np.int64]:
         """(blocks, rows) stress of reading the samples ``x``, as of their DAC codes.
@@ -289,22 +287,3 @@ def _packed_side(layout: Layout, side: DigitalSide) -> Outputs:
 def _quanta(fixed: FixedColumns | None) -> Array64:
     """(blocks, columns) what a whole number counts, or one of all; 0 without any."""
     return np.asarray(0.0 if fixed is None else fixed.quantum)
-
-
-def _shared_out(count: int, work: Callable[[int, int], int]) -> int:
-    """The sum of ``work`` over parts of ``range(count)``, one a thread of torch's."""
-    share = min(threads(), count)
-    if share <= 1:
-        return work(0, count)
-    cuts = [count * part // share for part in range(share + 1)]
-    return sum(_pool(share).map(work, cuts[:-1], cuts[1:]))
-
-
-@cache
-def _pool(count: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(count, thread_name_prefix="pimc-read")
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    # A forked process has none of the threads, and would wait for them forever.
-    os.register_at_fork(after_in_child=_pool.cache_clear)

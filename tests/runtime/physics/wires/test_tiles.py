@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -61,3 +62,15 @@ def test_their_matrices_are_symmetric() -> None:
     g = np.random.default_rng(1).uniform(1e-6, 40e-6, (16, 32))
     s = grown(g, 2.0, np.full(16, 3.0), 16).s
     assert np.array_equal(s, s.swapaxes(-1, -2))
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_they_are_the_same_however_many_threads_make_them(
+    threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(2)
+    g, below = rng.uniform(1e-6, 40e-6, (48, 32)), rng.uniform(0.5, 2.0, 48)
+    monkeypatch.setattr(numba, "get_num_threads", lambda: 1)
+    alone = grown(g, 1.0, below, 16)
+    monkeypatch.setattr(numba, "get_num_threads", lambda: threads)
+    assert np.array_equal(grown(g, 1.0, below, 16).s, alone.s)

@@ -1,0 +1,42 @@
+"""Work shared out among threads."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pimc.work.threads import shared_out
+
+
+@given(st.integers(0, 50), st.integers(1, 5))
+def test_all_is_done_once_and_in_order(count: int, threads: int) -> None:
+    found = shared_out(count, threads, lambda first, last: list(range(first, last)))
+    assert [n for part in found for n in part] == list(range(count))
+    assert len(found) == max(1, min(count, threads))
+
+
+def test_parts_are_worked_on_at_the_same_time() -> None:
+    met = threading.Barrier(3)
+    assert len(shared_out(3, 3, lambda first, last: met.wait(timeout=30))) == 3
+
+
+def test_what_fails_in_a_thread_fails_here() -> None:
+    def fails(first: int, last: int) -> None:
+        raise ValueError(first)
+
+    with pytest.raises(ValueError):
+        shared_out(4, 2, fails)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    shared_out(2, 2, lambda first, last: None)
+    child = os.fork()
+    if not child:
+        os._exit(len(shared_out(2, 2, lambda first, last: None)))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
