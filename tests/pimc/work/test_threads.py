@@ -28,7 +28,7 @@ def test_what_fails_in_a_thread_fails_here() -> None:
     def fails(first: int, last: int) -> None:
         raise ValueError(first)
 
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="0"):
         shared_out(4, 2, fails)
 
 
