@@ -208,6 +208,22 @@ def test_a_long_epoch_that_gains_nothing_ends_distillation(tiny_noisy, inputs) -
     assert (epochs(9), epochs(8)) == (TINY.patience, 1)
 
 
+def test_long_epochs_go_on_while_each_gains_clearly(tiny_noisy, inputs) -> None:
+    """More than two standard errors of the difference to the best one before."""
+    bold = DistillOptions(epochs=12, batch_size=4, learning_rate=1e-3)
+    options = replace(TINY, rounds=0, distill=bold, holdout=0.5, calibrate_images=1)
+    stages = recover(tiny_noisy, ClosedDevice(tiny_noisy, 2), Dataset.of(inputs), options).stages
+    first = next(n for n, stage in enumerate(stages) if stage.name.startswith("distilling"))
+
+    def gains(n: int) -> bool:
+        least = min(stage.loss for stage in stages[:n])
+        return least - stages[n].loss > 2 * stages[n].away_error
+
+    *before, last = (gains(n) for n in range(first, len(stages)))
+    assert all(before) and not last
+    assert before  # one sample leaves much to gain
+
+
 @pytest.mark.parametrize(("rate", "after"), [(0.6, 1), (1e-4, 2)], ids=["loses", "by chance"])
 def test_distillation_stops_where_it_no_longer_helps(tiny_noisy, inputs, rate, after) -> None:
     """After two epochs without a better one; at once where the die is clearly worse than it was."""
