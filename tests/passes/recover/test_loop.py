@@ -220,7 +220,8 @@ def test_long_epochs_go_on_while_each_gains_clearly(tiny_noisy, inputs) -> None:
         return least - stages[n].loss > 2 * stages[n].away_error
 
     *before, last = (gains(n) for n in range(first, len(stages)))
-    assert all(before) and not last
+    assert all(before)
+    assert not last
     assert before  # one sample leaves much to gain
 
 
