@@ -22,6 +22,7 @@ EXTRAS: Mapping[str, str] = {
     "numba": "recover",
     "onnxruntime": "recover",
     "PIL": "images",
+    "threadpoolctl": "recover",
     "torch": "recover",
 }
 

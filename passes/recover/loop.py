@@ -25,10 +25,12 @@ from pimc.progress import Progress, silent
 from pimc.runtime.capture import Capture
 from pimc.runtime.door.device import Device
 from pimc.work.memory import Memory
+from pimc.work.threads import blas_on_one
 
 __all__ = ["recover"]
 
 
+@blas_on_one()
 def recover(
     image: Image,
     device: Device | None,

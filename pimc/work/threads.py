@@ -1,14 +1,15 @@
-"""Threads of our own: for compiled loops, which hold no lock of the interpreter."""
+"""Threads: our own, for compiled loops, which hold no lock of the interpreter; those of BLAS."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from typing import TypeVar
 
-__all__ = ["shared_out"]
+__all__ = ["blas_on_one", "shared_out"]
 
 T = TypeVar("T")
 
@@ -30,3 +31,18 @@ def _pool(count: int) -> ThreadPoolExecutor:
 if hasattr(os, "register_at_fork"):  # not on Windows
     # A forked process has none of the threads, and would wait for them forever.
     os.register_at_fork(after_in_child=_pool.cache_clear)
+
+
+@contextmanager
+def blas_on_one() -> Iterator[None]:
+    """NumPy's and SciPy's BLAS computes on one thread: where torch computes in between.
+
+    Both wait for their next piece of work by spinning, and so keep each other's threads from the
+    processors: what takes turns takes three times as long as on one thread.
+    """
+    import scipy.linalg  # noqa: F401, what is not loaded cannot be told
+    from threadpoolctl import ThreadpoolController
+
+    # Torch's own BLAS, if it has one of that kind, shares the threads of OpenMP with torch.
+    with ThreadpoolController().select(threading_layer="pthreads").limit(limits=1):
+        yield

@@ -6,10 +6,12 @@ import os
 import threading
 
 import pytest
+import scipy.linalg  # noqa: F401, it brings a BLAS of its own
+import threadpoolctl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pimc.work.threads import shared_out
+from pimc.work.threads import blas_on_one, shared_out
 
 
 @given(st.integers(0, 50), st.integers(1, 5))
@@ -40,3 +42,19 @@ def test_a_forked_process_has_threads_of_its_own() -> None:
     if not child:
         os._exit(len(shared_out(2, 2, lambda first, last: None)))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
+
+
+def test_blas_computes_on_one_thread_and_then_on_as_many_as_before() -> None:
+    def threads() -> list[int]:
+        return [
+            library["num_threads"]
+            for library in threadpoolctl.threadpool_info()
+            if library.get("threading_layer") == "pthreads"
+        ]
+
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        before = threads()
+        with blas_on_one():
+            inside = threads()
+        assert before == threads() == [2] * len(inside)
+        assert inside == [1] * len(inside)
