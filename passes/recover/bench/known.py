@@ -132,7 +132,7 @@ class Known:
             ),
             features=watch.features(),
             compared=compared,
-            at_once=room.all_layers,
+            at_once=room.gradients,
             taught=Taught(),
             step_bytes=_step_bytes(options, room),
         )
@@ -141,7 +141,7 @@ class Known:
 def _step_bytes(options: RecoverOptions, room: Room) -> int:
     """What working out gradients holds, beside what is kept for them."""
     all_layers, one_layer = room.sample_bytes
-    at_once = min(options.distill.batch_size, room.all_layers)
+    at_once = min(options.distill.batch_size, room.gradients)
     return at_once * (2 * all_layers + _HELD_TRAINING * one_layer)
 
 

@@ -25,6 +25,8 @@ Beside: TypeAlias = Callable[[ir.Node, torch.Tensor, torch.Tensor], torch.Tensor
 
 #: Most values held in memory at once.
 _VALUES = 64_000_000
+#: Samples below which passes over a network get slow.
+_LEAST_AT_ONCE = 32
 #: Bytes of a shelf beyond which it lies on the disk.
 _SHELF_BYTES = 1 << 24
 
@@ -146,6 +148,11 @@ class Room(NamedTuple):
         session.evaluate(one, array=count)
         held = (sum(values), max(values, default=0))
         return Room(*(max(1, _VALUES // max(each, 1)) for each in held))
+
+    @property
+    def gradients(self) -> int:
+        """Of how many samples gradients are worked out at once: the outputs are kept for them."""
+        return min(self.all_layers, max(_LEAST_AT_ONCE, self.all_layers // 8))
 
     @property
     def sample_bytes(self) -> tuple[int, int]:
