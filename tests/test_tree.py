@@ -19,7 +19,6 @@ ELSEWHERE: dict[str, str] = {
     "passes/quantize/outputs.py": "tests/passes/quantize/test_quantize.py",
     "passes/rotate/carried.py": "tests/passes/rotate/test_streams.py",
     "passes/recover/bench/bench.py": "tests/passes/recover/test_loop.py",
-    "passes/recover/bench/judge.py": "tests/passes/recover/test_loop.py",
     "passes/recover/know/clipping.py": "tests/passes/recover/know/test_codes.py",
     "passes/recover/know/outputs.py": "tests/passes/recover/test_coarse.py",
     "passes/recover/know/regression.py": "tests/passes/recover/know/test_codes.py",

@@ -132,7 +132,9 @@ class Compiler:
 def sources(package: str, constants: tuple[File, ...] = ()) -> str:
     """SHA-256 of all files that compiled functions of a package are made from, as hex."""
     own = [f for f in resources.files(package).iterdir() if f.name.endswith(".py")]
-    others = [resources.files(beside) / name for beside, name in constants]
+    # How all is compiled is said here, and Numba does not look at its options.
+    beside = ((__package__ or "", "jit.py"), *constants)
+    others = [resources.files(folder) / name for folder, name in beside]
     total = hashlib.sha256()
     for file in (*sorted(own, key=lambda f: f.name), *others):
         total.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())

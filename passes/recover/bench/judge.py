@@ -69,8 +69,10 @@ def clear_change(
     if kept is None or len(kept.value.each) != len(each):
         return None
     error = error_of_mean(torch.from_numpy(each - kept.value.each))
-    gain = kept.loss - stage.loss
-    return None if error is None else int(np.sign(gain)) * (abs(gain) > _BY_CHANCE * error)
+    if error is None:
+        return None
+    gain, limit = kept.loss - stage.loss, _BY_CHANCE * error
+    return int(gain > limit) - int(gain < -limit)  # 0 where a loss is not a number
 
 
 def enough(bench: Bench, state: State) -> bool:
