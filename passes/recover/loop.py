@@ -89,6 +89,7 @@ def recover(
     floor = common.once("floor", lambda: floor_of(bench, image))
     if announce is not None:
         announce(floor)
+    bench = replace(bench, floor=floor)
     bench.memory.tidy()
     # After the floor, whose dies are large.
     state = replace(State.first(image, options.seed), clock=began)

@@ -15,7 +15,7 @@ from pimc.passes.recover.bench.common import Common
 from pimc.passes.recover.bench.known import Compared, Known
 from pimc.passes.recover.bench.state import State
 from pimc.passes.recover.options import RecoverOptions
-from pimc.passes.recover.recovery import Basis
+from pimc.passes.recover.recovery import Basis, Floor
 from pimc.passes.recover.twin.goal import Goal, Outputs
 from pimc.passes.recover.twin.student import Student
 from pimc.passes.recover.twin.twin import Twin
@@ -53,6 +53,7 @@ class Bench:
         step_bytes: what working out gradients holds beside what is kept for them.
         progress: told of long work.
         taught: what the float network gives where gains and offsets are fitted.
+        floor: what perfect cells would come to, once that is known.
     """
 
     device: Device | None
@@ -70,6 +71,7 @@ class Bench:
     taught: Taught = field(default_factory=Taught, repr=False)
     memory: Memory = UNLIMITED
     step_bytes: int = 0
+    floor: Floor | None = None
 
     @staticmethod
     def of(

@@ -15,7 +15,7 @@ from pimc.passes.recover.train.trainer import Best
 from pimc.passes.recover.twin.goal import error_of_mean
 from pimc.passes.recover.watch.network import network_outputs
 
-__all__ = ["clear_change", "enough", "judge", "measured"]
+__all__ = ["as_good_as_perfect", "clear_change", "enough", "judge", "measured"]
 
 #: Standard errors of a difference beyond which it is taken for one.
 _BY_CHANCE = 2.0
@@ -79,3 +79,11 @@ def enough(bench: Bench, state: State) -> bool:
     """Whether the present cells serve as well as was asked for."""
     limit = bench.options.enough
     return limit is not None and state.kept is not None and state.kept.loss <= limit
+
+
+def as_good_as_perfect(bench: Bench, state: State) -> bool:
+    """Whether the present cells serve as well as perfect ones, within a standard error of these."""
+    floor, kept = bench.floor, state.kept
+    if floor is None or floor.loss_error is None or kept is None:
+        return False
+    return kept.loss <= floor.loss + floor.loss_error

@@ -39,8 +39,10 @@ _HELD_OUT = 0.1
 #: Fewest samples that are held out then, as long as as many are left to learn from.
 MIN_HELD_OUT = 32
 #: How many times the outputs of the largest layer are held while gradients are worked out, beside
-#: those of all layers in both networks, and while columns are fitted.
+#: those of all layers in both networks and their gradients, and while columns are fitted.
 _HELD_TRAINING, _HELD_FITTING = 4, 5
+#: What allocators hold of what was freed in between.
+_LEFT_BYTES = 48 << 20
 #: What is held of a cell beside the die: its estimate (25), banks, both networks, and a copy of the
 #: die's state at the end of a step; before, the two dies that the floor is estimated with.
 _CELL_BYTES = 55
@@ -142,7 +144,7 @@ def _step_bytes(options: RecoverOptions, room: Room) -> int:
     """What working out gradients holds, beside what is kept for them."""
     all_layers, one_layer = room.sample_bytes
     at_once = min(options.distill.batch_size, room.gradients)
-    return at_once * (2 * all_layers + _HELD_TRAINING * one_layer)
+    return at_once * (3 * all_layers + _HELD_TRAINING * one_layer) + _LEFT_BYTES
 
 
 def _least_bytes(image: Image, options: RecoverOptions, room: Room, compared: Compared) -> int:

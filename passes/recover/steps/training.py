@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from pimc.passes.recover.bench.bench import Bench, Step
-from pimc.passes.recover.bench.judge import clear_change, judge, measured
+from pimc.passes.recover.bench.judge import as_good_as_perfect, clear_change, judge, measured
 from pimc.passes.recover.bench.state import State, Writes
 from pimc.passes.recover.steps.writing import (
     worn_cells,
@@ -39,8 +39,9 @@ def train_columns(bench: Bench, state: State) -> State:
     """Train the digital side through the twin; every epoch is judged on the chip.
 
     Where epochs are long it goes on as long as each gains more than the held-out samples leave
-    open. Short ones may lead anywhere: it ends where none was better for long, or where none was
-    ever better and one is clearly worse than the die was.
+    open, and does not begin where cells serve as well as perfect ones. Short ones may lead
+    anywhere: it ends where none was better for long, or where none was ever better and one is
+    clearly worse than the die was.
 
     Raises:
         ModelError: gradients cannot reach a layer.
@@ -48,8 +49,10 @@ def train_columns(bench: Bench, state: State) -> State:
     """
     if not {"gain", "bias"} & set(bench.options.train):
         return state
-    student, generator, since = bench.student(state), state.generator(), state.stages_since_best
     long = len(bench.train) >= _MANY_STEPS * bench.options.distill.batch_size
+    if long and as_good_as_perfect(bench, state):
+        return state
+    student, generator, since = bench.student(state), state.generator(), state.stages_since_best
 
     def judged(epoch: int) -> bool:
         """Whether it is worth going on."""

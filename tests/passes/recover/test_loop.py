@@ -17,6 +17,7 @@ from pimc.data.dataset import Dataset
 from pimc.errors import CaptureError, DataError, DeviceError, ImageError, ModelError, UsageError
 from pimc.image.image import Image
 from pimc.passes.recover import DistillOptions, RecoverOptions, Recovery, recover
+from pimc.passes.recover.bench.floor import with_perfect_cells
 from pimc.passes.recover.bench.known import held_out_part
 from pimc.passes.recover.samples import MIN_SAMPLES
 from pimc.passes.recover.twin.goal import Goal
@@ -206,6 +207,17 @@ def test_a_long_epoch_that_gains_nothing_ends_distillation(tiny_noisy, inputs) -
         return sum(stage.name.startswith("distilling") for stage in stages)
 
     assert (epochs(9), epochs(8)) == (TINY.patience, 1)
+
+
+def test_long_epochs_do_not_begin_where_cells_are_as_good_as_perfect(tiny_noisy, inputs) -> None:
+    perfect = with_perfect_cells(tiny_noisy)
+
+    def distilled(batch_size: int) -> bool:
+        options = replace(TINY, distill=DistillOptions(batch_size=batch_size), holdout=0.5)
+        recovery = recover(perfect, ClosedDevice(perfect, 2), Dataset.of(inputs), options)
+        return any(stage.name.startswith("distilling") for stage in recovery.stages)
+
+    assert (distilled(8), distilled(9)) == (False, True)
 
 
 def test_long_epochs_go_on_while_each_gains_clearly(tiny_noisy, inputs) -> None:
