@@ -7,7 +7,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 __all__ = ["blas_on_one", "shared_out"]
 
@@ -35,14 +38,19 @@ if hasattr(os, "register_at_fork"):  # not on Windows
 
 @contextmanager
 def blas_on_one() -> Iterator[None]:
-    """NumPy's and SciPy's BLAS computes on one thread: where torch computes in between.
+    """NumPy's and SciPy's BLAS computes on one thread: where other threads compute in between.
 
-    Both wait for their next piece of work by spinning, and so keep each other's threads from the
-    processors: what takes turns takes three times as long as on one thread.
+    Torch's, too, wait for their next piece of work by spinning, and so both keep each other from
+    the processors: what takes turns takes three times as long as on one thread.
     """
-    import scipy.linalg  # noqa: F401, what is not loaded cannot be told
+    with _blas().limit(limits=1):
+        yield
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    import scipy.linalg  # noqa: F401, what is not loaded is not found
     from threadpoolctl import ThreadpoolController
 
     # Torch's own BLAS, if it has one of that kind, shares the threads of OpenMP with torch.
-    with ThreadpoolController().select(threading_layer="pthreads").limit(limits=1):
-        yield
+    return ThreadpoolController().select(threading_layer="pthreads")

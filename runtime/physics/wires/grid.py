@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from pimc.runtime.physics.wires.block import SIDES, Block, Side, ends, joined
 from pimc.runtime.physics.wires.tiles import grown
+from pimc.work.threads import blas_on_one
 
 Array64 = npt.NDArray[np.float64]
 
@@ -39,7 +40,9 @@ def answer(g: Array64, along_ohm: float, down_ohm: Array64) -> Array64:
     """
     grid = _Grid(g, along_ohm, down_ohm)
     rows, columns = grid.tiles
-    whole = grid.block(_Part(0, rows, 0, columns), None)
+    # Products and inverses come from two libraries, whose threads would wait for each other.
+    with blas_on_one():
+        whole = grid.block(_Part(0, rows, 0, columns), None)
     return -whole.part("south", "west").T
 
 
