@@ -228,8 +228,9 @@ def test_long_epochs_go_on_while_each_gains_clearly(tiny_noisy, inputs) -> None:
     first = next(n for n, stage in enumerate(stages) if stage.name.startswith("distilling"))
 
     def gains(n: int) -> bool:
-        least = min(stage.loss for stage in stages[:n])
-        return least - stages[n].loss > 2 * stages[n].away_error
+        least, error = min(stage.loss for stage in stages[:n]), stages[n].away_error
+        assert error is not None
+        return least - stages[n].loss > 2 * error
 
     *before, last = (gains(n) for n in range(first, len(stages)))
     assert all(before)
