@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,7 +19,10 @@ T = TypeVar("T")
 
 
 def shared_out(count: int, threads: int, work: Callable[[int, int], T]) -> list[T]:
-    """What ``work`` gives for each part of ``range(count)``, first to last; one part a thread."""
+    """What ``work`` gives for each part of ``range(count)``, first to last; one part a thread.
+
+    ``work`` must not share out work of its own: there are no more threads for it.
+    """
     share = min(threads, count)
     if share <= 1:
         return [work(0, count)]
@@ -36,15 +40,31 @@ if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
+_lock = threading.Lock()
+#: How many ask for it now, and what sets the threads back.
+_asking, _limit = 0, ExitStack()
+
+
 @contextmanager
 def blas_on_one() -> Iterator[None]:
     """NumPy's and SciPy's BLAS computes on one thread: where other threads compute in between.
 
     Torch's, too, wait for their next piece of work by spinning, and so both keep each other from
-    the processors: what takes turns takes three times as long as on one thread.
+    the processors: what takes turns takes three times as long as on one thread. It lasts until the
+    last of those who asked for it is done.
     """
-    with _blas().limit(limits=1):
+    global _asking
+    with _lock:
+        if not _asking:
+            _limit.enter_context(_blas().limit(limits=1))
+        _asking += 1
+    try:
         yield
+    finally:
+        with _lock:
+            _asking -= 1
+            if not _asking:
+                _limit.close()
 
 
 @cache
